@@ -1,0 +1,180 @@
+"""JSON values: the alias, the strict reader, the canonical writer, and normalisation.
+
+Rules:
+1. What becomes state is read with the standard library, so integers of any size survive.
+2. Bytes that are hashed come from one writer: compact, UTF-8, insertion order
+   (`dump_line`), and for hashes the same with keys sorted by code point (`dump_sorted`).
+3. A value enters a record only after `normalise`: JSON types, text keys, finite floats.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, TypeAlias
+
+import orjson
+
+from abstractruntime.errors import InvalidValue
+
+# Recursive aliases of JSON containers make every access a cast; payloads stay Any-valued.
+JsonValue: TypeAlias = Any
+JsonObject: TypeAlias = dict[str, Any]
+
+MAX_DEPTH = 200
+
+_ORJSON_STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def dump_line(value: JsonValue) -> bytes:
+    """Write compact UTF-8 JSON in insertion order, as ledger lines store it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def dump_sorted(value: JsonValue) -> bytes:
+    """Write the canonical form that record hashes and payload keys are taken over.
+
+    Keys sort by code point and floats use Python's `repr` (`1e+16`); this is the
+    0.4.x definition, not RFC 8785.
+    """
+    return json.dumps(
+        value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
+    ).encode()
+
+
+def load_strict(data: bytes | str) -> JsonValue:
+    """Read JSON, refusing duplicate keys, NaN and infinities.
+
+    Raises:
+        ValueError: the text is not JSON, or breaks one of these rules.
+    """
+    return json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"duplicate key {key!r}")
+            seen.add(key)
+    return result
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def normalise(value: JsonValue, path: str = "") -> JsonValue:
+    """Give `value` in plain JSON types; the same object when nothing had to change.
+
+    Tuples become lists; int, float, bool and None keys become their JSON text;
+    enum and str subclasses become plain text.
+
+    Raises:
+        InvalidValue: NaN, infinity, a lone surrogate, another type, or more than
+            200 levels; `details["path"]` is the JSON pointer of the culprit.
+    """
+    return _normalise(value, path, 0)
+
+
+def _normalise(value: JsonValue, path: str, depth: int) -> JsonValue:
+    kind = type(value)
+    if kind is str:
+        return _checked_text(value, path)
+    if value is None or kind is bool or kind is int:
+        return value
+    if kind is float:
+        if math.isfinite(value):
+            return value
+        raise InvalidValue(f"{value!r} at {path or '/'!r} is not JSON", path=path or "/")
+    if depth >= MAX_DEPTH:
+        raise InvalidValue(f"value at {path!r} is nested deeper than {MAX_DEPTH}", path=path)
+    if isinstance(value, dict):
+        return _normalise_dict(value, path, depth)
+    if isinstance(value, list | tuple):
+        return _normalise_list(value, path, depth)
+    return _normalise_subclass(value, path, depth)
+
+
+def _normalise_dict(value: JsonObject, path: str, depth: int) -> JsonObject:
+    clean: JsonObject = {}
+    same = type(value) is dict
+    for key, item in value.items():
+        text = key if type(key) is str else _key_text(key, path)
+        new = _normalise(item, f"{path}/{escape_pointer(text)}", depth + 1)
+        same = same and new is item and text is key
+        clean[_checked_text(text, path)] = new
+    return value if same else clean
+
+
+def _normalise_list(value: Any, path: str, depth: int) -> list[Any]:
+    clean = [_normalise(item, f"{path}/{i}", depth + 1) for i, item in enumerate(value)]
+    if type(value) is list and all(a is b for a, b in zip(clean, value, strict=True)):
+        return value
+    return clean
+
+
+def _normalise_subclass(value: Any, path: str, depth: int) -> JsonValue:
+    for base in (str, int, float):
+        if isinstance(value, base):
+            return _normalise(base(getattr(value, "value", value)), path, depth)
+    raise InvalidValue(
+        f"{type(value).__name__} at {path or '/'!r} is not JSON",
+        path=path or "/",
+        type=type(value).__name__,
+    )
+
+
+def _key_text(key: Any, path: str) -> str:
+    if isinstance(key, str):
+        return str(getattr(key, "value", key))
+    if key is None or isinstance(key, bool | int | float):
+        return json.dumps(key)
+    raise InvalidValue(
+        f"key of type {type(key).__name__} at {path or '/'!r} is not text", path=path or "/"
+    )
+
+
+def _checked_text(text: str, path: str) -> str:
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue(
+            f"text at {path or '/'!r} holds a lone surrogate", path=path or "/"
+        ) from None
+    return text
+
+
+def replace_surrogates(text: str) -> str:
+    """Give `text` with lone surrogates replaced by U+FFFD, for text from outside."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def isolate(value: JsonValue) -> JsonValue:
+    """Copy a JSON value so that nothing is shared with the original."""
+    try:
+        data = orjson.dumps(value, option=_ORJSON_STRICT)
+    except (TypeError, orjson.JSONEncodeError):
+        return json.loads(json.dumps(value))
+    return orjson.loads(data)
+
+
+def escape_pointer(key: str) -> str:
+    """Escape one reference token of an RFC 6901 pointer."""
+    return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
+
+
+def unescape_pointer(token: str) -> str:
+    """Undo `escape_pointer`."""
+    return token.replace("~1", "/").replace("~0", "~") if "~" in token else token
+
+
+def split_pointer(pointer: str) -> list[str]:
+    """Split an RFC 6901 pointer into unescaped tokens; the empty pointer gives none."""
+    return [unescape_pointer(t) for t in pointer.split("/")[1:]] if pointer else []

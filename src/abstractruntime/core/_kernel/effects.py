@@ -1,0 +1,210 @@
+"""Performing one effect: its attempts, its pauses, and what a crash leaves of it.
+
+Rules:
+1. An attempt is on disk as STARTED, with everything needed to repeat it, before its
+   handler is called; its outcome is committed together with the state it leads to.
+2. A handler is called exactly once per attempt. An exception is a failed outcome.
+3. Failures that repeating cannot mend (no handler, a payload that is not JSON) are
+   not repeated.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from abstractruntime._json import normalise
+from abstractruntime.core._kernel.records import RecordFactory
+from abstractruntime.core.models import (
+    Effect,
+    EffectType,
+    JsonObject,
+    RunState,
+    StepRecord,
+    StepStatus,
+)
+from abstractruntime.core.policy import EffectPolicy, occurrence_id
+from abstractruntime.core.ports import Barrier, Clock, EffectOutcome, RunLog
+from abstractruntime.errors import AbstractRuntimeError, InvalidValue
+
+_BACKOFF_ABORTS = frozenset({"cancel", "pause"})
+
+
+@dataclass(frozen=True, slots=True)
+class EffectContext:
+    """What a built-in handler gets besides the effect."""
+
+    run: RunState
+    node_id: str
+    next_node: str | None
+    occurrence_id: str
+    attempt: int
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """An effect handler and what the kernel must know about it.
+
+    `external`: it leaves the process, so STARTED and its outcome are synced in strict mode.
+    `state_free`: it never touches `run.vars`, so the state need not be searched for changes.
+    """
+
+    call: Callable[[EffectContext, Effect], EffectOutcome]
+    external: bool = False
+    state_free: bool = False
+
+
+def adapt_handler(function: Callable[..., EffectOutcome]) -> Handler:
+    """Wrap a host's handler, which takes `(run, effect)` or `(run, effect, default_next_node)`.
+
+    Only positional parameters count, so keyword-only options of a handler keep their defaults.
+    """
+    if _takes_next_node(function):
+        return Handler(lambda ctx, effect: function(ctx.run, effect, ctx.next_node), external=True)
+    return Handler(lambda ctx, effect: function(ctx.run, effect), external=True)
+
+
+def _takes_next_node(function: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return True
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) >= 3
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRequest:
+    """One occurrence of an effect, as planned by a node or read back from a STARTED record."""
+
+    node_id: str
+    effect: Effect
+    next_node: str | None
+    key: str
+    occurrence: int
+    attempt: int = 1
+
+    @property
+    def plan(self) -> JsonObject:
+        return {"next_node": self.next_node, "occ": self.occurrence}
+
+    @classmethod
+    def from_record(cls, record: StepRecord) -> EffectRequest:
+        """Read the request back from a STARTED or an unconcluded FAILED record.
+
+        A STARTED attempt has no known outcome and is repeated under its own number; a
+        failed one is over, and the next number continues the budget.
+        """
+        plan = (record.commit or {}).get("plan") or {}
+        concluded = record.status is StepStatus.FAILED
+        return cls(
+            node_id=record.node_id,
+            effect=Effect.from_dict(record.effect or {}),
+            next_node=plan.get("next_node"),
+            key=record.idempotency_key or "",
+            occurrence=plan.get("occ", 0),
+            attempt=record.attempt + 1 if concluded else record.attempt,
+        )
+
+
+class EffectRunner:
+    """Performs effects with the handlers and policy of one runtime."""
+
+    def __init__(
+        self,
+        *,
+        handlers: Mapping[EffectType, Handler],
+        policy: Callable[[], EffectPolicy],
+        clock: Clock,
+        records: RecordFactory,
+    ) -> None:
+        self._handlers = handlers
+        self._policy = policy
+        self._clock = clock
+        self._records = records
+
+    def request(
+        self, log: RunLog, node_id: str, effect: Effect, next_node: str | None
+    ) -> EffectRequest:
+        """Number a planned effect.
+
+        Raises:
+            InvalidValue: the payload is not JSON.
+        """
+        payload = normalise(effect.payload)
+        if payload is not effect.payload:
+            effect = replace(effect, payload=payload)
+        key = self._policy().idempotency_key(run=log.run, node_id=node_id, effect=effect)
+        return EffectRequest(node_id, effect, next_node, key, log.next_occurrence())
+
+    def handler(self, effect: Effect) -> Handler | None:
+        return self._handlers.get(effect.type)
+
+    def perform(self, log: RunLog, request: EffectRequest) -> tuple[StepRecord, EffectOutcome]:
+        """Run attempts until one concludes; the last record is open, for the caller to finish."""
+        handler = self.handler(request.effect)
+        limit = max(self._policy().max_attempts(request.effect), request.attempt) if handler else 1
+        barrier = Barrier.EXTERNAL if handler and handler.external else Barrier.NONE
+        attempt = request.attempt
+        while True:
+            record = self._records.started(
+                log.run, request.node_id, request.effect.to_dict(), attempt=attempt, key=request.key
+            )
+            log.commit(record, barrier=barrier, plan=request.plan)
+            outcome = self._call(handler, log, request, attempt)
+            if outcome.status != "failed" or attempt >= limit:
+                return record, _concluded(outcome, attempt)
+            record.finish_failure(outcome.error or "", at=self._clock.now_iso())
+            log.commit(record, barrier=barrier, plan=request.plan)
+            if not self._pause(log, request.effect, attempt):
+                return record, EffectOutcome("interrupted")
+            attempt += 1
+
+    def _call(
+        self, handler: Handler | None, log: RunLog, request: EffectRequest, attempt: int
+    ) -> EffectOutcome:
+        if handler is None:
+            return EffectOutcome.failed(
+                f"No effect handler registered for {request.effect.type.value}"
+            )
+        context = EffectContext(
+            run=log.run,
+            node_id=request.node_id,
+            next_node=request.next_node,
+            occurrence_id=occurrence_id(request.key, request.occurrence),
+            attempt=attempt,
+            clock=self._clock,
+        )
+        try:
+            outcome = handler.call(context, request.effect)
+            return replace(outcome, result=normalise(outcome.result))
+        except InvalidValue as error:
+            return EffectOutcome.failed(f"effect result is not JSON: {error}")
+        except AbstractRuntimeError as error:
+            return EffectOutcome.failed(str(error))
+        except Exception as error:  # noqa: BLE001 - any handler failure is an outcome, recorded with its type
+            return EffectOutcome.failed(
+                f"Effect handler raised exception: {type(error).__name__}: {error}"
+            )
+
+    def _pause(self, log: RunLog, effect: Effect, attempt: int) -> bool:
+        """Wait before the next attempt; False when a cancel or pause command came in first."""
+        seconds = self._policy().backoff_seconds(effect=effect, attempt=attempt)
+        if seconds > 0 and not _is_interrupted(log):
+            self._clock.sleep(seconds)
+        return not _is_interrupted(log)
+
+
+def _is_interrupted(log: RunLog) -> bool:
+    return any(command.kind in _BACKOFF_ABORTS for command in log.take_commands())
+
+
+def _concluded(outcome: EffectOutcome, attempt: int) -> EffectOutcome:
+    if outcome.status != "failed" or attempt < 2:
+        return outcome
+    return replace(outcome, error=f"Effect failed after {attempt} attempts: {outcome.error}")

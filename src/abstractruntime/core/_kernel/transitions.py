@@ -1,0 +1,159 @@
+"""What an event makes of a run, as one table over its status.
+
+A transition is a pure function: it reads the run and gives the fields that change.
+The loop applies them and commits them together with the records of the event.
+An event that the status does not allow has no row; `transition` says so in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason, WaitState
+from abstractruntime.errors import WaitMismatch
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hopped:
+    """Control moved to `node` without an effect, or after a completed one."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    output: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    wait: WaitState
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The open wait was answered; `payload` is what its result key stores."""
+
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaused:
+    pass
+
+
+Event = Hopped | Finished | Parked | Failed | Woken | Cancelled | Paused | Unpaused
+
+
+def _hop(_run: RunState, event: Any) -> Fields:
+    return {"current_node": event.node}
+
+
+def _finish(_run: RunState, event: Any) -> Fields:
+    return {"status": RunStatus.COMPLETED, "output": event.output, "waiting": None}
+
+
+def _park(_run: RunState, event: Any) -> Fields:
+    return {"status": RunStatus.WAITING, "waiting": event.wait}
+
+
+def _fail(_run: RunState, event: Any) -> Fields:
+    return {"status": RunStatus.FAILED, "error": event.error, "waiting": None}
+
+
+def _wake(run: RunState, event: Any) -> Fields:
+    wait = run.waiting
+    if wait is None or wait.resume_to_node is None:
+        output = {"success": True, "result": event.payload}
+        return {"status": RunStatus.COMPLETED, "waiting": None, "output": output}
+    return {"status": RunStatus.RUNNING, "waiting": None, "current_node": wait.resume_to_node}
+
+
+def _cancel(_run: RunState, event: Any) -> Fields:
+    return {"status": RunStatus.CANCELLED, "error": event.reason or "Cancelled", "waiting": None}
+
+
+def _pause_running(run: RunState, _event: Any) -> Fields:
+    wait = WaitState(
+        reason=WaitReason.USER,
+        wait_key=pause_wait_key(run.run_id),
+        resume_to_node=run.current_node,
+        prompt="Paused",
+        allow_free_text=False,
+        details={"kind": "pause"},
+    )
+    return {"status": RunStatus.WAITING, "waiting": wait}
+
+
+def _unpause_waiting(run: RunState, _event: Any) -> Fields:
+    if run.waiting and run.waiting.wait_key == pause_wait_key(run.run_id):
+        return {
+            "status": RunStatus.RUNNING,
+            "waiting": None,
+            "current_node": run.waiting.resume_to_node or run.current_node,
+        }
+    return {}
+
+
+def _unchanged(_run: RunState, _event: Any) -> Fields:
+    return {}
+
+
+_RUNNING, _WAITING = RunStatus.RUNNING, RunStatus.WAITING
+
+TRANSITIONS: Mapping[tuple[RunStatus, type], Callable[[RunState, Any], Fields]] = {
+    (_RUNNING, Hopped): _hop,
+    (_RUNNING, Finished): _finish,
+    (_RUNNING, Parked): _park,
+    (_RUNNING, Failed): _fail,
+    (_RUNNING, Cancelled): _cancel,
+    (_RUNNING, Paused): _pause_running,
+    (_RUNNING, Unpaused): _unchanged,
+    (_WAITING, Woken): _wake,
+    (_WAITING, Failed): _fail,
+    (_WAITING, Cancelled): _cancel,
+    (_WAITING, Paused): _unchanged,
+    (_WAITING, Unpaused): _unpause_waiting,
+}
+
+
+def transition(run: RunState, event: Event) -> Fields:
+    """Give the fields that `event` changes.
+
+    Raises:
+        WaitMismatch: the run's status does not allow the event.
+    """
+    row = TRANSITIONS.get((run.status, type(event)))
+    if row is None:
+        raise WaitMismatch(
+            f"run {run.run_id!r} is {run.status.value}, not waiting"
+            if isinstance(event, Woken)
+            else f"run {run.run_id!r} is {run.status.value}; it cannot be {type(event).__name__.lower()}",
+            hint=f"see what happened: art inspect {run.run_id}",
+            run_id=run.run_id,
+            status=run.status.value,
+        )
+    return row(run, event)
+
+
+def pause_wait_key(run_id: str) -> str:
+    return f"pause:{run_id}"

@@ -1,0 +1,59 @@
+"""Limits and defaults that a runtime gives to its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from abstractruntime.core.vars import DEFAULT_MAX_TOKENS
+
+DEFAULT_RECOMMENDED_MAX_INPUT_TOKENS = -1
+"""Negative: no recommended cap on input tokens."""
+
+_SAFETY_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """Limits are counts and tokens; None means "from the model's capabilities, else unknown"."""
+
+    max_iterations: int = 25
+    warn_iterations_pct: int = 80
+    max_tokens: int | None = None
+    max_output_tokens: int | None = None
+    max_input_tokens: int | None = None
+    warn_tokens_pct: int = 80
+    max_history_messages: int = -1
+    provider: str | None = None
+    model: str | None = None
+    model_capabilities: dict[str, Any] = field(default_factory=dict)
+
+    def to_limits_dict(self) -> dict[str, Any]:
+        """Give the initial `_limits` of a run."""
+        max_tokens = (
+            self.max_tokens or self.model_capabilities.get("max_tokens") or DEFAULT_MAX_TOKENS
+        )
+        max_output = self.max_output_tokens
+        if max_output is None:
+            max_output = self.model_capabilities.get("max_output_tokens")
+        return {
+            "max_iterations": self.max_iterations,
+            "current_iteration": 0,
+            "max_tokens": max_tokens,
+            "max_output_tokens": max_output,
+            "max_input_tokens": self._clamped_input(max_tokens, max_output),
+            "estimated_tokens_used": 0,
+            "max_history_messages": self.max_history_messages,
+            "warn_iterations_pct": self.warn_iterations_pct,
+            "warn_tokens_pct": self.warn_tokens_pct,
+        }
+
+    def _clamped_input(self, max_tokens: int, max_output: int | None) -> int | None:
+        if self.max_input_tokens is None or max_output is None:
+            return self.max_input_tokens
+        ceiling = max(0, max_tokens - max_output - _SAFETY_TOKENS)
+        return max(0, min(self.max_input_tokens, ceiling))
+
+    def with_capabilities(self, capabilities: dict[str, Any]) -> RuntimeConfig:
+        """Give a copy whose model capabilities are replaced."""
+        return replace(self, model_capabilities=dict(capabilities))

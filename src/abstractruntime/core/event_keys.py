@@ -1,0 +1,30 @@
+"""Wait keys of events: `evt:<scope>:<scope id>:<name>`."""
+
+from __future__ import annotations
+
+GLOBAL_SCOPE_ID = "global"
+
+
+def build_event_wait_key(
+    *,
+    scope: str,
+    name: str,
+    session_id: str | None = None,
+    workflow_id: str | None = None,
+    run_id: str | None = None,
+) -> str:
+    """Give the wait key that listeners and emitters of an event share.
+
+    Raises:
+        ValueError: blank name, unknown scope, or no id for the scope.
+    """
+    kind = (scope or "").strip().lower() or "session"
+    ids = {"session": session_id, "workflow": workflow_id, "run": run_id, "global": GLOBAL_SCOPE_ID}
+    if not (name or "").strip():
+        raise ValueError("event name is required")
+    if kind not in ids:
+        raise ValueError(f"unknown event scope: {scope!r}")
+    scope_id = (ids[kind] or "").strip()
+    if not scope_id:
+        raise ValueError(f"missing scope id for event scope {kind!r}")
+    return f"evt:{kind}:{scope_id}:{name.strip()}"

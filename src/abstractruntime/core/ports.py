@@ -1,0 +1,249 @@
+"""The ports of the kernel: everything it asks of the world.
+
+A store gives an `Engine`; an engine gives one `RunLog` per owned run. Nothing here
+assumes a file: the directory store, the classic pair of stores and a database
+follow the same protocols.
+
+Rules of a run log:
+1. `run` is the only mutable copy of the state; `commit` computes what changed since
+   the previous commit and writes it in the same transaction as the records.
+2. A record that was committed is never written again; a record object may be
+   committed twice only as STARTED and then with its outcome.
+3. After `close` the log must not be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol, runtime_checkable
+
+from abstractruntime.core.models import (
+    Effect,
+    JsonObject,
+    RunState,
+    RunStatus,
+    StepRecord,
+    WaitReason,
+    WaitState,
+)
+
+
+class Clock(Protocol):
+    def now(self) -> datetime: ...
+    def now_iso(self) -> str: ...
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Ids(Protocol):
+    def run_id(self) -> str: ...
+    def step_id(self) -> str: ...
+
+
+class Barrier(Enum):
+    """How much a commit must survive when it returns.
+
+    NONE survives the death of the process. EXTERNAL stands before and after an
+    effect that leaves the process. ACK stands before anything is reported.
+    In mode `strict` EXTERNAL and ACK sync to the disk; in `relaxed` only ACK does;
+    in `off` nothing does.
+    """
+
+    NONE = "none"
+    EXTERNAL = "external"
+    ACK = "ack"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record lies: ordinal in its ledger and byte offset of its line."""
+
+    seq: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """One stored line: its position, its exact bytes without LF, and its content."""
+
+    seq: int
+    offset: int
+    line: bytes
+    record: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A durable request to a run that someone else may own; idempotent by `id`.
+
+    `kind` is resume, cancel, pause, unpause, event or child_done. A resume names the
+    wait it answers: `{"wait_key", "wait_seq", "payload", "actor"}`.
+    """
+
+    id: str
+    kind: str
+    payload: JsonObject = field(default_factory=dict)
+    created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which runs to find; unset fields do not restrict. Newest `updated_at` first."""
+
+    status: RunStatus | None = None
+    wait_reason: WaitReason | None = None
+    workflow_id: str | None = None
+    session_id: str | None = None
+    parent_run_id: str | None = None
+    root_only: bool = False
+    due_at: str | None = None
+    has_commands: bool = False
+    id_prefix: str | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """What a listing knows of a run without opening it."""
+
+    run_id: str
+    workflow_id: str
+    status: RunStatus
+    wait_reason: WaitReason | None
+    wait_key: str | None
+    wait_until: str | None
+    parent_run_id: str | None
+    actor_id: str | None
+    session_id: str | None
+    created_at: str
+    updated_at: str
+
+
+class RunLog(Protocol):
+    """One run, owned until `close`."""
+
+    run: RunState
+    pending: StepRecord | None
+
+    def next_occurrence(self) -> int:
+        """Give the ordinal of the next effect occurrence of this run."""
+        ...
+
+    def commit(
+        self,
+        *records: StepRecord,
+        barrier: Barrier = Barrier.NONE,
+        wrote: str | None = None,
+        plan: JsonObject | None = None,
+        scan: bool = True,
+        commands: tuple[str, ...] = (),
+    ) -> Position:
+        """Write the records and everything that changed in `run`, as one transaction.
+
+        Args:
+            records: In order; the first one carries the state change.
+            barrier: What the commit must survive when it returns.
+            wrote: JSON pointer below vars at which `run` already holds the record's result.
+            plan: `{"next_node", "occ", ...}` of a STARTED record, so that recovery needs no node.
+            scan: False when nothing but `wrote` can have changed in vars.
+            commands: Ids of the commands that these records apply.
+
+        Raises:
+            InvalidValue: the state holds something that is not JSON; nothing was written.
+            StoreError: nothing was acknowledged; the next open decides from the disk.
+        """
+        ...
+
+    def take_commands(self) -> list[Command]:
+        """Give the commands that no commit has applied yet, oldest first; they stay until one does."""
+        ...
+
+    def rollback(self) -> None:
+        """Reset `run` to the last committed state; nothing on disk changes."""
+        ...
+
+    def reusable(self, key: str) -> StepRecord | None:
+        """Give a completed record with this payload key that the saved state has not absorbed.
+
+        Only classic store pairs can have one; fused commits make it impossible.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Make everything committed so far acknowledged: sync, checkpoint if due, sign the head."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """One store."""
+
+    def create(self, run: RunState, first: StepRecord) -> RunLog:
+        """Create a run durably and own it; an existing id raises `Busy` or `UsageError`."""
+        ...
+
+    def open(self, run_id: str, *, wait_s: float = 0.0) -> RunLog:
+        """Own a run.
+
+        Raises:
+            NotFound, Busy, IntegrityError
+        """
+        ...
+
+    def peek(self, run_id: str) -> RunState:
+        """Read a run without owning it; the copy is isolated.
+
+        Raises:
+            NotFound, IntegrityError
+        """
+        ...
+
+    def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]: ...
+
+    def post(self, run_id: str, command: Command) -> None:
+        """Store a command durably for whoever owns the run now or next."""
+        ...
+
+    def find(self, query: RunQuery) -> list[RunHeader]: ...
+
+
+class ArtifactStore(Protocol):
+    def store_json(
+        self, data: Any, *, run_id: str | None = None, tags: dict[str, str] | None = None
+    ) -> Any: ...
+    def load_json(self, artifact_id: str) -> Any: ...
+
+
+@dataclass(frozen=True)
+class EffectOutcome:
+    """What an effect came to: completed, waiting or failed."""
+
+    status: str
+    result: Any = None
+    wait: WaitState | None = None
+    error: str | None = None
+
+    @classmethod
+    def completed(cls, result: Any = None) -> EffectOutcome:
+        return cls("completed", result=result)
+
+    @classmethod
+    def waiting(cls, wait: WaitState) -> EffectOutcome:
+        return cls("waiting", wait=wait)
+
+    @classmethod
+    def failed(cls, error: str) -> EffectOutcome:
+        return cls("failed", error=error)
+
+
+@runtime_checkable
+class EffectHandler(Protocol):
+    """A host's handler, as in 0.4.x; a two-argument form without the next node also works."""
+
+    def __call__(
+        self, run: RunState, effect: Effect, default_next_node: str | None, /
+    ) -> EffectOutcome: ...

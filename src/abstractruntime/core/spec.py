@@ -1,0 +1,47 @@
+"""What the kernel executes: a workflow is a table of node handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from abstractruntime.core.models import RunState, StepPlan
+
+__all__ = ["NodeHandler", "RunContext", "StepPlan", "WorkflowSpec"]
+
+
+class RunContext(Protocol):
+    """What a node handler may ask the kernel for."""
+
+    def now_iso(self) -> str: ...
+
+
+NodeHandler = Callable[[RunState, RunContext], StepPlan]
+
+
+@dataclass(frozen=True)
+class WorkflowSpec:
+    """A compiled workflow.
+
+    A handler may change `run.vars`; it must not change anything else of the run,
+    and must give the same plan for the same variables.
+    """
+
+    workflow_id: str
+    entry_node: str
+    nodes: dict[str, NodeHandler]
+
+    def get_node(self, node_id: str) -> NodeHandler:
+        """Give the handler of `node_id`.
+
+        Raises:
+            KeyError: the workflow has no such node.
+        """
+        try:
+            return self.nodes[node_id]
+        except KeyError:
+            raise KeyError(f"Unknown node_id: {node_id}") from None
+
+    def is_terminal(self, node_id: str) -> bool:  # noqa: ARG002 - kept for 0.4.x callers
+        return False

@@ -1,0 +1,148 @@
+"""The namespaces inside `run.vars`, and paths into them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from abstractruntime.core.models import JsonObject
+
+CONTEXT: Final = "context"
+SCRATCHPAD: Final = "scratchpad"
+RUNTIME: Final = "_runtime"
+TEMP: Final = "_temp"
+LIMITS: Final = "_limits"
+NODE_TRACES: Final = "node_traces"
+DEFAULT_MAX_TOKENS: Final = 32768
+
+_NAMESPACES = (CONTEXT, SCRATCHPAD, RUNTIME, TEMP)
+_SEGMENT = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def get_namespace(vars: JsonObject, key: str) -> JsonObject:  # noqa: A002 - the 0.4.x name
+    """Give the object `vars[key]`, creating or replacing whatever is not an object."""
+    value = vars.get(key)
+    if not isinstance(value, dict):
+        value = vars[key] = {}
+    return value
+
+
+def ensure_namespaces(vars: JsonObject) -> JsonObject:  # noqa: A002 - the 0.4.x name
+    """Create the four namespaces (not the limits) where they are missing."""
+    for key in _NAMESPACES:
+        get_namespace(vars, key)
+    return vars
+
+
+def get_context(vars: JsonObject) -> JsonObject:  # noqa: A002 - the 0.4.x name
+    return get_namespace(vars, CONTEXT)
+
+
+def get_scratchpad(vars: JsonObject) -> JsonObject:  # noqa: A002 - the 0.4.x name
+    return get_namespace(vars, SCRATCHPAD)
+
+
+def get_runtime(vars: JsonObject) -> JsonObject:  # noqa: A002 - the 0.4.x name
+    return get_namespace(vars, RUNTIME)
+
+
+def get_temp(vars: JsonObject) -> JsonObject:  # noqa: A002 - the 0.4.x name
+    return get_namespace(vars, TEMP)
+
+
+def clear_temp(vars: JsonObject) -> None:  # noqa: A002 - the 0.4.x name
+    vars[TEMP] = {}
+
+
+def default_limits() -> JsonObject:
+    from abstractruntime.core.config import RuntimeConfig  # noqa: PLC0415 - config builds on this module
+
+    return RuntimeConfig().to_limits_dict()
+
+
+def ensure_limits(vars: JsonObject) -> JsonObject:  # noqa: A002 - the 0.4.x name
+    """Give `_limits`, replacing whatever is not an object by the defaults."""
+    if not isinstance(vars.get(LIMITS), dict):
+        vars[LIMITS] = default_limits()
+    limits: JsonObject = vars[LIMITS]
+    return limits
+
+
+get_limits = ensure_limits
+
+
+def is_paused(vars: JsonObject) -> bool:  # noqa: A002 - the 0.4.x name
+    """Tell whether the run was paused by hand."""
+    runtime = vars.get(RUNTIME)
+    control = runtime.get("control") if isinstance(runtime, dict) else None
+    return isinstance(control, dict) and control.get("paused") is True
+
+
+def parse_vars_path(path: str) -> list[str | int]:
+    """Split a dotted path or a JSON pointer into keys and list indexes."""
+    text = str(path or "").strip()
+    if text.startswith("/"):
+        parts = [p.replace("~1", "/").replace("~0", "~") for p in text.split("/")]
+        return [_as_index(p) for p in parts if p]
+    return [
+        int(index) if index else _as_index(name)
+        for name, index in _SEGMENT.findall(text)
+        if name or index
+    ]
+
+
+def _as_index(part: str) -> str | int:
+    return int(part) if part.isdigit() else part
+
+
+def resolve_vars_path(root: Any, tokens: list[str | int]) -> Any:
+    """Walk `tokens` from `root`.
+
+    Raises:
+        ValueError: "Expected list", "Expected object", "out of range" or "Missing key".
+    """
+    value = root
+    for token in tokens:
+        value = _item(value, token)
+    return value
+
+
+def _item(value: Any, token: str | int) -> Any:
+    if isinstance(token, int):
+        if not isinstance(value, list):
+            raise ValueError(f"Expected list at index {token}")  # noqa: TRY004 - the 0.4.x type
+        if token >= len(value):
+            raise ValueError(f"Index {token} out of range")
+        return value[token]
+    if not isinstance(value, dict):
+        raise ValueError(f"Expected object at key {token!r}")  # noqa: TRY004 - the 0.4.x type
+    if token not in value:
+        raise ValueError(f"Missing key {token!r}")
+    return value[token]
+
+
+def set_result(vars: JsonObject, key: str, value: Any) -> str:  # noqa: A002 - the 0.4.x name
+    """Store `value` at a result key and give the JSON pointer of the place.
+
+    A key starting with `/` is a pointer, otherwise a dotted path; what stands in the way
+    and is no object is replaced by one.
+    """
+    parts = _pointer_parts(key) if key.startswith("/") else [p for p in key.split(".") if p]
+    target = vars
+    for part in parts[:-1]:
+        target = get_namespace(target, part)
+    target[parts[-1]] = value
+    return "".join(f"/{p.replace('~', '~0').replace('/', '~1')}" for p in parts)
+
+
+def _pointer_parts(pointer: str) -> list[str]:
+    return [p.replace("~1", "/").replace("~0", "~") for p in pointer.split("/")[1:]]
+
+
+def get_node_traces(vars: JsonObject) -> JsonObject:  # noqa: A002 - the 0.4.x name
+    return get_namespace(get_runtime(vars), NODE_TRACES)
+
+
+def get_node_trace(vars: JsonObject, node_id: str) -> JsonObject:  # noqa: A002 - the 0.4.x name
+    trace = get_node_traces(vars).get(node_id)
+    return trace if isinstance(trace, dict) else {"node_id": node_id, "steps": []}
