@@ -1,0 +1,38 @@
+"""The real clock and ids: the only place that reads the time of the machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timezone
+
+from abstractruntime.core.models import format_time
+
+
+class SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc)  # noqa: TID251 - this is the Clock port
+
+    def now_iso(self) -> str:
+        return format_time(self.now())
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class SystemIds:
+    """Random UUIDs, version 4."""
+
+    def run_id(self) -> str:
+        return self.step_id()
+
+    def step_id(self) -> str:
+        # The bytes of a version-4 UUID, formatted without building a UUID object.
+        raw = bytearray(os.urandom(16))
+        raw[6] = raw[6] & 0x0F | 0x40
+        raw[8] = raw[8] & 0x3F | 0x80
+        text = raw.hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

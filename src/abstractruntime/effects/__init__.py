@@ -1,0 +1,1 @@
+"""The built-in effect handlers, one module per family."""

@@ -1,0 +1,44 @@
+"""Which handler serves which effect, and what the kernel must know about each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from abstractruntime.core._kernel.effects import Handler, adapt_handler
+from abstractruntime.core.models import EffectType
+from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.effects import waits
+from abstractruntime.effects.memory import MemoryHost, MemoryNote, MemoryQuery
+from abstractruntime.effects.subworkflow import ChildHost, StartSubworkflow
+
+
+class EffectHost(ChildHost, MemoryHost, Protocol):
+    """Everything that built-in handlers need of the runtime."""
+
+
+def builtin_handlers(host: EffectHost) -> dict[EffectType, Handler]:
+    """Give the handlers that need nothing but the runtime itself."""
+    return {
+        EffectType.WAIT_EVENT: Handler(waits.wait_event, state_free=True),
+        EffectType.WAIT_UNTIL: Handler(waits.wait_until, state_free=True),
+        EffectType.ASK_USER: Handler(waits.ask_user, state_free=True),
+        EffectType.ANSWER_USER: Handler(waits.answer_user, state_free=True),
+        EffectType.MEMORY_NOTE: Handler(MemoryNote(host)),
+        EffectType.MEMORY_QUERY: Handler(MemoryQuery(host), state_free=True),
+        EffectType.START_SUBWORKFLOW: Handler(
+            StartSubworkflow(host), external=True, state_free=True
+        ),
+    }
+
+
+def merge_handlers(
+    builtin: dict[EffectType, Handler],
+    given: Mapping[EffectType, Callable[..., EffectOutcome] | Handler],
+) -> dict[EffectType, Handler]:
+    """Put a host's handlers over the built-in ones."""
+    adapted = {
+        EffectType(kind): function if isinstance(function, Handler) else adapt_handler(function)
+        for kind, function in given.items()
+    }
+    return {**builtin, **adapted}

@@ -1,0 +1,276 @@
+"""Driving a tree of runs in the foreground: the root, its children, their timers.
+
+One pass asks the store for the tree and does everything that can be done now:
+1. advance running runs, newest first, and runs whose deadline has passed;
+2. hand the results of finished children to parents that wait for them.
+Passes repeat until nothing moves; what is left are waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from abstractruntime._runtime import Runtime
+from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason
+from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
+from abstractruntime.core.vars import is_paused
+from abstractruntime.effects.subworkflow import child_failure
+from abstractruntime.effects.waits import parse_moment
+from abstractruntime.errors import NotFound, UsageError, WaitMismatch
+
+Until = Literal["idle", "waiting", "done"]
+
+_TREE_LIMIT = 5000
+_STEPS_PER_TICK = 1000
+_LONGEST_SLEEP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWait:
+    """A wait that someone or something outside must end."""
+
+    run_id: str
+    node_id: str
+    reason: WaitReason
+    wait_key: str | None
+    prompt: str | None
+    choices: tuple[str, ...] | None
+    allow_free_text: bool
+    until: str | None
+
+    @classmethod
+    def of(cls, run: RunState) -> OpenWait:
+        wait = run.waiting
+        assert wait is not None  # noqa: S101 - callers pass waiting runs
+        return cls(
+            run_id=run.run_id,
+            node_id=run.current_node,
+            reason=wait.reason,
+            wait_key=wait.wait_key,
+            prompt=wait.prompt,
+            choices=tuple(wait.choices) if wait.choices is not None else None,
+            allow_free_text=wait.allow_free_text,
+            until=wait.until,
+        )
+
+
+def run_tree(engine: Engine, run_id: str) -> list[RunHeader | RunState]:
+    """Give a run and all its descendants, parents before children."""
+    found: list[RunHeader | RunState] = [engine.peek(run_id)]
+    for parent in found:
+        if len(found) >= _TREE_LIMIT:
+            break
+        children = engine.find(RunQuery(parent_run_id=parent.run_id, limit=_TREE_LIMIT))
+        found.extend(sorted(children, key=lambda child: child.created_at))
+    return found
+
+
+def root_of(engine: Engine, run_id: str) -> str:
+    """Give the id of the run at the top of the tree."""
+    run = engine.peek(run_id)
+    while run.parent_run_id is not None:
+        try:
+            run = engine.peek(run.parent_run_id)
+        except NotFound:
+            break
+    return run.run_id
+
+
+def open_waits(engine: Engine, run_id: str) -> list[OpenWait]:
+    """Give the leaf waits of a run and its descendants, oldest run first."""
+    waits = []
+    for header in run_tree(engine, run_id):
+        if header.status is not RunStatus.WAITING:
+            continue
+        run = engine.peek(header.run_id)
+        if run.waiting and run.waiting.reason is not WaitReason.SUBWORKFLOW:
+            waits.append(OpenWait.of(run))
+    return waits
+
+
+class Driver:
+    """Drives trees of runs with one runtime, whose registry knows their workflows."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        clock: Clock | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self._runtime = runtime
+        self._engine = runtime.engine
+        self._clock = clock or runtime.clock
+        self._stop = stop or (lambda: False)
+
+    def drive(self, run_id: str, *, until: Until = "idle") -> RunState:
+        """Drive the whole tree that `run_id` belongs to, and give the state of its root.
+
+        `idle` stops when nothing can run now; `waiting` sleeps through timers; `done` waits
+        for whatever else may come, until the root has ended.
+        """
+        root = root_of(self._engine, run_id)
+        while not self._stop():
+            if self._pass(root):
+                continue
+            state = self._engine.peek(root)
+            if state.status.is_terminal or until == "idle" or is_paused(state.vars):
+                return state
+            if not self._sleep(root, until):
+                return state
+        return self._engine.peek(root)
+
+    def _pass(self, root: str) -> bool:
+        """Do what can be done now; True when something moved."""
+        for header in reversed(run_tree(self._engine, root)):
+            if self._stop():
+                return False
+            if header.status is RunStatus.RUNNING:
+                before = self._engine.peek(header.run_id)
+                if not is_paused(before.vars):
+                    self._tick(header)
+                    return True
+            elif header.status is RunStatus.WAITING and self._wake(header):
+                return True
+        return False
+
+    def _tick(self, run: RunHeader | RunState) -> RunState:
+        return self._runtime.tick(
+            workflow=self._workflow(run.workflow_id),
+            run_id=run.run_id,
+            max_steps=_STEPS_PER_TICK,
+            stop=self._stop,
+        )
+
+    def _workflow(self, workflow_id: str) -> Any:
+        registry = self._runtime.workflow_registry
+        spec = registry.get(workflow_id) if registry is not None else None
+        if spec is None:
+            raise NotFound(
+                f"workflow {workflow_id!r} is not loaded",
+                hint="name the bundle that holds it",
+                kind="workflow",
+                id=workflow_id,
+            )
+        return spec
+
+    def _wake(self, header: RunHeader | RunState) -> bool:
+        run = self._engine.peek(header.run_id)
+        wait = run.waiting
+        if wait is None or is_paused(run.vars):
+            return False
+        if wait.reason is WaitReason.SUBWORKFLOW:
+            return self._hand_over(run)
+        if wait.until is not None and parse_moment(wait.until) <= self._clock.now():
+            self._tick(run)
+            return True
+        return False
+
+    def _hand_over(self, parent: RunState) -> bool:
+        """Give a finished child's result to the parent that waits for it."""
+        wait = parent.waiting
+        details = (wait.details if wait else None) or {}
+        try:
+            child = self._engine.peek(str(details.get("sub_run_id")))
+        except NotFound:
+            return False
+        if wait is None or not child.status.is_terminal:
+            return False
+        if child.status is not RunStatus.COMPLETED:
+            key = wait.wait_key or ""
+            self._runtime.fail_wait(parent.run_id, error=child_failure(child), wait_key=key)
+            return True
+        payload: JsonObject = {"sub_run_id": child.run_id, "output": child.output}
+        self._runtime.resume(
+            workflow=self._workflow(parent.workflow_id),
+            run_id=parent.run_id,
+            wait_key=wait.wait_key,
+            payload=payload,
+            max_steps=0,
+        )
+        return True
+
+    def _sleep(self, root: str, until: Until) -> bool:
+        """Sleep towards the next deadline; False when only people or events can go on."""
+        deadlines = [parse_moment(w.until) for w in open_waits(self._engine, root) if w.until]
+        if not deadlines and until == "waiting":
+            return False
+        left = (
+            (min(deadlines) - self._clock.now()).total_seconds() if deadlines else _LONGEST_SLEEP_S
+        )
+        self._clock.sleep(max(0.0, min(left, _LONGEST_SLEEP_S)))
+        return True
+
+    def answer(
+        self,
+        run_id: str,
+        payload: Any,
+        *,
+        wait_key: str | None = None,
+        actor: str | None = None,
+        force: bool = False,
+    ) -> OpenWait:
+        """Store the answer to the one open wait at or below `run_id`; nothing is executed yet.
+
+        Raises:
+            WaitMismatch: nothing waits there, the key names no open wait, or the answer is
+                none of the choices.
+            UsageError: several waits are open and no key was given.
+        """
+        wait = self._choose(run_id, wait_key)
+        if not force:
+            _check_choice(wait, payload)
+        self._runtime.resume(
+            workflow=self._workflow(self._engine.peek(wait.run_id).workflow_id),
+            run_id=wait.run_id,
+            wait_key=wait.wait_key,
+            payload=payload,
+            max_steps=0,
+            actor=actor,
+        )
+        return wait
+
+    def _choose(self, run_id: str, wait_key: str | None) -> OpenWait:
+        waits = open_waits(self._engine, run_id)
+        matching = [w for w in waits if wait_key is None or w.wait_key == wait_key]
+        if len(matching) == 1:
+            return matching[0]
+        keys = [w.wait_key for w in waits]
+        if not waits:
+            status = self._engine.peek(run_id).status.value
+            raise WaitMismatch(
+                f"run {run_id!r} is {status}, not waiting for an answer",
+                hint=f"see what happened: art inspect {run_id}",
+                run_id=run_id,
+                status=status,
+            )
+        if not matching:
+            raise WaitMismatch(
+                f"wait_key mismatch: run {run_id!r} does not wait for {wait_key!r}",
+                hint="open wait keys: " + ", ".join(map(str, keys)),
+                run_id=run_id,
+                given=wait_key,
+                open=keys,
+            )
+        raise UsageError(
+            f"run {run_id!r} has {len(waits)} open waits",
+            hint="name one with --wait-key: " + ", ".join(map(str, keys)),
+            run_id=run_id,
+            open=keys,
+        )
+
+
+def _check_choice(wait: OpenWait, payload: Any) -> None:
+    if wait.reason is not WaitReason.USER or not wait.choices or wait.allow_free_text:
+        return
+    answer = payload.get("response") if isinstance(payload, dict) else payload
+    if answer not in wait.choices:
+        raise WaitMismatch(
+            f"answer {answer!r} is none of the choices of {wait.wait_key!r}",
+            hint="choose one of: " + ", ".join(wait.choices) + "; or add --force",
+            run_id=wait.run_id,
+            given=answer,
+            choices=list(wait.choices),
+        )

@@ -1,0 +1,248 @@
+"""The engine over a pair of 0.4.x stores: public records first, then the state.
+
+A pair cannot write record and state in one transaction. What lies between them is
+bridged by `RunState.ledger_seq`: the number of records that the saved state has
+absorbed. A completed effect beyond it is reused instead of being repeated.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from abstractruntime._json import dump_line, normalise
+from abstractruntime.core._kernel.records import is_extension, is_terminal_status
+from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepRecord, StepStatus
+from abstractruntime.core.ports import Barrier, Command, Position, RunHeader, RunQuery, StoredRecord
+from abstractruntime.core.vars import is_paused
+from abstractruntime.errors import Busy, NotFound, UsageError
+from abstractruntime.storage.base import LedgerStore, QueryableRunStore, RunStore
+
+
+class ClassicEngine:
+    """Drives runs of any `RunStore` and `LedgerStore`; exclusion is per process."""
+
+    def __init__(self, run_store: RunStore, ledger_store: LedgerStore) -> None:
+        self.run_store = run_store
+        self.ledger_store = ledger_store
+        self._locks: dict[str, threading.Lock] = {}
+        self._commands: dict[str, dict[str, Command]] = {}
+        self._guard = threading.Lock()
+
+    def create(self, run: RunState, first: StepRecord) -> ClassicRunLog:  # noqa: ARG002 - no start record in 0.4.x ledgers
+        lock = self._acquire(run.run_id, 0.0)
+        try:
+            self.run_store.save(run)
+            return ClassicRunLog(self, run, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def open(self, run_id: str, *, wait_s: float = 0.0) -> ClassicRunLog:
+        lock = self._acquire(run_id, wait_s)
+        try:
+            return ClassicRunLog(self, self.peek(run_id), lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def peek(self, run_id: str) -> RunState:
+        run = self.run_store.load(run_id)
+        if run is None:
+            raise NotFound(
+                f"Unknown run_id: {run_id}", kind="run", id=run_id, hint="list runs: art runs"
+            )
+        return run
+
+    def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]:
+        for seq, record in enumerate(self.ledger_store.list(run_id)):
+            if seq > after:
+                yield StoredRecord(seq, seq, dump_line(record), record)
+
+    def post(self, run_id: str, command: Command) -> None:
+        """Queue a command in this process; a pair has nowhere to keep it longer."""
+        self.peek(run_id)
+        with self._guard:
+            queue = self._commands.setdefault(run_id, {})
+            queue.setdefault(command.id, command)
+
+    def commands(self, run_id: str) -> list[Command]:
+        with self._guard:
+            return list(self._commands.get(run_id, {}).values())
+
+    def discard_commands(self, run_id: str, ids: tuple[str, ...]) -> None:
+        with self._guard:
+            for command_id in ids:
+                self._commands.get(run_id, {}).pop(command_id, None)
+
+    def find(self, query: RunQuery) -> list[RunHeader]:
+        store = self.run_store
+        if not isinstance(store, QueryableRunStore):
+            raise UsageError(
+                f"{type(store).__name__} cannot be queried", hint="use a QueryableRunStore"
+            )
+        if query.parent_run_id is not None:
+            runs = store.list_children(parent_run_id=query.parent_run_id, status=query.status)
+        elif query.due_at is not None:
+            runs = store.list_due_wait_until(now_iso=query.due_at, limit=query.limit)
+        else:
+            runs = store.list_runs(
+                status=query.status,
+                wait_reason=query.wait_reason,
+                workflow_id=query.workflow_id,
+                limit=query.limit,
+            )
+        return [header_of(run) for run in runs if _matches(run, query)][: query.limit]
+
+    def _acquire(self, run_id: str, wait_s: float) -> threading.Lock:
+        with self._guard:
+            lock = self._locks.setdefault(run_id, threading.Lock())
+        acquired = lock.acquire(timeout=wait_s) if wait_s > 0 else lock.acquire(blocking=False)
+        if not acquired:
+            raise Busy(
+                f"run {run_id!r} is being driven in this process",
+                hint="try again later",
+                run_id=run_id,
+            )
+        return lock
+
+
+class ClassicRunLog:
+    """One owned run of a classic pair."""
+
+    def __init__(self, engine: ClassicEngine, run: RunState, lock: threading.Lock) -> None:
+        self.run = run
+        self.pending: StepRecord | None = None
+        self._engine = engine
+        self._lock = lock
+        self._absorbed = run.ledger_seq
+        self._position = _count(engine.ledger_store, run.run_id)
+        self._reusable = self._index_tail()
+
+    def next_occurrence(self) -> int:
+        return self._position
+
+    def commit(
+        self,
+        *records: StepRecord,
+        barrier: Barrier = Barrier.NONE,  # noqa: ARG002 - a pair has no sync to order
+        wrote: str | None = None,  # noqa: ARG002 - the whole state is saved
+        plan: JsonObject | None = None,  # noqa: ARG002 - recovery re-plans from the node
+        scan: bool = True,  # noqa: ARG002
+        commands: tuple[str, ...] = (),
+    ) -> Position:
+        public = [r for r in records if not is_extension(r)]
+        if len(public) == 1 and public[0].status is StepStatus.STARTED:
+            self._append(public[0])
+            return Position(self._position - 1, self._position - 1)
+        self.run.vars = normalise(self.run.vars, "/vars")
+        for record in public:
+            if not is_terminal_status(record):
+                self._append(record)
+        self.run.ledger_seq = self._position
+        self._engine.run_store.save(self.run)
+        for record in public:
+            if is_terminal_status(record):
+                self._append(record)
+        self._engine.discard_commands(self.run.run_id, commands)
+        return Position(self._position - 1, self._position - 1)
+
+    def take_commands(self) -> list[Command]:
+        """Give posted commands, after taking over a cancel or pause that a host saved directly."""
+        stored = self._engine.run_store.load(self.run.run_id)
+        if stored is not None and _outranks(stored, self.run):
+            _overwrite(self.run, stored)
+        return self._engine.commands(self.run.run_id)
+
+    def rollback(self) -> None:
+        stored = self._engine.run_store.load(self.run.run_id)
+        if stored is not None:
+            _overwrite(self.run, stored)
+
+    def reusable(self, key: str) -> StepRecord | None:
+        queue = self._reusable.get(key)
+        return queue.pop(0) if queue else None
+
+    def settle(self) -> None:
+        """Nothing is buffered."""
+
+    def close(self) -> None:
+        self._lock.release()
+
+    def _append(self, record: StepRecord) -> None:
+        self._engine.ledger_store.append(record)
+        self._position += 1
+
+    def _index_tail(self) -> dict[str, list[StepRecord]]:
+        """Index completed effects that the saved state has not absorbed, first in first out.
+
+        Compat: a host may set a finished run back to RUNNING and tick it again (0.4.x
+        constraint C5); then every earlier completed effect is reusable.
+        """
+        if self.run.status is not RunStatus.RUNNING:
+            return {}
+        tail = _list_after(self._engine.ledger_store, self.run.run_id, self._absorbed or 0)
+        if not tail and self._position:
+            everything = self._engine.ledger_store.list(self.run.run_id)
+            if is_terminal_status(StepRecord.from_dict(everything[-1])):
+                tail = everything
+        index: dict[str, list[StepRecord]] = {}
+        for data in tail:
+            key = data.get("idempotency_key")
+            if key and data["status"] == StepStatus.COMPLETED:
+                index.setdefault(key, []).append(StepRecord.from_dict(data))
+        return index
+
+
+def header_of(run: RunState) -> RunHeader:
+    """Give the listing form of a run."""
+    wait = run.waiting
+    return RunHeader(
+        run_id=run.run_id,
+        workflow_id=run.workflow_id,
+        status=run.status,
+        wait_reason=wait.reason if wait else None,
+        wait_key=wait.wait_key if wait else None,
+        wait_until=wait.until if wait else None,
+        parent_run_id=run.parent_run_id,
+        actor_id=run.actor_id,
+        session_id=run.session_id,
+        created_at=run.created_at,
+        updated_at=run.updated_at,
+    )
+
+
+def _matches(run: RunState, query: RunQuery) -> bool:
+    return (
+        (query.session_id is None or run.session_id == query.session_id)
+        and (not query.root_only or run.parent_run_id is None)
+        and (query.id_prefix is None or run.run_id.startswith(query.id_prefix))
+        and (query.status is None or run.status is query.status)
+        and not query.has_commands
+    )
+
+
+def _outranks(stored: RunState, run: RunState) -> bool:
+    if stored.status is RunStatus.CANCELLED:
+        return run.status is not RunStatus.CANCELLED
+    return is_paused(stored.vars) and not is_paused(run.vars)
+
+
+def _overwrite(run: RunState, stored: RunState) -> None:
+    for name, value in vars(stored).items():
+        setattr(run, name, value)
+
+
+def _count(store: LedgerStore, run_id: str) -> int:
+    count = getattr(store, "count", None)
+    return int(count(run_id)) if callable(count) else len(store.list(run_id))
+
+
+def _list_after(store: LedgerStore, run_id: str, after: int) -> list[dict[str, Any]]:
+    list_after = getattr(store, "list_after", None)
+    return (
+        list(list_after(run_id, after=after))
+        if callable(list_after)
+        else store.list(run_id)[after:]
+    )
