@@ -1,0 +1,68 @@
+"""The `{{path | filter}}` templates of `string_template`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.nodes._base import MISSING
+from abstractruntime.nodes._coerce import compact_json, text_of
+from abstractruntime.nodes._paths import read_path
+
+_JOIN = re.compile(r"join(?:\((.*)\))?", re.DOTALL)
+_DEFAULT_SEPARATOR: Final = ", "
+
+_FILTERS: Final[Mapping[str, Callable[[JsonValue], str]]] = MappingProxyType(
+    {
+        "json": compact_json,
+        "trim": lambda value: text_of(value).strip(),
+        "lower": lambda value: text_of(value).lower(),
+        "upper": lambda value: text_of(value).upper(),
+    }
+)
+
+
+def render_template(template: str, values: JsonObject) -> str:
+    """Give `template` with its placeholders filled from `values`; none spans two lines."""
+    return "\n".join(_render_line(line, values) for line in template.split("\n"))
+
+
+def _render_line(line: str, values: JsonObject) -> str:
+    parts: list[str] = []
+    rest = 0
+    while (start := line.find("{{", rest)) >= 0 and (end := line.find("}}", start + 2)) >= 0:
+        parts += line[rest:start], _fill(line[start + 2 : end], values)
+        rest = end + 2
+    return "".join(parts) + line[rest:]
+
+
+def _fill(expression: str, values: JsonObject) -> str:
+    path, *filters = (part.strip() for part in expression.split("|"))
+    value = read_path(values, path) if path else None
+    if value is MISSING or value is None:
+        return ""
+    for name in filters:
+        value = _apply_filter(name, value)
+    return text_of(value)
+
+
+def _apply_filter(name: str, value: JsonValue) -> JsonValue:
+    simple = _FILTERS.get(name)
+    if simple is not None:
+        return simple(value)
+    join = _JOIN.fullmatch(name)
+    if join is None:
+        return value
+    if not isinstance(value, list):
+        return text_of(value)
+    return _separator(join[1]).join(text_of(item) for item in value)
+
+
+def _separator(argument: str | None) -> str:
+    text = (argument or "").strip()
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1]
+    return text or _DEFAULT_SEPARATOR
