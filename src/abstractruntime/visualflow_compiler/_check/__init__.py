@@ -1,0 +1,34 @@
+"""Checking flow documents: every problem at once, each with a code, a place and a hint."""
+
+from __future__ import annotations
+
+from abstractruntime.visualflow_compiler._check._render import (
+    render_github,
+    render_pointer,
+    render_sarif,
+    render_text,
+)
+from abstractruntime.visualflow_compiler._check._rules import RULES, Rule
+from abstractruntime.visualflow_compiler._check._run import (
+    MAX_FINDINGS,
+    CheckResult,
+    check_document,
+    check_flow,
+    check_tree,
+    require_ok,
+)
+
+__all__ = [
+    "MAX_FINDINGS",
+    "RULES",
+    "CheckResult",
+    "Rule",
+    "check_document",
+    "check_flow",
+    "check_tree",
+    "render_github",
+    "render_pointer",
+    "render_sarif",
+    "render_text",
+    "require_ok",
+]

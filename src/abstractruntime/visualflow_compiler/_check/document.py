@@ -1,0 +1,129 @@
+"""What can be wrong with the text of a document; the loader reports these."""
+
+from __future__ import annotations
+
+from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow
+from abstractruntime.visualflow_compiler._check._rules import Rule, declare
+
+declare(
+    Rule(
+        "VF001",
+        "error",
+        "the document is not JSON",
+        "The file could not be read as UTF-8 JSON, so nothing else was checked. Line and "
+        "column show where reading stopped; the mistake is often just before, such as a "
+        "missing comma, quote or bracket.",
+        bad='{"id": "example", "nodes": [}',
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF002",
+        "warning",
+        "a key occurs twice in one object",
+        "JSON readers disagree which of two equal keys counts. Here the last one does, as in "
+        "earlier versions, but another tool may show the other value to a reviewer.",
+        bad='{"id": "first", "id": "example", "nodes": [{"id": "s", "type": "on_flow_start"}]}',
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF003",
+        "error",
+        "the document is not an object",
+        "A flow document is one JSON object with the keys id, nodes and edges. Export the "
+        "flow again if the file holds a list of flows or a single node.",
+        bad="[]",
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF004",
+        "error",
+        "the document is too large or nested too deeply",
+        "Documents may have up to 32 MiB and 200 levels of nesting. Larger constants belong "
+        "in the run's input or in a file.",
+        bad='{"id": "example", "nodes": ' + "[" * 300 + "]" * 300 + "}",
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF005",
+        "error",
+        "a value cannot be stored",
+        "NaN, infinities and lone surrogates are not JSON. A run could not record them, so "
+        "they are refused before it starts.",
+        bad='{"id": "example", "nodes": [{"id": "n", "type": "literal_number", '
+        '"data": {"literalValue": NaN}}]}',
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF006",
+        "error",
+        "the flow has no id",
+        "The id names the workflow in runs, ledgers and subflow references. The keys flow_id "
+        "and workflow_id of older documents are accepted in its place.",
+        bad={key: value for key, value in PASS.items() if key != "id"},
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF007",
+        "warning",
+        "nodes or edges is not an array",
+        "The value is treated as an empty array. Documents that map ids to nodes come from "
+        "another tool and have to be converted first.",
+        bad={**PASS, "edges": {}},
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF008",
+        "warning",
+        "a node entry is left out",
+        "An entry of nodes is not an object or has no id, so no edge can reach it.",
+        bad=flow(START, END, {"type": "code"}, edges=("start > end",)),
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF009",
+        "warning",
+        "an edge entry is left out",
+        "An edge needs source, sourceHandle, target and targetHandle, all of them text. An "
+        "edge without handles comes from a drawing tool that does not know pins.",
+        bad={**PASS, "edges": [*PASS["edges"], {"source": "start", "target": "end"}]},
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF010",
+        "warning",
+        "an edge leads to or from a missing node",
+        "Editors leave such edges behind when a node is deleted. Nothing flows through it, "
+        "but the missing node may have been important.",
+        bad=flow(START, END, edges=("start > end", "start.text > gone.answer")),
+        good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF011",
+        "warning",
+        "an execution output is connected to a data pin",
+        "exec-out carries control, not a value. The edge is left out, and the pin stays "
+        "without a value from it.",
+        bad=flow(START, END, edges=("start > end", "start.exec-out > end.answer")),
+        good=PASS,
+    )
+)

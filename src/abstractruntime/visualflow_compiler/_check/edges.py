@@ -1,0 +1,261 @@
+"""Rules about edges: handles, pins, and how many edges may meet."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from abstractruntime.nodes._base import Element, Kind, NodeType, Pin
+from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
+from abstractruntime.visualflow_compiler._check._rules import (
+    Finding,
+    did_you_mean,
+    edge_pointer,
+    node_pointer,
+    rule,
+)
+from abstractruntime.visualflow_compiler._graph import FlowGraph
+from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecEdge
+
+_BRANCH_HANDLES = ("true", "false", "default", "case:*")
+_BRANCHING_TYPES = frozenset({"code", "function"})
+_BARE_HANDLES = frozenset({"result", "output"})
+_CONDITION_TYPES = frozenset({"if", "while"})
+
+_IF = node("check", "if", "exec-in condition", "true false")
+_UPPER = node("upper", "uppercase", "text", "result")
+_USED = ("start > end", "start.text > upper.text", "upper.result > end.answer")
+
+
+@rule(
+    "VF301",
+    "error",
+    "an execution edge leaves through a handle that does not exist",
+    explanation="Each node type has fixed execution handles: exec-out for most, true and false "
+    "for if, loop and done for loops, then:0, then:1 and so on for sequence and parallel, "
+    "case:ID and default for switch. A branch handle on an effect node is never taken.",
+    bad=flow(START, _IF, END, edges=("start > check", "check.yes > end")),
+    good=flow(START, _IF, END, edges=("start > check", "check.true > end")),
+)
+def unknown_handle(graph: FlowGraph) -> Iterator[Finding]:
+    for edge in graph.flow.exec_edges:
+        node_type = graph.types[edge.source]
+        if node_type is None or not graph.is_step(edge.source):
+            continue
+        legal = _legal_handles(graph.elements[edge.source], node_type)
+        if not any(_matches(edge.handle, pattern) for pattern in legal):
+            yield Finding(
+                f"edge {edge.index} leaves {node_type.type} node {edge.source!r} "
+                f"through the unknown handle {edge.handle!r}",
+                edge_pointer(edge.index, "sourceHandle"),
+                node_id=edge.source,
+                pin=edge.handle,
+                notes=(f"node type {node_type.type} has {', '.join(legal) or 'no handles'}",),
+                hint=did_you_mean(difflib.get_close_matches(edge.handle, legal, n=1)),
+            )
+
+
+def _legal_handles(element: Element, node_type: NodeType) -> tuple[str, ...]:
+    handles = node_type.handles
+    if element.type in _BRANCHING_TYPES:
+        return tuple(dict.fromkeys((*handles, *_BRANCH_HANDLES)))
+    if element.type == "on_flow_end":
+        return (EXEC_OUT,)
+    if node_type.kind is not Kind.CONTROL:
+        return handles
+    # Compat: sequences of 0.4.2 had to declare their branches; here the edges do when
+    # no branch is declared, and declared branches stay the only legal ones.
+    legal: list[str] = []
+    for pattern in handles:
+        declared = [handle for handle in element.exec_outputs if _matches(handle, pattern)]
+        legal += declared if pattern.endswith("*") and declared else [pattern]
+    return tuple(legal)
+
+
+def _matches(handle: str, pattern: str) -> bool:
+    if pattern.endswith("*"):
+        return handle.startswith(pattern[:-1])
+    return handle == pattern
+
+
+@rule(
+    "VF302",
+    "error",
+    "two execution edges leave one handle",
+    explanation="Control can go one way only. Use sequence to do one thing after the other, "
+    "parallel for independent branches, or if to choose.",
+    bad=flow(
+        START,
+        END,
+        node("other", "on_flow_end", "exec-in answer"),
+        edges=("start > end", "start > other"),
+    ),
+    good=PASS,
+)
+def forked_control(graph: FlowGraph) -> Iterator[Finding]:
+    for node_id, edges in graph.exec_out.items():
+        by_handle: defaultdict[str, list[ExecEdge]] = defaultdict(list)
+        for edge in edges:
+            by_handle[edge.handle].append(edge)
+        for handle, rivals in by_handle.items():
+            if len(rivals) > 1:
+                yield Finding(
+                    f"{len(rivals)} execution edges leave {handle!r} of node {node_id!r}, "
+                    "only one can be followed",
+                    edge_pointer(rivals[1].index),
+                    node_id=node_id,
+                    pin=handle,
+                    notes=(f"they lead to {_names(edge.target for edge in rivals)}",),
+                    hint="put a sequence or parallel node in between",
+                )
+
+
+@rule(
+    "VF303",
+    "error",
+    "two data edges enter one pin",
+    explanation="A pin takes one value. Earlier versions used the edge that came last in the "
+    "file; coalesce, concat or an if say which value is meant.",
+    bad=flow(START, _UPPER, END, edges=(*_USED, "start.text > end.answer")),
+    good=flow(START, _UPPER, END, edges=_USED),
+)
+def crowded_pin(graph: FlowGraph) -> Iterator[Finding]:
+    for node_id, edges in graph.data_in.items():
+        by_pin: defaultdict[str, list[DataEdge]] = defaultdict(list)
+        for edge in edges:
+            by_pin[edge.pin].append(edge)
+        for pin, rivals in by_pin.items():
+            if len(rivals) > 1:
+                yield Finding(
+                    f"{len(rivals)} data edges enter pin {pin!r} of node {node_id!r}, "
+                    "it takes one value",
+                    edge_pointer(rivals[1].index),
+                    node_id=node_id,
+                    pin=pin,
+                    notes=(f"they come from {_names(edge.source for edge in rivals)}",),
+                    hint="delete all but one of them",
+                )
+
+
+@rule(
+    "VF304",
+    "warning",
+    "a data edge enters a pin that does not exist",
+    explanation="Neither the node nor its type has this input pin, so the value is not used.",
+    bad=flow(
+        START,
+        _UPPER,
+        END,
+        edges=("start > end", "start.text > upper.txet", "upper.result > end.answer"),
+    ),
+    good=flow(START, _UPPER, END, edges=_USED),
+)
+def unknown_input(graph: FlowGraph) -> Iterator[Finding]:
+    for edge in graph.flow.data_edges:
+        element, node_type = graph.elements[edge.target], graph.types[edge.target]
+        if node_type is None or not element.declares_pins:
+            continue
+        known = _known_pins(element.input_ids, node_type.inputs)
+        if known is not None and edge.pin not in known:
+            yield Finding(
+                f"edge {edge.index} enters {node_type.type} node {edge.target!r} "
+                f"at pin {edge.pin!r}, which does not exist",
+                edge_pointer(edge.index, "targetHandle"),
+                node_id=edge.target,
+                pin=edge.pin,
+                notes=(_pin_note(node_type, "input", element.input_ids),),
+                hint=did_you_mean(difflib.get_close_matches(edge.pin, known, n=1)),
+            )
+
+
+@rule(
+    "VF305",
+    "warning",
+    "a data edge leaves a pin that does not exist",
+    explanation="Neither the node nor its type has this output pin, so nothing arrives at the "
+    "other end. The handles result and output always give a bare value.",
+    bad=flow(
+        START,
+        _UPPER,
+        END,
+        edges=("start > end", "start.text > upper.text", "upper.resutl > end.answer"),
+    ),
+    good=flow(START, _UPPER, END, edges=_USED),
+)
+def unknown_output(graph: FlowGraph) -> Iterator[Finding]:
+    for edge in graph.flow.data_edges:
+        element, node_type = graph.elements[edge.source], graph.types[edge.source]
+        if node_type is None or not element.declares_pins or edge.handle in _BARE_HANDLES:
+            continue
+        known = _known_pins(element.output_ids, node_type.outputs)
+        if known is not None and edge.handle not in known:
+            yield Finding(
+                f"edge {edge.index} leaves {node_type.type} node {edge.source!r} "
+                f"at pin {edge.handle!r}, which does not exist",
+                edge_pointer(edge.index, "sourceHandle"),
+                node_id=edge.source,
+                pin=edge.handle,
+                notes=(_pin_note(node_type, "output", element.output_ids),),
+                hint=did_you_mean(difflib.get_close_matches(edge.handle, known, n=1)),
+            )
+
+
+def _known_pins(declared: tuple[str, ...], typed: tuple[Pin, ...]) -> list[str] | None:
+    """Give every legal pin id; None when the type takes any."""
+    if any(pin.dynamic for pin in typed):
+        return None
+    names = [name for pin in typed for name in (pin.id, *pin.aliases)]
+    return list(dict.fromkeys((*declared, *names)))
+
+
+def _pin_note(node_type: NodeType, side: str, declared: tuple[str, ...]) -> str:
+    return f"node type {node_type.type} has here the {side} pins: {', '.join(declared) or 'none'}"
+
+
+def _names(node_ids: Iterable[str]) -> str:
+    return ", ".join(repr(node_id) for node_id in node_ids)
+
+
+@rule(
+    "VF306",
+    "warning",
+    "a text decides a condition",
+    explanation="Every text but the empty one counts as true, also 'false', 'no' and '0'. "
+    "Compare the text with what you expect, or use a boolean.",
+    bad=flow(
+        START,
+        node("check", "if", "exec-in condition", "true false", pinDefaults={"condition": "false"}),
+        END,
+        edges=("start > check", "check.true > end"),
+    ),
+    good=flow(
+        START,
+        node("check", "if", "exec-in condition", "true false", pinDefaults={"condition": False}),
+        END,
+        edges=("start > check", "check.true > end"),
+    ),
+)
+def text_condition(graph: FlowGraph) -> Iterator[Finding]:
+    for node_id, element in graph.elements.items():
+        if element.type not in _CONDITION_TYPES:
+            continue
+        for pointer, text in _condition_texts(graph, element):
+            if isinstance(text, str) and text:
+                yield Finding(
+                    f"the condition of node {node_id!r} is the text {text!r}, which counts as true",
+                    pointer,
+                    node_id=node_id,
+                    pin="condition",
+                    hint="use a boolean, or a compare node",
+                )
+
+
+def _condition_texts(graph: FlowGraph, element: Element) -> Iterator[tuple[str, object]]:
+    if "condition" not in element.wired:
+        default = element.pin_defaults.get("condition")
+        yield node_pointer(graph, element.id, "/data/pinDefaults/condition"), default
+    for edge in graph.data_in.get(element.id, ()):
+        source = graph.elements[edge.source]
+        if edge.pin == "condition" and source.type == "literal_string":
+            yield edge_pointer(edge.index), source.data.get("literalValue")

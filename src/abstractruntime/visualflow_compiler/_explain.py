@@ -1,0 +1,135 @@
+"""Explanations of diagnostics and node types, as Markdown that also reads well as text."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.errors import NotFound
+from abstractruntime.nodes._base import MISSING, Kind, NodeType, Pin
+from abstractruntime.nodes._registry import REFUSED_TYPES, find_node_type, similar_types
+from abstractruntime.visualflow_compiler._check import RULES, Rule
+
+_KINDS = {
+    Kind.PURE: "pure: computed when a step pulls its value",
+    Kind.FUNCTION: "step: its result becomes the ambient value",
+    Kind.PASS_THROUGH: "step: changes run variables and leaves the ambient value alone",
+    Kind.CONTROL: "step: runs branches until it is finished",
+    Kind.EFFECT: "step: asks the runtime for an effect, which is recorded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One entry of the reference: `text` is Markdown without the heading."""
+
+    name: str
+    title: str
+    text: str
+
+    def to_markdown(self) -> str:
+        """Give heading and text."""
+        return f"## {self.name}: {self.title}\n\n{self.text}\n"
+
+    def to_dict(self) -> JsonObject:
+        """Give the JSON form: `{name, title, text}`."""
+        return {"name": self.name, "title": self.title, "text": self.text}
+
+
+def explain(code: str) -> Explanation:
+    """Explain a diagnostic code such as `VF301`, with a bad and a good example.
+
+    Raises:
+        NotFound: no rule has this code; `details["near"]` has similar ones.
+    """
+    rule = RULES.get(code.strip().upper())
+    if rule is None:
+        near = difflib.get_close_matches(code.upper(), RULES, n=3)
+        raise NotFound(
+            f"no diagnostic has the code {code!r}",
+            hint=f"did you mean {', '.join(near)}?" if near else "codes look like VF301",
+            kind="diagnostic",
+            id=code,
+            near=near,
+        )
+    return Explanation(rule.code, rule.title, _rule_text(rule))
+
+
+def explain_node(name: str) -> Explanation:
+    """Explain a node type: what it does, its pins, handles, configuration and examples.
+
+    Raises:
+        NotFound: no node type has this name, or this version does not support it.
+    """
+    node_type = find_node_type(name)
+    if node_type is None:
+        near = similar_types(name)
+        raise NotFound(
+            f"node type {name!r} is not supported"
+            if name in REFUSED_TYPES
+            else f"no node type is called {name!r}",
+            hint=REFUSED_TYPES.get(name)
+            or (f"did you mean {', '.join(near)}?" if near else "see: art schema visualflow"),
+            kind="node type",
+            id=name,
+            near=near,
+        )
+    return Explanation(name, node_type.family, "\n\n".join(_node_parts(node_type)))
+
+
+def _rule_text(rule: Rule) -> str:
+    return "\n\n".join(
+        (
+            f"Severity: {rule.severity}.",
+            rule.explanation,
+            "Reported:",
+            _fenced(rule.example_bytes(bad=True).decode()),
+            "Fine:",
+            _fenced(rule.example_bytes(bad=False).decode()),
+        )
+    )
+
+
+def _node_parts(node_type: NodeType) -> Iterator[str]:
+    yield node_type.doc
+    yield f"Kind: {_KINDS[node_type.kind]}."
+    yield from _pin_part("Input pins", node_type.inputs)
+    yield from _pin_part("Output pins", node_type.outputs)
+    if node_type.kind is not Kind.PURE:
+        handles = ", ".join(f"`{handle}`" for handle in node_type.handles)
+        yield f"Execution handles: {handles or 'none'}."
+    if node_type.data_schema:
+        keys = ", ".join(f"`data.{key}`" for key in node_type.data_schema)
+        yield f"Configuration: {keys}."
+    for example in node_type.examples:
+        yield "Example:\n\n" + _fenced(_example_text(example.data, example.inputs, example.output))
+    if node_type.compat:
+        yield f"Differs from 0.4: {node_type.compat}"
+
+
+def _pin_part(title: str, pins: Iterable[Pin]) -> Iterator[str]:
+    lines = [_pin_line(pin) for pin in pins]
+    if lines:
+        yield f"{title}:\n\n" + "\n".join(lines)
+
+
+def _pin_line(pin: Pin) -> str:
+    facts = [pin.type]
+    if pin.default is not MISSING:
+        facts.append(f"default {json.dumps(pin.default, ensure_ascii=False)}")
+    if pin.aliases:
+        facts.append(f"also {', '.join(pin.aliases)}")
+    name = "any further pin" if pin.dynamic else f"`{pin.id}`"
+    return f"- {name} ({'; '.join(facts)}) {pin.doc}".rstrip()
+
+
+def _example_text(data: JsonObject, inputs: JsonObject, output: JsonValue) -> str:
+    shown = {"data": data, "inputs": inputs, "output": output}
+    return json.dumps({k: v for k, v in shown.items() if v or k != "data"}, ensure_ascii=False)
+
+
+def _fenced(text: str) -> str:
+    return f"```json\n{text}\n```"

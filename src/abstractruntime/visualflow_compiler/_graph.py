@@ -1,0 +1,238 @@
+"""What follows from the edges of a flow: steps, entry, reach, order.
+
+Rules:
+1. A node is a step (takes part in control flow) or pure (computed when pulled).
+2. Every walk keeps its own stack, so chains of any length are fine.
+3. An id that occurs twice stands for its last node; the checks report it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeVar
+
+from abstractruntime.nodes._base import Element, Kind, NodeType
+from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.visualflow_compiler._model import DataEdge, ExecEdge, Flow
+
+CONSTANT_TYPES = frozenset(
+    {
+        "literal_string",
+        "literal_number",
+        "literal_boolean",
+        "literal_json",
+        "literal_array",
+        "json_schema",
+    }
+)
+# Compat: code declared without execution pins is a pure function, as in 0.4.2.
+_STEP_OR_PURE = frozenset({"code", "function"})
+
+EntryReason = Literal["named", "trigger", "first_root", "first_step"]
+_Edge = TypeVar("_Edge", DataEdge, ExecEdge)
+FindType = Callable[[str], NodeType | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a flow starts, and which rule chose it."""
+
+    node_id: str
+    reason: EntryReason
+
+
+def is_exec(element: Element, node_type: NodeType | None) -> bool:
+    """Tell whether `element` is a step rather than a pure node.
+
+    Known types have a fixed kind. Pure types become steps when they are declared with
+    execution pins, except constants; `code` and `function` are pure without them.
+    """
+    if element.type in CONSTANT_TYPES:
+        return False
+    if element.exec_inputs or element.exec_outputs:
+        return True
+    if node_type is None:
+        return not element.declares_pins
+    if element.type in _STEP_OR_PURE:
+        return not element.declares_pins
+    return node_type.kind is not Kind.PURE
+
+
+@dataclass(frozen=True)
+class FlowGraph:
+    """A flow with its node types, its steps and its edges by node."""
+
+    flow: Flow
+    elements: Mapping[str, Element]
+    types: Mapping[str, NodeType | None]
+    """Node type by node id; None for a type that the registry does not have."""
+    steps: tuple[str, ...]
+    """Ids of the steps, in document order."""
+    exec_out: Mapping[str, tuple[ExecEdge, ...]]
+    exec_in: Mapping[str, tuple[ExecEdge, ...]]
+    data_in: Mapping[str, tuple[DataEdge, ...]]
+    data_out: Mapping[str, tuple[DataEdge, ...]]
+
+    @cached_property
+    def entry(self) -> Entry | None:
+        """The step a run starts with; None when the flow has no step at all."""
+        return _choose_entry(self)
+
+    @cached_property
+    def reachable(self) -> frozenset[str]:
+        """Steps that control can reach from the entry."""
+        return self.reachable_from(self.entry.node_id) if self.entry else frozenset()
+
+    @cached_property
+    def live(self) -> frozenset[str]:
+        """Reachable steps and the pure nodes whose values they pull."""
+        return frozenset({*self.reachable, *self.pure_ancestors(*sorted(self.reachable))})
+
+    @cached_property
+    def placed(self) -> tuple[tuple[Element, int], ...]:
+        """Every element, repeated ids included, with its place in the document's `nodes`."""
+        elements = self.flow.elements
+        return tuple(zip(elements, self.flow.positions or range(len(elements)), strict=True))
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Place of each node in the document's `nodes`."""
+        return {element.id: position for element, position in self.placed}
+
+    def is_step(self, node_id: str) -> bool:
+        return node_id in self._step_set
+
+    @cached_property
+    def _step_set(self) -> frozenset[str]:
+        return frozenset(self.steps)
+
+    def reachable_from(self, *node_ids: str) -> frozenset[str]:
+        """Give these steps and every step that control can reach from them."""
+        seen = set(node_ids)
+        todo = list(node_ids)
+        while todo:
+            for edge in self.exec_out.get(todo.pop(), ()):
+                if edge.target not in seen and self.is_step(edge.target):
+                    seen.add(edge.target)
+                    todo.append(edge.target)
+        return frozenset(seen)
+
+    def pure_sources(self, node_id: str) -> tuple[str, ...]:
+        """Give the pure nodes that feed `node_id` directly, each once."""
+        sources = (edge.source for edge in self.data_in.get(node_id, ()))
+        return tuple(dict.fromkeys(s for s in sources if not self.is_step(s)))
+
+    def pure_ancestors(self, *node_ids: str) -> tuple[str, ...]:
+        """Give the pure nodes that these nodes pull, directly or not, sources first."""
+        order: list[str] = []
+        seen: set[str] = set()
+        for root in node_ids:
+            visited = _postorder(root, self.pure_sources, seen)
+            order.extend(node_id for node_id in visited if node_id != root)
+        return tuple(order)
+
+    def pure_cycles(self) -> list[tuple[str, ...]]:
+        """Give one path for each way in which pure nodes feed themselves."""
+        pure = (node_id for node_id in self.elements if not self.is_step(node_id))
+        return _cycles(pure, self.pure_sources)
+
+
+def analyse(flow: Flow, *, find: FindType = find_node_type) -> FlowGraph:
+    """Look up node types, tell steps from pure nodes, and index the edges."""
+    types = {element.id: find(element.type) for element in flow.elements}
+    elements = {element.id: element for element in flow.elements}
+    steps = tuple(
+        node_id for node_id, element in elements.items() if is_exec(element, types[node_id])
+    )
+    return FlowGraph(
+        flow=flow,
+        elements=elements,
+        types=types,
+        steps=steps,
+        exec_out=_grouped(flow.exec_edges, lambda edge: edge.source),
+        exec_in=_grouped(flow.exec_edges, lambda edge: edge.target),
+        data_in=_grouped(flow.data_edges, lambda edge: edge.target),
+        data_out=_grouped(flow.data_edges, lambda edge: edge.source),
+    )
+
+
+def _grouped(edges: Iterable[_Edge], key: Callable[[_Edge], str]) -> dict[str, tuple[_Edge, ...]]:
+    groups: defaultdict[str, list[_Edge]] = defaultdict(list)
+    for edge in edges:
+        groups[key(edge)].append(edge)
+    return {node_id: tuple(group) for node_id, group in groups.items()}
+
+
+def _choose_entry(graph: FlowGraph) -> Entry | None:
+    named = graph.flow.entry_node
+    if named is not None and graph.is_step(named):
+        trigger = _better_trigger(graph, named)
+        return Entry(trigger, "trigger") if trigger else Entry(named, "named")
+    for node_id in graph.steps:
+        if not graph.exec_in.get(node_id):
+            return Entry(node_id, "first_root")
+    return Entry(graph.steps[0], "first_step") if graph.steps else None
+
+
+def _better_trigger(graph: FlowGraph, named: str) -> str | None:
+    """Give the only trigger when the named entry can lead nowhere, such as an end node."""
+    element = graph.elements[named]
+    if not element.exec_inputs or element.exec_outputs or graph.exec_out.get(named):
+        return None
+    triggers = [node_id for node_id in graph.steps if _is_trigger(graph, node_id)]
+    return triggers[0] if len(triggers) == 1 else None
+
+
+def _is_trigger(graph: FlowGraph, node_id: str) -> bool:
+    node_type = graph.types[node_id]
+    return node_type is not None and node_type.is_trigger
+
+
+def _postorder(
+    root: str, sources: Callable[[str], tuple[str, ...]], seen: set[str]
+) -> Iterator[str]:
+    """Visit `root` after everything it depends on; nodes in `seen` are left out."""
+    if root in seen:
+        return
+    seen.add(root)
+    stack = [(root, iter(sources(root)))]
+    while stack:
+        node_id, rest = stack[-1]
+        unseen = next((source for source in rest if source not in seen), None)
+        if unseen is None:
+            stack.pop()
+            yield node_id
+        else:
+            seen.add(unseen)
+            stack.append((unseen, iter(sources(unseen))))
+
+
+def _cycles(
+    roots: Iterable[str], sources: Callable[[str], tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """Give the path of every back edge met by one depth-first walk."""
+    cycles: list[tuple[str, ...]] = []
+    done: set[str] = set()
+    for root in roots:
+        if root in done:
+            continue
+        path = [root]
+        on_path = {root: 0}
+        stack = [iter(sources(root))]
+        while stack:
+            source = next(stack[-1], None)
+            if source is None:
+                stack.pop()
+                leaving = path.pop()
+                del on_path[leaving]
+                done.add(leaving)
+            elif source in on_path:
+                cycles.append(tuple(path[on_path[source] :]))
+            elif source not in done:
+                on_path[source] = len(path)
+                path.append(source)
+                stack.append(iter(sources(source)))
+    return cycles

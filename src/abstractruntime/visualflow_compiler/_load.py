@@ -1,0 +1,399 @@
+"""Reading flow documents: JSON to `Flow`.
+
+Reading is tolerant, as editors of several generations wrote these documents: what
+cannot be understood is left out and reported. Only a document without an id, or one
+that is not a JSON object, yields no flow at all.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from abstractruntime._json import JsonObject, escape_pointer, normalise
+from abstractruntime.errors import FlowError, InvalidValue
+from abstractruntime.nodes._base import Element, ElementPin
+from abstractruntime.visualflow_compiler._model import (
+    EXEC_IN,
+    EXEC_OUT,
+    DataEdge,
+    Diagnostic,
+    ExecEdge,
+    Flow,
+    Severity,
+)
+from abstractruntime.visualflow_compiler._source import Source, json_kind, read_document
+
+__all__ = [
+    "EdgeEntry",
+    "NodeEntry",
+    "Source",
+    "document_id",
+    "document_mapping",
+    "load_flow",
+    "parse_flow",
+    "read_document",
+    "read_edges",
+    "read_nodes",
+]
+
+_ID_KEYS = ("id", "flow_id", "workflow_id")
+_EXECUTION = "execution"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """A usable entry of `nodes`; `index` is its place there."""
+
+    id: str
+    type: str
+    label: str
+    data: JsonObject
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeEntry:
+    """A usable entry of `edges`: four trimmed, non-empty ends."""
+
+    source: str
+    handle: str
+    target: str
+    pin: str
+    index: int
+
+
+def load_flow(raw: Any) -> Flow:
+    """Read a document given as a dict, or as an object with `model_dump()` or `dict()`.
+
+    Raises:
+        TypeError: `raw` is none of these.
+        FlowError: the document has no id, or `data` of a node cannot be stored as JSON.
+    """
+    flow, findings = parse_flow(document_mapping(raw))
+    errors = tuple(finding for finding in findings if finding.severity == "error")
+    if errors:
+        raise FlowError(errors[0].message, findings=errors, hint=errors[0].hint)
+    return flow
+
+
+def parse_flow(raw: Mapping[str, Any]) -> tuple[Flow, list[Diagnostic]]:
+    """Read what can be understood of a document, and say what was left out.
+
+    A document without an id gives a flow with an empty id and an error finding.
+    """
+    nodes, findings = read_nodes(raw)
+    edges, edge_findings = read_edges(raw)
+    findings += edge_findings
+    flow_id = _first_id(raw)
+    if not flow_id:
+        findings.insert(0, _missing_id())
+    elements, element_findings = _elements(nodes, edges)
+    data_edges, exec_edges, end_findings = _split_edges(edges, {node.id for node in nodes})
+    flow = Flow(
+        id=flow_id,
+        name=text_of(raw, "name"),
+        description=text_of(raw, "description"),
+        interfaces=tuple(document_texts(raw, "interfaces")),
+        elements=elements,
+        data_edges=data_edges,
+        exec_edges=exec_edges,
+        entry_node=entry_name(raw),
+        raw=raw,
+        positions=tuple(node.index for node in nodes),
+    )
+    return flow, [*findings, *element_findings, *end_findings]
+
+
+def document_mapping(raw: Any) -> Mapping[str, Any]:
+    """Give the document behind `raw` as a mapping.
+
+    Raises:
+        TypeError: `raw` is neither a dict nor an object with `model_dump()` or `dict()`.
+    """
+    document = raw
+    if not isinstance(raw, dict):
+        document = _dumped(raw)
+    if not isinstance(document, dict):
+        raise TypeError("VisualFlow must be a JSON object (dict)")
+    return document
+
+
+def _dumped(raw: Any) -> Any:
+    dump = getattr(raw, "model_dump", None)
+    if callable(dump):
+        try:
+            return dump(mode="json")
+        except TypeError:
+            return dump()
+    to_dict = getattr(raw, "dict", None)
+    return to_dict() if callable(to_dict) else None
+
+
+def document_id(document: Mapping[str, Any]) -> str:
+    """Give the flow's id: the first usable one of `id`, `flow_id`, `workflow_id`.
+
+    Raises:
+        FlowError: there is none.
+    """
+    found = _first_id(document)
+    if not found:
+        finding = _missing_id()
+        raise FlowError(finding.message, findings=(finding,), hint=finding.hint)
+    return found
+
+
+def _first_id(document: Mapping[str, Any]) -> str:
+    for key in _ID_KEYS:
+        if document.get(key):
+            return _text(document[key])
+    return ""
+
+
+def _missing_id() -> Diagnostic:
+    return Diagnostic(
+        code="VF006",
+        severity="error",
+        message="VisualFlow missing required 'id'",
+        pointer="/id",
+        hint='add "id": "my-flow" at the top level',
+    )
+
+
+def entry_name(document: Mapping[str, Any]) -> str | None:
+    """Give the trimmed `entryNode`, or None when it is absent, blank or no text."""
+    value = document.get("entryNode")
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def text_of(document: Mapping[str, Any], key: str) -> str:
+    """Give a descriptive field as text; absent and null are empty."""
+    value = document.get(key)
+    return "" if value is None else str(value)
+
+
+def document_texts(document: Mapping[str, Any], key: str) -> list[str]:
+    """Give the non-blank texts of a list field, trimmed."""
+    value = document.get(key)
+    items = value if isinstance(value, list) else []
+    return [item.strip() for item in items if isinstance(item, str) and item.strip()]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _entries(document: Mapping[str, Any], key: str) -> tuple[list[Any], list[Diagnostic]]:
+    value = document.get(key)
+    if isinstance(value, list):
+        return value, []
+    if value is None:
+        return [], []
+    message = f"{key!r} is {json_kind(value)}, expected an array; it is left out"
+    return [], [_left_out("VF007", message, f"/{key}")]
+
+
+def _left_out(
+    code: str,
+    message: str,
+    pointer: str,
+    *,
+    severity: Severity = "warning",
+    node_id: str | None = None,
+    hint: str | None = None,
+) -> Diagnostic:
+    return Diagnostic(code, severity, message, pointer, node_id=node_id, hint=hint)
+
+
+# --- nodes -----------------------------------------------------------------------------
+
+
+def read_nodes(document: Mapping[str, Any]) -> tuple[list[NodeEntry], list[Diagnostic]]:
+    """Give the usable entries of `nodes` in document order, and what was left out."""
+    entries, findings = _entries(document, "nodes")
+    nodes: list[NodeEntry] = []
+    for index, entry in enumerate(entries):
+        node_id = _text(entry.get("id")) if isinstance(entry, dict) else ""
+        if not node_id:
+            what = "has no id" if isinstance(entry, dict) else "is not an object"
+            findings.append(
+                _left_out("VF008", f"node {index} {what}, it is left out", f"/nodes/{index}")
+            )
+            continue
+        data = entry.get("data")
+        label = data.get("label") if isinstance(data, dict) else None
+        nodes.append(
+            NodeEntry(
+                id=node_id,
+                type=_type_name(entry.get("type")),
+                label=label if isinstance(label, str) else _plain_label(entry),
+                data=dict(data) if isinstance(data, dict) else {},
+                index=index,
+            )
+        )
+    return nodes, findings
+
+
+def _plain_label(entry: JsonObject) -> str:
+    label = entry.get("label")
+    return label if isinstance(label, str) else ""
+
+
+def _type_name(value: Any) -> str:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, dict):
+        value = value.get("value")
+    name = _text(value)
+    return name.removeprefix("NodeType.").lower() if name.startswith("NodeType.") else name
+
+
+def _elements(
+    nodes: Iterable[NodeEntry], edges: Iterable[EdgeEntry]
+) -> tuple[tuple[Element, ...], list[Diagnostic]]:
+    wired: defaultdict[str, set[str]] = defaultdict(set)
+    for edge in edges:
+        if edge.pin != EXEC_IN and edge.handle != EXEC_OUT:
+            wired[edge.target].add(edge.pin)
+    findings: list[Diagnostic] = []
+    elements = tuple(_element(node, frozenset(wired[node.id]), findings) for node in nodes)
+    return elements, findings
+
+
+def _element(node: NodeEntry, wired: frozenset[str], findings: list[Diagnostic]) -> Element:
+    data = _storable(node, findings)
+    inputs, exec_inputs = _pins(data.get("inputs"))
+    outputs, exec_outputs = _pins(data.get("outputs"))
+    return Element(
+        id=node.id,
+        type=node.type,
+        label=node.label,
+        data=data,
+        inputs=inputs,
+        outputs=outputs,
+        exec_inputs=exec_inputs,
+        exec_outputs=exec_outputs,
+        pin_defaults=_pin_defaults(data.get("pinDefaults")),
+        wired=wired,
+        declares_pins=bool(inputs or outputs or exec_inputs or exec_outputs),
+    )
+
+
+def _storable(node: NodeEntry, findings: list[Diagnostic]) -> JsonObject:
+    pointer = f"/nodes/{node.index}/data"
+    try:
+        data: JsonObject = normalise(node.data)
+    except InvalidValue as cause:
+        path = str(cause.details.get("path", "")).rstrip("/")
+        message = f"node {node.id!r} cannot be stored: {cause.message}"
+        findings.append(
+            _left_out("VF005", message, pointer + path, severity="error", node_id=node.id)
+        )
+        return {}
+    return data
+
+
+def _pins(value: Any) -> tuple[tuple[ElementPin, ...], tuple[str, ...]]:
+    """Split a pin list into data pins and execution handles."""
+    data: list[ElementPin] = []
+    handles: list[str] = []
+    for entry in value if isinstance(value, list) else ():
+        if not isinstance(entry, dict):
+            continue
+        pin_id = entry.get("id")
+        kind = entry.get("type")
+        name = pin_id.strip() if isinstance(pin_id, str) else ""
+        if kind == _EXECUTION:
+            handles.append(name)
+        elif name:
+            data.append(ElementPin(name, kind if isinstance(kind, str) else "any"))
+    return tuple(data), tuple(handles)
+
+
+def _pin_defaults(value: Any) -> JsonObject:
+    if not isinstance(value, dict):
+        return {}
+    return {key: item for key, item in value.items() if key}
+
+
+# --- edges -----------------------------------------------------------------------------
+
+
+def read_edges(document: Mapping[str, Any]) -> tuple[list[EdgeEntry], list[Diagnostic]]:
+    """Give the usable entries of `edges` in document order, and what was left out."""
+    entries, findings = _entries(document, "edges")
+    edges: list[EdgeEntry] = []
+    for index, entry in enumerate(entries):
+        problem = _edge_problem(entry)
+        if problem:
+            key, what = problem
+            pointer = f"/edges/{index}" + (f"/{escape_pointer(key)}" if key else "")
+            findings.append(_left_out("VF009", f"edge {index} {what}, it is left out", pointer))
+            continue
+        edges.append(
+            EdgeEntry(
+                source=_text(entry["source"]),
+                handle=entry["sourceHandle"].strip(),
+                target=_text(entry["target"]),
+                pin=entry["targetHandle"].strip(),
+                index=index,
+            )
+        )
+    return edges, findings
+
+
+def _edge_problem(entry: Any) -> tuple[str, str] | None:
+    if not isinstance(entry, dict):
+        return "", "is not an object"
+    for key in ("source", "target"):
+        if not _text(entry.get(key)):
+            return key, f"has no {key}"
+    for key in ("sourceHandle", "targetHandle"):
+        value = entry.get(key)
+        if not isinstance(value, str) or not value.strip():
+            return key, f"has no {key} text"
+    return None
+
+
+def _split_edges(
+    edges: Iterable[EdgeEntry], known: set[str]
+) -> tuple[tuple[DataEdge, ...], tuple[ExecEdge, ...], list[Diagnostic]]:
+    data: list[DataEdge] = []
+    execution: list[ExecEdge] = []
+    findings: list[Diagnostic] = []
+    for edge in edges:
+        missing = _missing_end(edge, known)
+        if missing:
+            findings.append(missing)
+        elif edge.pin == EXEC_IN:
+            execution.append(ExecEdge(edge.source, edge.handle, edge.target, edge.index))
+        elif edge.handle == EXEC_OUT:
+            findings.append(_control_into_data(edge))
+        else:
+            data.append(DataEdge(edge.source, edge.handle, edge.target, edge.pin, edge.index))
+    return tuple(data), tuple(execution), findings
+
+
+def _missing_end(edge: EdgeEntry, known: set[str]) -> Diagnostic | None:
+    for key, end in (("source", edge.source), ("target", edge.target)):
+        if end not in known:
+            return _left_out(
+                "VF010",
+                f"edge {edge.index} has {key} {end!r}, and no node has this id",
+                f"/edges/{edge.index}/{key}",
+                hint="delete the edge, or restore the node",
+            )
+    return None
+
+
+def _control_into_data(edge: EdgeEntry) -> Diagnostic:
+    return _left_out(
+        "VF011",
+        f"edge {edge.index} leads from {EXEC_OUT!r} into the data pin {edge.pin!r}, it is left out",
+        f"/edges/{edge.index}/targetHandle",
+        node_id=edge.target,
+        hint=f"connect {EXEC_OUT!r} to {EXEC_IN!r}, or a data output to {edge.pin!r}",
+    )

@@ -1,0 +1,93 @@
+"""The typed form of a flow document, and of what is wrong with one.
+
+Way of data: text -> `Source` (JSON with positions) -> `Flow` + diagnostics -> workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from abstractruntime.nodes._base import Element
+
+Severity = Literal["error", "warning"]
+
+EXEC_IN = "exec-in"
+EXEC_OUT = "exec-out"
+
+
+@dataclass(frozen=True, slots=True)
+class DataEdge:
+    """A value flows from `source.handle` into the pin `target.pin`; `index` is its place in `edges`."""
+
+    source: str
+    handle: str
+    target: str
+    pin: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecEdge:
+    """Control flows from `source.handle` into `target`."""
+
+    source: str
+    handle: str
+    target: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A flow document that was read; still to be checked and lowered.
+
+    `data_edges` and `exec_edges` join existing nodes only. `positions` holds, element by
+    element, the index in the document's `nodes`, where entries without an id are left out.
+    """
+
+    id: str
+    name: str = ""
+    description: str = ""
+    interfaces: tuple[str, ...] = ()
+    elements: tuple[Element, ...] = ()
+    data_edges: tuple[DataEdge, ...] = ()
+    exec_edges: tuple[ExecEdge, ...] = ()
+    entry_node: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    positions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding about a document; `pointer` is an RFC 6901 path into it."""
+
+    code: str
+    severity: Severity
+    message: str
+    pointer: str = ""
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    node_id: str | None = None
+    node_label: str | None = None
+    pin: str | None = None
+    notes: tuple[str, ...] = ()
+    hint: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "file": self.file,
+            "pointer": self.pointer,
+            "line": self.line,
+            "column": self.column,
+            "node_id": self.node_id,
+            "node_label": self.node_label,
+            "pin": self.pin,
+            "notes": list(self.notes),
+            "hint": self.hint,
+            "docs": f"docs/reference/diagnostics.md#{self.code.lower()}",
+        }
