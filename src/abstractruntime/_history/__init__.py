@@ -1,0 +1,1 @@
+"""History bundles: one run with its ledgers as a single JSON document."""

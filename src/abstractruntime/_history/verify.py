@@ -1,0 +1,248 @@
+"""Verifying a history bundle offline, from its own content.
+
+Rules:
+1. Records render back to the bytes that were stored; chain, order, tree and signed
+   heads are then judged like a ledger file.
+2. What the bundle derives from records (timeline; workflow, status, error and output of
+   the run) must agree with them.
+3. Nothing else is covered by a hash: input data, session turns, the snapshot reference,
+   times and open wait of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from abstractruntime._history.export import timeline_entries
+from abstractruntime._history.schema import HISTORY_BUNDLE_SCHEMA
+from abstractruntime._json import dump_line, dump_sorted, load_strict
+from abstractruntime.errors import UsageError
+from abstractruntime.rendering._records import (
+    internal_kind,
+    is_completion,
+    mapping,
+    result_object,
+    terminal_status,
+)
+from abstractruntime.signing.heads import read_heads
+from abstractruntime.signing.keys import parse_vkey
+from abstractruntime.signing.verdict import verify_ledger
+from abstractruntime.storage._blobs import Blobs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from abstractruntime._json import JsonObject, JsonValue
+    from abstractruntime.signing.keys import VerifierKey
+    from abstractruntime.signing.verdict import LedgerVerdict
+
+_MAX_SHAPE_DEFECTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryDefect:
+    """One contradiction in a bundle; `record` counts a run's records from 0."""
+
+    code: str
+    run_id: str | None = None
+    record: int | None = None
+    expected: Any = None
+    found: Any = None
+
+    def to_dict(self) -> JsonObject:
+        return {
+            "code": self.code,
+            "run_id": self.run_id,
+            "record": self.record,
+            "expected": self.expected,
+            "found": self.found,
+        }
+
+
+_Defects = Iterator[HistoryDefect]
+
+
+def verify_history_bundle(
+    bundle: JsonValue, *, keys: Sequence[VerifierKey] | None = None
+) -> list[HistoryDefect]:
+    """Give everything in which a bundle contradicts itself; empty means consistent.
+
+    Without `keys`, the heads are checked against the keys that the bundle names. That
+    shows damage, not forgery: who rewrites a bundle can name keys of their own. With
+    `keys`, every record must lie under a head that one of them signed.
+
+    Args:
+        bundle: The parsed document; parse it with key order and big integers intact.
+        keys: The host keys that the reader trusts.
+    """
+    defects = list(_shape_defects(bundle))
+    if defects:
+        return defects
+    for ledger in bundle["ledgers"].values():
+        defects += _ledger_defects(bundle, ledger, keys)
+    return [*defects, *_view_defects(bundle)]
+
+
+def _shape_defects(bundle: JsonValue) -> _Defects:
+    try:
+        dump_line(bundle)
+    except (ValueError, TypeError, RecursionError) as cause:
+        # Hazard: NaN and lone surrogates pass a lenient parser but cannot be rendered back.
+        yield HistoryDefect("malformed", expected="JSON", found=str(cause)[:200])
+        return
+    # Costs 150 ms to import, which only those who verify should pay.
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - see above
+
+    errors = Draft202012Validator(HISTORY_BUNDLE_SCHEMA).iter_errors(bundle)
+    for error, _ in zip(errors, range(_MAX_SHAPE_DEFECTS), strict=False):
+        place = "/" + "/".join(str(part) for part in error.absolute_path)
+        yield HistoryDefect("malformed", expected=place, found=error.message[:200])
+
+
+def _ledger_defects(
+    bundle: JsonObject, ledger: JsonObject, keys: Sequence[VerifierKey] | None
+) -> _Defects:
+    run_id = ledger["run_id"]
+    yield from _cursor_defects(ledger)
+    if len(ledger["items"]) != ledger["total"]:
+        yield HistoryDefect("not_full", run_id, None, ledger["total"], len(ledger["items"]))
+        return
+    facts = _facts_of(bundle, run_id)
+    named = bundle.get("provenance", {}).get("vkeys", ())
+    trusted, bad_keys = _parse_keys(named) if keys is None else (list(keys), [])
+    yield from (HistoryDefect("bad_vkey", run_id, found=line) for line in bad_keys)
+    heads = [dump_line({"note": note}) + b"\n" for note in facts.get("heads", ())]
+    verdict = verify_ledger(
+        [_stored_line(item) + b"\n" for item in ledger["items"]],
+        heads=read_heads(heads),
+        keys=trusted,
+        run_id=run_id,
+    )
+    yield from _line_defects(ledger)
+    for defect in verdict.defects:
+        yield HistoryDefect(defect.code, run_id, defect.record, defect.expected, defect.found)
+    yield from _fact_defects(run_id, facts, verdict)
+    if keys is not None and verdict.unsigned_tail:
+        yield HistoryDefect(
+            "unsigned_records", run_id, verdict.signed_records, 0, verdict.unsigned_tail
+        )
+
+
+def _cursor_defects(ledger: JsonObject) -> _Defects:
+    cursors = [item["cursor"] for item in ledger["items"]]
+    start, end, run_id = ledger["cursor_start"], ledger["cursor_end"], ledger["run_id"]
+    if cursors != [start + index for index in range(len(cursors))]:
+        yield HistoryDefect("cursor_mismatch", run_id, None, "consecutive cursors", None)
+    if end != ledger["total"] or end - start + 1 != len(cursors):
+        yield HistoryDefect("cursor_mismatch", run_id, None, len(cursors), end - start + 1)
+
+
+def _line_defects(ledger: JsonObject) -> _Defects:
+    for item in ledger["items"]:
+        text = item.get("line")
+        if text is not None and ("\n" in text or not _says(text, item["record"])):
+            index = item["cursor"] - 1
+            yield HistoryDefect("line_mismatch", ledger["run_id"], index, "the record", text[:200])
+
+
+def _says(text: str, record: JsonObject) -> bool:
+    try:
+        return dump_line(load_strict(text)) == dump_line(record)
+    except ValueError:
+        return False
+
+
+def _fact_defects(run_id: str, facts: JsonObject, verdict: LedgerVerdict) -> _Defects:
+    found = {
+        "head_hash": verdict.head_hash,
+        "root_hash": verdict.root_hash,
+        "size": verdict.records,
+    }
+    for name, value in found.items():
+        if name in facts and facts[name] != value:
+            yield HistoryDefect(f"{name}_mismatch", run_id, None, facts[name], value)
+
+
+def _view_defects(bundle: JsonObject) -> _Defects:
+    """Compare what was derived from the records with what they say."""
+    root = bundle["root_run_id"]
+    ledger = bundle["ledgers"].get(root)
+    for run_id, each in bundle["ledgers"].items():
+        if each["run_id"] != run_id:
+            yield HistoryDefect("run_id_mismatch", run_id, None, run_id, each["run_id"])
+    if ledger is None or bundle["run"]["run_id"] != root:
+        yield HistoryDefect("root_mismatch", root, None, root, bundle["run"]["run_id"])
+        return
+    entries = [entry for each in bundle["ledgers"].values() for entry in timeline_entries(each)]
+    if bundle["timeline"] != entries:
+        yield HistoryDefect("timeline_mismatch", root, None, len(entries), len(bundle["timeline"]))
+    yield from _run_defects(bundle["run"], [item["record"] for item in ledger["items"]])
+
+
+def _run_defects(run: JsonObject, records: list[JsonObject]) -> _Defects:
+    for name, (index, recorded) in _recorded_facts(records).items():
+        if name in run and not _agrees(recorded, run[name]):
+            yield HistoryDefect(f"{name}_mismatch", run["run_id"], index, recorded, run[name])
+
+
+def _recorded_facts(records: list[JsonObject]) -> dict[str, tuple[int, JsonValue]]:
+    """Give what the records say of the run, each with the index of the record that says so."""
+    facts: dict[str, tuple[int, JsonValue]] = {}
+    closing = terminal_status(records[-1]) if records else None
+    if records and internal_kind(records[0]) == "run_started":
+        facts["workflow_id"] = (0, result_object(records[0]).get("workflow_id"))
+    if closing is None:
+        return facts
+    facts["status"] = (len(records) - 1, closing)
+    if closing == "completed":
+        facts["error"] = (len(records) - 1, None)
+    for index, record in enumerate(records):
+        commit = mapping(record.get("commit"))
+        if "error" in commit:
+            facts["error"] = (index, commit["error"])
+        if closing == "completed" and is_completion(record):
+            facts["output"] = (index, result_object(record).get("output"))
+    return facts
+
+
+class _DigestsOnly(Blobs):
+    """Packs values as a ledger does, and stores nothing."""
+
+    def __init__(self) -> None:
+        """Need no store."""
+
+    def _store(self, data: bytes) -> JsonObject:
+        return {"$blob": sha256(data).hexdigest(), "size": len(data)}
+
+
+def _agrees(recorded: JsonValue, shown: JsonValue) -> bool:
+    """Compare a recorded value with the value shown; the ledger may hold digests of large parts."""
+    if dump_sorted(recorded) == dump_sorted(shown):
+        return True
+    return dump_sorted(recorded) == dump_sorted(_DigestsOnly().pack(shown))
+
+
+def _facts_of(bundle: JsonObject, run_id: str) -> JsonObject:
+    provenance: JsonObject = bundle.get("provenance", {})
+    if run_id == bundle["root_run_id"]:
+        return provenance
+    facts: JsonObject = provenance.get("runs", {}).get(run_id, {})
+    return facts
+
+
+def _parse_keys(lines: Sequence[str]) -> tuple[list[VerifierKey], list[str]]:
+    keys, bad = [], []
+    for line in lines:
+        try:
+            keys.append(parse_vkey(line))
+        except UsageError:
+            bad.append(line)
+    return keys, bad
+
+
+def _stored_line(item: JsonObject) -> bytes:
+    text: str | None = item.get("line")
+    return dump_line(item["record"]) if text is None else text.encode()

@@ -1,0 +1,204 @@
+"""The run document: one run as JSON, the same for every command that shows a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from abstractruntime.core.models import RunStatus
+from abstractruntime.errors import ExitCode
+from abstractruntime.rendering._records import (
+    is_completion,
+    mapping,
+    record_status,
+    terminal_status,
+    text_or_none,
+)
+from abstractruntime.rendering._run_schema import RUN_DOCUMENT_SCHEMA
+from abstractruntime.rendering._usage import Usage, total_usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from abstractruntime._json import JsonObject, JsonValue
+    from abstractruntime.core.models import RunState, WaitState
+
+__all__ = [
+    "RUN_DOCUMENT_FORMAT",
+    "RUN_DOCUMENT_SCHEMA",
+    "LedgerFacts",
+    "Usage",
+    "build_run_document",
+    "exit_code_for",
+    "total_usage",
+]
+
+RUN_DOCUMENT_FORMAT: Final = "art-run/1"
+
+_EXIT_CODES: Final[dict[str, ExitCode]] = {
+    "completed": ExitCode.OK,
+    "failed": ExitCode.FAILED,
+    "waiting": ExitCode.WAITING,
+    "cancelled": ExitCode.CANCELLED,
+    "running": ExitCode.WAITING,
+    "interrupted": ExitCode.WAITING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """What the store knows of a run's ledger without reading it again."""
+
+    records: int = 0
+    head_hash: str | None = None
+    signed_records: int = 0
+    bytes: int = 0
+
+
+def build_run_document(
+    *,
+    state: RunState,
+    ledger: LedgerFacts,
+    started: Mapping[str, Any] | None = None,
+    leaf_waits: Sequence[tuple[str, WaitState]] = (),
+    node_labels: Mapping[str, str] | None = None,
+    usage: Usage | None = None,
+    interrupted: bool = False,
+    last_record: Mapping[str, Any] | None = None,
+) -> JsonObject:
+    """Give the run document.
+
+    Values of `state` are shared, not copied.
+
+    Args:
+        state: The run as stored.
+        ledger: Size, head and signed size of its ledger.
+        started: The result of its `run_started` record; empty where none was written.
+        leaf_waits: Open waits of the run's tree that no other run answers, each with
+            the id of the run that owns it; `waiting` shows the first, `waits` all.
+        node_labels: Node id to the name its author gave it.
+        usage: Totals of the run and its children.
+        interrupted: True if the run is running and nobody owns it.
+        last_record: The last record of the ledger; locates the error.
+    """
+    facts = started or {}
+    waits = _waits(state, leaf_waits)
+    return {
+        "format": RUN_DOCUMENT_FORMAT,
+        "run_id": state.run_id,
+        "workflow_id": state.workflow_id,
+        "status": _status(state, interrupted=interrupted),
+        "output": state.output,
+        "error": _error(state, node_labels or {}, last_record or {}),
+        "waiting": waits[0] if waits else None,
+        "waits": waits,
+        "bundle": _bundle(facts),
+        "ledger": asdict(ledger),
+        "created_at": state.created_at,
+        "updated_at": state.updated_at,
+        "parent_run_id": state.parent_run_id,
+        "session_id": state.session_id,
+        "labels": dict(mapping(facts.get("labels"))),
+        "usage": (usage or Usage()).to_dict(),
+    }
+
+
+def exit_code_for(run_document: Mapping[str, Any]) -> ExitCode:
+    """Give the exit code of `run`, `resume` and `watch` for this document.
+
+    A completed run with an error, that is one whose node failed, is a failure; an
+    output that merely says `success: false` is not.
+    """
+    if run_document["status"] == "completed" and run_document["error"] is not None:
+        return ExitCode.FAILED
+    return _EXIT_CODES[run_document["status"]]
+
+
+def _status(state: RunState, *, interrupted: bool) -> str:
+    if interrupted and state.status is RunStatus.RUNNING:
+        return "interrupted"
+    return state.status.value
+
+
+def _waits(state: RunState, leaf_waits: Sequence[tuple[str, WaitState]]) -> list[JsonObject]:
+    if state.status is not RunStatus.WAITING:
+        return []
+    if not leaf_waits and state.waiting is not None:
+        leaf_waits = [(state.run_id, state.waiting)]
+    return [_wait(run_id, wait) for run_id, wait in leaf_waits]
+
+
+def _wait(run_id: str, wait: WaitState) -> JsonObject:
+    return {
+        "reason": wait.reason.value,
+        "wait_key": wait.wait_key,
+        "prompt": wait.prompt,
+        "choices": wait.choices,
+        "allow_free_text": wait.allow_free_text,
+        "until": wait.until,
+        "run_id": run_id,
+        "details": wait.details,
+    }
+
+
+def _error(
+    state: RunState, labels: Mapping[str, str], last_record: Mapping[str, Any]
+) -> JsonObject | None:
+    node_id, message = _flow_error(state) if state.status is RunStatus.COMPLETED else (None, None)
+    if state.status in (RunStatus.FAILED, RunStatus.CANCELLED):
+        node_id, message = state.current_node, state.error or state.status.value
+    if message is None:
+        return None
+    return {
+        "message": message,
+        "node_id": node_id,
+        "node_label": labels.get(node_id, node_id) if node_id else None,
+        "record": _ending_seq(state, node_id, last_record),
+    }
+
+
+def _flow_error(state: RunState) -> tuple[str | None, str | None]:
+    node_id = text_or_none(state.vars.get("_flow_error_node"))
+    if node_id is None:
+        return None, None
+    return node_id, text_or_none(state.vars.get("_flow_error")) or "the node failed"
+
+
+def _ending_seq(state: RunState, node_id: str | None, last_record: Mapping[str, Any]) -> int | None:
+    """Give the record that brought the run down, if the last record tells.
+
+    The closing status record always follows the record that ended the run. An error
+    that a loop swallowed was not the end: its record is unknown here.
+    """
+    seq = last_record.get("seq")
+    if not isinstance(seq, int):
+        return None
+    if state.status is RunStatus.COMPLETED and not _is_envelope(state.output, node_id):
+        return None
+    if terminal_status(last_record) is not None:
+        return seq - 1
+    ended = is_completion(last_record) or record_status(last_record) == "failed"
+    return seq if ended or "status" in mapping(last_record.get("commit")) else None
+
+
+def _is_envelope(output: JsonValue, node_id: str | None) -> bool:
+    envelope = mapping(output)
+    return envelope.get("success") is False and envelope.get("node") == node_id
+
+
+def _bundle(started: Mapping[str, Any]) -> JsonObject | None:
+    """Give id, version, digest and signers; a flow that ran without a bundle has a digest only."""
+    ref, digest = (
+        text_or_none(started.get("bundle_ref")),
+        text_or_none(started.get("bundle_digest")),
+    )
+    if ref is None and digest is None:
+        return None
+    bundle_id, _, version = (ref or "").partition("@")
+    signers = started.get("signers")
+    return {
+        "id": bundle_id or None,
+        "version": version or None,
+        "digest": digest,
+        "signers": list(signers) if isinstance(signers, list) else [],
+    }

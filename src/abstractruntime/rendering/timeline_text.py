@@ -1,0 +1,251 @@
+"""The timeline of a run as text for people.
+
+Rules:
+1. Without colour the text holds printable characters and line ends only, whatever the
+   ledger holds.
+2. Every line fits the width, except where one word is all there is to show (ids, digests).
+3. Statuses are words; colour repeats them and carries nothing alone.
+"""
+
+from __future__ import annotations
+
+import json
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from abstractruntime.rendering._terminal import (
+    Palette,
+    cell_width,
+    fit,
+    format_bytes,
+    format_duration,
+    harmless,
+    pad,
+    plural,
+    wrap,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from abstractruntime._json import JsonObject
+    from abstractruntime.rendering.timeline import Answer, Attempt, Mark, Step, Timeline, Wait
+
+MIN_WIDTH: Final = 60
+MAX_STEPS: Final = 200
+
+_LABEL: Final = 9
+_STATUS: Final = 12
+_INDENT: Final = 7
+_WIDEST_EFFECT: Final = len("start_subworkflow")
+_COLOURS: Final = {
+    "completed": "green",
+    "valid": "green",
+    "waiting": "yellow",
+    "started": "cyan",
+    "running": "cyan",
+    "failed": "red",
+    "interrupted": "magenta",
+    "cancelled": "magenta",
+}
+
+
+def render_timeline(
+    timeline: Timeline,
+    *,
+    run_document: Mapping[str, Any],
+    width: int = 100,
+    colour: bool = False,
+    max_steps: int = MAX_STEPS,
+) -> str:
+    """Give the run and its steps as text that ends in a line end.
+
+    Args:
+        timeline: What happened.
+        run_document: Where the run stands; heads and closes the text.
+        width: Cells per line; at least 60 are used.
+        colour: Add ANSI colours.
+        max_steps: How many steps to show; the earliest are left out, and counted.
+    """
+    view = _View(max(width, MIN_WIDTH), Palette(colour))
+    lines = [*view.header(run_document), "", *view.steps(timeline, max_steps)]
+    closing = list(view.closing(run_document))
+    if closing:
+        lines += ["", *closing]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+class _View:
+    """Lines of one rendering; holds the width and the colours only."""
+
+    def __init__(self, width: int, palette: Palette) -> None:
+        self.width = width
+        self.paint = palette.paint
+
+    def header(self, doc: Mapping[str, Any]) -> Iterator[str]:
+        status = doc["status"]
+        yield self._fact("run", self.paint(harmless(doc["run_id"]), "bold"))
+        yield self._fact("flow", harmless(doc["workflow_id"]))
+        yield self._fact("status", self._status(status))
+        if doc["parent_run_id"]:
+            yield self._fact("parent", harmless(doc["parent_run_id"]))
+        if doc["bundle"]:
+            yield from self._long_fact("bundle", _bundle_text(doc["bundle"]))
+        yield self._fact("started", harmless(doc["created_at"]))
+        yield self._fact("updated", harmless(doc["updated_at"]))
+        yield self._fact("ledger", _ledger_text(doc["ledger"]))
+        if doc["labels"]:
+            labels = "  ".join(f"{key}={value}" for key, value in doc["labels"].items())
+            yield from self._long_fact("labels", labels)
+        if any(doc["usage"].values()):
+            yield from self._long_fact("usage", _usage_text(doc["usage"]))
+
+    def steps(self, timeline: Timeline, max_steps: int) -> Iterator[str]:
+        label_width, effect_width = self._column_widths(timeline)
+        heading = f"{'seq':>5}  {'status':<{_STATUS}}{pad('step', label_width)}  "
+        yield self.paint(f"{heading}{pad('effect', effect_width)}  time", "dim")
+        hidden = max(0, len(timeline.steps) - max_steps)
+        if hidden:
+            yield self.paint(f"{'…':>5}  {plural(hidden, 'earlier step')} not shown", "dim")
+        shown = timeline.steps[hidden:]
+        blocks = [(s.seq or 0, self._step_block(s, label_width, effect_width)) for s in shown]
+        first = blocks[0][0] if hidden and blocks else 0
+        marks = [m for m in timeline.marks if (m.seq or 0) >= first]
+        blocks += [(m.seq or 0, [self._mark_line(m)]) for m in marks]
+        # The sort is stable: steps of 0.4.x have no number and keep their order.
+        for _, lines in sorted(blocks, key=itemgetter(0)):
+            yield from lines
+        if not blocks:
+            yield self.paint("       no steps yet", "dim")
+
+    def closing(self, doc: Mapping[str, Any]) -> Iterator[str]:
+        for wait in doc["waits"]:
+            yield from self._long_fact("waiting", _open_wait_text(wait, doc["run_id"]), "yellow")
+        if doc["error"]:
+            yield from self._long_fact("error", _error_text(doc["error"]), "red")
+        if doc["output"] is not None:
+            output = json.dumps(doc["output"], ensure_ascii=False, default=str)
+            yield self._fact("output", fit(harmless(output), self.width - _LABEL))
+
+    def _column_widths(self, timeline: Timeline) -> tuple[int, int]:
+        effects = (cell_width(step.effect_type or "") for step in timeline.steps)
+        effect_width = min(max(effects, default=0), _WIDEST_EFFECT)
+        rest = self.width - _INDENT - _STATUS - effect_width - 13
+        labels = (cell_width(harmless(step.label)) for step in timeline.steps)
+        return max(8, min(rest, max(labels, default=8))), max(effect_width, 6)
+
+    def _step_block(self, step: Step, label_width: int, effect_width: int) -> list[str]:
+        return [self._step_line(step, label_width, effect_width), *self._step_details(step)]
+
+    def _mark_line(self, mark: Mark) -> str:
+        text = fit(harmless(f"{mark.kind} {mark.facts}"), self.width - _INDENT)
+        seq = "" if mark.seq is None else str(mark.seq)
+        return self.paint(f"{seq:>5}  {text}", "dim")
+
+    def _step_line(self, step: Step, label_width: int, effect_width: int) -> str:
+        seq = "" if step.seq is None else str(step.seq)
+        label = pad(harmless(step.label), label_width)
+        effect = pad(harmless(step.effect_type or ""), effect_width)
+        status = self._status(step.status) + " " * (_STATUS - len(step.status))
+        time = format_duration(step.duration_ms)
+        return f"{seq:>5}  {status}{label}  {effect}  {time}"
+
+    def _step_details(self, step: Step) -> Iterator[str]:
+        for attempt in step.attempts[:-1]:
+            yield from self._detail(_attempt_text(attempt), "red")
+        if step.wait:
+            yield from self._wait_lines(step.wait)
+        if step.note:
+            yield from self._detail(f"{step.note.kind}: {step.note.text}", "blue")
+        for child in step.children:
+            yield from self._detail(f"child run {child}", "dim")
+        if step.error:
+            yield from self._detail(_attempt_text(step.attempts[-1]), "red")
+
+    def _wait_lines(self, wait: Wait) -> Iterator[str]:
+        question = _question_text(wait.prompt, wait.choices)
+        if question:
+            yield from self._detail(question)
+        if wait.until and wait.answer is None:
+            yield from self._detail(f"until {wait.until}", "yellow")
+        if wait.answer:
+            yield self._one_line(_answer_text(wait, wait.answer), "green")
+
+    def _detail(self, text: str, style: str = "") -> Iterator[str]:
+        for line in wrap(text, self.width - _INDENT):
+            yield " " * _INDENT + self.paint(line, style)
+
+    def _one_line(self, text: str, style: str) -> str:
+        return " " * _INDENT + self.paint(fit(harmless(text), self.width - _INDENT), style)
+
+    def _fact(self, name: str, text: str) -> str:
+        return f"{self.paint(f'{name:<{_LABEL}}', 'dim')}{text}"
+
+    def _long_fact(self, name: str, text: str, style: str = "") -> Iterator[str]:
+        for line in wrap(text, self.width - _LABEL) or [""]:
+            yield self._fact(name, self.paint(line, style))
+            name = ""
+
+    def _status(self, status: str) -> str:
+        return self.paint(harmless(status), _COLOURS.get(status, ""))
+
+
+def _bundle_text(bundle: JsonObject) -> str:
+    name = "@".join(part for part in (bundle["id"], bundle["version"]) if part)
+    signers = ", ".join(bundle["signers"])
+    seal = f"signed by {signers}" if signers else "unsigned"
+    return "  ".join(part for part in (name, bundle["digest"], seal) if part)
+
+
+def _ledger_text(ledger: JsonObject) -> str:
+    records = plural(ledger["records"], "record")
+    return f"{records}, {ledger['signed_records']:,} signed, {format_bytes(ledger['bytes'])}"
+
+
+def _usage_text(usage: Mapping[str, int]) -> str:
+    calls = f"{plural(usage['llm_calls'], 'LLM call')}, {plural(usage['tool_calls'], 'tool call')}"
+    tokens = f"{usage['input_tokens']:,} in, {usage['output_tokens']:,} out"
+    return f"{calls}, {plural(usage['total_tokens'], 'token')} ({tokens})"
+
+
+def _question_text(prompt: str | None, choices: Any) -> str:
+    options = f"[{' | '.join(str(choice) for choice in choices)}]" if choices else ""
+    return "  ".join(part for part in (prompt, options) if part)
+
+
+def _answer_text(wait: Wait, answer: Answer) -> str:
+    if answer.timed_out:
+        who = "deadline passed"
+    elif answer.actor:
+        who = f"{answer.actor} answered"
+    else:
+        who = {"until": "woken", "subworkflow": "child finished"}.get(wait.reason, "answered")
+    after = format_duration(wait.duration_ms)
+    return f"{who}{f' after {after}' if after else ''}: {answer.payload}"
+
+
+def _attempt_text(attempt: Attempt) -> str:
+    after = format_duration(attempt.duration_ms)
+    when = f" after {after}" if after else ""
+    reason = f": {attempt.error}" if attempt.error else ""
+    return f"attempt {attempt.number} {attempt.status}{when}{reason}"
+
+
+def _open_wait_text(wait: JsonObject, run_id: str) -> str:
+    parts = [f"for {wait['reason']}"]
+    if wait["wait_key"]:
+        parts.append(f"key {wait['wait_key']}")
+    if wait["until"]:
+        parts.append(f"until {wait['until']}")
+    if wait["run_id"] != run_id:
+        parts.append(f"in run {wait['run_id']}")
+    question = _question_text(wait["prompt"], wait["choices"])
+    return ", ".join(parts) + (f"\n{question}" if question else "")
+
+
+def _error_text(error: JsonObject) -> str:
+    place = [f"node {error['node_label']}"] if error["node_label"] else []
+    if error["record"] is not None:
+        place.append(f"record {error['record']}")
+    where = f" ({', '.join(place)})" if place else ""
+    return f"{error['message']}{where}"
