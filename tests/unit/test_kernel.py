@@ -42,15 +42,19 @@ def effect_node(kind, payload, *, key="out", then=None):
 
 
 def done(run, ctx):
-    return StepPlan("done", complete_output={"vars": {k: v for k, v in run.vars.items() if k[0] != "_"}})
+    return StepPlan(
+        "done", complete_output={"vars": {k: v for k, v in run.vars.items() if k[0] != "_"}}
+    )
 
 
 def sequence(rt, run_id):
-    return [(r["node_id"], (r["effect"] or {}).get("type"), r["status"]) for r in rt.get_ledger(run_id)]
+    return [
+        (r["node_id"], (r["effect"] or {}).get("type"), r["status"]) for r in rt.get_ledger(run_id)
+    ]
 
 
-def go(rt, spec, **vars):
-    run_id = rt.start(workflow=spec, vars=vars)
+def go(rt, spec, **inputs):
+    run_id = rt.start(workflow=spec, vars=inputs)
     return rt.tick(workflow=spec, run_id=run_id)
 
 
@@ -94,7 +98,9 @@ def test_retry_budget(failures, status, calls):
     handler = Recorder(failures)
     policy = DefaultEffectPolicy(default_max_attempts=3, default_backoff_base=0)
 
-    state = go(runtime(handler, effect_policy=policy), workflow(a=effect_node(EffectType.LLM_CALL, {})))
+    state = go(
+        runtime(handler, effect_policy=policy), workflow(a=effect_node(EffectType.LLM_CALL, {}))
+    )
 
     assert (state.status, handler.calls) == (status, calls)
     if status == "failed":
@@ -136,12 +142,17 @@ def test_resume_continues_and_terminal_resume_completes():
     assert waiting.waiting is not None
     assert waiting.waiting.wait_key == f"user:{waiting.run_id}:a"
 
-    state = rt.resume(workflow=spec, run_id=waiting.run_id, wait_key=None, payload={"response": "y"})
+    state = rt.resume(
+        workflow=spec, run_id=waiting.run_id, wait_key=None, payload={"response": "y"}
+    )
     end = rt.resume(workflow=terminal, run_id=go(rt, terminal).run_id, wait_key=None, payload=7)
 
     assert state.output == {"vars": {"out": {"response": "y"}}}
     assert end.output == {"success": True, "result": 7}
-    assert sequence(rt, end.run_id)[-2:] == [("a", None, "completed"), ("a", "emit_event", "completed")]
+    assert sequence(rt, end.run_id)[-2:] == [
+        ("a", None, "completed"),
+        ("a", "emit_event", "completed"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +203,9 @@ def test_sync_child_runs_in_place_and_its_failure_names_workflow_and_cause():
     rt = runtime(workflow_registry=registry)
 
     def call(name):
-        return workflow(a=effect_node(EffectType.START_SUBWORKFLOW, {"workflow_id": name, "vars": {"x": 1}}))
+        return workflow(
+            a=effect_node(EffectType.START_SUBWORKFLOW, {"workflow_id": name, "vars": {"x": 1}})
+        )
 
     good, bad = go(rt, call("good")), go(rt, call("bad"))
 
