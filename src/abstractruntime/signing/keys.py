@@ -1,0 +1,301 @@
+"""Ed25519 keys: values, C2SP verifier-key lines, and key files.
+
+1. A private key is a PKCS#8 PEM file of mode 0600, with or without passphrase; beside
+   it lies `<same name>.vkey`, one verifier-key line, which also carries the key's name.
+2. A verifier-key line is `<name>+<8 hex>+<base64(0x01 || public key)>`, where the hex
+   digits are the first four bytes of SHA-256(name, LF, 0x01, public key).
+3. `cryptography` is imported when a key is used, not when this module is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import stat
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime.errors import NotFound, Refused, UsageError
+from abstractruntime.signing._files import read_bounded, write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+ED25519 = b"\x01"
+_KEY_FILE_LIMIT = 64 * 1024
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_HEX_ID = re.compile(r"[0-9a-f]{8}")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey:
+    """A public key with its name; everything needed to check a signature."""
+
+    name: str
+    public: bytes
+
+    def __post_init__(self) -> None:
+        check_key_name(self.name)
+        if len(self.public) != 32:
+            raise UsageError(
+                f"public key of '{self.name}' has {len(self.public)} bytes, expected 32"
+            )
+
+    @property
+    def key_id(self) -> bytes:
+        """Give the four bytes that select this key; a hint, never a proof."""
+        return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.public).digest()[:4]
+
+    @property
+    def label(self) -> str:
+        """Give `<name>+<8 hex>`, the form in which signers are reported."""
+        return f"{self.name}+{self.key_id.hex()}"
+
+    @property
+    def vkey(self) -> str:
+        """Give the C2SP verifier-key line."""
+        return f"{self.label}+{base64.b64encode(ED25519 + self.public).decode()}"
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Say whether `signature` is this key's signature of `message`."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - slow import
+
+        try:
+            _public_key(self.public).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+@lru_cache(maxsize=64)
+def _public_key(public: bytes) -> Any:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - slow import
+        Ed25519PublicKey,
+    )
+
+    return Ed25519PublicKey.from_public_bytes(public)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key with its name; `verifier` is the public half."""
+
+    verifier: VerifierKey
+    _private: Any = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.verifier.name
+
+    @property
+    def key_id(self) -> bytes:
+        return self.verifier.key_id
+
+    def sign(self, message: bytes) -> bytes:
+        """Give the 64-byte signature; the same message always gives the same bytes."""
+        signature: bytes = self._private.sign(message)
+        return signature
+
+    @classmethod
+    def from_seed(cls, name: str, seed: bytes) -> SigningKey:
+        """Build the key of a 32-byte seed."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - slow import
+            Ed25519PrivateKey,
+        )
+
+        return cls._wrap(name, Ed25519PrivateKey.from_private_bytes(seed))
+
+    @classmethod
+    def _wrap(cls, name: str, private: Any) -> SigningKey:
+        return cls(VerifierKey(name, private.public_key().public_bytes_raw()), private)
+
+    def to_pem(self, passphrase: bytes | None = None) -> bytes:
+        """Give the PKCS#8 PEM text, encrypted when there is a passphrase."""
+        from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 - slow import
+
+        seal: form.KeySerializationEncryption = form.NoEncryption()
+        if passphrase:
+            seal = form.BestAvailableEncryption(passphrase)
+        pem: bytes = self._private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, seal)
+        return pem
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """One key of a key directory; `private_path` is None when only the public half is there."""
+
+    key: VerifierKey
+    vkey_path: Path
+    private_path: Path | None
+
+
+def check_key_name(name: str) -> None:
+    """Refuse a name that a verifier-key line or a signature line cannot carry.
+
+    Raises:
+        UsageError: the name is empty, or holds white space, control characters or '+'.
+    """
+    if not name or "+" in name or any(c.isspace() or not c.isprintable() for c in name):
+        raise UsageError(
+            f"key name {name!r} must be non-empty, without white space and '+'",
+            hint="use a name such as 'example.org/release'",
+        )
+
+
+def file_safe_name(name: str) -> str:
+    """Give a key name in the characters of a file name; different names can meet."""
+    return _UNSAFE.sub("-", name).strip("-.")[:80] or "key"
+
+
+def parse_vkey(line: str) -> VerifierKey:
+    """Read a verifier-key line.
+
+    Raises:
+        UsageError: the form, the algorithm or the key id is wrong.
+    """
+    name, _, rest = line.strip().partition("+")
+    key_id, _, encoded = rest.partition("+")
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as cause:
+        raise _bad_vkey(line, "the key is not base64") from cause
+    if not _HEX_ID.fullmatch(key_id):
+        raise _bad_vkey(line, "the key id is not 8 hex digits")
+    if data[:1] != ED25519 or len(data) != 33:
+        raise _bad_vkey(line, "only Ed25519 keys (type 0x01) are supported")
+    key = VerifierKey(name, data[1:])
+    if key.key_id.hex() != key_id:
+        raise _bad_vkey(line, f"the key id should be {key.key_id.hex()}")
+    return key
+
+
+def _bad_vkey(line: str, reason: str) -> UsageError:
+    return UsageError(
+        f"verifier key {line.strip()[:80]!r} is wrong: {reason}",
+        hint="a verifier key reads <name>+<8 hex digits>+<base64>",
+    )
+
+
+def generate(name: str) -> SigningKey:
+    """Make a new key from the operating system's randomness."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - slow import
+        Ed25519PrivateKey,
+    )
+
+    return SigningKey._wrap(name, Ed25519PrivateKey.generate())  # noqa: SLF001 - same module
+
+
+def save_signing_key(
+    key: SigningKey, directory: Path, *, passphrase: bytes | None = None
+) -> KeyEntry:
+    """Write a key pair into a key directory, never over an existing file.
+
+    Raises:
+        UsageError: a key of this file name is already there.
+    """
+    private = directory / f"{file_safe_name(key.name)}.pem"
+    public = private.with_suffix(".vkey")
+    if private.exists() or public.exists():
+        raise UsageError(
+            f"'{private}' or '{public}' exists already", hint="choose another key name"
+        )
+    write_atomic(private, key.to_pem(passphrase), mode=0o600, replace=False)
+    write_atomic(public, f"{key.verifier.vkey}\n".encode(), mode=0o644, replace=False)
+    return KeyEntry(key.verifier, public, private)
+
+
+def load_signing_key(
+    path: Path, *, name: str | None = None, passphrase: bytes | None = None
+) -> SigningKey:
+    """Read a private key file; its name comes from the `.vkey` file beside it.
+
+    Args:
+        path: The PEM file.
+        name: The key's name, when there is no `.vkey` file.
+        passphrase: Opens an encrypted file.
+
+    Raises:
+        NotFound: there is no such file.
+        Refused: group or others can read the file.
+        UsageError: not an Ed25519 key, a wrong passphrase, no name, or a `.vkey` of another key.
+    """
+    _refuse_shared(path)
+    private = _parse_pem(read_bounded(path, _KEY_FILE_LIMIT), passphrase, path)
+    beside = path.with_suffix(".vkey")
+    published = load_vkey(beside) if beside.exists() else None
+    chosen = name or (published.name if published else None)
+    if chosen is None:
+        raise UsageError(f"key '{path}' has no name", hint=f"give a name, or write '{beside}'")
+    key = SigningKey._wrap(chosen, private)  # noqa: SLF001 - same module
+    if published is not None and published.public != key.verifier.public:
+        raise UsageError(f"'{beside}' belongs to another key than '{path}'", path=str(path))
+    return key
+
+
+def _refuse_shared(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as cause:
+        raise NotFound(f"no key file '{path}'", hint="art key list", path=str(path)) from cause
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Refused(
+            f"key file '{path}' can be read by others (mode {stat.S_IMODE(mode):04o})",
+            hint=f"chmod 600 {path}",
+            path=str(path),
+        )
+
+
+def _parse_pem(data: bytes, passphrase: bytes | None, path: Path) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - slow import
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - slow import
+        Ed25519PrivateKey,
+    )
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - slow import
+        load_pem_private_key,
+    )
+
+    try:
+        private = load_pem_private_key(data, passphrase or None)
+    except TypeError as cause:  # a passphrase is missing, or given for an open key
+        raise UsageError(
+            f"key '{path}': {str(cause)[:1].lower()}{str(cause)[1:]}", path=str(path)
+        ) from cause
+    except (ValueError, UnsupportedAlgorithm) as cause:
+        raise UsageError(
+            f"key '{path}' is not a readable PKCS#8 PEM file, or the passphrase is wrong",
+            path=str(path),
+        ) from cause
+    if not isinstance(private, Ed25519PrivateKey):
+        raise UsageError(f"key '{path}' is not an Ed25519 key", path=str(path))
+    return private
+
+
+def load_vkey(path: Path) -> VerifierKey:
+    """Read a file that holds one verifier-key line."""
+    try:
+        return parse_vkey(read_bounded(path, _KEY_FILE_LIMIT).decode())
+    except UnicodeDecodeError as cause:
+        raise UsageError(f"'{path}' is not a verifier key file", path=str(path)) from cause
+
+
+def list_keys(directory: Path) -> list[KeyEntry]:
+    """List the keys of a directory by file name; a missing directory has none."""
+    if not directory.is_dir():
+        return []
+    found = []
+    for path in sorted(directory.glob("*.vkey")):
+        private = path.with_suffix(".pem")
+        found.append(KeyEntry(load_vkey(path), path, private if private.exists() else None))
+    return found
+
+
+def find_key(keys: Iterable[VerifierKey], name: str, key_id: bytes) -> VerifierKey | None:
+    """Find the key that a signature line names."""
+    for key in keys:
+        if key.name == name and key.key_id == key_id:
+            return key
+    return None

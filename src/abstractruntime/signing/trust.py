@@ -1,0 +1,306 @@
+"""The trust store: which keys may vouch for what, and what happens to the unsigned.
+
+1. The algorithm and the usages of a key come from its entry here, never from a signature.
+2. `retired` keys vouch only for bundles that were installed before; `revoked` ones for nothing.
+3. A key with a validity window is usable only when the caller says what time it is.
+4. Everything is a value and a pure function; `load_trust` and `save_trust` are the edge.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from abstractruntime._json import load_strict
+from abstractruntime.errors import NotFound, UnsupportedFormat, UsageError
+from abstractruntime.signing._files import read_bounded, write_atomic
+from abstractruntime.signing.keys import VerifierKey, parse_vkey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+VERSION: Final = 1
+_FILE_LIMIT: Final = 4 * 1024 * 1024
+
+KeyStatus = Literal["active", "retired", "revoked"]
+UnsignedPolicy = Literal["deny", "warn", "allow"]
+Usage = Literal["bundle", "ledger"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """One key and what it may vouch for; `bundles` are globs over bundle ids."""
+
+    key: VerifierKey
+    usages: tuple[Usage, ...] = ("bundle",)
+    bundles: tuple[str, ...] = ("*",)
+    status: KeyStatus = "active"
+    not_before: str | None = None
+    not_after: str | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        for moment in (self.not_before, self.not_after):
+            if moment is not None:
+                _parse_time(moment)
+
+    def is_current(self, now: datetime | None) -> bool:
+        """Say whether `now` lies in the validity window; without a clock, only if there is none."""
+        if self.not_before is None and self.not_after is None:
+            return True
+        if now is None:
+            return False
+        begun = self.not_before is None or _parse_time(self.not_before) <= now
+        return begun and (self.not_after is None or now < _parse_time(self.not_after))
+
+    def may_sign_bundle(self, bundle_id: str) -> bool:
+        return "bundle" in self.usages and any(fnmatchcase(bundle_id, g) for g in self.bundles)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustPolicy:
+    """What a verdict must meet; `unsigned` None means deny once an active bundle key exists."""
+
+    unsigned: UnsignedPolicy | None = None
+    threshold: int = 1
+    unsigned_tail_max: int | None = None
+    require_signed_ledger: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrustStore:
+    """All trust decisions of one user, as a value."""
+
+    keys: tuple[TrustedKey, ...] = ()
+    policy: TrustPolicy = field(default_factory=TrustPolicy)
+    denied_digests: frozenset[str] = frozenset()
+    allowed_digests: frozenset[str] = frozenset()
+
+    @property
+    def unsigned_bundles(self) -> UnsignedPolicy:
+        """Give the policy in force for bundles without a trusted signature."""
+        if self.policy.unsigned is not None:
+            return self.policy.unsigned
+        strict = any(k.status == "active" and "bundle" in k.usages for k in self.keys)
+        return "deny" if strict else "warn"
+
+    def bundle_keys(
+        self, bundle_id: str, *, installed: bool = False, now: datetime | None = None
+    ) -> tuple[VerifierKey, ...]:
+        """Give the keys that may vouch for this bundle; retired ones only if it is installed."""
+        statuses = ("active", "retired") if installed else ("active",)
+        return tuple(
+            entry.key
+            for entry in self.keys
+            if entry.status in statuses
+            and entry.may_sign_bundle(bundle_id)
+            and (installed or entry.is_current(now))
+        )
+
+    def ledger_keys(self) -> tuple[VerifierKey, ...]:
+        """Give the keys that may sign heads: active and retired host keys."""
+        return tuple(k.key for k in self.keys if k.status != "revoked" and "ledger" in k.usages)
+
+    def find(self, label: str) -> TrustedKey:
+        """Find a key by `<name>+<8 hex>`, or by name alone when only one has it.
+
+        Raises:
+            NotFound: no key matches.
+            UsageError: several do.
+        """
+        found = [k for k in self.keys if label in (k.key.label, k.key.name, k.key.vkey)]
+        if not found:
+            known = [k.key.label for k in self.keys]
+            raise NotFound(f"no trusted key '{label}'", hint="art key list", known=known)
+        if len(found) > 1:
+            labels = [k.key.label for k in found]
+            raise UsageError(
+                f"'{label}' names several keys: {', '.join(labels)}", hint="add '+<id>'"
+            )
+        return found[0]
+
+    def with_key(self, entry: TrustedKey) -> TrustStore:
+        """Add a key, or replace the entry of the same public key and name.
+
+        Raises:
+            UsageError: the key was revoked; that is for good.
+        """
+        revoked = {k.key.public for k in self.keys if k.status == "revoked"}
+        if entry.key.public in revoked and entry.status != "revoked":
+            raise UsageError(
+                f"key '{entry.key.label}' is revoked for good", hint="make and trust a new key"
+            )
+        others = tuple(k for k in self.keys if k.key != entry.key)
+        return replace(self, keys=(*others, entry))
+
+    def with_status(
+        self, label: str, status: KeyStatus, *, reason: str | None = None
+    ) -> TrustStore:
+        """Change the status of a key.
+
+        Raises:
+            NotFound: no key matches.
+            UsageError: several do, or a revoked key would come back.
+        """
+        entry = self.find(label)
+        return self.with_key(replace(entry, status=status, reason=reason or entry.reason))
+
+
+def parse_trust(data: bytes) -> TrustStore:
+    """Read the JSON form of a trust store.
+
+    Raises:
+        UsageError: a field is wrong; unknown fields are refused, they might restrict something.
+        UnsupportedFormat: written by a newer version.
+    """
+    try:
+        raw = load_strict(data.decode())
+    except (ValueError, RecursionError) as cause:
+        raise UsageError(f"trust store is not JSON: {cause}") from cause
+    _check_keys(
+        raw, {"version", "keys", "policy", "denied_digests", "allowed_digests"}, "trust store"
+    )
+    if raw.get("version") != VERSION:
+        raise UnsupportedFormat(
+            f"trust store has version {raw.get('version')!r}, this program reads {VERSION}",
+            found=raw.get("version"),
+            supported=[VERSION],
+        )
+    return TrustStore(
+        keys=tuple(_parse_entry(item) for item in _list(raw, "keys")),
+        policy=_parse_policy(raw.get("policy", {})),
+        denied_digests=frozenset(_texts(raw, "denied_digests")),
+        allowed_digests=frozenset(_texts(raw, "allowed_digests")),
+    )
+
+
+def _parse_entry(raw: Any) -> TrustedKey:
+    allowed = {"vkey", "usages", "bundles", "status", "not_before", "not_after", "reason"}
+    _check_keys(raw, allowed, "key entry")
+    if not isinstance(raw.get("vkey"), str):
+        raise UsageError("key entry of the trust store has no 'vkey' text")
+    usages = _texts(raw, "usages", ["bundle"])
+    status = raw.get("status", "active")
+    if not set(usages) <= set(get_args(Usage)) or status not in get_args(KeyStatus):
+        raise UsageError(
+            f"key entry has usages {usages!r} and status {status!r}",
+            hint="usages are 'bundle' and 'ledger'; status is active, retired or revoked",
+        )
+    moments = [_optional_text(raw, name) for name in ("not_before", "not_after", "reason")]
+    bundles = tuple(_texts(raw, "bundles", ["*"]))
+    return TrustedKey(parse_vkey(raw["vkey"]), tuple(usages), bundles, status, *moments)  # type: ignore[arg-type] # membership checked above
+
+
+def _parse_policy(raw: Any) -> TrustPolicy:
+    _check_keys(raw, {"bundle", "ledger"}, "policy")
+    bundle, ledger = raw.get("bundle", {}), raw.get("ledger", {})
+    _check_keys(bundle, {"unsigned", "threshold"}, "bundle policy")
+    _check_keys(ledger, {"unsigned_tail_max", "require_signed"}, "ledger policy")
+    unsigned, threshold = bundle.get("unsigned"), bundle.get("threshold", 1)
+    tail, required = ledger.get("unsigned_tail_max"), ledger.get("require_signed", False)
+    if unsigned is not None and unsigned not in get_args(UnsignedPolicy):
+        raise UsageError(f"policy 'unsigned' is {unsigned!r}, expected deny, warn or allow")
+    if type(threshold) is not int or threshold < 1:
+        raise UsageError(f"policy 'threshold' is {threshold!r}, expected a number from 1")
+    if tail is not None and (type(tail) is not int or tail < 0):
+        raise UsageError(f"policy 'unsigned_tail_max' is {tail!r}, expected a number from 0")
+    if type(required) is not bool:
+        raise UsageError(f"policy 'require_signed' is {required!r}, expected true or false")
+    return TrustPolicy(unsigned, threshold, tail, required)
+
+
+def _check_keys(raw: Any, allowed: set[str], what: str) -> None:
+    if not isinstance(raw, dict):
+        raise UsageError(f"{what} is not a JSON object")
+    unknown = sorted(set(raw) - allowed)
+    if unknown:
+        raise UsageError(f"{what} has unknown fields {unknown}", hint=f"known: {sorted(allowed)}")
+
+
+def _list(raw: dict[str, Any], name: str) -> list[Any]:
+    value = raw.get(name, [])
+    if not isinstance(value, list):
+        raise UsageError(f"'{name}' of the trust store is not a list")
+    return value
+
+
+def _texts(raw: dict[str, Any], name: str, default: Iterable[str] = ()) -> list[str]:
+    value = raw.get(name, list(default))
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise UsageError(f"'{name}' of the trust store is not a list of texts")
+    return value
+
+
+def _optional_text(raw: dict[str, Any], name: str) -> str | None:
+    value = raw.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"'{name}' of a key entry is not text")
+    return value
+
+
+def _parse_time(text: str) -> datetime:
+    try:
+        # Python 3.10 does not read the suffix Z.
+        moment = datetime.fromisoformat(
+            text.removesuffix("Z") + ("+00:00" if text[-1:] == "Z" else "")
+        )
+    except ValueError as cause:
+        raise UsageError(f"{text!r} is not an ISO-8601 time") from cause
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def render_trust(store: TrustStore) -> bytes:
+    """Write the JSON form."""
+    policy = store.policy
+    bundle = {"unsigned": policy.unsigned, "threshold": policy.threshold}
+    ledger: dict[str, Any] = {"unsigned_tail_max": policy.unsigned_tail_max}
+    if policy.require_signed_ledger:
+        ledger["require_signed"] = True
+    data = {
+        "version": VERSION,
+        "keys": [_render_entry(entry) for entry in store.keys],
+        "policy": {"bundle": _present(bundle), "ledger": _present(ledger)},
+        "denied_digests": sorted(store.denied_digests),
+        "allowed_digests": sorted(store.allowed_digests),
+    }
+    return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _render_entry(entry: TrustedKey) -> dict[str, Any]:
+    return _present(
+        {
+            "vkey": entry.key.vkey,
+            "usages": list(entry.usages),
+            "bundles": list(entry.bundles),
+            "status": entry.status,
+            "not_before": entry.not_before,
+            "not_after": entry.not_after,
+            "reason": entry.reason,
+        }
+    )
+
+
+def _present(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if value is not None}
+
+
+def load_trust(path: Path) -> TrustStore:
+    """Read a trust store; a missing file is the empty one.
+
+    Raises:
+        UsageError: the file is not a trust store.
+    """
+    try:
+        data = read_bounded(path, _FILE_LIMIT)
+    except NotFound:
+        return TrustStore()
+    return parse_trust(data)
+
+
+def save_trust(store: TrustStore, path: Path) -> None:
+    """Replace the trust store file atomically."""
+    write_atomic(path, render_trust(store), mode=0o600)

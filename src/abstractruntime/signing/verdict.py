@@ -1,0 +1,228 @@
+"""The verdict over a ledger: one pass over its bytes, in constant memory, executing nothing.
+
+1. Every line is checked for form, place and hash chain; see `_records`.
+2. Every signed head is checked when the pass reaches its size; see `_head_watch`.
+3. `valid` needs a head signed by a key the caller trusts, and no defect. Without one the
+   best verdict is `valid_unsigned`: consistent, but anyone could have written it.
+4. Being unfinished is no defect: `final` says whether the last signed record ends the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
+
+from abstractruntime.errors import ExitCode
+from abstractruntime.signing._head_watch import HeadWatch
+from abstractruntime.signing._merkle import TreeState
+from abstractruntime.signing._records import ChainState, Defect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from abstractruntime.signing.heads import BadHead, SignedHead
+    from abstractruntime.signing.keys import VerifierKey
+    from abstractruntime.signing.note import TreeHead
+
+FORMAT: Final = "art-verify/1"
+MAX_LINE_BYTES: Final = 64 * 1024 * 1024
+MAX_DEFECTS: Final = 100
+
+Verdict = Literal["valid", "valid_unsigned", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerVerdict:
+    """What a ledger's bytes, heads and the given keys allow to conclude.
+
+    `defects` holds the first 100, `defect_count` counts all, `first_bad_index` is the lowest
+    record that any of them names. `signed_records` is the size of
+    the largest head that holds; the `unsigned_tail` behind it is chained but not signed.
+    """
+
+    verdict: Verdict
+    records: int
+    signed_records: int
+    final: bool
+    signers: tuple[str, ...]
+    defects: tuple[Defect, ...]
+    defect_count: int
+    first_bad_index: int | None
+    run_id: str | None
+    origin: str | None
+    root_hash: str
+    head_hash: str | None
+    heads: int
+    bytes: int
+    torn_tail_bytes: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def unsigned_tail(self) -> int:
+        return max(0, self.records - self.signed_records)
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict != "invalid"
+
+    def exit_code(
+        self, *, require_signed: bool = False, unsigned_tail_max: int | None = None
+    ) -> ExitCode:
+        """Give the process exit code under a policy: 1 invalid, 3 policy not met, else 0."""
+        if not self.ok:
+            return ExitCode.FAILED
+        tail_limit = self.records if unsigned_tail_max is None else unsigned_tail_max
+        unmet = require_signed and self.verdict != "valid"
+        if unmet or self.unsigned_tail > tail_limit:
+            return ExitCode.REFUSED
+        return ExitCode.OK
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the verify document."""
+        return {
+            "format": FORMAT,
+            "verdict": self.verdict,
+            "run_id": self.run_id,
+            "records": self.records,
+            "signed_records": self.signed_records,
+            "unsigned_tail": self.unsigned_tail,
+            "final": self.final,
+            "signers": list(self.signers),
+            "defects": [defect.to_dict() for defect in self.defects],
+            "defect_count": self.defect_count,
+            "first_bad_index": self.first_bad_index,
+            "head_hash": self.head_hash,
+            "root_hash": self.root_hash,
+            "origin": self.origin,
+            "heads": self.heads,
+            "bytes": self.bytes,
+            "torn_tail_bytes": self.torn_tail_bytes,
+            "warnings": list(self.warnings),
+        }
+
+
+def verify_ledger(
+    lines: Iterable[bytes] | IO[bytes],
+    *,
+    heads: Iterable[SignedHead | BadHead] = (),
+    keys: Iterable[VerifierKey] = (),
+    origin: str | None = None,
+    run_id: str | None = None,
+    pin: TreeHead | None = None,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> LedgerVerdict:
+    """Judge one ledger.
+
+    Args:
+        lines: A binary file, or its lines, each with its LF.
+        heads: The lines of its heads file, in order (`read_heads`).
+        keys: The host keys that the caller trusts.
+        origin: The store origin that the heads must name, when known.
+        run_id: The run that the ledger must belong to, when known.
+        pin: A head that the caller saw earlier and that must still hold.
+        max_line_bytes: A longer line ends the pass with a defect.
+    """
+    found = _Findings()
+    watch = HeadWatch(heads, found.add, keys=tuple(keys), origin=origin, pin=pin)
+    ledger = _LedgerPass(watch, ChainState(run_id=run_id), found, max_line_bytes)
+    ledger.run(lines)
+    return ledger.verdict()
+
+
+@dataclass(slots=True)
+class _Findings:
+    """Keeps the first defects and counts all, so that hostile input costs bounded memory."""
+
+    first: list[Defect] = field(default_factory=list)
+    count: int = 0
+    lowest: int | None = None
+
+    def add(self, defect: Defect) -> None:
+        self.count += 1
+        if len(self.first) < MAX_DEFECTS:
+            self.first.append(defect)
+        if defect.record is not None:
+            self.lowest = defect.record if self.lowest is None else min(self.lowest, defect.record)
+
+
+@dataclass(slots=True)
+class _LedgerPass:
+    """One pass over one ledger; `run` once, then ask for the verdict."""
+
+    watch: HeadWatch
+    chain: ChainState
+    found: _Findings
+    max_line_bytes: int
+    tree: TreeState = field(default_factory=TreeState)
+    offset: int = 0
+    torn: int = 0
+
+    def run(self, lines: Iterable[bytes] | IO[bytes]) -> None:
+        tree, chain, watch = self.tree, self.chain, self.watch
+        watch.check(tree, chain, 0)
+        due = watch.due
+        for raw in _read_lines(lines, self.max_line_bytes):
+            if len(raw) > self.max_line_bytes + 1:
+                self._stop_at_long_line(len(raw))
+                return
+            if self.torn or raw[-1:] != b"\n":
+                # Invariant: what has no LF was never acknowledged, so it is no record and no leaf.
+                self.torn += len(raw)
+                continue
+            line = raw[:-1]
+            tree.add(line)
+            if not chain.accept(line):
+                self._judge(line)
+            self.offset += len(raw)
+            if tree.size >= due:
+                watch.check(tree, chain, self.offset)
+                due = watch.due
+        watch.finish(tree, chain)
+
+    def _judge(self, line: bytes) -> None:
+        for defect in self.chain.judge(line, self.offset):
+            self.watch.suspect(self.tree.size - 1)
+            self.found.add(defect)
+
+    def _stop_at_long_line(self, length: int) -> None:
+        found = f"at least {length} bytes; nothing behind was checked"
+        limit = self.max_line_bytes
+        self.found.add(Defect("line_too_long", self.tree.size, self.offset, limit, found))
+
+    def verdict(self) -> LedgerVerdict:
+        watch, chain = self.watch, self.chain
+        signed = watch.signed_records
+        return LedgerVerdict(
+            verdict="invalid" if self.found.count else "valid" if signed else "valid_unsigned",
+            records=self.tree.size,
+            signed_records=signed,
+            final=watch.signed_terminal if signed else chain.is_terminal,
+            signers=tuple(watch.signers),
+            defects=tuple(self.found.first),
+            defect_count=self.found.count,
+            first_bad_index=self.found.lowest,
+            run_id=chain.run_id,
+            origin=watch.origin,
+            root_hash=self.tree.root().hex(),
+            head_hash=chain.head_hash,
+            heads=watch.heads_held,
+            bytes=self.offset + self.torn,
+            torn_tail_bytes=self.torn,
+            warnings=(*self._warnings(), *watch.warnings),
+        )
+
+    def _warnings(self) -> Iterator[str]:
+        yield from self.chain.warnings
+        if self.chain.unchained_records:
+            yield f"{self.chain.unchained_records} records carry no hash"
+        if self.torn:
+            yield f"torn tail of {self.torn} bytes, never acknowledged, was left out"
+
+
+def _read_lines(lines: Iterable[bytes] | IO[bytes], limit: int) -> Iterable[bytes]:
+    """Give the lines of a file in bounded pieces; other iterables as they are."""
+    readline = getattr(lines, "readline", None)
+    if readline is None:
+        return lines
+    return iter(partial(readline, limit + 2), b"")

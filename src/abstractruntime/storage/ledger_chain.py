@@ -1,0 +1,183 @@
+"""The hash chain of ledgers: hashing, verifying, and a store wrapper that adds it.
+
+The chain shows edits, reorderings and gaps; who wrote the ledger, and whether its tail was
+cut, only signed heads show. `verify_ledger_file` looks at both.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime.errors import NotFound, StoreIOError
+from abstractruntime.signing._records import hash_record
+from abstractruntime.signing.heads import read_heads
+from abstractruntime.signing.trust import TrustStore
+from abstractruntime.signing.verdict import LedgerVerdict, verify_ledger
+from abstractruntime.storage.base import LedgerStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from abstractruntime.core.models import StepRecord
+    from abstractruntime.signing.keys import VerifierKey
+    from abstractruntime.signing.note import TreeHead
+
+_HEAD_LINE_LIMIT = 1024 * 1024
+
+
+def compute_record_hash(*, record: Mapping[str, Any], prev_hash: str | None) -> str:
+    """Give the SHA-256, in hex, over a record that follows `prev_hash`.
+
+    `record_hash` and `signature` take no part; every other key does, unknown ones included.
+    """
+    return hash_record({**record, "prev_hash": prev_hash})
+
+
+def verify_ledger_chain(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Check the chain of parsed records and give the report of 0.4.x.
+
+    The walk goes on from the stored hash after a mismatch, so one edit gives one error; it
+    stops at a record without a hash. An empty ledger is fine: a removed tail, or the removal
+    of everything, does not show here.
+    """
+    errors: list[dict[str, Any]] = []
+    previous: str | None = None
+    computed_head: str | None = None
+    head: str | None = None
+    count = 0
+    stopped = False
+    for index, record in enumerate(records):
+        count, head = index + 1, record.get("record_hash")
+        if stopped:
+            continue
+        found = _check_link(index, record, previous)
+        errors.extend(found)
+        if not head:
+            stopped = True
+            continue
+        computed_head = compute_record_hash(record=record, prev_hash=record.get("prev_hash"))
+        previous = head
+    return {
+        "ok": not errors,
+        "count": count,
+        "errors": errors,
+        "first_bad_index": min((error["index"] for error in errors), default=None),
+        "head_hash": head,
+        "computed_head_hash": computed_head,
+    }
+
+
+def _check_link(
+    index: int, record: Mapping[str, Any], previous: str | None
+) -> list[dict[str, Any]]:
+    errors: list[dict[str, Any]] = []
+    actual, stored = record.get("prev_hash"), record.get("record_hash")
+    if actual != previous:
+        errors.append(
+            {
+                "index": index,
+                "type": "prev_hash_mismatch",
+                "expected_prev_hash": previous,
+                "actual_prev_hash": actual,
+            }
+        )
+    if not stored:
+        errors.append({"index": index, "type": "missing_record_hash"})
+        return errors
+    computed = compute_record_hash(record=record, prev_hash=actual)
+    if computed != stored:
+        errors.append(
+            {"index": index, "type": "record_hash_mismatch", "stored": stored, "computed": computed}
+        )
+    return errors
+
+
+class HashChainedLedgerStore(LedgerStore):
+    """A ledger store whose records are chained before the inner store keeps them.
+
+    The inner store must keep records as given: one that replaces large values would break
+    the chain, so wrap it the other way round. `subscribe`, `count`, `list_after` and other
+    extras of the inner store are passed through. One writer per run: the head is remembered.
+    """
+
+    def __init__(self, inner: LedgerStore) -> None:
+        self._inner = inner
+        self._heads: dict[str, str | None] = {}
+
+    @property
+    def inner(self) -> LedgerStore:
+        return self._inner
+
+    def append(self, record: StepRecord) -> None:
+        """Set `prev_hash` and `record_hash` on `record` and append it."""
+        run_id = record.run_id
+        if run_id not in self._heads:
+            self._heads[run_id] = self._stored_head(run_id)
+        record.prev_hash = self._heads[run_id]
+        record.record_hash = compute_record_hash(
+            record=record.to_dict(), prev_hash=record.prev_hash
+        )
+        self._inner.append(record)
+        self._heads[run_id] = record.record_hash
+
+    def list(self, run_id: str) -> list[dict[str, Any]]:
+        return self._inner.list(run_id)
+
+    def _stored_head(self, run_id: str) -> str | None:
+        tail: Callable[[str, int], list[dict[str, Any]]] | None = getattr(self._inner, "tail", None)
+        records = tail(run_id, 1) if tail is not None else self._inner.list(run_id)
+        head = records[-1].get("record_hash") if records else None
+        return head if isinstance(head, str) else None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+
+def verify_ledger_file(
+    path: Path,
+    *,
+    heads: Path | None = None,
+    trust: TrustStore | None = None,
+    keys: Iterable[VerifierKey] = (),
+    pin: TreeHead | None = None,
+    origin: str | None = None,
+    run_id: str | None = None,
+) -> LedgerVerdict:
+    """Verify a ledger file with its signed heads, streaming.
+
+    Args:
+        path: The ledger.
+        heads: Its heads file; None, or a file that is not there, means that it has none.
+        trust: Whose `ledger` keys count.
+        keys: More host keys that count.
+        pin: A head seen earlier that must still hold.
+        origin: The store origin that the heads must name, when known.
+        run_id: The run that the ledger must belong to, when known.
+
+    Raises:
+        NotFound: there is no such ledger.
+        StoreIOError: the operating system refused a read.
+    """
+    trusted = tuple(chain((trust or TrustStore()).ledger_keys(), keys))
+    try:
+        with path.open("rb") as ledger:
+            if heads is None or not heads.exists():
+                return verify_ledger(ledger, keys=trusted, origin=origin, run_id=run_id, pin=pin)
+            with heads.open("rb") as sidecar:
+                lines = iter(lambda: sidecar.readline(_HEAD_LINE_LIMIT), b"")
+                return verify_ledger(
+                    ledger,
+                    heads=read_heads(lines),
+                    keys=trusted,
+                    origin=origin,
+                    run_id=run_id,
+                    pin=pin,
+                )
+    except FileNotFoundError as cause:
+        raise NotFound(f"no ledger '{path}'", hint="art runs", path=str(path)) from cause
+    except OSError as cause:
+        raise StoreIOError(f"cannot read '{path}': {cause.strerror}", path=str(path)) from cause

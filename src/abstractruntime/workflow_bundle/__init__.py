@@ -1,0 +1,50 @@
+"""Workflow bundles: canonical archives of flow documents, their manifest and signatures."""
+
+from __future__ import annotations
+
+from abstractruntime.workflow_bundle._errors import BundleArchiveError, WorkflowBundleError
+from abstractruntime.workflow_bundle.models import (
+    WORKFLOW_BUNDLE_FORMAT_VERSION_V1,
+    PackedWorkflowBundle,
+    Requirements,
+    WorkflowBundle,
+    WorkflowBundleEntrypoint,
+    WorkflowBundleManifest,
+    workflow_bundle_manifest_from_dict,
+    workflow_bundle_manifest_to_dict,
+)
+from abstractruntime.workflow_bundle.packer import (
+    BundlePlan,
+    FlowLibrary,
+    pack_flowbundle,
+    pack_workflow_bundle,
+)
+from abstractruntime.workflow_bundle.reader import (
+    inspect_workflow_bundle,
+    open_workflow_bundle,
+    unpack_workflow_bundle,
+)
+from abstractruntime.workflow_bundle.verify import BundleVerdict, sign_bundle, verify_bundle
+
+__all__ = [
+    "WORKFLOW_BUNDLE_FORMAT_VERSION_V1",
+    "BundleArchiveError",
+    "BundlePlan",
+    "BundleVerdict",
+    "FlowLibrary",
+    "PackedWorkflowBundle",
+    "Requirements",
+    "WorkflowBundle",
+    "WorkflowBundleEntrypoint",
+    "WorkflowBundleError",
+    "WorkflowBundleManifest",
+    "inspect_workflow_bundle",
+    "open_workflow_bundle",
+    "pack_flowbundle",
+    "pack_workflow_bundle",
+    "sign_bundle",
+    "unpack_workflow_bundle",
+    "verify_bundle",
+    "workflow_bundle_manifest_from_dict",
+    "workflow_bundle_manifest_to_dict",
+]

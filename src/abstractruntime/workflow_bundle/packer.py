@@ -1,0 +1,326 @@
+"""Packing flow documents, with all the subflows they can reach, into a bundle.
+
+The same documents and arguments give the same bytes on every machine: no clock, no
+compression, no set order. Documents are copied byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.signing._files import read_bounded, write_atomic
+from abstractruntime.workflow_bundle._archive import MANIFEST, is_component, write_archive
+from abstractruntime.workflow_bundle._closure import subflow_ids
+from abstractruntime.workflow_bundle._content import check_flows, flow_id_of, parse_flow
+from abstractruntime.workflow_bundle._errors import WorkflowBundleError
+from abstractruntime.workflow_bundle._manifest import check_strict, render_manifest
+from abstractruntime.workflow_bundle._zip import DEFAULT_LIMITS
+from abstractruntime.workflow_bundle.models import (
+    PROFILE,
+    WORKFLOW_BUNDLE_FORMAT_VERSION_V1,
+    FileEntry,
+    PackedWorkflowBundle,
+    Requirements,
+    WorkflowBundleEntrypoint,
+    WorkflowBundleManifest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_ARCHIVE_MODE = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSource:
+    """One flow document: where it came from, its bytes, and what they say."""
+
+    name: str
+    data: bytes
+    document: Mapping[str, Any]
+
+    @property
+    def flow_id(self) -> str | None:
+        return flow_id_of(self.document)
+
+
+class FlowLibrary:
+    """Documents that can be packed, found by the id inside first, by file name second."""
+
+    def __init__(self, sources: Sequence[FlowSource]) -> None:
+        self._by_id: dict[str, list[FlowSource]] = {}
+        self._by_name = {source.name: source for source in sources}
+        for source in sources:
+            if source.flow_id is not None:
+                self._by_id.setdefault(source.flow_id, []).append(source)
+
+    @classmethod
+    def from_documents(cls, documents: Mapping[str, bytes]) -> FlowLibrary:
+        """Take documents by name; the name serves where a document is asked for by file name.
+
+        Raises:
+            WorkflowBundleError: one is not a JSON object.
+        """
+        return cls([FlowSource(n, d, parse_flow(d, n, strict=False)) for n, d in documents.items()])
+
+    @classmethod
+    def from_directory(cls, directory: Path) -> FlowLibrary:
+        """Take the `*.json` files of a directory that are flows; links that lead out are left out.
+
+        Raises:
+            NotFound: there is no such directory.
+        """
+        if not directory.is_dir():
+            raise NotFound(f"no directory '{directory}'", path=str(directory))
+        base = directory.resolve()
+        sources = []
+        for path in sorted(directory.glob("*.json")):
+            if path.is_file() and path.resolve().is_relative_to(base):
+                source = _try_source(path)
+                sources += [source] if source else []
+        return cls(sources)
+
+    def with_source(self, source: FlowSource) -> FlowLibrary:
+        """Give a library in which this document goes before others of its id."""
+        others = [s for s in self._by_name.values() if s.name != source.name]
+        others = [s for s in others if s.flow_id != source.flow_id]
+        return FlowLibrary([source, *others])
+
+    def find(self, flow_id: str) -> FlowSource | None:
+        """Find a document.
+
+        Raises:
+            WorkflowBundleError: several documents have this id inside and none is named after it.
+        """
+        found = self._by_id.get(flow_id, [])
+        named = self._by_name.get(flow_id)
+        if len(found) == 1:
+            return found[0]
+        if found and named not in found:
+            names = ", ".join(source.name for source in found)
+            raise WorkflowBundleError(f"flow id '{flow_id}' is in several documents: {names}")
+        return named
+
+
+def _try_source(path: Path) -> FlowSource | None:
+    data = read_bounded(path, DEFAULT_LIMITS.archive)
+    try:
+        return FlowSource(path.stem, data, parse_flow(data, path.name, strict=False))
+    except WorkflowBundleError:
+        # A directory may hold other files; one that is needed is reported as missing.
+        return None
+
+
+def collect_flows(library: FlowLibrary, roots: Sequence[str]) -> dict[str, FlowSource]:
+    """Give the roots and every flow they can reach, by the id inside, in order of discovery.
+
+    Raises:
+        WorkflowBundleError: some are missing or ambiguous; the message lists all of them.
+    """
+    found: dict[str, FlowSource] = {}
+    problems: dict[str, None] = {}
+    queue = deque((root, "entrypoint") for root in roots)
+    asked: set[str] = set()
+    while queue:
+        wanted, asker = queue.popleft()
+        if wanted in asked:
+            continue
+        asked.add(wanted)
+        source = _find_or_note(library, wanted, asker, problems)
+        if source is None or source.flow_id is None or source.flow_id in found:
+            continue
+        found[source.flow_id] = source
+        for node_id, child in subflow_ids(source.document):
+            if child is None:
+                problems[f"node '{node_id}' of flow '{source.flow_id}' names no subflow"] = None
+            else:
+                queue.append((child, f"node '{node_id}' of flow '{source.flow_id}'"))
+    if problems:
+        raise WorkflowBundleError(
+            "cannot pack: " + "; ".join(problems),
+            hint="put the missing flows into the flows directory",
+            problems=list(problems),
+        )
+    return found
+
+
+def _find_or_note(
+    library: FlowLibrary, wanted: str, asker: str, problems: dict[str, None]
+) -> FlowSource | None:
+    try:
+        source = library.find(wanted)
+    except WorkflowBundleError as cause:
+        problems[str(cause)] = None
+        return None
+    if source is None:
+        problems[f"missing flow '{wanted}', wanted by {asker}"] = None
+    elif source.flow_id is None:
+        problems[f"document '{source.name}' has no id"] = None
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class BundlePlan:
+    """What a new bundle is to be.
+
+    Attributes:
+        entrypoints: Flow ids that can be started; the first is the default.
+        bundle_id: Lower-case identity, `[a-z0-9][a-z0-9_-]{0,63}`.
+        bundle_version: SemVer 2.0, or `draft.<name>`.
+        default_entrypoint: Another default.
+        metadata: Free facts for readers.
+        requires: Runtime range, node types and capabilities, as the compiler derived them.
+        compiler: Name and version of the tool.
+        created_at: A time to record; None takes SOURCE_DATE_EPOCH, else leaves it empty.
+    """
+
+    entrypoints: Sequence[str]
+    bundle_id: str
+    bundle_version: str
+    default_entrypoint: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    requires: Requirements = field(default_factory=Requirements)
+    compiler: Mapping[str, str] = field(default_factory=dict)
+    created_at: str | None = None
+
+
+def pack_flowbundle(
+    library: FlowLibrary, plan: BundlePlan, *, assets: Mapping[str, bytes] | None = None
+) -> bytes:
+    """Give the bytes of an unsigned `.flowbundle` with the closure of all entrypoints.
+
+    Args:
+        library: Where flows are found.
+        plan: Identity and description.
+        assets: More members, by path below `assets/`.
+
+    Raises:
+        WorkflowBundleError: flows are missing, or the manifest would break a strict rule.
+        BundleArchiveError: a name or size does not fit the container.
+    """
+    if not plan.entrypoints:
+        raise WorkflowBundleError(f"bundle '{plan.bundle_id}' needs at least one entrypoint")
+    flows = collect_flows(library, plan.entrypoints)
+    flow_paths = {flow_id: _flow_path(flow_id) for flow_id in flows}
+    asset_paths = {name: f"assets/{name}" for name in assets or {}}
+    members = {flow_paths[flow_id]: source.data for flow_id, source in flows.items()}
+    members.update({asset_paths[name]: body for name, body in (assets or {}).items()})
+    roots = [_root_id(library, wanted) for wanted in plan.entrypoints]
+    manifest = WorkflowBundleManifest(
+        bundle_format_version=WORKFLOW_BUNDLE_FORMAT_VERSION_V1,
+        bundle_id=plan.bundle_id,
+        bundle_version=plan.bundle_version,
+        created_at=_recorded_time() if plan.created_at is None else plan.created_at,
+        entrypoints=[_entrypoint(flow_id, flows.get(flow_id)) for flow_id in roots],
+        default_entrypoint=plan.default_entrypoint or roots[0],
+        flows=flow_paths,
+        assets=asset_paths,
+        metadata=dict(plan.metadata),
+        profile=PROFILE,
+        files={path: FileEntry.of(body) for path, body in members.items()},
+        requires=_sorted_requirements(plan.requires),
+        compiler=dict(plan.compiler),
+    )
+    manifest.validate()
+    check_strict(manifest)
+    check_flows(manifest, members)
+    return write_archive({MANIFEST: render_manifest(manifest), **members})
+
+
+def _root_id(library: FlowLibrary, wanted: str) -> str:
+    """Give the id inside the document that an entrypoint names, perhaps by its file name."""
+    source = library.find(wanted)
+    return (source.flow_id if source else None) or wanted
+
+
+def pack_workflow_bundle(
+    *,
+    root_flow_json: str | Path,
+    out_path: str | Path,
+    bundle_id: str | None = None,
+    bundle_version: str = "0.0.0",
+    flows_dir: str | Path | None = None,
+    entrypoints: Sequence[str] | None = None,
+    default_entrypoint: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> PackedWorkflowBundle:
+    """Pack a root flow and its subflows into an archive that 0.4.x opens, and write it.
+
+    Ids and versions are kept as given, so the manifest has no profile and cannot be signed;
+    `pack_flowbundle` makes bundles for signing. The bytes are reproducible all the same.
+
+    Raises:
+        NotFound: the root file or the flows directory does not exist.
+        WorkflowBundleError: the root is not a flow, or flows are missing (all are listed).
+    """
+    root_path = Path(root_flow_json)
+    data = read_bounded(root_path, DEFAULT_LIMITS.archive)
+    root = FlowSource(root_path.stem, data, parse_flow(data, str(root_path), strict=False))
+    if root.flow_id is None:
+        raise WorkflowBundleError(f"flow '{root_path}' has no id")
+    directory = Path(flows_dir) if flows_dir is not None else root_path.parent
+    library = FlowLibrary.from_directory(directory).with_source(root)
+    listed = list(entrypoints) if entrypoints else [root.flow_id]
+    flows = collect_flows(library, list(dict.fromkeys([root.flow_id, *listed])))
+    fallback = root.flow_id if root.flow_id in listed else listed[0]
+    manifest = WorkflowBundleManifest(
+        bundle_format_version=WORKFLOW_BUNDLE_FORMAT_VERSION_V1,
+        bundle_id=bundle_id or root.flow_id,
+        bundle_version=bundle_version,
+        created_at=_recorded_time(),
+        entrypoints=[_entrypoint(flow_id, flows.get(flow_id)) for flow_id in listed],
+        default_entrypoint=default_entrypoint or fallback,
+        flows={flow_id: _flow_path(flow_id) for flow_id in sorted(flows)},
+        metadata=dict(metadata or {}),
+    )
+    members = {_flow_path(flow_id): flows[flow_id].data for flow_id in flows}
+    archive = write_archive({MANIFEST: render_manifest(manifest), **members})
+    write_atomic(Path(out_path), archive, mode=_ARCHIVE_MODE)
+    return PackedWorkflowBundle(Path(out_path), manifest)
+
+
+def _flow_path(flow_id: str) -> str:
+    if is_component(f"{flow_id}.json"):
+        return f"flows/{flow_id}.json"
+    return f"flows/x-{hashlib.sha256(flow_id.encode()).hexdigest()[:32]}.json"
+
+
+def _entrypoint(flow_id: str, source: FlowSource | None) -> WorkflowBundleEntrypoint:
+    document = source.document if source else {}
+    name, description = document.get("name"), document.get("description")
+    interfaces = document.get("interfaces")
+    return WorkflowBundleEntrypoint(
+        flow_id=flow_id,
+        name=name.strip() if isinstance(name, str) and name.strip() else flow_id,
+        description=description if isinstance(description, str) else "",
+        interfaces=[
+            text.strip()
+            for text in (interfaces if isinstance(interfaces, list) else [])
+            if isinstance(text, str) and text.strip()
+        ],
+    )
+
+
+def _sorted_requirements(requires: Requirements) -> Requirements:
+    return replace(
+        requires,
+        node_types=tuple(sorted(set(requires.node_types))),
+        capabilities=tuple(sorted(set(requires.capabilities))),
+    )
+
+
+def _recorded_time() -> str:
+    text = os.environ.get("SOURCE_DATE_EPOCH", "").strip()
+    if not text:
+        return ""
+    try:
+        return datetime.fromtimestamp(int(text), timezone.utc).isoformat()
+    except (ValueError, OverflowError, OSError) as cause:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, expected seconds since 1970") from cause
