@@ -1,0 +1,102 @@
+"""What a language model client is to the runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.errors import AbstractRuntimeError
+
+_USER = "user"
+
+
+class LLMCallFailed(AbstractRuntimeError):  # noqa: N818 - named like RunFailed
+    """A model call gave no usable answer; the text starts with a stable code where one is known."""
+
+    code = "llm_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LLMRequest:
+    """One call of a model.
+
+    Either `messages` is the whole conversation, or `prompt` and `system_prompt` are. No
+    provider or model means: the client's own choice. A client must not change any field.
+    """
+
+    prompt: str = ""
+    system_prompt: str = ""
+    messages: list[JsonObject] | None = None
+    tools: list[JsonObject] = field(default_factory=list)
+    media: list[JsonValue] = field(default_factory=list)
+    params: JsonObject = field(default_factory=dict)
+    provider: str | None = None
+    model: str | None = None
+    max_input_tokens: int | None = None
+    response_schema: JsonObject | None = None
+    response_schema_name: str = "LLM_StructuredOutput"
+    run_id: str = ""
+    node_id: str = ""
+
+    @property
+    def user_text(self) -> str:
+        """Give the question: the prompt, else the text of the last user message."""
+        if self.prompt.strip():
+            return self.prompt
+        for message in reversed(self.messages or []):
+            if message.get("role") == _USER:
+                return str(message.get("content") or "")
+        return ""
+
+    def conversation(self) -> list[JsonObject]:
+        """Give the messages to send: `messages`, or system and user turns made of the texts."""
+        if self.messages:
+            return list(self.messages)
+        system = [{"role": "system", "content": self.system_prompt}] if self.system_prompt else []
+        return [*system, {"role": _USER, "content": self.prompt}]
+
+
+@dataclass(frozen=True, slots=True)
+class LLMReply:
+    """What a model answered; `data` is set when the client already holds structured output."""
+
+    content: str | None = None
+    data: JsonValue = None
+    tool_calls: list[JsonObject] = field(default_factory=list)
+    reasoning: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    finish_reason: str | None = "stop"
+    usage: JsonObject | None = None
+    metadata: JsonObject = field(default_factory=dict)
+    gen_time: float | None = None
+    ttft_ms: float | None = None
+
+    def to_result(self) -> JsonObject:
+        """Give the result object of the effect; key order is the stored order."""
+        return {
+            "content": self.content,
+            "data": self.data,
+            "tool_calls": self.tool_calls,
+            "reasoning": self.reasoning,
+            "model": self.model,
+            "provider": self.provider,
+            "finish_reason": self.finish_reason,
+            "usage": self.usage,
+            "metadata": self.metadata,
+            "gen_time": self.gen_time,
+            "ttft_ms": self.ttft_ms,
+        }
+
+
+class LLMClient(Protocol):
+    """Talks to a model."""
+
+    def complete(self, request: LLMRequest) -> LLMReply:
+        """Ask the model once.
+
+        Raises:
+            LLMCallFailed: with the text that the run records.
+        """
+        ...

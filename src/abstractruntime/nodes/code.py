@@ -1,0 +1,131 @@
+"""Author code: the `code` node and its older sibling `function`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.nodes._base import (
+    Element,
+    Example,
+    Kind,
+    NodeError,
+    NodeType,
+    Pin,
+    Problem,
+    Scope,
+    register,
+)
+from abstractruntime.sandbox.static_checks import (
+    Finding,
+    check_expression,
+    check_source,
+    free_names,
+)
+
+_DEFAULT_FUNCTION = "transform"
+_NOT_TEXT = "VF405"
+_CODE_SCHEMA: JsonObject = {
+    "code": {"type": "string", "description": "Python source that defines the function"},
+    "functionName": {"type": "string", "default": _DEFAULT_FUNCTION},
+}
+
+
+@register
+class Code(NodeType):
+    type = "code"
+    family = "code"
+    kind = Kind.FUNCTION
+    doc = (
+        "Calls a Python function with all inputs as one object; what it returns is the output, and keys of "
+        "a returned object are pins. Imports and names with double underscores are refused, inputs are "
+        "copies, the result must be JSON, and time, memory and output are limited. Nothing survives from "
+        "one call to the next. A node with branch outputs returns an object with a text `branch`."
+    )
+    inputs = (Pin("input", doc="any further pins arrive as keys of the object", dynamic=True),)
+    outputs = (Pin("output", doc="the returned value"),)
+    handles = ("exec-out", "true", "false", "default", "case:*")
+    data_schema = _CODE_SCHEMA
+    examples = (
+        Example(
+            inputs={"x": 2},
+            data={"code": "def transform(_input):\n    return {'double': _input['x'] * 2}\n"},
+            output={"double": 4},
+        ),
+    )
+    compat = (
+        "Q17: one sandbox with limits, in another process; exception classes, repr, any and all are defined. "
+        "Q36: results are JSON, anything else fails naming its place. Inputs are copies, not live references."
+    )
+
+    def check(self, element: Element) -> Iterable[Problem]:
+        return _check_text(element, "code", check_source)
+
+    def evaluate(self, element: Element, inputs: JsonValue, scope: Scope) -> JsonValue:
+        source = element.data.get("code")
+        if source is None:
+            return inputs
+        name = element.data.get("functionName") or _DEFAULT_FUNCTION
+        return scope.code.call(source, str(name), inputs)
+
+
+@register
+class Function(Code):
+    type = "function"
+    doc = (
+        "Calls a Python function like `code`, or computes one expression. An expression sees the whole input "
+        "as `x` and `input`, and every input by its name; it runs where code runs, under the same limits."
+    )
+    data_schema = {**_CODE_SCHEMA, "expression": {"type": "string"}}  # noqa: RUF012 - class data, never changed
+    examples = (Example(inputs={"a": 2}, data={"expression": "a * 2 + input['a']"}, output=6),)
+    compat = "Q16: expressions are checked and run like code; an error fails the node instead of becoming its value."
+
+    def check(self, element: Element) -> Iterable[Problem]:
+        if element.data.get("code") is not None:
+            return super().check(element)
+        return _check_text(element, "expression", check_expression)
+
+    def evaluate(self, element: Element, inputs: JsonValue, scope: Scope) -> JsonValue:
+        expression = element.data.get("expression")
+        if element.data.get("code") is not None or not expression:
+            return super().evaluate(element, inputs, scope)
+        names = {"x": inputs, "input": inputs, **(inputs if isinstance(inputs, dict) else {})}
+        try:
+            return scope.code.call(_function_of(expression, names), _DEFAULT_FUNCTION, names)
+        except NodeError as error:
+            raise NodeError(str(error).removeprefix("Runtime error: ")) from None
+
+
+def _function_of(expression: str, names: JsonObject) -> str:
+    # Names that no input has stay free, so that they are builtins or undefined as in any code.
+    given = [name for name in free_names(expression) if name in names]
+    parameter = "_".join(["_names", *given])
+    bindings = "".join(f"    {name} = {parameter}[{name!r}]\n" for name in given)
+    return (
+        f"def {_DEFAULT_FUNCTION}({parameter}):\n{bindings}    return (\n{expression.strip()}\n)\n"
+    )
+
+
+def _check_text(element: Element, key: str, check: Any) -> list[Problem]:
+    text = element.data.get(key)
+    if text is None:
+        return []
+    if not isinstance(text, str):
+        kind = type(text).__name__
+        return [
+            Problem(
+                _NOT_TEXT,
+                f"'{key}' is {kind}, expected text",
+                hint="write it as one string",
+                pointer=f"/data/{key}",
+            )
+        ]
+    lines = text.splitlines()
+    return [_problem(finding, key, lines) for finding in check(text)]
+
+
+def _problem(finding: Finding, key: str, lines: list[str]) -> Problem:
+    shown = lines[finding.line - 1].strip() if finding.line <= len(lines) else ""
+    where = f" (line {finding.line}: {shown})" if shown else ""
+    return Problem(finding.code, finding.message + where, hint=finding.hint, pointer=f"/data/{key}")

@@ -1,0 +1,214 @@
+"""Author code: what it sees, how it is called, what may come back.
+
+Rules:
+1. Every call executes the module text afresh in a new namespace, then calls the function.
+2. Names visible are the builtins below. What protects the host is the process around this
+   module, not the choice of names: `str.format` may walk attributes, and harms nobody.
+3. A result is JSON or a failure that names the place of the culprit.
+
+The worker loads this file by path, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import math
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+FILENAME = "<code>"
+MAX_DEPTH = 200
+_TEXT_LIMIT = 4000
+_CACHE_LIMIT = 256
+
+_NAMES = (
+    *("True", "False", "None", "isinstance", "callable", "repr"),
+    *(
+        "str",
+        "int",
+        "float",
+        "bool",
+        "list",
+        "dict",
+        "tuple",
+        "set",
+        "frozenset",
+        "bytes",
+        "bytearray",
+    ),
+    *(
+        "len",
+        "range",
+        "enumerate",
+        "zip",
+        "map",
+        "filter",
+        "sorted",
+        "reversed",
+        "slice",
+        "iter",
+        "next",
+    ),
+    *("min", "max", "sum", "abs", "round", "divmod", "pow", "any", "all"),
+    *("chr", "ord", "bin", "hex", "oct"),
+)
+
+
+class Failure(Exception):  # noqa: N818 - an outcome that crosses the process boundary
+    """Author code failed; `line` counts from 1 in the author's text, None when unknown."""
+
+    def __init__(self, text: str, line: int | None = None, *, spent: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.line = line
+        self.spent = spent
+
+
+class _OneArgumentType(type):
+    def __call__(cls, *args: Any) -> Any:
+        if len(args) != 1:
+            raise TypeError(f"type() takes 1 argument ({len(args)} given)")
+        kind = type(args[0])
+        # Hazard: the type of a class is the real `type`, which builds classes.
+        return cls if kind is type or kind is _OneArgumentType else kind
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, type)
+
+
+class _Type(metaclass=_OneArgumentType):
+    """Stands for `type`: asks, never builds."""
+
+
+def _visible() -> dict[str, Any]:
+    errors = {
+        name: value
+        for name, value in vars(builtins).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+    return {**{name: getattr(builtins, name) for name in _NAMES}, **errors, "type": _Type}
+
+
+_BUILTINS = _visible()
+_compiled: dict[str, CodeType] = {}
+
+
+class Output:
+    """Text that author code printed, cut off at a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._parts: list[str] = []
+
+    def print(self, *values: Any, sep: str | None = " ", end: str | None = "\n", **_: Any) -> None:
+        text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
+        self._parts.append(text[: self._left])
+        self._left -= len(self._parts[-1])
+
+    def text(self) -> str:
+        return "".join(self._parts)
+
+
+def call_function(source: str, function: str, value: Any, output: Output) -> Any:
+    """Execute `source`, call its `function` with `value` and give what it returns, unchecked.
+
+    Raises:
+        Failure: with the text that the author reads.
+    """
+    names: dict[str, Any] = {"__builtins__": {**_BUILTINS, "print": output.print}}
+    _guarded("Execution error", lambda: exec(_compile(source), names))  # noqa: S102 - the purpose of this module
+    if function not in names:
+        raise Failure(f"Function {function!r} not defined in code")
+    target = names[function]
+    if not callable(target):
+        raise Failure(f"{function!r} is not a callable function")
+    return _guarded("Runtime error", lambda: target(value))
+
+
+def encode_result(value: Any, function: str) -> bytes:
+    """Write a result as JSON; lone surrogates become U+FFFD.
+
+    Raises:
+        Failure: something in it is not JSON; the text names its JSON pointer.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = _culprit(value, "", 0) or f"it is not JSON: {error}"
+        raise Failure(f"Result of {function!r} cannot be stored: {reason}") from None
+    except MemoryError:
+        raise Failure(
+            f"Result of {function!r} cannot be stored: out of memory", spent=True
+        ) from None
+    return encode_text(text)
+
+
+def encode_text(text: str) -> bytes:
+    """Encode as UTF-8 with U+FFFD for lone surrogates."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+def _compile(source: str) -> CodeType:
+    code = _compiled.get(source)
+    if code is None:
+        if len(_compiled) >= _CACHE_LIMIT:
+            _compiled.clear()
+        code = _compiled[source] = compile(source, FILENAME, "exec", dont_inherit=True)
+    return code
+
+
+def _guarded(label: str, action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except BaseException as error:  # noqa: BLE001 - author code may raise anything; all of it is recorded
+        text = f"{label}: {_describe(error)}"[:_TEXT_LIMIT]
+        raise Failure(text, _line_of(error), spent=isinstance(error, MemoryError)) from None
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except BaseException as broken:  # noqa: BLE001 - the text of an author's error is author code too
+        text = f"{type(error).__name__} whose text raised {type(broken).__name__}"
+    return text or ("out of memory" if isinstance(error, MemoryError) else "")
+
+
+def _line_of(error: BaseException) -> int | None:
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILENAME:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _culprit(value: Any, path: str, depth: int) -> str | None:
+    if depth > MAX_DEPTH:
+        return f"it is nested deeper than {MAX_DEPTH} levels"
+    if isinstance(value, dict):
+        return _dict_culprit(value, path, depth)
+    if isinstance(value, (list, tuple)):
+        found = (_culprit(item, f"{path}/{i}", depth + 1) for i, item in enumerate(value))
+        return next(filter(None, found), None)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value!r} at {path or '/'!r} is not JSON"
+    if value is None or isinstance(value, (str, int, float)):
+        return None
+    return f"{type(value).__name__} at {path or '/'!r} is not JSON"
+
+
+def _dict_culprit(value: dict[Any, Any], path: str, depth: int) -> str | None:
+    for key, item in value.items():
+        if not (key is None or isinstance(key, (str, int, float))):
+            return f"key of type {type(key).__name__} at {path or '/'!r} is not text"
+        token = str(key).replace("~", "~0").replace("/", "~1")
+        found = _culprit(item, f"{path}/{token}", depth + 1)
+        if found:
+            return found
+    return None

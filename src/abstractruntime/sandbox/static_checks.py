@@ -1,0 +1,98 @@
+"""What can be said about author code without running it: pure, and the same every time."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+__all__ = ["Finding", "check_expression", "check_source", "free_names"]
+
+SYNTAX, IMPORT, CALL, DUNDER = "VF401", "VF402", "VF403", "VF404"
+
+T = TypeVar("T")
+
+_REFUSED_CALLS = frozenset({"exec", "eval", "compile", "__import__"})
+_F_STRINGS_SINCE = (3, 12)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is refused, with its line in the author's text and a next step."""
+
+    code: str
+    message: str
+    line: int
+    hint: str
+
+
+def check_source(source: str) -> list[Finding]:
+    """Find what is refused in a module text, in the order of its lines."""
+    return _check(source, "exec")
+
+
+def check_expression(expression: str) -> list[Finding]:
+    """Find what is refused in a single expression."""
+    return _check(expression.strip(), "eval")
+
+
+def free_names(expression: str) -> list[str]:
+    """Give the names an expression reads, sorted; the expression has passed its check."""
+    tree = _quietly(lambda: ast.parse(expression.strip(), mode="eval"))
+    return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
+
+
+def _check(source: str, mode: str) -> list[Finding]:
+    try:
+        tree = _quietly(lambda: ast.parse(source, mode=mode))
+        findings = sorted(
+            (f for node in ast.walk(tree) for f in _rules(node)), key=lambda f: f.line
+        )
+        # Some errors, such as `return` outside a function, show only when compiled.
+        _quietly(lambda: compile(source, "<unknown>", mode, dont_inherit=True))
+    except SyntaxError as error:
+        return [_syntax(str(error), error.lineno)]
+    except (ValueError, RecursionError, MemoryError) as error:
+        return [_syntax(str(error) or "the code is nested too deeply", None)]
+    return findings
+
+
+def _quietly(action: Callable[[], T]) -> T:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return action()
+
+
+def _syntax(text: str, line: int | None) -> Finding:
+    hint = "correct the code; code nodes use the grammar of the Python that runs them"
+    if "f-string" in text and sys.version_info < _F_STRINGS_SINCE:
+        running = ".".join(map(str, sys.version_info[:2]))
+        hint = f"this may be valid from Python 3.12 on; this is {running}: use it, or rewrite the f-string"
+    return Finding(SYNTAX, f"Syntax error: {text}", line or 1, hint)
+
+
+def _rules(node: ast.AST) -> Iterator[Finding]:
+    line = getattr(node, "lineno", 1)
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        yield Finding(
+            IMPORT, "Imports are not allowed", line, "use builtins, or do this work in a tool"
+        )
+    called = node.func if isinstance(node, ast.Call) else None
+    if isinstance(called, ast.Name) and called.id in _REFUSED_CALLS:
+        hint = "write the code out; it cannot be built at run time"
+        yield Finding(CALL, f"'{called.id}' is not allowed", line, hint)
+    for name in _attributes(node):
+        if name.startswith("__") and name.endswith("__"):
+            message = f"Access to dunder attributes ('{name}') is not allowed"
+            yield Finding(
+                DUNDER, message, line, "use the public operation, such as len(x) or type(x)"
+            )
+
+
+def _attributes(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Attribute):
+        return [node.attr]
+    return node.kwd_attrs if isinstance(node, ast.MatchClass) else []
