@@ -11,6 +11,8 @@ from abstractruntime.core.models import Effect, EffectType, JsonObject, RunState
 
 OnUnknown = Literal["retry", "ask", "fail"]
 
+# Compat: 0.4.x keys are over ASCII-escaped JSON that admits NaN.
+_KEY_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _CALL_IDS = frozenset({"call_id", "id", "runtime_call_id", "model_call_id", "idempotency_key"})
 
 
@@ -39,9 +41,7 @@ def compute_idempotency_key(*, run_id: str, node_id: str, effect: Effect) -> str
         "effect_type": effect.type.value,
         "effect_payload": _normalised_payload(effect),
     }
-    # Compat: 0.4.x keys are over ASCII-escaped JSON that admits NaN.
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_KEY_ENCODER.encode(document).encode()).hexdigest()[:32]
 
 
 def occurrence_id(key: str, occurrence: int) -> str:

@@ -186,7 +186,7 @@ class Kernel:
         counted = _count_tokens(run, request.effect.type, result)
         records = [record] if record else []
         if request.next_node is not None:
-            self._apply(log, Hopped(request.next_node))
+            self._apply(log, Hopped(request.next_node), at=record and record.ended_at)
             handler = self._effects.handler(request.effect)
             scan = counted or handler is None or not handler.state_free
             log.commit(*records, barrier=self._barrier(request), wrote=wrote, scan=scan)
@@ -229,10 +229,10 @@ class Kernel:
     ) -> None:
         log.commit(record, self._records.terminal_status(log.run), barrier=barrier)
 
-    def _apply(self, log: RunLog, event: Event) -> None:
+    def _apply(self, log: RunLog, event: Event, *, at: str | None = None) -> None:
         for name, value in transition(log.run, event).items():
             setattr(log.run, name, value)
-        log.run.updated_at = self._clock.now_iso()
+        log.run.updated_at = at or self._clock.now_iso()
 
     # -- waits ---------------------------------------------------------------
 
