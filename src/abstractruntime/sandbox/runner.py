@@ -76,8 +76,8 @@ class WorkerRunner:
         with self._lock:
             self._last_id += 1
             request = _request(self._last_id, source, function, value)
-            reply = self._exchange(request)
-            return self._accept(reply, self._last_id)
+            reply = self._exchange(request, self._last_id)
+            return self._accept(reply)
 
     def layers(self) -> JsonObject:
         """Tell what confines the code: `{backend, layers, missing, abi}`; may start the worker."""
@@ -98,22 +98,28 @@ class WorkerRunner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _exchange(self, request: bytes) -> JsonObject:
+    def _exchange(self, request: bytes, call_id: int) -> JsonObject:
         try:
             try:
-                return self._exchange_once(request)
+                return self._exchange_once(request, call_id)
             except WorkerLost as lost:
                 if not lost.inherited:
                     raise
             # Code in a worker touches nothing outside, so it may run again.
-            return self._exchange_once(request)
+            return self._exchange_once(request, call_id)
         except WorkerLost as lost:
             raise CodeFailed(f"Runtime error: {lost}") from None
 
-    def _exchange_once(self, request: bytes) -> JsonObject:
+    def _exchange_once(self, request: bytes, call_id: int) -> JsonObject:
         reply: JsonObject | None = None
         try:
-            reply = _parse(self._ready().exchange(request))
+            worker = self._ready()
+            found = _parse(worker.exchange(request))
+            if found.get("id") != call_id or ("value" in found) == ("error" in found):
+                raise WorkerLost(
+                    "code worker sent a reply that nobody asked for", inherited=worker.calls > 1
+                )
+            reply = found
         finally:
             # Invariant: a worker whose reply was not read to its end never serves another
             # call, whatever interrupted us.
@@ -121,11 +127,8 @@ class WorkerRunner:
                 self._stop()
         return reply
 
-    def _accept(self, reply: JsonObject, call_id: int) -> JsonValue:
+    def _accept(self, reply: JsonObject) -> JsonValue:
         stdout = replace_surrogates(str(reply.get("stdout", "")))
-        if reply.get("id") != call_id or ("value" in reply) == ("error" in reply):
-            self._stop()
-            raise CodeFailed("Runtime error: code worker sent a reply that nobody asked for")
         if stdout and self._on_output:
             self._on_output(stdout)
         if "value" in reply:
