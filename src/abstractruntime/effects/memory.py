@@ -56,8 +56,8 @@ class MemoryNote:
         store = self._host.artifact_store
         problem = (
             "memory_note requires an ArtifactStore" if store is None
-            else "memory_note requires a non-empty 'note'" if not note
-            else f"memory_note: unknown scope {scope!r}; expected run, session or global" if scope not in _SCOPES
+            else "MEMORY_NOTE requires payload.note (non-empty string)" if not note
+            else f"Unknown memory scope: {scope}" if scope not in _SCOPES
             else None
         )  # fmt: skip
         if problem:
@@ -120,7 +120,7 @@ class MemoryQuery:
         if store is None:
             return EffectOutcome.failed("memory_query requires an ArtifactStore")
         if scope not in (*_SCOPES, "all"):
-            return EffectOutcome.failed(f"memory_query: unknown scope {scope!r}")
+            return EffectOutcome.failed(f"Unknown memory scope: {scope}")
         if level and str(level).strip().lower() not in _LEVELS:
             return EffectOutcome.failed(f"Unknown recall_level: {level}")
         spans = self._select(ctx.run, payload, scope)
@@ -220,9 +220,10 @@ def _keep_in_context(run: RunState, span: JsonObject, note: str) -> JsonObject:
     ):
         return {"inserted": 0, "skipped": [message_id]}
     metadata = {
-        "message_id": message_id,
         "kind": "memory_note",
+        "rehydrated": True,
         "source_artifact_id": span["artifact_id"],
+        "message_id": message_id,
     }
     messages.append(
         {

@@ -61,7 +61,7 @@ class StartSubworkflow:
     def __call__(self, ctx: EffectContext, effect: Effect) -> EffectOutcome:
         workflow_id = str(effect.payload.get("workflow_id") or "").strip()
         if not workflow_id:
-            return EffectOutcome.failed("start_subworkflow requires 'workflow_id'")
+            return EffectOutcome.failed("start_subworkflow requires payload.workflow_id")
         if not self._host.has_workflow(workflow_id):
             return EffectOutcome.failed(f"Workflow not found: {workflow_id!r} is not registered")
         child = self._host.ensure_child(

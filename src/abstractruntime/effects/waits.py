@@ -18,6 +18,8 @@ def wait_event(ctx: EffectContext, effect: Effect) -> EffectOutcome:
     """Park until an event with this key arrives."""
     payload = effect.payload
     key = payload.get("wait_key")
+    if not (key or payload.get("name") or payload.get("event_name")):
+        return EffectOutcome.failed("wait_event requires payload.wait_key or payload.name")
     if not key:
         key = build_event_wait_key(
             scope=payload.get("scope") or "session",
@@ -45,7 +47,7 @@ def wait_until(ctx: EffectContext, effect: Effect) -> EffectOutcome:
     """Park until a moment; a moment that has passed completes at once."""
     text = effect.payload.get("until")
     if not text:
-        return EffectOutcome.failed("wait_until requires 'until', an ISO-8601 moment")
+        return EffectOutcome.failed("wait_until requires payload.until (ISO timestamp)")
     try:
         until = parse_moment(str(text))
     except ValueError:
@@ -64,7 +66,7 @@ def ask_user(ctx: EffectContext, effect: Effect) -> EffectOutcome:
     payload = effect.payload
     prompt = payload.get("prompt")
     if not prompt:
-        return EffectOutcome.failed("ask_user requires a non-empty 'prompt'")
+        return EffectOutcome.failed("ask_user requires payload.prompt")
     choices = payload.get("choices")
     return EffectOutcome.waiting(
         WaitState(
@@ -85,7 +87,7 @@ def answer_user(_ctx: EffectContext, effect: Effect) -> EffectOutcome:
     if message is None:
         message = payload.get("text") or payload.get("content")
     if message is None:
-        return EffectOutcome.failed("answer_user requires 'message'")
+        return EffectOutcome.failed("answer_user requires payload.message")
     level = str(payload.get("level") or "").strip().lower()
     return EffectOutcome.completed(
         {"message": str(message), "level": _LEVELS.get(level, "message")}

@@ -79,7 +79,7 @@ class Function(Code):
     )
     data_schema = {**_CODE_SCHEMA, "expression": {"type": "string"}}  # noqa: RUF012 - class data, never changed
     examples = (Example(inputs={"a": 2}, data={"expression": "a * 2 + input['a']"}, output=6),)
-    compat = "Q16: expressions are checked and run like code; an error fails the node instead of becoming its value."
+    compat = "Q16: expressions are checked and run like code; what fails gives `{error}` as its value, as before."
 
     def check(self, element: Element) -> Iterable[Problem]:
         if element.data.get("code") is not None:
@@ -94,7 +94,8 @@ class Function(Code):
         try:
             return scope.code.call(_function_of(expression, names), _DEFAULT_FUNCTION, names)
         except NodeError as error:
-            raise NodeError(str(error).removeprefix("Runtime error: ")) from None
+            # Compat: an expression that fails gives its error as a value, as in 0.4.2.
+            return {"error": str(error).removeprefix("Runtime error: ")}
 
 
 def _function_of(expression: str, names: JsonObject) -> str:

@@ -384,6 +384,7 @@ def _missing_end(edge: EdgeEntry, known: set[str]) -> Diagnostic | None:
                 "VF010",
                 f"edge {edge.index} has {key} {end!r}, and no node has this id",
                 f"/edges/{edge.index}/{key}",
+                severity="error",
                 hint="delete the edge, or restore the node",
             )
     return None

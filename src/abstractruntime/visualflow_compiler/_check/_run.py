@@ -94,14 +94,16 @@ def check_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
     return {file: _with_missing_children(result, known) for file, result in results.items()}
 
 
-def require_ok(diagnostics: Iterable[Diagnostic]) -> None:
-    """Do nothing when there is no error among `diagnostics`.
+def require_ok(
+    diagnostics: Iterable[Diagnostic], *, tolerated: frozenset[str] = frozenset()
+) -> None:
+    """Do nothing when there is no error among `diagnostics`, those with `tolerated` codes aside.
 
     Raises:
         FlowError: there is; its message is that of the first, `findings` has them all.
     """
     findings = tuple(diagnostics)
-    errors = [item for item in findings if item.severity == "error"]
+    errors = [item for item in findings if item.severity == "error" and item.code not in tolerated]
     if not errors:
         return
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

@@ -108,10 +108,10 @@ declare(
 declare(
     Rule(
         "VF010",
-        "warning",
+        "error",
         "an edge leads to or from a missing node",
-        "Editors leave such edges behind when a node is deleted. Nothing flows through it, "
-        "but the missing node may have been important.",
+        "Nothing can flow through it, so a part of the flow is missing. The Python compiler "
+        "still leaves such an edge out, as 0.4.2 did.",
         bad=flow(START, END, edges=("start > end", "start.text > gone.answer")),
         good=PASS,
     )

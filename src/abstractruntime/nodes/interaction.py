@@ -1,0 +1,206 @@
+"""Nodes that talk to a person, wait for a moment, or wait for an event."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.core.models import format_time
+from abstractruntime.nodes._base import (
+    EffectNode,
+    Element,
+    Example,
+    NodeError,
+    Pin,
+    PlannedEffect,
+    Scope,
+    register,
+)
+
+_UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
+_LEVELS = {"message": "message", "warning": "warning", "error": "error", "warn": "warning"}
+
+
+def as_flag(value: JsonValue) -> bool:
+    """Read a boolean as authors write it: true, 1, "yes", "on"; any other text is false."""
+    if isinstance(value, str):
+        return value.strip().lower() in ("true", "1", "yes", "on")
+    return bool(value)
+
+
+@register
+class AskUser(EffectNode):
+    type = "ask_user"
+    family = "interaction"
+    bare_input = "prompt"
+    doc = (
+        "Asks a person and waits for the answer, as long as it takes. All keys of the answer become "
+        "output pins; `response` is the answer itself."
+    )
+    inputs = (
+        Pin("prompt", "string", default="Please respond:"),
+        Pin("choices", "array", default=[]),
+    )
+    outputs = (Pin("response", "string"), Pin("prompt", "string"), Pin("choices", "array"))
+    data_schema: ClassVar[JsonObject] = {
+        "effectConfig": {"type": "object", "properties": {"allowFreeText": {"type": "boolean"}}},
+    }
+    compat = (
+        "Effects 12: a null or empty prompt is the default prompt; a missing answer is null. "
+        "Effects 3: `prompt` and `choices` survive a restart."
+    )
+
+    def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
+        prompt, choices = inputs.get("prompt"), inputs.get("choices", [])
+        allow = element.config("effectConfig").get("allowFreeText", True)
+        payload = {
+            "prompt": "Please respond:" if prompt in (None, "") else prompt,
+            "choices": choices if isinstance(choices, list) else None,
+            "allow_free_text": allow if isinstance(allow, bool) else as_flag(allow),
+        }
+        return PlannedEffect("ask_user", payload)
+
+    def echo(self, element: Element, inputs: JsonObject, effect: PlannedEffect) -> JsonObject:
+        return {"prompt": effect.payload["prompt"], "choices": effect.payload["choices"]}
+
+    def pins(self, element: Element, result: JsonValue) -> JsonObject:
+        if isinstance(result, dict):
+            return {"response": None, **result}
+        return {"response": result}
+
+    def primary(self, element: Element, record: JsonObject) -> JsonValue:
+        return record.get("response")
+
+
+@register
+class AnswerUser(EffectNode):
+    type = "answer_user"
+    family = "interaction"
+    bare_input = "message"
+    doc = "Shows a message to the user and goes on."
+    inputs = (Pin("message", "string", default=""), Pin("level", "string", default="message"))
+    outputs = (Pin("message", "string"), Pin("level", "string"))
+    examples = (Example({"message": "done"}, {"message": "done", "level": "message"}),)
+    compat = "Effects 12: a null message is the empty text."
+
+    def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
+        message, level = inputs.get("message"), inputs.get("level")
+        payload = {
+            "message": "" if message is None else message,
+            "level": _LEVELS.get(str(level).strip().lower(), "message"),
+        }
+        return PlannedEffect("answer_user", payload)
+
+    def pins(self, element: Element, result: JsonValue) -> JsonObject:
+        record = result if isinstance(result, dict) else {"message": result}
+        return {"message": record.get("message"), "level": record.get("level")}
+
+    def primary(self, element: Element, record: JsonObject) -> JsonValue:
+        return record.get("message")
+
+
+@register
+class WaitUntil(EffectNode):
+    type = "wait_until"
+    family = "interaction"
+    doc = (
+        "Waits for a time span (`durationType` seconds, minutes or hours) or until a moment (`timestamp`, "
+        "ISO 8601, UTC unless it says otherwise). The deadline is fixed when the node is reached."
+    )
+    inputs = (Pin("duration"),)
+    outputs = (
+        Pin("until", "string"),
+        Pin("ready", "boolean"),
+        Pin("scheduled_for", "string"),
+        Pin("timestamp", "string"),
+    )
+    data_schema: ClassVar[JsonObject] = {
+        "effectConfig": {
+            "type": "object",
+            "properties": {"durationType": {"enum": [*_UNIT_SECONDS, "timestamp"]}},
+        },
+    }
+    compat = "Effects 5: a timestamp that cannot be read is an error; waking stores the pins."
+
+    def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
+        unit = element.config("effectConfig").get("durationType")
+        duration = inputs.get("duration")
+        if unit == "timestamp":
+            return PlannedEffect("wait_until", {"until": _moment(duration)})
+        seconds = _number(duration) * _UNIT_SECONDS.get(str(unit), 1)
+        return PlannedEffect("wait_until", {"until": _after(scope.now(), seconds)})
+
+    def pins(self, element: Element, result: JsonValue) -> JsonObject:
+        return dict(result) if isinstance(result, dict) else {}
+
+
+def _number(value: JsonValue) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def _after(now: datetime, seconds: float) -> str:
+    try:
+        return format_time(now + timedelta(seconds=seconds))
+    except OverflowError:
+        raise NodeError(f"a delay of {seconds:g} seconds is beyond the calendar") from None
+
+
+def _moment(value: JsonValue) -> str:
+    """Give the text of a moment as written; a blank one is left to the effect to refuse."""
+    text = "" if value is None else str(value).strip()
+    if not text:
+        return text
+    try:
+        datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+    except ValueError:
+        raise NodeError(
+            f"'{text}' is not a moment, expected ISO 8601 like 2030-01-31T09:00:00+00:00"
+        ) from None
+    return text
+
+
+@register
+class WaitEvent(EffectNode):
+    type = "wait_event"
+    family = "interaction"
+    bare_input = "event_key"
+    doc = (
+        "Waits until someone resumes the run with this wait key. The key is used as it stands: an "
+        "emitted event needs the full form `evt:<scope>:<id>:<name>`."
+    )
+    inputs = (
+        Pin("event_key", "string", default="default"),
+        Pin("prompt", "string"),
+        Pin("choices", "array"),
+        Pin("allow_free_text", "boolean", default=True),
+    )
+    outputs = (Pin("event_data", "object"), Pin("event_key", "string"))
+    compat = 'Effects 18: `allow_free_text` reads "no" and "false" as false. `event_key` survives a restart.'
+
+    def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
+        key = inputs.get("event_key", "default")
+        payload: JsonObject = {"wait_key": key if key is None else str(key)}
+        prompt = inputs.get("prompt")
+        if isinstance(prompt, str) and prompt.strip():
+            payload["prompt"] = prompt
+        choices = inputs.get("choices")
+        if isinstance(choices, list):
+            kept = [c for c in choices if isinstance(c, str) and c.strip()]
+            payload |= {"choices": kept} if kept else {}
+        payload["allow_free_text"] = as_flag(inputs.get("allow_free_text", True))
+        return PlannedEffect("wait_event", payload)
+
+    def echo(self, element: Element, inputs: JsonObject, effect: PlannedEffect) -> JsonObject:
+        return {"event_key": effect.payload["wait_key"]}
+
+    def pins(self, element: Element, result: JsonValue) -> JsonObject:
+        return {"event_data": result}
+
+    def primary(self, element: Element, record: JsonObject) -> JsonValue:
+        return record.get("event_data")

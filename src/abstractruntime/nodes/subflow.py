@@ -1,0 +1,147 @@
+"""Running another flow as a child of this run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.core.models import EffectType
+from abstractruntime.nodes._base import (
+    EffectNode,
+    Element,
+    Pin,
+    PlannedEffect,
+    Problem,
+    Scope,
+    register,
+)
+from abstractruntime.nodes._history import inherit_context
+from abstractruntime.nodes.interaction import as_flag
+
+ID_KEYS = ("subflowId", "flowId", "workflowId", "workflow_id")
+_SESSION_KEYS = ("child_session_id", "childSessionId", "session_id", "sessionId")
+_RESERVED = frozenset({"inherit_context", "inheritContext", *_SESSION_KEYS})
+
+
+def subflow_id(data: Mapping[str, JsonValue]) -> str:
+    """Give the id of the flow that a subflow node runs, or an empty text."""
+    for key in ID_KEYS:
+        value = data.get(key)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
+
+
+@register
+class Subflow(EffectNode):
+    type = "subflow"
+    family = "subflow"
+    bare_input = "input"
+    doc = (
+        "Runs another flow as a child run and waits for it. Input pins become the child's variables, on "
+        "top of an object at `vars` or `input`; output pins are read from the child's output by name."
+    )
+    inputs = (
+        Pin("vars", "object"),
+        Pin("input"),
+        Pin("inherit_context", "boolean", aliases=("inheritContext",), control_plane=True),
+        Pin("child_session_id", "string", aliases=("childSessionId",), control_plane=True),
+        Pin("session_id", "string", aliases=("sessionId",), control_plane=True),
+        Pin("parameters", dynamic=True, doc="One pin per parameter of the child."),
+    )
+    outputs = (
+        Pin("sub_run_id", "string"),
+        Pin("output"),
+        Pin("child_output", "object"),
+        Pin("results", dynamic=True, doc="One pin per value of the child's output."),
+    )
+    data_schema: ClassVar[JsonObject] = {key: {"type": "string"} for key in ID_KEYS}
+    compat = (
+        "Effects 9: a pin is looked up in the child's output first, also when that has a `result`. "
+        "Effects 10: session ids and inherit_context never come from the ambient value."
+    )
+
+    def check(self, element: Element) -> Iterable[Problem]:
+        if not subflow_id(element.data):
+            yield Problem(
+                "VF-SUBFLOW",
+                "names no flow",
+                pointer="/data/subflowId",
+                severity="warning",
+                hint="set data.subflowId to the id of the flow to run",
+            )
+
+    def takes_bus(self, element: Element) -> bool:
+        return not element.inputs
+
+    def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
+        if len(element.inputs) == 1 and _is_bare(scope.ambient) and list(inputs) == ["input"]:
+            # A bare ambient value belongs to the only parameter.
+            inputs = {element.input_ids[0]: inputs["input"]}
+        child_vars = _child_vars(element, inputs)
+        if _inherits(element, inputs):
+            inherit_context(child_vars, scope.vars)
+        payload: JsonObject = {
+            "workflow_id": subflow_id(element.data) or None,
+            "vars": child_vars,
+            "async": True,
+            "wait": True,
+        }
+        session = next((inputs[k] for k in _SESSION_KEYS if inputs.get(k)), None)
+        if session is not None and str(session).strip():
+            payload["session_id"] = str(session).strip()
+        return PlannedEffect(EffectType.START_SUBWORKFLOW.value, payload)
+
+    def pins(self, element: Element, result: JsonValue) -> JsonObject:
+        result = result if isinstance(result, dict) else {"output": result}
+        child_output = result.get("output")
+        output = child_output
+        if isinstance(child_output, dict) and "result" in child_output:
+            output = child_output["result"]
+        found: JsonObject = {}
+        for source in (output, child_output):
+            if isinstance(source, dict):
+                found.update(source)
+        declared = [
+            p for p in element.output_ids if p not in ("sub_run_id", "output", "child_output")
+        ]
+        if len(declared) == 1 and not isinstance(output, dict):
+            found.setdefault(declared[0], output)
+        return {
+            **found,
+            "sub_run_id": result.get("sub_run_id"),
+            "output": output,
+            "child_output": child_output,
+        }
+
+    def primary(self, element: Element, record: JsonObject) -> JsonValue:
+        return record.get("output")
+
+
+def _is_bare(ambient: JsonValue) -> bool:
+    return ambient is not None and not isinstance(ambient, dict)
+
+
+def _child_vars(element: Element, inputs: JsonObject) -> JsonObject:
+    base = next((inputs[k] for k in ("vars", "input") if isinstance(inputs.get(k), dict)), None)
+    if not element.inputs:
+        chosen = dict(inputs if base is None else base)
+    else:
+        chosen = dict(base or {})
+        for name in element.input_ids:
+            if name in inputs and not (
+                name in ("vars", "input") and isinstance(inputs[name], dict)
+            ):
+                chosen[name] = inputs[name]
+    return {name: value for name, value in chosen.items() if name not in _RESERVED}
+
+
+def _inherits(element: Element, inputs: JsonObject) -> bool:
+    if "inherit_context" in inputs:
+        return as_flag(inputs["inherit_context"])
+    config = element.config("effectConfig")
+    value = config.get("inherit_context", config.get("inheritContext"))
+    if value is None:
+        value = element.data.get("inherit_context", element.data.get("inheritContext"))
+    return as_flag(value)

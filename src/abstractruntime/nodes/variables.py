@@ -1,0 +1,309 @@
+"""Reading and writing the run's own variables."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from abstractruntime._json import JsonObject, JsonValue, isolate
+from abstractruntime.core.models import format_time
+from abstractruntime.nodes._base import (
+    MISSING,
+    Element,
+    Example,
+    Kind,
+    NodeError,
+    NodeType,
+    PassThroughNode,
+    Pin,
+    Scope,
+    register,
+)
+from abstractruntime.nodes._paths import assign, read_path
+
+_TYPES = ("boolean", "number", "string", "object", "array", "any")
+_EMPTY: dict[str, JsonValue] = {
+    "boolean": False,
+    "number": 0,
+    "string": "",
+    "object": {},
+    "array": [],
+    "any": None,
+}
+
+
+# --- reading ---------------------------------------------------------------------------
+
+
+@register
+class GetVar(NodeType):
+    type = "get_var"
+    family = "variables"
+    kind = Kind.PURE
+    reads_variables = True
+    doc = (
+        "Reads a run variable by name or path (`order.lines[0].sku`, `order.lines.0.sku`), anew each "
+        "time. Anything missing on the way gives null."
+    )
+    inputs = (Pin("name", "string"),)
+    outputs = (Pin("value"),)
+    compat = "Q26: `[n]` works beside dotted numbers."
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        return {"value": _lookup(scope.vars, _text(inputs.get("name")))}
+
+
+@register
+class BoolVar(NodeType):
+    type = "bool_var"
+    family = "variables"
+    kind = Kind.PURE
+    reads_variables = True
+    doc = "Reads a variable that is a boolean; anything else gives the declared default."
+    outputs = (Pin("name", "string"), Pin("value", "boolean"))
+    data_schema: ClassVar[JsonObject] = {"literalValue": {"type": ["string", "object"]}}
+    examples = (
+        Example(
+            {}, {"name": "on", "value": True}, {"literalValue": {"name": "on", "default": True}}
+        ),
+    )
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        declared = element.data.get("literalValue")
+        if not isinstance(declared, dict):
+            declared = {"name": declared if isinstance(declared, str) else ""}
+        name = _text(declared.get("name"))
+        stored = _lookup(scope.vars, name)
+        default = declared.get("default") is True
+        return {"name": name, "value": stored if isinstance(stored, bool) else default}
+
+
+@register
+class VarDecl(NodeType):
+    type = "var_decl"
+    family = "variables"
+    kind = Kind.PURE
+    reads_variables = True
+    doc = (
+        "Reads a variable of a declared type: the stored value if it has the type, else the declared "
+        "default, else the empty value of the type. Declaring stores nothing."
+    )
+    outputs = (Pin("name", "string"), Pin("value"))
+    data_schema: ClassVar[JsonObject] = {
+        "literalValue": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "type": {"enum": list(_TYPES)},
+                "default": {},
+            },
+        }
+    }
+    examples = (
+        Example(
+            {},
+            {"name": "n", "value": 3},
+            {"literalValue": {"name": "n", "type": "number", "default": 3}},
+        ),
+    )
+    compat = "Q24: the type `any` uses its declared default."
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        declared = element.config("literalValue")
+        name, kind = _text(declared.get("name")), _text(declared.get("type"))
+        kind = kind if kind in _TYPES else "any"
+        stored = _lookup(scope.vars, name)
+        for candidate in (stored, declared.get("default")):
+            if _has_type(candidate, kind):
+                return {"name": name, "value": candidate}
+        return {"name": name, "value": isolate(_EMPTY[kind])}
+
+
+def _has_type(value: JsonValue, kind: str) -> bool:
+    if kind == "number":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    expected: dict[str, type] = {"boolean": bool, "string": str, "object": dict, "array": list}
+    return isinstance(value, expected[kind]) if kind in expected else value is not None
+
+
+@register
+class GetContext(NodeType):
+    type = "get_context"
+    family = "variables"
+    kind = Kind.PURE
+    reads_variables = True
+    doc = "Reads the conversation: the variable `context`, its task as text and its messages as a list."
+    outputs = (Pin("context", "object"), Pin("task", "string"), Pin("messages", "array"))
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        return context_record(scope.vars)
+
+
+def context_record(variables: JsonObject) -> JsonObject:
+    """Give the pins `context`, `task` and `messages` of the run's context."""
+    context = variables.get("context")
+    context = context if isinstance(context, dict) else {}
+    messages = context.get("messages")
+    if not isinstance(messages, list):
+        messages = [] if messages is None else [messages]
+    task = context.get("task")
+    return {"context": context, "task": "" if task is None else str(task), "messages": messages}
+
+
+# --- writing ---------------------------------------------------------------------------
+
+
+@register
+class SetVar(PassThroughNode):
+    type = "set_var"
+    family = "variables"
+    doc = (
+        "Stores a value in a run variable; a dotted name reaches into objects and lists. Without a "
+        "value it stores the empty value of the pin's type. The ambient value stays as it was."
+    )
+    inputs = (Pin("name", "string"), Pin("value"))
+    outputs = (Pin("value"),)
+    compat = "Q25: an index into a list replaces that item, out of range is an error."
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        name = _variable_name(
+            inputs.get("name"), "Set Variable requires a non-empty variable name."
+        )
+        value = inputs["value"] if "value" in inputs else _natural_default(element)
+        assign(scope.vars, name, value)
+        return {"value": value}
+
+    def completion(self, record: JsonObject, ambient: JsonValue) -> JsonObject:
+        return {"success": True, "result": ambient}
+
+
+@register
+class SetVarProperty(PassThroughNode):
+    type = "set_var_property"
+    family = "variables"
+    doc = "Sets one property of an object variable, also a nested one, and gives the whole object."
+    inputs = (Pin("name", "string"), Pin("key", "string"), Pin("value"))
+    outputs = (Pin("value", "object"),)
+    compat = "Q12: other places that hold the same object keep theirs."
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        name = _variable_name(
+            inputs.get("name"), "Set Variable Property requires a non-empty variable name."
+        )
+        key = _text(inputs.get("key"))
+        if not key:
+            raise NodeError("Set Variable Property requires a non-empty key.")
+        current = _lookup(scope.vars, name)
+        record = isolate(current) if isinstance(current, dict) else {}
+        value = inputs["value"] if "value" in inputs else _natural_default(element)
+        if key.strip("."):
+            assign(record, key, value)
+        assign(scope.vars, name, record)
+        return {"value": record}
+
+    def completion(self, record: JsonObject, ambient: JsonValue) -> JsonObject:
+        return {"success": True, "value": record["value"], "result": ambient}
+
+
+@register
+class SetVars(PassThroughNode):
+    type = "set_vars"
+    family = "variables"
+    doc = (
+        "Stores several variables at once: `updates` is an object (or its JSON text) from path to "
+        "value. All names are checked before the first is stored; anything else changes nothing."
+    )
+    inputs = (Pin("updates", "object"),)
+    outputs = (Pin("updates", "object"),)
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        updates = _updates(inputs.get("updates"))
+        blank = "Set Variables requires non-empty variable names in updates."
+        names = [_variable_name(name, blank) for name in updates]
+        for name, value in zip(names, updates.values(), strict=True):
+            assign(scope.vars, name, isolate(value))
+        return {"updates": updates}
+
+    def completion(self, record: JsonObject, ambient: JsonValue) -> JsonObject:
+        return {"success": True, "updates": record["updates"], "result": ambient}
+
+
+def _updates(value: JsonValue) -> JsonObject:
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+@register
+class AddMessage(PassThroughNode):
+    type = "add_message"
+    family = "variables"
+    doc = "Appends a message to the conversation in the variable `context`."
+    compat = "Q29: it is a step whatever its pins."
+    inputs = (Pin("role", "string", default="user"), Pin("content", "string", default=""))
+    outputs = (
+        Pin("message", "object"),
+        Pin("context", "object"),
+        Pin("task", "string"),
+        Pin("messages", "array"),
+    )
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        message = {
+            "role": _or(inputs.get("role"), "user"),
+            "content": _or(inputs.get("content"), ""),
+            "timestamp": format_time(scope.now()),
+            "metadata": {"message_id": f"msg_{uuid.uuid4().hex}"},
+        }
+        _append_message(scope.vars, message)
+        return {"message": message, **context_record(scope.vars)}
+
+    def completion(self, record: JsonObject, ambient: JsonValue) -> JsonObject:
+        return {"success": True, "message": record["message"]}
+
+
+def _append_message(variables: JsonObject, message: JsonObject) -> None:
+    context = variables.get("context")
+    if not isinstance(context, dict):
+        context = variables["context"] = {}
+    messages = context.get("messages")
+    if not isinstance(messages, list):
+        messages = context["messages"] = []
+    messages.append(message)
+
+
+# --- shared ----------------------------------------------------------------------------
+
+
+def _lookup(variables: JsonObject, path: str) -> JsonValue:
+    found = read_path(variables, path)
+    return None if found is MISSING else found
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _or(value: JsonValue, default: str) -> str:
+    return default if value is None else str(value)
+
+
+def _variable_name(value: JsonValue, blank: str) -> str:
+    name = _text(value)
+    if not name:
+        raise NodeError(blank)
+    if name.startswith("_"):
+        raise NodeError(f"Invalid variable name '{name}': names starting with '_' are reserved.")
+    if not name.strip("."):
+        raise NodeError(f"Failed to set variable '{name}': the name has no letters.")
+    return name
+
+
+def _natural_default(element: Element) -> JsonValue:
+    kinds: Iterable[str] = (pin.type for pin in element.inputs if pin.id == "value")
+    return {"boolean": False, "number": 0, "string": ""}.get(next(iter(kinds), "any"))

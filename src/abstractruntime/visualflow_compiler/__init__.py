@@ -1,0 +1,29 @@
+"""From flow documents to workflows."""
+
+from __future__ import annotations
+
+from abstractruntime.visualflow_compiler.compiler import (
+    Services,
+    compile_flow,
+    compile_visualflow,
+    compile_visualflow_tree,
+    visual_to_flow,
+)
+from abstractruntime.visualflow_compiler.models import (
+    VisualEdge,
+    VisualFlow,
+    VisualNode,
+    load_visualflow_json,
+)
+
+__all__ = [
+    "Services",
+    "VisualEdge",
+    "VisualFlow",
+    "VisualNode",
+    "compile_flow",
+    "compile_visualflow",
+    "compile_visualflow_tree",
+    "load_visualflow_json",
+    "visual_to_flow",
+]

@@ -1,0 +1,223 @@
+"""From units to node handlers: one body per kind, and how chains of steps end.
+
+Rules:
+1. A chain that ends inside a control node returns to that node; otherwise the run ends.
+2. Whatever goes wrong while a node is planned ends the run, completed, with the envelope
+   `{error, success: false, node}`. Failing effects are the kernel's business.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
+from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
+from abstractruntime.core.spec import NodeHandler, RunContext
+from abstractruntime.nodes._base import (
+    ControlNode,
+    EffectNode,
+    Kind,
+    NodeError,
+    PassThroughNode,
+    Turn,
+)
+from abstractruntime.nodes._paths import assign
+from abstractruntime.visualflow_compiler._lower._program import Program, Unit
+from abstractruntime.visualflow_compiler._lower._state import AMBIENT, own, result_key
+from abstractruntime.visualflow_compiler._lower._step import Services, Step
+from abstractruntime.visualflow_compiler._model import EXEC_OUT
+
+_LOG = logging.getLogger(__name__)
+_ENDING_BRANCHES = ("true", "false", "default")
+
+
+def make_handler(program: Program, unit: Unit, services: Services) -> NodeHandler:
+    """Give the handler of one node: a function of the run without state of its own."""
+    body = _BODIES[unit.type.kind]
+
+    def handle(run: RunState, context: RunContext) -> StepPlan:
+        step = Step(program, services, run, context)
+        try:
+            _store_mapped(step)
+            return body(step, unit)
+        # Rule 2: the error path of compiled flows; what is caught is the run's output.
+        except Exception as cause:  # noqa: BLE001 - see above
+            return _failure(run, unit, cause)
+
+    return handle
+
+
+def _failure(run: RunState, unit: Unit, cause: Exception) -> StepPlan:
+    _LOG.debug("node %r of run %s failed", unit.id, run.run_id, exc_info=cause)
+    text = replace_surrogates(str(cause) or type(cause).__name__)
+    run.vars["_flow_error"] = text
+    run.vars["_flow_error_node"] = unit.id
+    output = {"error": text, "success": False, "node": unit.id}
+    return StepPlan(unit.id, complete_output=output)
+
+
+# --- how chains end --------------------------------------------------------------------
+
+
+def _go(step: Step, unit: Unit, target: str | None, output: JsonObject) -> StepPlan:
+    """Continue at `target`, else in the enclosing control node, else end the run with `output`."""
+    following = target or _parent(step, unit)
+    if following is not None:
+        return StepPlan(unit.id, next_node=following)
+    return StepPlan(unit.id, complete_output=own(normalise(output)))
+
+
+def _parent(step: Step, unit: Unit) -> str | None:
+    active = step.state.active
+    return active if active != unit.id else None
+
+
+def _closing(value: JsonValue) -> JsonObject:
+    """Give the run output for the last value of a chain."""
+    if not isinstance(value, dict):
+        return {"response": value, "success": True}
+    return value if "success" in value else {**value, "success": True}
+
+
+# --- function-like nodes ---------------------------------------------------------------
+
+
+def _run_function(step: Step, unit: Unit) -> StepPlan:
+    inputs, scope = step.inputs(unit)
+    value = normalise(unit.type.evaluate(unit.element, inputs, scope))
+    step.state.write("node_outputs", unit.id, value)
+    step.run.vars[AMBIENT] = own(value)
+    if unit.output_key is not None:
+        _store_output(step, unit.output_key, value)
+    if unit.type.ends_run and not unit.targets:
+        return StepPlan(unit.id, complete_output=own(_closing(value)))
+    return _go(step, unit, _branch(unit, value), _closing(value))
+
+
+def _branch(unit: Unit, value: JsonValue) -> str | None:
+    """Give the next node, None when the chain ends here."""
+    if not unit.branches:
+        return unit.targets.get(EXEC_OUT)
+    branch = value.get("branch") if isinstance(value, dict) else None
+    if not isinstance(branch, str):
+        raise NodeError("Branching node did not return a string 'branch' value")
+    if branch in unit.targets:
+        return unit.targets[branch]
+    if branch in _ENDING_BRANCHES or branch.startswith("case:"):
+        return None
+    raise NodeError(f"Unknown branch '{branch}'")
+
+
+def _run_pass_through(step: Step, unit: Unit) -> StepPlan:
+    inputs, scope = step.inputs(unit)
+    record = own(normalise(unit.type.evaluate(unit.element, inputs, scope)))
+    step.state.write("node_outputs", unit.id, record)
+    output: JsonObject = {}
+    if isinstance(unit.type, PassThroughNode):
+        output = unit.type.completion(record, step.ambient)
+    return _go(step, unit, unit.targets.get(EXEC_OUT), output)
+
+
+# --- control nodes ---------------------------------------------------------------------
+
+
+def _run_control(step: Step, unit: Unit) -> StepPlan:
+    control = unit.type
+    if not isinstance(control, ControlNode):
+        raise TypeError(f"{control.type!r} has the kind of a control node without its methods")
+    if control.drops_draws:
+        step.state.clear_draws()
+    turn = _next_turn(step, unit, control)
+    if turn is None or turn.handle not in unit.targets:
+        return _leave(step, unit, control)
+    _publish(step, unit, turn)
+    return StepPlan(unit.id, next_node=unit.targets[turn.handle])
+
+
+def _next_turn(step: Step, unit: Unit, control: ControlNode) -> Turn | None:
+    frame = step.state.frame(unit.id)
+    inputs: JsonObject = {}
+    if frame is None or control.rereads_inputs:
+        inputs, _ = step.inputs(unit)
+    if frame is None:
+        frame = normalise(control.open_frame(unit.element, inputs, tuple(unit.targets)))
+        step.state.push(unit.id, frame)
+    else:
+        # Compat: an edge back into an active control node is its next turn (quirk 50).
+        step.state.unwind_to(unit.id)
+    ambient = {} if step.ambient is None else step.ambient
+    turn = control.next_turn(unit.element, frame, inputs, ambient)
+    if turn is not None and turn.record is not None and control.cap_name is not None:
+        cap = step.services.max_iterations
+        if turn.record["index"] >= cap:
+            raise NodeError(f"{control.cap_name} loop exceeded max_iterations={cap}")
+    return turn
+
+
+def _publish(step: Step, unit: Unit, turn: Turn) -> None:
+    """Merge a turn's record into the ambient value, in place, and store it as the node's output."""
+    if turn.record is None:
+        return
+    record = own(turn.record)
+    ambient = step.run.vars.get(AMBIENT)
+    if not isinstance(ambient, dict):
+        ambient = {} if ambient is None else {"input": ambient}
+        step.run.vars[AMBIENT] = ambient
+    ambient.update(record)
+    step.state.write("node_outputs", unit.id, own(ambient if unit.exposes_ambient else record))
+
+
+def _leave(step: Step, unit: Unit, control: ControlNode) -> StepPlan:
+    step.state.pop(unit.id)
+    target = unit.targets.get(control.exit_handle) if control.exit_handle else None
+    return _go(step, unit, target, {"success": True, "result": step.ambient})
+
+
+# --- effect nodes ----------------------------------------------------------------------
+
+
+def _run_effect(step: Step, unit: Unit) -> StepPlan:
+    node = unit.type
+    if not isinstance(node, EffectNode):
+        raise TypeError(f"{node.type!r} has the kind of an effect node without its methods")
+    inputs, scope = step.inputs(unit)
+    planned = node.plan(unit.element, inputs, scope)
+    echo = node.echo(unit.element, inputs, planned)
+    if echo:
+        step.state.write("echoes", unit.id, own(normalise(echo)))
+    following = unit.targets.get(EXEC_OUT) or _parent(step, unit)
+    if unit.output_key is not None:
+        step.state.expect_mapped(unit.id)
+    payload = {"type": planned.effect, **planned.payload, "resume_to_node": following}
+    effect = Effect(EffectType(planned.effect), own(normalise(payload)), result_key(unit.id))
+    return StepPlan(unit.id, effect=effect, next_node=following)
+
+
+def _store_mapped(step: Step) -> None:
+    """Copy the result of the previous effect to the variable its node names."""
+    node_id = step.state.take_mapped()
+    unit = step.program.units.get(node_id) if node_id else None
+    if unit is None or unit.output_key is None or not isinstance(unit.type, EffectNode):
+        return
+    record = step.effect_record(unit)
+    if isinstance(record, dict):
+        _store_output(step, unit.output_key, unit.type.primary(unit.element, record))
+
+
+def _store_output(step: Step, key: str, value: JsonValue) -> None:
+    """Store a value at the path that `outputKey` names."""
+    # Compat: published flows set their limits this way; other reserved names stay closed.
+    if key.startswith("_") and not key.startswith("_limits."):
+        raise NodeError(f"outputKey {key!r} names a reserved variable; only _limits.* is open")
+    assign(step.run.vars, key, own(value))
+
+
+_BODIES: dict[Kind, Callable[[Step, Unit], StepPlan]] = {
+    # A pure type declared with execution pins is a step like any other function.
+    Kind.PURE: _run_function,
+    Kind.FUNCTION: _run_function,
+    Kind.PASS_THROUGH: _run_pass_through,
+    Kind.CONTROL: _run_control,
+    Kind.EFFECT: _run_effect,
+}
