@@ -79,11 +79,14 @@ def normalise(value: JsonValue, path: str = "") -> JsonValue:
     return _normalise(value, path, 0)
 
 
+_SIMPLE = frozenset({type(None), bool, int})
+
+
 def _normalise(value: JsonValue, path: str, depth: int) -> JsonValue:
     kind = type(value)
     if kind is str:
         return _checked_text(value, path)
-    if value is None or kind is bool or kind is int:
+    if kind in _SIMPLE:
         return value
     if kind is float:
         if math.isfinite(value):
@@ -102,6 +105,15 @@ def _normalise_dict(value: JsonObject, path: str, depth: int) -> JsonObject:
     clean: JsonObject = {}
     same = type(value) is dict
     for key, item in value.items():
+        kind = type(item)
+        # The common case, without a call and without building a path.
+        if (
+            type(key) is str
+            and key.isascii()
+            and (kind in _SIMPLE or (kind is str and item.isascii()))
+        ):
+            clean[key] = item
+            continue
         text = key if type(key) is str else _key_text(key, path)
         new = _normalise(item, f"{path}/{escape_pointer(text)}", depth + 1)
         same = same and new is item and text is key

@@ -182,7 +182,8 @@ class EffectRunner:
         )
         try:
             outcome = handler.call(context, request.effect)
-            return replace(outcome, result=normalise(outcome.result))
+            result = normalise(outcome.result)
+            return outcome if result is outcome.result else replace(outcome, result=result)
         except InvalidValue as error:
             return EffectOutcome.failed(f"effect result is not JSON: {error}")
         except AbstractRuntimeError as error:
