@@ -45,8 +45,8 @@ class Text(str):
     [
         ((1, (2,)), [1, [2]]),
         (
-            {1: "a", None: "b", True: "c", 1.5: "d"},
-            {"1": "a", "null": "b", "true": "c", "1.5": "d"},
+            {2: "a", None: "b", True: "c", 1.5: "d"},
+            {"2": "a", "null": "b", "true": "c", "1.5": "d"},
         ),
         ({"c": Colour.RED}, {"c": "red"}),
         (Text("x"), "x"),
