@@ -7,6 +7,7 @@ cut, only signed heads show. `verify_ledger_file` looks at both.
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.errors import NotFound, StoreIOError
@@ -18,7 +19,6 @@ from abstractruntime.storage.base import LedgerStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from abstractruntime.core.models import StepRecord
     from abstractruntime.signing.keys import VerifierKey
@@ -138,7 +138,7 @@ class HashChainedLedgerStore(LedgerStore):
 
 
 def verify_ledger_file(
-    path: Path,
+    path: str | Path,
     *,
     heads: Path | None = None,
     trust: TrustStore | None = None,
@@ -164,7 +164,7 @@ def verify_ledger_file(
     """
     trusted = tuple(chain((trust or TrustStore()).ledger_keys(), keys))
     try:
-        with path.open("rb") as ledger:
+        with Path(path).open("rb") as ledger:
             if heads is None or not heads.exists():
                 return verify_ledger(ledger, keys=trusted, origin=origin, run_id=run_id, pin=pin)
             with heads.open("rb") as sidecar:

@@ -1,0 +1,320 @@
+"""One run of a directory store, owned: deltas, records, barriers, checkpoints.
+
+Rules:
+1. A commit is one append. What it remembers of the run changes only after the append
+   succeeded, so a commit that raises can be followed by `rollback` and another commit.
+2. The ledger is synced before a checkpoint or signed head that covers it is written:
+   both can lag behind the ledger, never lead it.
+3. A command file is removed only after the record that applied it is as durable as the
+   store promises; until then its id keeps it from being applied twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime._json import JsonObject
+from abstractruntime.core.models import RunState, StepRecord
+from abstractruntime.core.ports import Barrier, Command, Position
+from abstractruntime.errors import UsageError, WriterPoisoned
+from abstractruntime.storage._header import changed_fields, is_terminal, run_from, write_fields
+from abstractruntime.storage._memory import LogMemory, checkpoint_bytes
+from abstractruntime.storage._plain import is_plain
+from abstractruntime.storage._records import (
+    STATUS_KEY_PREFIX,
+    EncodedRecord,
+    RecordWriter,
+    clean_record,
+    result_of,
+)
+from abstractruntime.storage._recovery import REMEMBERED_COMMANDS, opens_attempt
+from abstractruntime.storage._services import SYNCED_BARRIERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from abstractruntime.storage._lease import Lease
+    from abstractruntime.storage._services import Services
+    from abstractruntime.storage._shadow import Delta
+
+CHECKPOINT_GROWTH_BYTES = 64 * 1024
+# Without a sync per effect, one more for a checkpoint would be felt; see `_checkpoint_growth`.
+_RELAXED_GROWTH_BYTES = 16 * CHECKPOINT_GROWTH_BYTES
+WAITING_CHECKPOINT_BYTES = 64 * 1024
+# Creating a file costs more than folding this much; only `strict` pays it for every run.
+_RELAXED_ENDING_BYTES = 16 * 1024
+RECORDS_PER_HEAD = 64
+
+
+class DirectoryRunLog:
+    """One run, owned until `close`; see `core.ports.RunLog`."""
+
+    def __init__(
+        self,
+        services: Services,
+        lease: Lease,
+        memory: LogMemory,
+        run: RunState,
+        on_close: Callable[[LogMemory], None],
+    ) -> None:
+        self.run = run
+        self.pending: StepRecord | None = memory.pending
+        self._services = services
+        self._lease = lease
+        self._memory = memory
+        self._on_close = on_close
+        self._writer = RecordWriter(services.blobs)
+        self._synced = SYNCED_BARRIERS[services.durability]
+        self._unforgotten = len(memory.commands)
+        self._is_closed = False
+        self._growth, self._ending_bytes = _RELAXED_GROWTH_BYTES, _RELAXED_ENDING_BYTES
+        if services.durability == "strict":
+            self._growth, self._ending_bytes = CHECKPOINT_GROWTH_BYTES, 0
+
+    def next_occurrence(self) -> int:
+        """Give the ordinal of the next effect occurrence; a commit with that plan uses it up."""
+        return self._memory.occurrence
+
+    def commit(
+        self,
+        *records: StepRecord,
+        barrier: Barrier = Barrier.NONE,
+        wrote: str | None = None,
+        plan: JsonObject | None = None,
+        scan: bool = True,
+        commands: tuple[str, ...] = (),
+    ) -> Position:
+        """Write the records and everything that changed in `run`, as one transaction."""
+        self._require_open()
+        if not records:
+            raise UsageError("a commit needs at least one record", argument="records")
+        memory, first = self._memory, records[0]
+        plain = clean_record(first)
+        delta = memory.shadow.compare(
+            self.run.vars, wrote=wrote, source=result_of(first), scan=scan
+        )
+        changed = changed_fields(memory.header, self.run)
+        commit = self._describe(changed, plan, delta, commands)
+        plain = plain and delta.is_plain and is_plain(changed) and is_plain(plan)
+        position = self._append(records, commit, plain=plain)
+        self._remember(first, changed, plan, delta, commands)
+        self._after_append(barrier)
+        return position
+
+    def append_status(self, record: StepRecord) -> None:
+        """Write the closing record that a crash cut off; it carries no state."""
+        plain = clean_record(record)
+        self._append((record,), None, plain=plain)
+
+    def _require_open(self) -> None:
+        if self._is_closed or self._lease.is_lost:
+            raise WriterPoisoned(
+                f"the log of run {self.run.run_id!r} is closed, or belongs to the parent process",
+                hint="open the run again",
+                run_id=self.run.run_id,
+            )
+
+    def _describe(
+        self,
+        changed: JsonObject,
+        plan: JsonObject | None,
+        delta: Delta,
+        commands: tuple[str, ...],
+    ) -> JsonObject:
+        memory = self._memory
+        commit: JsonObject = {"epoch": memory.epoch}
+        if memory.seq == 0:
+            commit["init"] = {**memory.header, **changed}
+        else:
+            write_fields(changed, commit)
+        if plan is not None:
+            commit["occ"] = plan.get("occ", memory.occurrence)
+            commit["plan"] = plan
+        delta.write_into(commit)
+        if commands:
+            commit["cmd"] = list(commands)
+        if memory.recovered is not None:
+            commit["recovered"] = memory.recovered
+        return commit
+
+    def _append(
+        self, records: Sequence[StepRecord], commit: JsonObject | None, *, plain: bool
+    ) -> Position:
+        """Encode and write all records in one append, then tell each where it went."""
+        memory = self._memory
+        first_seq, head_before = memory.seq, memory.head
+        head = head_before
+        lines: list[EncodedRecord] = []
+        for i, record in enumerate(records):
+            extra = commit if i == 0 else _own_commit(record, memory.epoch)
+            clean = plain if i == 0 else clean_record(record)
+            encoded = self._writer.encode(
+                record, extra, seq=first_seq + i, prev_hash=head, plain=clean
+            )
+            lines.append(encoded)
+            head = encoded.record_hash
+        data = b"".join([encoded.line + b"\n" for encoded in lines])
+        offset = memory.file.append(data)
+        memory.note_lines(lines)
+        head = head_before
+        for i, (record, encoded) in enumerate(zip(records, lines, strict=True)):
+            record.seq, record.prev_hash, record.record_hash = (
+                first_seq + i,
+                head,
+                encoded.record_hash,
+            )
+            head = encoded.record_hash
+        records[0].commit = commit
+        return Position(first_seq, offset)
+
+    def _remember(
+        self,
+        first: StepRecord,
+        changed: JsonObject,
+        plan: JsonObject | None,
+        delta: Delta,
+        commands: tuple[str, ...],
+    ) -> None:
+        memory = self._memory
+        was_terminal = is_terminal(memory.header)
+        memory.header.update(changed)
+        if "status" in changed or "waiting" in changed:
+            memory.is_header_unindexed = True
+            if was_terminal:
+                # The index does not look at finished runs again by itself.
+                self._services.index.put(memory.header, memory.file.size, now=True)
+        memory.shadow.accept(delta)
+        memory.recovered = None
+        if plan is not None:
+            memory.occurrence = max(memory.occurrence, plan.get("occ", -1) + 1)
+        if commands:
+            memory.commands.extend(commands)
+            self._unforgotten += len(commands)
+        self._track_pending(first, has_plan=plan is not None)
+
+    def _track_pending(self, record: StepRecord, *, has_plan: bool) -> None:
+        memory = self._memory
+        if opens_attempt(record.status.value, has_plan=has_plan):
+            memory.pending, memory.pending_at = record, memory.last_line
+        elif memory.pending is not None and record.step_id == memory.pending.step_id:
+            memory.pending = memory.pending_at = None
+        if is_terminal(memory.header):
+            memory.pending = memory.pending_at = None
+        self.pending = memory.pending
+
+    def _after_append(self, barrier: Barrier) -> None:
+        memory = self._memory
+        if barrier in self._synced:
+            self._sync()
+        if memory.file.size - memory.checkpoint_size >= max(self._growth, memory.checkpoint_bytes):
+            self._sync()
+            self._write_checkpoint(checkpoint_bytes(memory))
+        if memory.heads is not None and memory.heads.unsigned >= RECORDS_PER_HEAD:
+            self._sync()
+            memory.heads.sign(memory.file.size)
+        if self._unforgotten > REMEMBERED_COMMANDS // 2:
+            self._sync()
+            self._forget_commands()
+
+    def _sync(self) -> None:
+        """Make the ledger survive power loss, its name included; nothing in mode `off`."""
+        if self._services.durability == "off":
+            return
+        memory = self._memory
+        memory.file.sync()
+        if memory.is_name_unsynced:
+            self._services.files.sync_dir(self._services.layout.root)
+            memory.is_name_unsynced = False
+
+    def take_commands(self) -> list[Command]:
+        """Give the commands that no commit has applied yet, oldest first; they stay until one does."""
+        applied = self._memory.commands
+        waiting = self._services.inboxes.read(self.run.run_id)
+        return [command for command in waiting.values() if command.id not in applied]
+
+    def rollback(self) -> None:
+        """Reset `run` to the last committed state; nothing on disk changes."""
+        memory = self._memory
+        state = memory.shadow.state()
+        _keep_projection(self.run.vars, state)
+        restored = run_from(memory.header, state)
+        for name in RunState.__dataclass_fields__:
+            setattr(self.run, name, getattr(restored, name))
+
+    def reusable(self, key: str) -> StepRecord | None:  # noqa: ARG002 - the port's signature
+        """Give nothing: an outcome and the state it leads to are one commit here."""
+        return None
+
+    def settle(self) -> None:
+        """Make everything committed so far acknowledged: sync, checkpoint if due, sign the head."""
+        self._require_open()
+        memory = self._memory
+        self._sync()
+        self._forget_commands()
+        self._checkpoint_if_due()
+        if memory.heads is not None and memory.heads.unsigned and memory.is_resting:
+            memory.heads.sign(memory.file.size)
+        self._update_index()
+
+    def _forget_commands(self) -> None:
+        """Remove the files of applied commands."""
+        if not self._unforgotten:
+            return
+        applied = self._memory.commands
+        waiting = self._services.inboxes.read(self.run.run_id)
+        names = [name for name, command in waiting.items() if command.id in applied]
+        self._services.inboxes.remove(self.run.run_id, names)
+        self._unforgotten = 0
+
+    def _checkpoint_if_due(self) -> None:
+        memory = self._memory
+        grown = memory.file.size - memory.checkpoint_size
+        if not grown:
+            return
+        is_large = grown >= max(CHECKPOINT_GROWTH_BYTES, memory.checkpoint_bytes)
+        if is_large or (is_terminal(memory.header) and grown >= self._ending_bytes):
+            self._write_checkpoint(checkpoint_bytes(memory))
+        elif memory.header["status"] == "waiting":
+            data = checkpoint_bytes(memory)
+            if len(data) < WAITING_CHECKPOINT_BYTES:
+                self._write_checkpoint(data)
+
+    def _write_checkpoint(self, data: bytes) -> None:
+        memory, services = self._memory, self._services
+        # Without sync a power cut may leave any part of the file; it then does not parse and
+        # is rebuilt from the ledger, which was synced before.
+        services.files.write_atomic(
+            services.layout.checkpoint(self.run.run_id), data, sync=services.durability == "strict"
+        )
+        memory.checkpoint_size, memory.checkpoint_bytes = memory.file.size, len(data)
+
+    def _update_index(self) -> None:
+        memory = self._memory
+        if memory.is_header_unindexed:
+            self._services.index.put(memory.header, memory.file.size)
+            memory.is_header_unindexed = False
+
+    def close(self) -> None:
+        """Give the run up; without `settle` before it, only process death is survived."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            if not self._lease.is_lost:
+                self._update_index()
+                self._on_close(self._memory)
+        finally:
+            self._lease.release()
+
+
+def _own_commit(record: StepRecord, epoch: int) -> JsonObject | None:
+    """Give the commit of a record that rides along; the status record has none."""
+    is_status = (record.idempotency_key or "").startswith(STATUS_KEY_PREFIX)
+    return None if is_status else {"epoch": epoch}
+
+
+def _keep_projection(before: Any, after: JsonObject) -> None:
+    """Carry the traces of this process over; they are not part of the committed state."""
+    runtime = before.get("_runtime") if isinstance(before, dict) else None
+    if isinstance(runtime, dict) and "node_traces" in runtime and "_runtime" in after:
+        after["_runtime"]["node_traces"] = runtime["node_traces"]

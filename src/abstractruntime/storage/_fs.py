@@ -1,0 +1,392 @@
+"""The file system port and its real implementation.
+
+Only this module opens, syncs, renames or locks files of a store. Verbs raise `OSError`
+as the operating system does, except that a missing file or directory is an answer
+(None or an empty list). `store_errors` turns the rest into errors a user can read.
+"""
+
+# Paths are text here: the port is called for every record, and a Path object costs more.
+# ruff: noqa: PTH102, PTH105, PTH108, PTH116, PTH120, PTH123, PTH208
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from abstractruntime.errors import StoreError, StoreFull, StoreIOError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A directory entry: its name, size and identity; `modified_ns` is 0 where unknown."""
+
+    name: str
+    size: int
+    inode: int
+    is_dir: bool = False
+    modified_ns: int = 0
+
+
+class AppendFile(Protocol):
+    """An open file that only grows at its end, or is cut back there."""
+
+    def append(self, data: bytes) -> int:
+        """Write at the end with one system call; gives the bytes taken, which may be fewer."""
+        ...
+
+    def size(self) -> int: ...
+    def inode(self) -> int: ...
+    def sync(self) -> None: ...
+    def truncate(self, size: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class FileLock(Protocol):
+    """A held exclusive lock; `close` releases it, `abandon` drops it in a forked child."""
+
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+class FileSystem(Protocol):
+    """What a store needs of a file system. Paths are absolute text."""
+
+    def open_append(self, path: str, *, create: bool = False) -> AppendFile | None:
+        """Open for appending; None when it does not exist and `create` is False."""
+        ...
+
+    def write_new(self, path: str, data: bytes, *, sync: bool) -> None:
+        """Write a whole file, replacing what a crash may have left under this name."""
+        ...
+
+    def replace(self, source: str, target: str) -> None: ...
+    def remove(self, path: str) -> None: ...
+    def sync_dir(self, path: str) -> None: ...
+    def make_dir(self, path: str) -> bool:
+        """Create one directory; True when it was not there."""
+        ...
+
+    def info(self, path: str) -> FileInfo | None: ...
+    def size(self, path: str) -> int | None: ...
+    def read(self, path: str, offset: int = 0, size: int = -1) -> bytes | None: ...
+    def names(self, path: str) -> list[str]: ...
+    def list(self, path: str) -> list[FileInfo]: ...
+    def real_path(self, path: str) -> str: ...
+    def lock(self, path: str, note: bytes) -> FileLock | None:
+        """Try to lock exclusively and leave `note` in the file; None when someone holds it."""
+        ...
+
+    def database_path(self, path: str) -> str:
+        """Give the name under which SQLite opens this file."""
+        ...
+
+
+class RealFileSystem:
+    """The file system of this machine; files 0600, directories 0700."""
+
+    def open_append(self, path: str, *, create: bool = False) -> _RealAppendFile | None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        try:
+            return _RealAppendFile(os.open(path, flags, FILE_MODE))
+        except FileNotFoundError:
+            if create:
+                raise
+            return None
+
+    def write_new(self, path: str, data: bytes, *, sync: bool) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        descriptor = os.open(path, flags, FILE_MODE)
+        try:
+            _write_all(descriptor, data)
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def replace(self, source: str, target: str) -> None:
+        os.replace(source, target)
+
+    def remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def sync_dir(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_dir(self, path: str) -> bool:
+        try:
+            os.mkdir(path, DIRECTORY_MODE)
+        except FileExistsError:
+            return False
+        return True
+
+    def info(self, path: str) -> FileInfo | None:
+        try:
+            stat = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        is_dir = stat.st_mode & 0o170000 == 0o040000
+        return FileInfo(file_name(path), stat.st_size, stat.st_ino, is_dir, stat.st_mtime_ns)
+
+    def size(self, path: str) -> int | None:
+        try:
+            return os.stat(path).st_size
+        except FileNotFoundError:
+            return None
+
+    def read(self, path: str, offset: int = 0, size: int = -1) -> bytes | None:
+        try:
+            with open(path, "rb", buffering=0) as file:
+                file.seek(offset)
+                return file.readall() if size < 0 else _read_exactly(file.fileno(), size)
+        except FileNotFoundError:
+            return None
+
+    def names(self, path: str) -> list[str]:
+        try:
+            return os.listdir(path)
+        except FileNotFoundError:
+            return []
+
+    def list(self, path: str) -> list[FileInfo]:
+        found = []
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        stat = entry.stat()
+                        found.append(
+                            FileInfo(entry.name, stat.st_size, stat.st_ino, entry.is_dir())
+                        )
+        except FileNotFoundError:
+            return []
+        return found
+
+    def real_path(self, path: str) -> str:
+        return os.path.realpath(path)
+
+    def lock(self, path: str, note: bytes) -> _RealLock | None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        # The note only tells people who holds the lock; failing to leave it harms nothing.
+        with contextlib.suppress(OSError):
+            os.pwrite(descriptor, note, 0)
+            os.ftruncate(descriptor, len(note))
+        return _RealLock(descriptor)
+
+    def database_path(self, path: str) -> str:
+        return path
+
+
+class _RealAppendFile:
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def append(self, data: bytes) -> int:
+        return os.write(self._descriptor, data)
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def inode(self) -> int:
+        return os.fstat(self._descriptor).st_ino
+
+    def sync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class _RealLock:
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def abandon(self) -> None:
+        # Hazard: LOCK_UN in a forked child would free the lock of its parent; closing the
+        # inherited descriptor only drops the child's reference to it.
+        self.close()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _read_exactly(descriptor: int, size: int) -> bytes:
+    parts = []
+    while size > 0:
+        part = os.read(descriptor, size)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def file_name(path: str) -> str:
+    """Give the last part of a path."""
+    return path.rpartition("/")[2]
+
+
+def boot_id() -> str | None:
+    """Give the identity of this start of the machine, where the system tells."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def to_store_error(cause: OSError, path: str, *, needed: int = 0) -> StoreError:
+    """Give the error a user can act on for what the operating system said."""
+    reason = os.strerror(cause.errno) if cause.errno else str(cause)
+    name = file_name(path)
+    if cause.errno in _FULL:
+        return StoreFull(
+            f"no space left to write {name!r}: {needed} more bytes are needed",
+            hint="free some space, then repeat the command",
+            path=path,
+            bytes_needed=needed,
+        )
+    hint = "see `art doctor`; the next open decides from the bytes on disk"
+    if cause.errno in _NO_LOCKS:
+        hint = "use a local disk, or --no-lock when no other process uses the store"
+    if cause.errno in _DENIED:
+        hint = "check owner and permissions of the store directory"
+    return StoreIOError(
+        f"cannot access {name!r}: {reason.lower()}", hint=hint, path=path, errno=cause.errno
+    )
+
+
+@contextlib.contextmanager
+def store_errors(path: str, *, needed: int = 0) -> Iterator[None]:
+    """Raise `StoreFull` or `StoreIOError` for an `OSError` of the block."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as cause:
+        raise to_store_error(cause, path, needed=needed) from cause
+
+
+class StoreFiles:
+    """A `FileSystem` whose failures are store errors, plus the atomic write every file here uses.
+
+    `sync` False leaves everything to the operating system, as durability `off` asks.
+    """
+
+    def __init__(self, fs: FileSystem, *, sync: bool = True) -> None:
+        self._fs = fs
+        self._sync = sync
+
+    def open_append(self, path: str, *, create: bool = False) -> AppendFile | None:
+        with store_errors(path):
+            return self._fs.open_append(path, create=create)
+
+    def write_atomic(self, path: str, data: bytes, *, sync: bool | None = None) -> None:
+        """Put a complete file under `path`: temp file, sync, rename, directory sync."""
+        sync = self._sync if sync is None else sync
+        # Hazard: two writers of one content must not share a temp file.
+        temp = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
+        with store_errors(path, needed=len(data)):
+            try:
+                self._fs.write_new(temp, data, sync=sync)
+                self._fs.replace(temp, path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._fs.remove(temp)
+                raise
+            if sync:
+                self._fs.sync_dir(os.path.dirname(path))
+
+    def sync_dir(self, path: str) -> None:
+        if self._sync:
+            with store_errors(path):
+                self._fs.sync_dir(path)
+
+    def ensure_dir(self, path: str) -> None:
+        """Create a directory and its parents durably; one look-up when it is there."""
+        if self.info(path) is not None:
+            return
+        parent = os.path.dirname(path)
+        self.ensure_dir(parent)
+        with store_errors(path):
+            if self._fs.make_dir(path) and self._sync:
+                self._fs.sync_dir(parent)
+
+    def remove(self, path: str) -> None:
+        with store_errors(path):
+            self._fs.remove(path)
+
+    def info(self, path: str) -> FileInfo | None:
+        with store_errors(path):
+            return self._fs.info(path)
+
+    def sizes(self, paths: Iterable[str]) -> list[int | None]:
+        """Give the sizes of many files; None for those that are not there."""
+        with store_errors("store"):
+            return [self._fs.size(path) for path in paths]
+
+    def read(self, path: str, offset: int = 0, size: int = -1) -> bytes | None:
+        with store_errors(path):
+            return self._fs.read(path, offset, size)
+
+    def names(self, path: str) -> list[str]:
+        with store_errors(path):
+            return self._fs.names(path)
+
+    def list(self, path: str) -> list[FileInfo]:
+        with store_errors(path):
+            return self._fs.list(path)
+
+    def real_path(self, path: str) -> str:
+        return self._fs.real_path(path)
+
+    def lock(self, path: str, note: bytes) -> FileLock | None:
+        with store_errors(path):
+            return self._fs.lock(path, note)
+
+    def database_path(self, path: str) -> str:
+        return self._fs.database_path(path)

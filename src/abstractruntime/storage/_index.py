@@ -1,0 +1,283 @@
+"""The index of runs: answers queries without opening them.
+
+Rules:
+1. It is a cache. Deleting it loses nothing; a damaged one is deleted and rebuilt.
+2. A row is right while its `ledger_bytes` is the length of the ledger. A query first
+   reads again the live runs for which it is not, and, when the directory was modified
+   since the last time, looks for ledgers that have no row.
+3. A finished run is not looked at again; whoever revives one updates its row at once.
+4. Its failures are never failures of a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime.core.models import RunStatus, WaitReason
+from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.errors import AbstractRuntimeError
+from abstractruntime.storage._layout import run_id_of_ledger
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from abstractruntime._json import JsonObject
+    from abstractruntime.core.ports import Clock
+    from abstractruntime.storage._fs import StoreFiles
+    from abstractruntime.storage._layout import Layout
+
+_SCHEMA_VERSION = 1
+_ROWS_PER_BATCH = 64
+_TICK_NS = 50_000_000
+_COLUMNS = (
+    "run_id",
+    "workflow_id",
+    "status",
+    "wait_reason",
+    "wait_key",
+    "wait_until",
+    "parent_run_id",
+    "actor_id",
+    "session_id",
+    "created_at",
+    "updated_at",
+)
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS runs (
+  run_id TEXT PRIMARY KEY, workflow_id TEXT, status TEXT, wait_reason TEXT, wait_key TEXT,
+  wait_until TEXT, parent_run_id TEXT, actor_id TEXT, session_id TEXT, created_at TEXT,
+  updated_at TEXT, ledger_bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status, updated_at);
+CREATE INDEX IF NOT EXISTS runs_by_due ON runs (wait_until) WHERE wait_until IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_by_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_by_update ON runs (updated_at);
+CREATE TABLE IF NOT EXISTS scan (id INTEGER PRIMARY KEY, modified_ns INTEGER);
+PRAGMA user_version = {_SCHEMA_VERSION};
+"""
+_LIVE = (
+    "SELECT run_id, ledger_bytes FROM runs WHERE status NOT IN ('completed', 'failed', 'cancelled')"
+)
+_UPSERT = (
+    f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}, ledger_bytes)"  # noqa: S608 - constant names
+    f" VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
+)
+
+
+class RunIndex:
+    """The index of one store; opened by the first query or the first flush.
+
+    Args:
+        files: The store's file system.
+        layout: The store's names.
+        clock: Tells how old a modification of the directory is.
+        load: Gives header and committed ledger length of a run, or None when it has none.
+        writable: False keeps the index in memory, for stores that must not be written.
+    """
+
+    def __init__(
+        self,
+        files: StoreFiles,
+        layout: Layout,
+        load: Callable[[str], tuple[JsonObject, int] | None],
+        clock: Clock,
+        *,
+        writable: bool = True,
+    ) -> None:
+        self._files = files
+        self._layout = layout
+        self._load = load
+        self._clock = clock
+        self._path = files.database_path(layout.index) if writable else ":memory:"
+        self._connection: sqlite3.Connection | None = None
+        self._queue: dict[str, tuple[Any, ...]] = {}
+        self._guard = threading.RLock()
+
+    def put(self, header: JsonObject, ledger_bytes: int, *, now: bool = False) -> None:
+        """Note the present state of a run; written with the next batch or query, or `now`."""
+        with self._guard:
+            self._queue[header["run_id"]] = _row(header, ledger_bytes)
+            if now or len(self._queue) >= _ROWS_PER_BATCH:
+                self._try(self._write_queue)
+
+    def find(self, query: RunQuery, *, among: list[str] | None = None) -> list[RunHeader]:
+        """Give the matching runs, newest first; `among` restricts them to these ids."""
+        with self._guard:
+            return list(self._try(lambda db: self._query(db, query, among)) or ())
+
+    def close(self) -> None:
+        """Write what is noted and close the database."""
+        with self._guard:
+            if self._queue:
+                self._try(self._write_queue)
+            self._disconnect()
+
+    def _query(
+        self, db: sqlite3.Connection, query: RunQuery, among: list[str] | None
+    ) -> list[RunHeader]:
+        self._write_queue(db)
+        self._reconcile(db)
+        return [_header(row) for row in db.execute(*_statement(query, among))]
+
+    def _write_queue(self, db: sqlite3.Connection) -> None:
+        _write(db, list(self._queue.values()))
+        self._queue.clear()
+
+    def _reconcile(self, db: sqlite3.Connection) -> None:
+        modified_ns = self._modified_ns()
+        stale: list[str] = []
+        gone: list[str] = []
+        if not modified_ns or _scanned_ns(db) != modified_ns:
+            known = {row[0] for row in db.execute("SELECT run_id FROM runs")}
+            present = set(self._run_ids())
+            stale, gone = list(present - known), list(known - present)
+        live = db.execute(_LIVE).fetchall()
+        sizes = self._files.sizes(self._layout.ledger(run_id) for run_id, _ in live)
+        for (run_id, indexed), size in zip(live, sizes, strict=True):
+            if size is None:
+                gone.append(run_id)
+            elif size != indexed:
+                stale.append(run_id)
+        _write(db, self._rows(stale), gone)
+        if _scanned_ns(db) != modified_ns:
+            db.execute("INSERT OR REPLACE INTO scan VALUES (0, ?)", (modified_ns,))
+
+    def _modified_ns(self) -> int:
+        """Give when the directory was modified; 0 when it may still change within that tick."""
+        info = self._files.info(self._layout.root)
+        modified_ns = info.modified_ns if info else 0
+        age_ns = self._clock.now().timestamp() * 1e9 - modified_ns
+        return modified_ns if age_ns > _TICK_NS else 0
+
+    def _run_ids(self) -> list[str]:
+        found = map(run_id_of_ledger, self._files.names(self._layout.root))
+        return [run_id for run_id in found if run_id is not None]
+
+    def _rows(self, run_ids: list[str]) -> list[tuple[Any, ...]]:
+        rows = []
+        for run_id in run_ids:
+            with contextlib.suppress(AbstractRuntimeError):
+                # A damaged run stops nobody else; opening it tells what is wrong.
+                loaded = self._load(run_id)
+                if loaded is not None:
+                    rows.append(_row(*loaded))
+        return rows
+
+    def _try(self, action: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run `action`; when the database is damaged, delete it and try once more."""
+        import sqlite3  # noqa: PLC0415 - most commands never query
+
+        for attempt in (1, 2):
+            try:
+                return action(self._connect())
+            except sqlite3.OperationalError:
+                # Locked or not writable: this process works on a copy of its own.
+                self._disconnect()
+                self._path = ":memory:"
+            except sqlite3.DatabaseError:
+                self._disconnect()
+                self._delete()
+            if attempt == 2:
+                break
+        return None
+
+    def _connect(self) -> sqlite3.Connection:
+        import sqlite3  # noqa: PLC0415 - as above
+
+        if self._connection is None:
+            db = sqlite3.connect(
+                self._path, timeout=2.0, isolation_level=None, check_same_thread=False
+            )
+            self._connection = db
+            db.execute("PRAGMA synchronous = OFF")
+            # Creating and deleting journal files would modify the directory, see `_reconcile`.
+            db.execute("PRAGMA journal_mode = PERSIST")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version != _SCHEMA_VERSION:
+                if version:
+                    db.executescript("DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS scan")
+                db.executescript(_SCHEMA)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _delete(self) -> None:
+        if self._path == ":memory:":
+            return
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            self._files.remove(f"{self._layout.index}{suffix}")
+
+
+def _scanned_ns(db: sqlite3.Connection) -> int:
+    row = db.execute("SELECT modified_ns FROM scan").fetchone()
+    return int(row[0]) if row else -1
+
+
+def _write(
+    db: sqlite3.Connection, rows: list[tuple[Any, ...]], gone: list[str] | None = None
+) -> None:
+    if not rows and not gone:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.executemany(_UPSERT, rows)
+        db.executemany("DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in gone or ()])
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _row(header: JsonObject, ledger_bytes: int) -> tuple[Any, ...]:
+    waiting = header.get("waiting") or {}
+    wait = {
+        "wait_reason": waiting.get("reason"),
+        "wait_key": waiting.get("wait_key"),
+        "wait_until": waiting.get("until"),
+    }
+    return (*(wait[c] if c in wait else header.get(c) for c in _COLUMNS), ledger_bytes)
+
+
+def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]]:
+    terms: list[str] = []
+    values: list[Any] = []
+    equal = {
+        "status": query.status.value if query.status else None,
+        "wait_reason": query.wait_reason.value if query.wait_reason else None,
+        "workflow_id": query.workflow_id,
+        "session_id": query.session_id,
+        "parent_run_id": query.parent_run_id,
+    }
+    for column, value in equal.items():
+        if value is not None:
+            terms.append(f"{column} = ?")
+            values.append(value)
+    if query.root_only:
+        terms.append("parent_run_id IS NULL")
+    if query.due_at is not None:
+        terms.append("status = 'waiting' AND wait_until <= ?")
+        values.append(query.due_at)
+    if query.id_prefix:
+        terms.append("run_id >= ? AND run_id < ?")
+        values += [query.id_prefix, query.id_prefix + "\U0010ffff"]
+    if among is not None:
+        terms.append(f"run_id IN ({', '.join('?' * len(among))})")
+        values += among
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    values.append(query.limit if query.limit > 0 else -1)
+    columns = ", ".join(_COLUMNS)
+    return f"SELECT {columns} FROM runs{where} ORDER BY updated_at DESC LIMIT ?", values  # noqa: S608 - constant names
+
+
+def _header(row: tuple[Any, ...]) -> RunHeader:
+    fields = dict(zip(_COLUMNS, row, strict=True))
+    fields["status"] = RunStatus(fields["status"])
+    if fields["wait_reason"] is not None:
+        fields["wait_reason"] = WaitReason(fields["wait_reason"])
+    return RunHeader(**fields)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from abstractruntime.core.ports import Command
+from abstractruntime.errors import InvalidValue, UsageError
+from abstractruntime.storage._fs import StoreFiles
+from abstractruntime.storage._inbox import Inboxes
+from abstractruntime.storage._layout import Layout
+from abstractruntime.storage._simfs import SimFileSystem
+
+
+class FakeClock:
+    seconds = 1_800_000_000.0
+
+    def now(self):
+        return datetime.fromtimestamp(self.seconds, timezone.utc)
+
+    def now_iso(self):
+        return self.now().isoformat()
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def fs():
+    return SimFileSystem({"/s/store.json": b"{}"})
+
+
+@pytest.fixture
+def inboxes(fs, clock):
+    return Inboxes(StoreFiles(fs), Layout("/s"), clock)
+
+
+def ids(inboxes):
+    return [command.id for command in inboxes.read("r").values()]
+
+
+@pytest.mark.parametrize("step", [0.0, 1.0, -60.0], ids=["same moment", "later", "clock went back"])
+def test_commands_come_in_the_order_of_posting(inboxes, clock, step):
+    for number in range(20):
+        inboxes.post("r", Command(f"c{number}", "event"))
+        clock.seconds += step
+
+    assert ids(inboxes) == [f"c{number}" for number in range(20)]
+
+
+def test_posting_again_changes_nothing(inboxes, clock):
+    inboxes.post("r", Command("c", "event", {"n": 1}))
+    clock.seconds += 5
+    inboxes.post("r", Command("c", "event", {"n": 2}))
+
+    assert [command.payload for command in inboxes.read("r").values()] == [{"n": 1}]
+
+
+def test_removed_commands_are_gone(inboxes):
+    inboxes.post("r", Command("a", "event"))
+    inboxes.post("r", Command("b", "event"))
+    inboxes.remove("r", list(inboxes.read("r"))[:1])
+
+    assert ids(inboxes) == ["b"]
+    assert inboxes.runs_with_commands() == ["r"]
+
+
+def test_unreadable_files_are_left_out(inboxes, fs):
+    inboxes.post("r", Command("a", "event"))
+    fs.write_new("/s/inbox/r/00000000000000000000000000.json", b"{", sync=True)
+
+    assert ids(inboxes) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "command, error",
+    [
+        (Command("", "event"), UsageError),
+        (Command("a", "event", {"x": float("nan")}), InvalidValue),
+    ],
+)
+def test_bad_commands_are_refused(inboxes, command, error):
+    with pytest.raises(error):
+        inboxes.post("r", command)
+    assert ids(inboxes) == []

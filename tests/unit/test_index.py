@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from abstractruntime.core.models import (
+    RunState,
+    RunStatus,
+    StepRecord,
+    StepStatus,
+    WaitReason,
+    WaitState,
+)
+from abstractruntime.core.ports import RunQuery
+from abstractruntime.storage.directory import open_store
+
+
+def add(store, run_id, status="running", until=None, workflow="v", **fields):
+    fields = {"updated_at": f"2026-{run_id}", "session_id": "s", **fields}
+    run = RunState(run_id, workflow, RunStatus(status), "n", **fields)
+    if status == "waiting":
+        reason = WaitReason.UNTIL if until else WaitReason.USER
+        run.waiting = WaitState(reason, f"key-{run_id}", until)
+    log = store.create(run, StepRecord(run_id, "s", "n", StepStatus.COMPLETED, started_at="t"))
+    log.settle()
+    log.close()
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(tmp_path / "store", durability="relaxed") as engine:
+        add(engine, "a1", workflow="w")
+        add(engine, "a2", "waiting", until="2026-05-01")
+        add(engine, "b1", "waiting", parent_run_id="a1")
+        add(engine, "b2", "completed", session_id="other")
+        yield engine
+
+
+QUERIES = [
+    (RunQuery(), ["b2", "b1", "a2", "a1"]),
+    (RunQuery(limit=2), ["b2", "b1"]),
+    (RunQuery(status=RunStatus.WAITING), ["b1", "a2"]),
+    (RunQuery(wait_reason=WaitReason.USER), ["b1"]),
+    (RunQuery(due_at="2026-05-02"), ["a2"]),
+    (RunQuery(due_at="2026-04-30"), []),
+    (RunQuery(parent_run_id="a1"), ["b1"]),
+    (RunQuery(root_only=True), ["b2", "a2", "a1"]),
+    (RunQuery(id_prefix="a"), ["a2", "a1"]),
+    (RunQuery(session_id="other"), ["b2"]),
+    (RunQuery(workflow_id="w", status=RunStatus.RUNNING), ["a1"]),
+    (RunQuery(has_commands=True), []),
+]
+
+
+def ids(store, query):
+    return [header.run_id for header in store.find(query)]
+
+
+@pytest.mark.parametrize("query, expected", QUERIES)
+def test_queries(store, query, expected):
+    assert ids(store, query) == expected
+
+
+def test_a_header_tells_what_the_run_waits_for(store):
+    (header,) = store.find(RunQuery(id_prefix="a2"))
+    assert (header.wait_reason, header.wait_key, header.wait_until) == (
+        WaitReason.UNTIL,
+        "key-a2",
+        "2026-05-01",
+    )
+
+
+@pytest.mark.parametrize("damage", [None, b"not a database" * 100], ids=["deleted", "damaged"])
+def test_a_lost_index_is_rebuilt(store, damage):
+    store.find(RunQuery())
+    store.close()
+    os.unlink(f"{store.path}/index.sqlite")
+    if damage:
+        with open(f"{store.path}/index.sqlite", "wb") as file:
+            file.write(damage)
+
+    with open_store(store.path) as again:
+        assert ids(again, RunQuery()) == ["b2", "b1", "a2", "a1"]
+
+
+def test_runs_of_other_processes_and_deleted_runs_are_noticed(store):
+    assert len(ids(store, RunQuery())) == 4
+    with open_store(store.path) as other:
+        log = other.open("a1")
+        log.run.status = RunStatus.CANCELLED
+        log.commit(StepRecord("a1", "s", "n", StepStatus.COMPLETED, started_at="t"))
+        log.settle()
+        log.close()
+    os.unlink(store.ledger_path("b2"))
+
+    assert ids(store, RunQuery(status=RunStatus.CANCELLED)) == ["a1"]
+    assert ids(store, RunQuery(id_prefix="b")) == ["b1"]
+
+
+def test_a_damaged_run_stops_nobody_else(store):
+    with open(f"{store.path}/ledger_broken.jsonl", "wb") as file:
+        file.write(b"garbage\n")
+    assert len(ids(store, RunQuery())) == 4

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from abstractruntime.errors import UsageError
+from abstractruntime.storage._layout import Layout, run_id_of_ledger
+
+NAMES = {
+    "ledger": "/s/ledger_r-1.jsonl",
+    "checkpoint": "/s/run_r-1.json",
+    "heads": "/s/heads_r-1.jsonl",
+    "run_lock": "/s/locks/run_r-1.lock",
+    "inbox": "/s/inbox/r-1",
+}
+
+
+@pytest.mark.parametrize("method, expected", NAMES.items(), ids=NAMES)
+def test_names(method, expected):
+    assert getattr(Layout("/s"), method)("r-1") == expected
+
+
+@pytest.mark.parametrize("bad", ["", "..", "a/b", "a.b", "a b", "é", "a" * 129, "a\n", "a\x00"])
+def test_an_id_that_is_no_file_name_is_refused(bad):
+    for method in NAMES:
+        with pytest.raises(UsageError):
+            getattr(Layout("/s"), method)(bad)
+
+
+@pytest.mark.parametrize(
+    "name, run_id",
+    [
+        ("ledger_r1.jsonl", "r1"),
+        ("ledger_.jsonl", None),
+        ("ledger_r1.jsonl.tmp", None),
+        ("heads_r1.jsonl", None),
+    ],
+)
+def test_ledgers_are_recognised(name, run_id):
+    assert run_id_of_ledger(name) == run_id
