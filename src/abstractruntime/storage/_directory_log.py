@@ -22,6 +22,7 @@ from abstractruntime.storage._memory import LogMemory, checkpoint_bytes
 from abstractruntime.storage._plain import is_plain
 from abstractruntime.storage._records import (
     STATUS_KEY_PREFIX,
+    STATUS_TEXTS,
     EncodedRecord,
     RecordWriter,
     clean_record,
@@ -89,7 +90,8 @@ class DirectoryRunLog:
         if not records:
             raise UsageError("a commit needs at least one record", argument="records")
         memory, first = self._memory, records[0]
-        plain = clean_record(first)
+        plain = clean_record(first, plain_effect=memory.plain_effect)
+        memory.plain_effect = first.effect if plain else None
         delta = memory.shadow.compare(
             self.run.vars, wrote=wrote, source=result_of(first), scan=scan
         )
@@ -194,7 +196,7 @@ class DirectoryRunLog:
 
     def _track_pending(self, record: StepRecord, *, has_plan: bool) -> None:
         memory = self._memory
-        if opens_attempt(record.status.value, has_plan=has_plan):
+        if opens_attempt(STATUS_TEXTS[record.status], has_plan=has_plan):
             memory.pending, memory.pending_at = record, memory.last_line
         elif memory.pending is not None and record.step_id == memory.pending.step_id:
             memory.pending = memory.pending_at = None
@@ -230,6 +232,8 @@ class DirectoryRunLog:
         """Give the commands that no commit has applied yet, oldest first; they stay until one does."""
         applied = self._memory.commands
         waiting = self._services.inboxes.read(self.run.run_id)
+        if not waiting:
+            return []
         return [command for command in waiting.values() if command.id not in applied]
 
     def rollback(self) -> None:

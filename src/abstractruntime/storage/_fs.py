@@ -162,6 +162,9 @@ class RealFileSystem:
             return None
 
     def names(self, path: str) -> list[str]:
+        # Asked at every step of a run for its inbox, which is hardly ever there.
+        if not os.access(path, os.F_OK):
+            return []
         try:
             return os.listdir(path)
         except FileNotFoundError:
@@ -374,8 +377,10 @@ class StoreFiles:
             return self._fs.read(path, offset, size)
 
     def names(self, path: str) -> list[str]:
-        with store_errors(path):
+        try:
             return self._fs.names(path)
+        except OSError as cause:
+            raise to_store_error(cause, path) from cause
 
     def list(self, path: str) -> list[FileInfo]:
         with store_errors(path):

@@ -6,7 +6,6 @@ the first commit of a run carries all of them as `init`.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject, isolate, normalise
@@ -36,6 +35,7 @@ _TEXTS = tuple(
     for field in _NAMES
     if field not in ("status", "waiting", "output", "updated_at", "run_id")
 )
+_STATUS_TEXTS: Mapping[Any, str] = {status: status.value for status in RunStatus}
 _TERMINAL = frozenset(status.value for status in RunStatus if status.is_terminal)
 
 
@@ -100,7 +100,7 @@ def run_from(header: Mapping[str, Any], state: JsonObject) -> RunState:
 
 def _status_text(run: RunState) -> str:
     status: Any = run.status
-    return str(status.value) if isinstance(status, Enum) else str(status)
+    return _STATUS_TEXTS.get(status) or str(status)
 
 
 def _isolated(value: Any, path: str) -> Any:

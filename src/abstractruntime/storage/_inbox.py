@@ -59,7 +59,8 @@ class Inboxes:
         """Give the waiting commands by file name, oldest first; unreadable files are left out."""
         directory = self._layout.inbox(run_id)
         found: dict[str, Command] = {}
-        for name in sorted(self._files.names(directory)):
+        names = self._files.names(directory)
+        for name in sorted(names) if names else names:
             if not name.endswith(_SUFFIX):
                 continue
             command = _parse(self._files.read(f"{directory}/{name}"))

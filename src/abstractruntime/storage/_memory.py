@@ -58,6 +58,7 @@ class LogMemory:
     heads: HeadsFile | None = None
     is_name_unsynced: bool = True
     is_header_unindexed: bool = True
+    plain_effect: JsonObject | None = None
 
     @classmethod
     def from_replay(cls, replay: Replay, file: JsonlFile) -> LogMemory:

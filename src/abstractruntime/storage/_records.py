@@ -21,14 +21,16 @@ from abstractruntime._json import (
     normalise,
     replace_surrogates,
 )
+from abstractruntime.core.models import StepRecord, StepStatus
 from abstractruntime.errors import ChainBroken
 from abstractruntime.storage._blobs import LIMIT_BYTES, MARK, Blobs
 from abstractruntime.storage._plain import dump, dump_plain_sorted, is_plain
 
 if TYPE_CHECKING:
-    from abstractruntime.core.models import StepRecord
     from abstractruntime.storage._jsonl import Line
 
+# Reading `.value` of an enum member costs more than the rest of the field.
+STATUS_TEXTS = {status: status.value for status in StepStatus}
 STATUS_KEY_PREFIX = "system:terminal_status:"
 
 
@@ -73,14 +75,17 @@ class RecordWriter:
         return _encode(record, effect, result, commit, **place)
 
 
-def clean_record(record: StepRecord) -> bool:
+def clean_record(record: StepRecord, *, plain_effect: JsonObject | None = None) -> bool:
     """Normalise what a record carries, in place; True when orjson may write it.
+
+    Args:
+        plain_effect: An effect that was found plain before, as that of a started attempt.
 
     Raises:
         InvalidValue: effect or result is not JSON.
     """
     plain = True
-    if not is_plain(record.effect):
+    if record.effect is not plain_effect and not is_plain(record.effect):
         plain, record.effect = False, normalise(record.effect, "/effect")
     if not is_plain(record.result):
         plain, record.result = False, normalise(record.result, "/result")
@@ -103,7 +108,7 @@ def _encode(
         "run_id": record.run_id,
         "step_id": record.step_id,
         "node_id": record.node_id,
-        "status": record.status.value,
+        "status": STATUS_TEXTS[record.status],
         "effect": effect,
         "result": result,
         "error": record.error,
