@@ -1,0 +1,163 @@
+"""Errors as people and scripts read them.
+
+Rules:
+1. Text is up to four lines: `error[code]: what`, `-->` where, `= note:` facts, `= hint:` next step.
+2. JSON is `{"format": "art-error/1", "error": {...}}` on stdout; the exit code repeats `exit_code`.
+3. An expected failure never shows a traceback; `ART_DEBUG=1` does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime._json import JsonObject
+from abstractruntime.cli._output import Mode, Output
+from abstractruntime.errors import (
+    AbstractRuntimeError,
+    ExitCode,
+    FlowError,
+    NotFound,
+    StoreFull,
+    StoreIOError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from abstractruntime.visualflow_compiler._model import Diagnostic
+
+_PLACES = ("file", "path", "member", "run_id", "bundle", "id")
+_MAX_FACT = 200
+
+_NEXT_STEPS: dict[ExitCode, str] = {
+    ExitCode.USAGE: "see: art --help",
+    ExitCode.REFUSED: "see which keys are trusted: art key list",
+    ExitCode.NOT_FOUND: "see what there is: art runs",
+    ExitCode.IO: "check space and permissions, then repeat; nothing unfinished was acknowledged",
+    ExitCode.BUSY: "repeat later, or stop the other process first",
+    ExitCode.FAILED: "see the details: art inspect @last",
+}
+
+
+def as_known_error(cause: BaseException) -> AbstractRuntimeError | None:
+    """Give the error to report for an exception; None for a defect."""
+    if isinstance(cause, AbstractRuntimeError):
+        return cause
+    if isinstance(cause, OSError):
+        return _os_error(cause)
+    if isinstance(cause, UnicodeDecodeError):
+        return UsageError(f"input is not UTF-8: {cause.reason} at byte {cause.start}")
+    return _usage_error(cause)
+
+
+def _os_error(cause: OSError) -> AbstractRuntimeError:
+    name, reason = str(cause.filename or ""), cause.strerror or str(cause)
+    if cause.errno == errno.ENOENT:
+        return NotFound(f"no file '{name}'", hint="check the spelling of the path", path=name)
+    kind = StoreFull if cause.errno in (errno.ENOSPC, errno.EDQUOT) else StoreIOError
+    return kind(f"cannot use '{name}': {reason}", path=name)
+
+
+def _usage_error(cause: BaseException) -> UsageError | None:
+    """Translate what the argument parser raised; its classes have a message to format."""
+    render: Callable[[], str] | None = getattr(cause, "format_message", None)
+    if render is None or getattr(cause, "exit_code", None) != ExitCode.USAGE:
+        return None
+    context = getattr(cause, "ctx", None)
+    path = context.command_path if context is not None else "art"
+    message = render().rstrip(".")
+    return UsageError(message[:1].lower() + message[1:], hint=f"see: {path} --help")
+
+
+def report_error(out: Output, error: AbstractRuntimeError, cause: BaseException) -> int:
+    """Show an expected failure and give its exit code."""
+    if os.environ.get("ART_DEBUG"):
+        traceback.print_exception(cause)
+    if out.mode in (Mode.JSON, Mode.JSONL):
+        out.emit(error_document(error), text=list)
+    else:
+        out.complain(error_lines(error))
+    return int(error.exit_code)
+
+
+def report_defect(out: Output, cause: BaseException) -> int:
+    """Show a defect of ours: what it was, and where the details are kept."""
+    details = "".join(traceback.format_exception(cause))
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="art-error-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(details)
+    if os.environ.get("ART_DEBUG"):
+        out.complain([details])
+    error = Defect(
+        f"a defect of abstractruntime: {type(cause).__name__}: {cause}",
+        hint=f"report it with the details in {file.name}",
+        path=file.name,
+    )
+    return report_error(out, error, error)
+
+
+class Defect(AbstractRuntimeError):  # noqa: N818 - named like the errors of `errors`
+    """Something that should not happen."""
+
+    exit_code = ExitCode.INTERNAL
+    code = "internal"
+
+
+def error_document(error: AbstractRuntimeError) -> JsonObject:
+    """Give the `art-error/1` document."""
+    body = {**error.to_dict(), "hint": _hint(error), "details": _plain(error.details)}
+    if isinstance(error, FlowError):
+        body["diagnostics"] = [item.to_dict() for item in error.findings]
+    return {"format": "art-error/1", "error": body}
+
+
+def error_lines(error: AbstractRuntimeError) -> list[str]:
+    """Give the lines for people."""
+    if isinstance(error, FlowError) and error.findings:
+        return list(_diagnostic_lines(error.findings))
+    return list(_plain_lines(error))
+
+
+def _diagnostic_lines(findings: tuple[Diagnostic, ...]) -> Iterator[str]:
+    from abstractruntime.visualflow_compiler._check import render_text
+
+    for item in findings:
+        yield from render_text(item).split("\n")
+
+
+def _plain_lines(error: AbstractRuntimeError) -> Iterator[str]:
+    yield f"error[{error.code}]: {error.message}"
+    where = next((key for key in _PLACES if error.details.get(key)), None)
+    if where is not None:
+        yield f"  --> {where} {error.details[where]}"
+    facts = [_fact(k, v) for k, v in error.details.items() if k != where and v not in (None, [])]
+    if facts:
+        yield f"  = note: {'; '.join(facts)}"
+    yield f"  = hint: {_hint(error)}"
+
+
+def _hint(error: AbstractRuntimeError) -> str:
+    return error.hint or _NEXT_STEPS.get(error.exit_code, "see: art explain exit-codes")
+
+
+def _fact(name: str, value: Any) -> str:
+    shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if len(shown) > _MAX_FACT:
+        shown = shown[:_MAX_FACT] + "..."
+    return f"{name.replace('_', ' ')} {shown}"
+
+
+def _plain(value: Any) -> Any:
+    """Give details as JSON values; anything else becomes its text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return str(value)

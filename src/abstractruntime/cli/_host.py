@@ -1,0 +1,232 @@
+"""Putting a runtime together: store, workflows, effect handlers, code, and the stop signal."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime._runtime import Runtime
+from abstractruntime.cli._bundles import Loaded, entry_of
+from abstractruntime.cli._keyring import read_trust
+from abstractruntime.cli._store import started_facts
+from abstractruntime.core.models import Effect, EffectType, RunState
+from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted, UsageError
+from abstractruntime.scheduler.driver import Driver, root_of
+from abstractruntime.scheduler.registry import WorkflowRegistry
+from abstractruntime.signing._files import write_atomic
+from abstractruntime.storage.artifacts import FileArtifactStore
+from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
+from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
+
+if TYPE_CHECKING:
+    from abstractruntime.cli._config import Config
+    from abstractruntime.cli._session import Session
+    from abstractruntime.core.spec import WorkflowSpec
+    from abstractruntime.storage.directory import DirectoryEngine
+
+_SIGNALS = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """The workflows of one bundle, compiled, and the names of their nodes."""
+
+    entry: str
+    registry: WorkflowRegistry
+    labels: Mapping[str, str]
+
+    @property
+    def workflow(self) -> WorkflowSpec:
+        return self.registry.get_or_raise(self.entry)
+
+
+@dataclass
+class StopFlag:
+    """Set by SIGINT and SIGTERM; the driver asks between records, which is when `on_poll` runs."""
+
+    code: ExitCode | None = None
+    on_poll: Callable[[], None] | None = None
+
+    def __call__(self) -> bool:
+        self.poll()
+        return self.code is not None
+
+    def poll(self) -> None:
+        if self.on_poll is not None:
+            self.on_poll()
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopFlag]:
+    """Turn the first SIGINT or SIGTERM into a stop at a record boundary; the second one kills."""
+    flag = StopFlag()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        flag.code = _SIGNALS[signal.Signals(number)]
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def compile_program(loaded: Loaded, entry: str | None, *, services: Services) -> Program:
+    """Compile the flow to start and every flow it runs.
+
+    Raises:
+        FlowError: a document does not compile.
+        NotFound: the bundle has no such entry.
+    """
+    chosen = entry_of(loaded.bundle, entry)
+    documents = loaded.bundle.flow_documents()
+    registry = WorkflowRegistry()
+    specs = compile_visualflow_tree(root_id=chosen, flows_by_id=documents, services=services)
+    for spec in specs.values():
+        registry.register(spec)
+    labels: dict[str, str] = {}
+    for document in documents.values():
+        labels.update(node_labels(document))
+    return Program(chosen, registry, labels)
+
+
+def node_labels(document: Mapping[str, Any]) -> dict[str, str]:
+    """Give the names that authors gave to nodes, by node id."""
+    from abstractruntime.visualflow_compiler._load import parse_flow
+
+    return {e.id: e.label for e in parse_flow(document)[0].elements if e.label}
+
+
+def code_services(*, trust_code: bool, sandbox: str) -> Services:
+    """Give what nodes may use; code runs in a confined worker unless it is trusted."""
+    if not trust_code and sandbox != "in-process":
+        return Services()
+    from abstractruntime.sandbox import InProcessRunner
+
+    return Services(code=InProcessRunner())
+
+
+def make_runtime(session: Session, engine: DirectoryEngine, program: Program) -> Runtime:
+    handlers = {EffectType.LLM_CALL: llm_handler(session.config)}
+    return Runtime.on_engine(
+        engine,
+        workflow_registry=program.registry,
+        effect_handlers=handlers,
+        artifact_store=FileArtifactStore(engine.path),
+    )
+
+
+def llm_handler(config: Config) -> Any:
+    """Give the handler of model calls that the configuration names.
+
+    Raises:
+        UsageError: the configuration is incomplete.
+    """
+    script = config.get("llm.script")
+    if script is None:
+        if config.get("llm.handler") is None:
+            return _no_model
+        raise UsageError(
+            "llm.handler is 'stub', but llm.script names no file of answers",
+            hint="set llm.script in art.yaml, or pass --llm-stub FILE",
+            argument="llm.script",
+        )
+    from abstractruntime.llm.handler import LLMHandler
+    from abstractruntime.testing.stub_llm import StubLLM
+
+    return LLMHandler(StubLLM.from_file(script))
+
+
+def _no_model(run: RunState, _effect: Effect, _next_node: str | None = None) -> EffectOutcome:
+    return EffectOutcome.failed(
+        f"node '{run.current_node}' calls a model and none is configured;"
+        " set llm.handler and llm.script in art.yaml, or pass --llm-stub FILE"
+    )
+
+
+# -- bundles of runs ---------------------------------------------------------------
+
+
+def bundle_path(engine: DirectoryEngine, digest: str) -> Path:
+    return Path(engine.path) / "bundles" / f"{digest}.flowbundle"
+
+
+def install_bundle(engine: DirectoryEngine, loaded: Loaded) -> None:
+    """Keep the bundle in the store, so that its runs can go on without the original file."""
+    target = bundle_path(engine, loaded.digest)
+    if not target.exists():
+        write_atomic(target, loaded.data, mode=0o600)
+
+
+def installed_bundle(engine: DirectoryEngine, run_id: str) -> Loaded:
+    """Give the bundle that a run, or the root above it, was started from.
+
+    Raises:
+        NotFound: the store does not hold it.
+        IntegrityError: it holds another one under this digest.
+    """
+    root = root_of(engine, run_id)
+    digest = started_facts(engine, root).get("bundle_digest")
+    if not isinstance(digest, str):
+        raise NotFound(
+            f"run {run_id!r} was not started from a bundle",
+            hint="go on with it in the program that started it",
+            kind="bundle",
+            run_id=run_id,
+        )
+    path = bundle_path(engine, digest)
+    data = read_archive_file(path)
+    bundle = read_bundle(data, path)
+    if bundle.digest != digest:
+        raise IntegrityError(
+            f"bundle '{path}' has another digest than run {root!r} was started from",
+            hint="put the original bundle back",
+            expected=digest,
+            found=bundle.digest,
+            path=str(path),
+        )
+    return Loaded(data, bundle, digest)
+
+
+def program_of_run(session: Session, engine: DirectoryEngine, run_id: str) -> Program:
+    """Compile what a run executes, as it was when the run started.
+
+    Waits up to the configured `lock_timeout` for whoever drives the run now.
+
+    Raises:
+        Untrusted: the bundle was put on the denied list since.
+        Busy: another process drives the run.
+    """
+    if wait_s := session.config.get("lock_timeout"):
+        engine.open(run_id, wait_s=wait_s).close()
+    loaded = installed_bundle(engine, run_id)
+    if loaded.digest in read_trust(session).denied_digests:
+        raise Untrusted(
+            f"bundle {loaded.digest} is on the denied list",
+            hint=f"cancel the run, or see its bundle: art show {run_id}",
+            run_id=run_id,
+            digest=loaded.digest,
+        )
+    root = root_of(engine, run_id)
+    overrides = started_facts(engine, root).get("overrides")
+    trusted = isinstance(overrides, list) and "trust_code" in overrides
+    services = code_services(trust_code=trusted, sandbox="worker")
+    return compile_program(loaded, engine.peek(root).workflow_id, services=services)
+
+
+def make_driver(
+    session: Session, engine: DirectoryEngine, program: Program, stop: StopFlag
+) -> tuple[Runtime, Driver]:
+    runtime = make_runtime(session, engine, program)
+    return runtime, Driver(runtime, stop=stop)

@@ -1,0 +1,109 @@
+"""What people type or pipe in, as JSON values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from abstractruntime._json import JsonObject, load_strict
+from abstractruntime.errors import UsageError
+
+FORMS = "use JSON, @FILE, - for stdin, or name=value"
+
+
+def parse_inputs(values: Iterable[str], *, text_names: Collection[str] = ()) -> JsonObject:
+    """Give the input of a run; later values win over earlier ones.
+
+    Args:
+        values: JSON objects, `@FILE`, `-`, or `name=value`, where a value that is JSON counts as such.
+        text_names: Names whose values stay the text that was typed.
+
+    Raises:
+        UsageError: a value is neither a JSON object nor `name=value`.
+    """
+    merged: JsonObject = {}
+    for value in values:
+        merged.update(_input(value, text_names))
+    return merged
+
+
+def _input(value: str, text_names: Collection[str]) -> JsonObject:
+    if value == "-" or value.startswith(("@", "{")):
+        return _json_object(read_text(value), value)
+    name, equals, text = value.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(
+            f"input {value!r} has no form that is known", hint=FORMS, argument="--input"
+        )
+    name = name.strip()
+    return {name: text if name in text_names else parse_loosely(text)}
+
+
+def _json_object(text: str, shown: str) -> JsonObject:
+    try:
+        data = load_strict(text)
+    except (ValueError, RecursionError) as cause:
+        raise UsageError(
+            f"input {_short(shown)} is not JSON: {cause}", hint=FORMS, argument="--input"
+        ) from cause
+    if not isinstance(data, dict):
+        raise UsageError(
+            f"input {_short(shown)} is not a JSON object", hint=FORMS, argument="--input"
+        )
+    return data
+
+
+def parse_loosely(text: str) -> Any:
+    """Give JSON where `text` is JSON, else the text itself."""
+    try:
+        return load_strict(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def parse_answer(value: str) -> Any:
+    """Give the answer to a wait: an object as it is, everything else as `{"response": text}`.
+
+    A JSON string counts as its content; numbers and other JSON stay the text that was typed.
+
+    Raises:
+        UsageError: it starts like a JSON object and is none.
+    """
+    text = read_text(value) if value == "-" or value.startswith("@") else value
+    text = text.strip("\r\n") if value != text else text
+    if text.lstrip().startswith("{"):
+        return _json_object(text, value)
+    parsed = parse_loosely(text)
+    return {"response": parsed if isinstance(parsed, str) else text}
+
+
+def read_text(value: str) -> str:
+    """Give the text behind `-` (stdin) or `@FILE`, or the value itself."""
+    if value == "-":
+        return sys.stdin.read()
+    if value.startswith("@"):
+        return Path(value[1:]).expanduser().read_text(encoding="utf-8")
+    return value
+
+
+def parse_labels(values: Iterable[str]) -> dict[str, str]:
+    """Give `name=value` pairs.
+
+    Raises:
+        UsageError: one of them is not a pair.
+    """
+    labels = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name:
+            raise UsageError(
+                f"label {value!r} is not a pair", hint="use --label name=value", argument="--label"
+            )
+        labels[name] = text
+    return labels
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")

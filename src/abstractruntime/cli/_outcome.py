@@ -1,0 +1,112 @@
+"""What `run`, `resume` and `tick` say in the end, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abstractruntime.cli._store import run_document
+from abstractruntime.errors import ExitCode
+
+if TYPE_CHECKING:
+    from abstractruntime._json import JsonObject
+    from abstractruntime.cli._host import StopFlag
+    from abstractruntime.cli._session import Session
+    from abstractruntime.storage.directory import DirectoryEngine
+
+
+class Until(str, Enum):
+    IDLE = "idle"
+    WAITING = "waiting"
+    DONE = "done"
+
+
+UntilOption = Annotated[
+    Until, typer.Option("--until", help="idle: nothing can run now; waiting: sleep through timers.")
+]
+
+
+def conclude(
+    session: Session,
+    engine: DirectoryEngine,
+    run_id: str,
+    *,
+    labels: Mapping[str, str],
+    waiting_ok: bool,
+    stop: StopFlag,
+) -> int:
+    """Print the run document and give the exit code."""
+    from abstractruntime.rendering.run_document import exit_code_for
+
+    document = run_document(engine, run_id, labels=labels)
+    session.out.emit(document, text=lambda: output_lines(document))
+    for line in talk_lines(document):
+        session.out.note(line)
+    code = exit_code_for(document)
+    if stop.code is not None and code in (ExitCode.WAITING, ExitCode.OK):
+        unfinished = document["status"] in ("running", "interrupted")
+        return int(stop.code if unfinished or code is ExitCode.WAITING else code)
+    return int(ExitCode.OK if code is ExitCode.WAITING and waiting_ok else code)
+
+
+def output_lines(document: JsonObject) -> Iterator[str]:
+    """Give the output of a run that ended: the data of the command."""
+    if document["output"] is not None:
+        yield json.dumps(document["output"], indent=2, ensure_ascii=False)
+
+
+def talk_lines(document: JsonObject) -> Iterator[str]:
+    """Give what a person wants to know beside the output: status, question, next step."""
+    run_id = document["run_id"]
+    yield f"{document['status']}: run {run_id}, {document['ledger']['records']} records"
+    if document["error"]:
+        error = document["error"]
+        label = f'node "{error["node_label"]}": ' if error["node_label"] else ""
+        yield f"error: {label}{error['message']}"
+        yield f"  = hint: see what happened: art inspect {run_id}"
+    for wait in document["waits"]:
+        yield from wait_lines(run_id, wait, several=len(document["waits"]) > 1)
+    if document["status"] in ("running", "interrupted"):
+        yield f"  = hint: go on with it: art tick {run_id}"
+
+
+def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]:
+    """Give one open wait and how to end it."""
+    if wait["reason"] == "until":
+        yield f"waits until {wait['until']}"
+        yield "  = hint: when the time has come: art tick --due"
+        return
+    yield f"waits for {'an answer' if wait['reason'] == 'user' else wait['reason']}: " + (
+        wait["prompt"] or wait["wait_key"] or ""
+    )
+    if wait["choices"]:
+        yield f"  choices: {', '.join(map(str, wait['choices']))}"
+    key = f" --wait-key '{wait['wait_key']}'" if several else ""
+    yield f"  = hint: art resume {run_id} --input ANSWER{key}"
+
+
+class Follower:
+    """Says what a run does, step by step, from what its ledger gains."""
+
+    def __init__(self, session: Session, ledger: str, labels: Mapping[str, str]) -> None:
+        self._note, self._labels = session.out.note, labels
+        self._path, self._offset = Path(ledger), 0
+
+    def poll(self) -> None:
+        """Say what is new since the last call."""
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._offset += len(line)
+                record = json.loads(line)
+                node = record.get("node_id")
+                kind = (record.get("effect") or {}).get("type")
+                if kind is not None:
+                    self._note(f"{record['status']}: {self._labels.get(node, node)} ({kind})")

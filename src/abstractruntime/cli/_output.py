@@ -1,0 +1,146 @@
+"""The output contract: data on stdout, talk on stderr.
+
+Rules:
+1. `json` prints one JSON document on stdout, `jsonl` one object per line, `none` nothing,
+   errors included: an `art-error/1` document takes the place of the data.
+2. `text` prints for people. Tables are aligned on a terminal and tab-separated elsewhere.
+3. Text from flows and ledgers never reaches a terminal with control characters in it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from abstractruntime._json import JsonObject
+
+
+class Mode(str, Enum):
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    NONE = "none"
+
+
+_FLAGS = {"--json": Mode.JSON, "--jsonl": Mode.JSONL, "-q": Mode.NONE, "--quiet": Mode.NONE}
+
+
+def mode_from_args(args: Sequence[str], environ: Mapping[str, str]) -> Mode:
+    """Give the mode a command line asks for, before it is parsed: errors in it need one."""
+    for arg in args:
+        if arg in _FLAGS:
+            return _FLAGS[arg]
+    wanted = environ.get("ART_OUTPUT", "")
+    return Mode(wanted) if wanted in {mode.value for mode in Mode} else Mode.TEXT
+
+
+class Output:
+    """Where a command's words go."""
+
+    def __init__(self, mode: Mode, environ: Mapping[str, str] | None = None) -> None:
+        self.mode = mode
+        self._environ = environ or {}
+
+    # -- data ------------------------------------------------------------------
+
+    def emit(
+        self,
+        document: JsonObject,
+        *,
+        text: Callable[[], Iterable[str]],
+        items: str | None = None,
+    ) -> None:
+        """Give the result of a command.
+
+        Args:
+            document: The JSON form, with its `format`.
+            text: Gives the lines for people; called in text mode only.
+            items: Key of the list that `jsonl` prints line by line; else it prints the document.
+        """
+        if self.mode is Mode.TEXT:
+            self.lines(text())
+        elif self.mode is Mode.JSON:
+            self._write(json.dumps(document, indent=2, ensure_ascii=False))
+        elif self.mode is Mode.JSONL:
+            for item in document[items] if items else (document,):
+                self._write(json.dumps(item, ensure_ascii=False))
+
+    def raw(self, text: str) -> None:
+        """Print text as it is; for output that is a file format of its own."""
+        if self.mode is not Mode.NONE:
+            self._write(text)
+
+    def lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._write(harmless_line(line) if not self.colour else line)
+
+    def _write(self, text: str) -> None:
+        # Surrogates cannot be encoded; escaping them keeps the rest readable.
+        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+
+    # -- talk ------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        """Say something beside the data; silent with `-q`."""
+        if self.mode is not Mode.NONE:
+            self.complain([text])
+
+    def complain(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            sys.stderr.write(harmless_line(line) + "\n")
+        sys.stderr.flush()
+
+    # -- terminal --------------------------------------------------------------
+
+    @cached_property
+    def is_terminal(self) -> bool:
+        return bool(self._environ.get("ART_FORCE_TTY")) or sys.stdout.isatty()
+
+    @cached_property
+    def colour(self) -> bool:
+        if self._environ.get("NO_COLOR"):
+            return False
+        return bool(self._environ.get("CLICOLOR_FORCE")) or self.is_terminal
+
+    @cached_property
+    def width(self) -> int:
+        forced = self._environ.get("ART_FORCE_TTY", "")
+        return int(forced) if forced.isdecimal() else shutil.get_terminal_size((100, 24)).columns
+
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+        return render_table(header, rows, aligned=self.is_terminal)
+
+
+def render_table(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], *, aligned: bool
+) -> list[str]:
+    """Give a table as lines: columns with a header, or tab-separated without one."""
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    if not aligned:
+        return ["\t".join(row) for row in cells]
+    if not cells:
+        return []
+    table = [[name.upper() for name in header], *cells]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table]
+
+
+def harmless_line(text: str) -> str:
+    """Give text without characters that steer a terminal; line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(char: str) -> str:
+    return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
+
+
+def render_value(value: Any) -> str:
+    """Give a JSON value as readable text."""
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,61 @@
+"""What every command gets: where to write, and how it is configured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abstractruntime.cli._output import Mode, Output
+from abstractruntime.errors import UsageError
+
+if TYPE_CHECKING:
+    from abstractruntime.cli._config import Config
+
+
+@dataclass
+class Session:
+    """One invocation of the tool."""
+
+    flags: dict[str, object] = field(default_factory=dict)
+    mode_flag: Mode | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @cached_property
+    def config(self) -> Config:
+        """Settings by name, each with its origin; read on first use."""
+        from abstractruntime.cli._config import load_config
+
+        return load_config(flags=self.flags, environ=self.environ, cwd=Path.cwd())
+
+    @cached_property
+    def out(self) -> Output:
+        return Output(self.mode_flag or self._configured_mode(), self.environ)
+
+    def _configured_mode(self) -> Mode:
+        wanted = self.environ.get("ART_OUTPUT", "")
+        try:
+            return Mode(wanted) if wanted else Mode.TEXT
+        except ValueError:
+            raise UsageError(
+                f"ART_OUTPUT is {wanted!r}", hint="use text, json, jsonl or none"
+            ) from None
+
+    @property
+    def config_dir(self) -> Path:
+        """The directory of keys, trust and user configuration; never the store."""
+        from abstractruntime.cli._config import user_config_dir
+
+        return user_config_dir(self.environ)
+
+    @property
+    def passphrase(self) -> bytes | None:
+        """The passphrase of private keys, from ART_KEY_PASSPHRASE or the file it names."""
+        direct = self.environ.get("ART_KEY_PASSPHRASE")
+        if direct:
+            return direct.encode()
+        file = self.environ.get("ART_KEY_PASSPHRASE_FILE")
+        return Path(file).read_bytes().rstrip(b"\r\n") if file else None

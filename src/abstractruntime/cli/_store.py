@@ -1,0 +1,184 @@
+"""Opening the store, and finding the run that someone means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from abstractruntime._json import JsonObject
+    from abstractruntime.cli._session import Session
+    from abstractruntime.core.models import RunState
+    from abstractruntime.storage.directory import DirectoryEngine
+
+LAST = "@last"
+_NEAR = 5
+
+
+@contextmanager
+def reading(session: Session) -> Iterator[DirectoryEngine]:
+    """Open the store to look at it.
+
+    Raises:
+        NotFound: there is no store.
+    """
+    from abstractruntime.storage.directory import open_store
+
+    with open_store(session.config.store, create=False) as engine:
+        yield engine
+
+
+@contextmanager
+def writing(session: Session, *, create: bool = False) -> Iterator[DirectoryEngine]:
+    """Open the store to drive runs; a host key signs heads where one is configured."""
+    from abstractruntime.storage._heads import KeySigner
+    from abstractruntime.storage.directory import open_store
+
+    signer = None
+    if name := session.config.get("host_key"):
+        from abstractruntime.cli._keyring import load_private_key
+
+        signer = KeySigner(load_private_key(session, name))
+    elif create:
+        session.out.note(
+            "hint: no host key, so the ledger is not signed; art key new NAME --usage host,"
+            " then host_key: NAME in art.yaml"
+        )
+    durability = session.config.get("durability")
+    with open_store(
+        session.config.store, durability=durability, signer=signer, create=create
+    ) as engine:
+        yield engine
+
+
+def resolve_run(engine: DirectoryEngine, text: str) -> str:
+    """Give the id of the run that `text` means: a full id, a unique prefix, or `@last`.
+
+    Raises:
+        NotFound: no run.
+        UsageError: several runs begin like this.
+    """
+    if text == LAST:
+        return _last_run(engine)
+    found = engine.find(RunQuery(id_prefix=text, limit=_NEAR + 1))
+    exact = [header.run_id for header in found if header.run_id == text]
+    ids = exact or [header.run_id for header in found]
+    if len(ids) == 1:
+        return ids[0]
+    if ids:
+        raise UsageError(
+            f"several runs begin with {text!r}",
+            hint="give more of the id: " + ", ".join(ids[:_NEAR]),
+            argument="RUN",
+        )
+    near = [header.run_id for header in engine.find(RunQuery(root_only=True, limit=_NEAR))]
+    raise NotFound(
+        f"no run {text!r} in the store {engine.path!r}",
+        hint="see: art runs" + (f"; the latest: {', '.join(near)}" if near else ""),
+        kind="run",
+        id=text,
+    )
+
+
+def _last_run(engine: DirectoryEngine) -> str:
+    found = engine.find(RunQuery(root_only=True, limit=1))
+    if not found:
+        raise NotFound(
+            f"the store {engine.path!r} has no runs", hint="start one: art run FLOW", kind="run"
+        )
+    return found[0].run_id
+
+
+def started_facts(engine: DirectoryEngine, run_id: str) -> JsonObject:
+    """Give the result of a run's first record: where it came from."""
+    first = next(iter(engine.records(run_id)), None)
+    result = engine.resolve(first.record).get("result") if first else None
+    return result if isinstance(result, dict) else {}
+
+
+def is_owned(engine: DirectoryEngine, run_id: str) -> bool:
+    """Say whether some process drives the run right now; the lock file is only looked at."""
+    import fcntl
+
+    from abstractruntime.storage._layout import Layout
+
+    try:
+        with Path(Layout(engine.path).run_lock(run_id)).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def run_document(
+    engine: DirectoryEngine, run_id: str, *, labels: Mapping[str, str] | None = None
+) -> JsonObject:
+    """Give the `art-run/1` document of a run as the store holds it now."""
+    from abstractruntime.rendering._usage import total_usage
+    from abstractruntime.rendering.run_document import LedgerFacts, build_run_document
+    from abstractruntime.scheduler.driver import open_waits, run_tree
+
+    state = engine.peek(run_id)
+    tree = run_tree(engine, run_id)
+    records = (item.record for run in tree for item in engine.records(run.run_id))
+    waits = [engine.peek(wait.run_id) for wait in open_waits(engine, run_id)]
+    facts = engine.facts(run_id)
+    return build_run_document(
+        state=state,
+        ledger=LedgerFacts(**{name: facts[name] for name in LedgerFacts.__dataclass_fields__}),
+        started=started_facts(engine, run_id),
+        leaf_waits=[(run.run_id, run.waiting) for run in waits if run.waiting],
+        node_labels=labels or {},
+        usage=total_usage(records),
+        interrupted=state.status.value == "running" and not is_owned(engine, run_id),
+        last_record=_last_record(engine, run_id, facts["records"]),
+    )
+
+
+def _last_record(engine: DirectoryEngine, run_id: str, count: int) -> JsonObject | None:
+    last = None
+    for item in engine.records(run_id, after=count - 2):
+        last = item.record
+    return last
+
+
+def header_row(header: RunHeader, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Give one run of the `art-runs/1` document."""
+    return {
+        "run_id": header.run_id,
+        "workflow_id": header.workflow_id,
+        "status": header.status.value,
+        "waiting_on": header.wait_reason.value if header.wait_reason else None,
+        "wait_key": header.wait_key,
+        "until": header.wait_until,
+        "created_at": header.created_at,
+        "updated_at": header.updated_at,
+        "parent_run_id": header.parent_run_id,
+        "session_id": header.session_id,
+        "labels": dict(labels),
+    }
+
+
+def header_of(run: RunState) -> RunHeader:
+    """Give a run's header from its state."""
+    wait = run.waiting
+    return RunHeader(
+        run_id=run.run_id,
+        workflow_id=run.workflow_id,
+        status=run.status,
+        wait_reason=wait.reason if wait else None,
+        wait_key=wait.wait_key if wait else None,
+        wait_until=wait.until if wait else None,
+        parent_run_id=run.parent_run_id,
+        actor_id=run.actor_id,
+        session_id=run.session_id,
+        created_at=run.created_at,
+        updated_at=run.updated_at,
+    )

@@ -1,0 +1,76 @@
+"""The entry point `art`: arguments in, exit code out.
+
+Rules:
+1. `art --version` is answered before anything of weight is imported.
+2. This is the only place with a broad handler; a defect becomes exit code 70 and a detail file.
+3. What a command returns is the exit code; what it raises is reported by `_errors`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from abstractruntime.cli._output import Output
+
+PROGRAM = "art"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args in (["--version"], ["-V"]):
+        from abstractruntime._version import __version__
+
+        sys.stdout.write(f"abstractruntime {__version__}\n")
+        return 0
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away; a second failure at exit would print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 74
+    return code
+
+
+def _run(args: list[str]) -> int:
+    from abstractruntime.cli._output import Output, mode_from_args
+
+    out = Output(mode_from_args(args, os.environ))
+    try:
+        return _invoke(args)
+    except KeyboardInterrupt:
+        out.note("interrupted")
+        return 130
+    except BrokenPipeError:
+        raise
+    except Exception as cause:  # noqa: BLE001 - the one boundary between failures and exit codes
+        return _report(out, cause)
+
+
+def _invoke(args: list[str]) -> int:
+    from typer import Exit
+
+    from abstractruntime.cli._lazy import root_command
+
+    # The parser's own `main` would answer a closed pipe itself, with exit code 1.
+    command = root_command()
+    try:
+        with command.make_context(PROGRAM, args or ["--help"]) as context:
+            return int(command.invoke(context) or 0)
+    except Exit as done:
+        return done.exit_code
+
+
+def _report(out: Output, cause: Exception) -> int:
+    from abstractruntime.cli._errors import as_known_error, report_defect, report_error
+
+    known = as_known_error(cause)
+    if known is None:
+        return report_defect(out, cause)
+    return report_error(out, known, cause)

@@ -1,0 +1,148 @@
+"""`art bundle`: look into, verify, unpack and sign bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from abstractruntime._json import JsonObject
+from abstractruntime._ports_system import SystemClock
+from abstractruntime.cli._bundles import Loaded, bundle_document, naming, of_verdict
+from abstractruntime.cli._keyring import load_private_key, read_public_key, read_trust
+from abstractruntime.cli._session import Session
+from abstractruntime.errors import UsageError
+from abstractruntime.signing import TrustedKey, TrustPolicy, TrustStore
+from abstractruntime.signing._files import write_atomic
+from abstractruntime.workflow_bundle import sign_bundle, unpack_workflow_bundle, verify_bundle
+from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
+
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .flowbundle file.")]
+AllowUnsigned = Annotated[
+    bool, typer.Option("--allow-unsigned", help="Accept a bundle that nobody trusted signed.")
+]
+
+
+def show(session: Session, path: BundleArgument) -> int:
+    """Show what a bundle holds. Says nothing about trust."""
+    data = read_archive_file(path)
+    with naming(path):
+        bundle = read_bundle(data, path)
+    loaded = Loaded(data, bundle, bundle.digest or "", rule="not_verified")
+    document = bundle_document(loaded, file=str(path))
+    session.out.emit(document, text=lambda: bundle_lines(document))
+    return 0
+
+
+def verify(
+    session: Session,
+    path: BundleArgument,
+    vkey: Annotated[
+        list[str],
+        typer.Option("--vkey", metavar="VKEY|FILE", help="Trust these keys only; repeatable."),
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
+    allow_unsigned: AllowUnsigned = False,
+    signature: Annotated[
+        list[Path],
+        typer.Option(
+            "--signature", metavar="FILE", help="Signature beside the bundle; repeatable."
+        ),
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
+) -> int:
+    """Say whether a bundle is intact and whom it is signed by. Executes nothing.
+
+    Exit code 0 when it may be used, 1 when it is damaged, 3 when trust is missing.
+    """
+    trust = trust_in(vkey) if vkey else read_trust(session)
+    loaded = verified(
+        path,
+        trust,
+        allow_unsigned=allow_unsigned,
+        detached=[file.read_bytes() for file in signature],
+    )
+    document = bundle_document(loaded, file=str(path))
+    session.out.emit(document, text=lambda: [verdict_line(document)])
+    for warning in loaded.warnings:
+        session.out.note(f"note: {warning}")
+    return 0
+
+
+def unpack(
+    session: Session,
+    path: BundleArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Directory to write into.")
+    ],
+    allow_unsigned: AllowUnsigned = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+) -> int:
+    """Write the files of a verified bundle into a directory."""
+    loaded = verified(path, read_trust(session), allow_unsigned=allow_unsigned)
+    unpack_workflow_bundle(bundle_path=path, out_dir=output, overwrite=force)
+    document = bundle_document(loaded, file=str(path))
+    session.out.emit(document, text=lambda: [str(output / name) for name in document["files"]])
+    return 0
+
+
+def sign(
+    session: Session,
+    path: BundleArgument,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="NAME", help="[env: ART_SIGNING_KEY]")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: in place.")
+    ] = None,
+) -> int:
+    """Add a signature; the digest of the bundle stays the same."""
+    name = key or session.config.get("signing_key")
+    if not name:
+        raise UsageError("no key is named", hint="add --key NAME; see: art key list")
+    signer = load_private_key(session, name)
+    data = sign_bundle(read_archive_file(path), signer)
+    write_atomic(output or path, data, mode=0o644)
+    trust = TrustStore((TrustedKey(signer.verifier),))
+    loaded = of_verdict(data, verify_bundle(data, trust))
+    document = bundle_document(loaded, file=str(output or path))
+    session.out.emit(document, text=lambda: [verdict_line(document)])
+    return 0
+
+
+def verified(path: Path, trust: TrustStore, **options: Any) -> Loaded:
+    """Open a bundle under the trust policy."""
+    data = read_archive_file(path)
+    with naming(path):
+        verdict = verify_bundle(data, trust, now=SystemClock().now(), source=path, **options)
+    return of_verdict(data, verdict)
+
+
+def trust_in(keys: list[str]) -> TrustStore:
+    """Give a trust store that holds these keys only and refuses the unsigned."""
+    entries = tuple(TrustedKey(read_public_key(key)) for key in keys)
+    return TrustStore(entries, TrustPolicy(unsigned="deny"))
+
+
+def verdict_line(document: JsonObject) -> str:
+    name = f"{document['id']}@{document['version']}"
+    if document["signers"]:
+        return f"valid: {name} is signed by {', '.join(document['signers'])}"
+    return f"intact, not signed by anyone trusted: {name} ({document['rule']})"
+
+
+def bundle_lines(document: JsonObject) -> Iterator[str]:
+    """Give the bundle for people."""
+    if document["file"]:
+        yield f"file:      {document['file']} ({document['size_bytes']} bytes)"
+    yield f"bundle:    {document['id']}@{document['version']}"
+    yield f"digest:    {document['digest']}"
+    yield f"signed by: {', '.join(document['signers']) or 'nobody (or not verified)'}"
+    needs = document["requires"]["capabilities"]
+    yield f"needs:     {', '.join(needs) or 'nothing'}"
+    for entry in document["entrypoints"]:
+        yield f"entry:     {entry['flow_id']}  {entry['name'] or ''}".rstrip()
+        schema = entry["input_schema"] or {"properties": {}}
+        for name, rule in schema["properties"].items():
+            default = f" = {rule['default']!r}" if "default" in rule else ""
+            yield f"  input:   {name} ({rule.get('type', 'any')}){default}"

@@ -1,0 +1,78 @@
+"""`art compile`: documents in, bundle out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abstractruntime.cli._bundles import (
+    Request,
+    bundle_document,
+    compile_bundle,
+    of_verdict,
+    sanitise_id,
+)
+from abstractruntime.cli._keyring import load_private_key
+from abstractruntime.cli._session import Session
+from abstractruntime.cli.bundle import bundle_lines
+from abstractruntime.errors import UsageError
+from abstractruntime.signing import SigningKey, TrustedKey, TrustStore
+from abstractruntime.signing._files import write_atomic
+from abstractruntime.visualflow_compiler._check import render_text
+from abstractruntime.workflow_bundle import sign_bundle, verify_bundle
+
+
+def compile_(
+    session: Session,
+    path: Annotated[Path, typer.Argument(metavar="FLOW|DIR", help="A document or a directory.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: ID.flowbundle.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="NAME", help="Sign. [env: ART_SIGNING_KEY]")
+    ] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Do not sign.")] = False,
+    entry: Annotated[
+        list[str], typer.Option("--entry", metavar="ID", help="Flow to start with; repeatable.")
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
+    bundle_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Bundle id.")] = None,
+    version: Annotated[str, typer.Option("--version", metavar="SEMVER")] = "0.1.0",
+) -> int:
+    """Compile flow documents, with every subflow they run, into one bundle.
+
+    The same documents give the same bytes on every machine.
+    """
+    signer = _signer(session, key, unsigned=unsigned)
+    data, findings = compile_bundle(Request(path, tuple(entry), bundle_id, version))
+    for item in findings:
+        session.out.note(render_text(item))
+    trust = TrustStore()
+    if signer is not None:
+        data = sign_bundle(data, signer)
+        trust = TrustStore((TrustedKey(signer.verifier),))
+    loaded = of_verdict(data, verify_bundle(data, trust, allow_unsigned=signer is None))
+    manifest = loaded.bundle.manifest
+    if bundle_id and sanitise_id(bundle_id) != bundle_id:
+        session.out.note(f"bundle id {bundle_id!r} becomes {manifest.bundle_id!r}")
+    target = output or Path(f"{manifest.bundle_id}.flowbundle")
+    write_atomic(target, data, mode=0o644)
+    document = bundle_document(loaded, file=str(target))
+    session.out.emit(document, text=lambda: bundle_lines(document))
+    return 0
+
+
+def _signer(session: Session, key: str | None, *, unsigned: bool) -> SigningKey | None:
+    if key and unsigned:
+        raise UsageError("--key and --unsigned exclude each other", hint="leave one of them out")
+    name = key or (None if unsigned else session.config.get("signing_key"))
+    if name:
+        return load_private_key(session, name)
+    if unsigned:
+        return None
+    raise UsageError(
+        "nobody is named to sign the bundle",
+        hint="add --key NAME (art key new NAME makes one), or --unsigned",
+        argument="--key",
+    )

@@ -1,0 +1,161 @@
+"""`art doctor`: every detection, without changing anything."""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from abstractruntime._json import JsonObject
+from abstractruntime._version import __version__
+from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import is_owned, reading
+from abstractruntime.core.models import RunStatus
+from abstractruntime.core.ports import RunQuery
+from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound
+from abstractruntime.signing import verify_ledger
+from abstractruntime.storage.directory import DirectoryEngine
+
+Level = Literal["ok", "note", "warning", "error"]
+_MAX_RUNS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    subject: str
+    message: str
+    hint: str | None = None
+
+    def to_dict(self) -> JsonObject:
+        return {
+            "level": self.level,
+            "subject": self.subject,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+@uses_store
+def doctor(session: Session) -> int:
+    """Look for trouble in the installation, the keys and the store; changes nothing.
+
+    Exit code 1 when something is wrong; warnings alone are 0.
+    """
+    findings = [item for check in _CHECKS for item in _guarded(check, session)]
+    ok = all(item.level != "error" for item in findings)
+    document = {
+        "format": "art-doctor/1",
+        "ok": ok,
+        "findings": [item.to_dict() for item in findings],
+    }
+
+    def text() -> Iterator[str]:
+        for item in findings:
+            yield f"{item.level}: {item.subject}: {item.message}"
+            if item.hint:
+                yield f"  = hint: {item.hint}"
+
+    session.out.emit(document, text=text, items="findings")
+    return int(ExitCode.OK if ok else ExitCode.FAILED)
+
+
+def _guarded(check: Callable[[Session], Iterator[Finding]], session: Session) -> Iterator[Finding]:
+    """Turn what a check meets into a finding, so that the others still run."""
+    try:
+        yield from check(session)
+    except (AbstractRuntimeError, OSError) as cause:
+        subject = check.__name__.strip("_").replace("_", " ")
+        yield Finding("error", subject, str(cause), getattr(cause, "hint", None))
+
+
+def _installation(_session: Session) -> Iterator[Finding]:
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
+    yield Finding("ok", "installation", f"abstractruntime {__version__}, {system}")
+
+
+def _configuration(session: Session) -> Iterator[Finding]:
+    config = session.config
+    where = f"project {config.project}" if config.project else "no project"
+    yield Finding("ok", "configuration", f"{where}; store {config.store}")
+    if config.get("durability") == "off":
+        yield Finding(
+            "warning", "configuration", "durability is off: a power cut can lose finished work",
+            "set durability: strict",
+        )  # fmt: skip
+
+
+def _keys(session: Session) -> Iterator[Finding]:
+    entries = own_keys(session)
+    for entry in entries:
+        path = entry.private_path
+        if path is not None and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            hint = f"chmod 600 {path}"
+            yield Finding("error", "keys", f"'{path}' can be read by others", hint)
+    yield Finding("ok", "keys", f"{len(entries)} in {key_directory(session)}")
+    host = session.config.get("host_key")
+    if host is None:
+        hint = "art key new NAME --usage host, then host_key: NAME in art.yaml"
+        yield Finding("note", "keys", "no host key, so ledgers are not signed", hint)
+    elif host not in {e.key.name for e in entries} and not Path(host).is_file():
+        yield Finding("error", "keys", f"the host key '{host}' does not exist", "art key list")
+
+
+def _trust(session: Session) -> Iterator[Finding]:
+    trust = read_trust(session)
+    message = f"{len(trust.keys)} keys; unsigned bundles: {trust.unsigned_bundles}"
+    yield Finding("ok", "trust", f"{message}; {trust_path(session)}")
+
+
+def _store(session: Session) -> Iterator[Finding]:
+    try:
+        with reading(session) as engine:
+            yield from _store_findings(engine)
+    except NotFound:
+        hint = "the first `art run` creates it"
+        yield Finding("note", "store", f"there is none in {session.config.store}", hint)
+
+
+def _store_findings(engine: DirectoryEngine) -> Iterator[Finding]:
+    runs = engine.find(RunQuery(limit=_MAX_RUNS))
+    yield Finding("ok", "store", f"{engine.path}, origin {engine.origin}, {len(runs)} runs")
+    if not os.access(engine.path, os.W_OK):
+        yield Finding("error", "store", f"{engine.path} cannot be written", "check permissions")
+    if engine.is_read_only:
+        yield Finding("warning", "store", f"format {engine.format} is newer; reading only")
+    for header in runs:
+        yield from _run_findings(engine, header.run_id, header.status)
+
+
+def _run_findings(engine: DirectoryEngine, run_id: str, status: RunStatus) -> Iterator[Finding]:
+    with closing(Path(engine.ledger_path(run_id)).open("rb")) as file:
+        verdict = verify_ledger(file, run_id=run_id)
+    subject = f"run {run_id}"
+    if not verdict.ok:
+        yield Finding(
+            "error", subject, f"ledger is invalid at record {verdict.first_bad_index}",
+            f"art ledger verify {run_id}",
+        )  # fmt: skip
+    if verdict.torn_tail_bytes:
+        message = f"torn tail of {verdict.torn_tail_bytes} bytes, never acknowledged"
+        yield Finding("note", subject, message, "the next write cuts it and keeps a copy")
+    if status is RunStatus.RUNNING and not is_owned(engine, run_id):
+        yield Finding("warning", subject, "was interrupted", f"art tick {run_id}")
+
+
+_CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
+    _installation,
+    _configuration,
+    _keys,
+    _trust,
+    _store,
+)

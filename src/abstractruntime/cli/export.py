@@ -1,0 +1,75 @@
+"""`art export-history`: a run with its records and children as one document."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abstractruntime._history.export import export_history as build_history
+from abstractruntime.cli._keyring import read_trust
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import reading, resolve_run
+from abstractruntime.cli.resume import RunArgument
+from abstractruntime.scheduler.driver import run_tree
+from abstractruntime.signing._files import write_atomic
+from abstractruntime.storage.directory import DirectoryEngine
+
+
+@uses_store
+def export_history(
+    session: Session,
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.")
+    ] = None,
+    tail: Annotated[
+        int | None, typer.Option("--tail", metavar="N", help="Only the last N records per run.")
+    ] = None,
+    include_session: Annotated[
+        bool, typer.Option("--session", help="Add the turns of the run's session.")
+    ] = False,
+) -> int:
+    """Write a run with its records and children as one document; see `art schema history`."""
+    vkeys = [key.vkey for key in read_trust(session).ledger_keys()]
+    with reading(session) as engine:
+        run_id = resolve_run(engine, run)
+        document = build_history(
+            engine,
+            run_id,
+            include_session=include_session,
+            ledger_mode="full" if tail is None else "tail",
+            ledger_max_items=tail or 0,
+            heads=signed_notes(engine, run_id),
+            vkeys=vkeys,
+        )
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        session.out.raw(text.rstrip("\n"))
+        return 0
+    data = text.encode()
+    write_atomic(output, data, mode=0o600)
+    receipt = {
+        "format": "art-export/1",
+        "run_id": run_id,
+        "file": str(output),
+        "size_bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    session.out.emit(receipt, text=lambda: [f"{output} ({len(data)} bytes)"])
+    return 0
+
+
+def signed_notes(engine: DirectoryEngine, run_id: str) -> dict[str, list[str]]:
+    """Give the signed notes of a run and its children, by run id, as they are stored."""
+    notes = {}
+    for run in run_tree(engine, run_id):
+        path = Path(engine.heads_path(run.run_id))
+        if path.exists():
+            lines = path.read_bytes().splitlines(keepends=True)
+            notes[run.run_id] = [json.loads(x)["note"] for x in lines if x.endswith(b"\n")]
+    return notes

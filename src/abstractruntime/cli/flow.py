@@ -1,0 +1,114 @@
+"""`art check`: every problem of flow documents in one pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abstractruntime._json import JsonObject
+from abstractruntime._version import __version__
+from abstractruntime.cli._session import Session
+from abstractruntime.errors import ExitCode, NotFound, UsageError
+from abstractruntime.visualflow_compiler._check import (
+    CheckResult,
+    check_document,
+    check_tree,
+    render_github,
+    render_sarif,
+    render_text,
+)
+
+_FORMATS = ("text", "github", "sarif")
+
+
+def check(
+    session: Session,
+    flows: Annotated[
+        list[Path], typer.Argument(metavar="FLOW|DIR...", help="Documents, or directories of them.")
+    ],
+    report: Annotated[
+        str, typer.Option("--format", metavar="text|github|sarif", help="Form of the findings.")
+    ] = "text",
+    tree: Annotated[
+        bool,
+        typer.Option("--tree", help="The documents are complete: missing subflows are errors."),
+    ] = False,
+) -> int:
+    """Find every problem of flow documents. Exit code 1 when there is an error."""
+    if report not in _FORMATS:
+        raise UsageError(f"unknown format {report!r}", hint=f"use {', '.join(_FORMATS)}")
+    documents = {str(path): path.read_bytes() for path in flow_files(flows)}
+    results = check_all(documents, tree=tree)
+    if report == "sarif":
+        found = [item for result in results.values() for item in result.diagnostics]
+        session.out.raw(
+            json.dumps(render_sarif(found, version=__version__), indent=2, ensure_ascii=False)
+        )
+    else:
+        _emit(session, results, report)
+    return int(ExitCode.OK if all(item.ok for item in results.values()) else ExitCode.FAILED)
+
+
+def check_all(documents: dict[str, bytes], *, tree: bool) -> dict[str, CheckResult]:
+    if tree:
+        return check_tree(documents)
+    return {file: check_document(data, file=file) for file, data in documents.items()}
+
+
+def flow_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Give the documents that paths name; a directory stands for its `*.json` files.
+
+    Raises:
+        NotFound: a path does not exist, or a directory holds no document.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(path.glob("*.json"))
+        if not found:
+            raise NotFound(
+                f"directory '{path}' holds no flow document",
+                hint="documents are *.json files",
+                path=str(path),
+            )
+        yield from found
+
+
+def check_report(results: dict[str, CheckResult]) -> JsonObject:
+    """Give the `art-check/1` document."""
+    return {
+        "format": "art-check/1",
+        "ok": all(result.ok for result in results.values()),
+        "files": [_file_report(file, result) for file, result in results.items()],
+    }
+
+
+def _file_report(file: str, result: CheckResult) -> JsonObject:
+    errors = len(result.errors)
+    return {
+        "file": file,
+        "flow_id": result.flow.id if result.flow else None,
+        "ok": result.ok,
+        "errors": errors,
+        "warnings": len(result.diagnostics) - errors,
+        "omitted": result.omitted,
+        "diagnostics": [item.to_dict() for item in result.diagnostics],
+    }
+
+
+def _emit(session: Session, results: dict[str, CheckResult], report: str) -> None:
+    def text() -> Iterator[str]:
+        render = render_github if report == "github" else render_text
+        for result in results.values():
+            for item in result.diagnostics:
+                yield render(item)
+
+    session.out.emit(check_report(results), text=text, items="files")
+    bad = sum(not result.ok for result in results.values())
+    total = f"{len(results)} document{'s' if len(results) != 1 else ''}"
+    session.out.note(f"{total}: {f'{bad} with errors' if bad else 'no errors'}")

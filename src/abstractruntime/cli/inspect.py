@@ -1,0 +1,93 @@
+"""`art inspect`: where a run stands and how it came there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from abstractruntime._json import JsonObject
+from abstractruntime.cli._host import installed_bundle, node_labels
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._output import render_value
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import reading, resolve_run, run_document
+from abstractruntime.cli.resume import RunArgument
+from abstractruntime.errors import AbstractRuntimeError, NotFound
+from abstractruntime.rendering.timeline import build_timeline
+from abstractruntime.rendering.timeline_text import render_timeline
+from abstractruntime.storage.directory import DirectoryEngine
+
+
+@uses_store
+def inspect_(
+    session: Session,
+    run: RunArgument,
+    step: Annotated[
+        int | None, typer.Option("--step", metavar="SEQ", help="One record, by its seq.")
+    ] = None,
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", help="At most so many steps.")
+    ] = 200,
+) -> int:
+    """Show where a run stands and how it came there. Exit code 0 whatever its status."""
+    with reading(session) as engine:
+        run_id = resolve_run(engine, run)
+        if step is not None:
+            _emit_record(session, find_record(engine, run_id, step), run_id)
+            return 0
+        labels = labels_of(engine, run_id)
+        document = run_document(engine, run_id, labels=labels)
+        timeline = build_timeline(
+            (engine.resolve(item.record) for item in engine.records(run_id)), labels=labels
+        )
+
+    def text() -> Iterator[str]:
+        shown = render_timeline(
+            timeline,
+            run_document=document,
+            width=session.out.width,
+            colour=session.out.colour,
+            max_steps=steps,
+        )
+        yield shown.rstrip("\n")
+
+    session.out.emit(document, text=text)
+    return 0
+
+
+def find_record(engine: DirectoryEngine, run_id: str, seq: int) -> JsonObject:
+    """Give one record of a run, with offloaded values in place.
+
+    Raises:
+        NotFound: the ledger has no such record.
+    """
+    for item in engine.records(run_id, after=seq - 1):
+        if item.seq == seq:
+            return engine.resolve(item.record)
+    last = engine.facts(run_id)["records"] - 1
+    raise NotFound(
+        f"run {run_id!r} has no record {seq}",
+        hint=f"its records are 0 to {last}; see: art ledger show {run_id}",
+        kind="record",
+        id=str(seq),
+    )
+
+
+def labels_of(engine: DirectoryEngine, run_id: str) -> dict[str, str]:
+    """Give the names of nodes, as far as the bundle of the run is at hand."""
+    try:
+        documents = installed_bundle(engine, run_id).bundle.flow_documents()
+    except AbstractRuntimeError:
+        # A run can be looked at without its bundle; node ids stand in.
+        return {}
+    labels: dict[str, str] = {}
+    for document in documents.values():
+        labels.update(node_labels(document))
+    return labels
+
+
+def _emit_record(session: Session, record: JsonObject, run_id: str) -> None:
+    document = {"format": "art-ledger/1", "run_id": run_id, "records": [record]}
+    session.out.emit(document, text=lambda: [render_value(record)], items="records")

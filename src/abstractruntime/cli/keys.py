@@ -1,0 +1,181 @@
+"""`art key`: make keys and decide whom to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from abstractruntime._json import JsonObject
+from abstractruntime.cli._keyring import (
+    key_directory,
+    own_keys,
+    read_public_key,
+    read_trust,
+    trust_path,
+    write_trust,
+)
+from abstractruntime.cli._session import Session
+from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.signing import KeyEntry, TrustedKey, TrustStore, generate, save_signing_key
+
+_USAGES = {"bundle": "bundle", "host": "ledger", "ledger": "ledger"}
+
+UsageOption = Annotated[
+    list[str],
+    typer.Option("--usage", metavar="bundle|host", help="What the key vouches for; repeatable."),
+]
+BundleOption = Annotated[
+    list[str],
+    typer.Option("--bundle", metavar="GLOB", help="Bundle ids it may sign; repeatable."),
+]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Name, or name+id.")]
+
+
+def new(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Such as example.org/release.")],
+    usage: UsageOption = [],  # noqa: B006 - the parser makes a new list for each call
+    bundle: BundleOption = [],  # noqa: B006 - the parser makes a new list for each call
+) -> int:
+    """Make a key pair on this machine, and trust it.
+
+    The private key is encrypted with the passphrase in ART_KEY_PASSPHRASE or in the file
+    that ART_KEY_PASSPHRASE_FILE names.
+    """
+    usages = parse_usages(usage)
+    trust = read_trust(session)
+    passphrase = session.passphrase
+    entry = save_signing_key(generate(name), key_directory(session), passphrase=passphrase)
+    trusted = TrustedKey(entry.key, usages, tuple(bundle) or ("*",))  # type: ignore[arg-type] # values come from the table
+    write_trust(session, trust.with_key(trusted))
+    if passphrase is None:
+        session.out.note("the private key has no passphrase; set ART_KEY_PASSPHRASE to give it one")
+    session.out.note(f"trusted on this machine: {trust_path(session)}")
+    _emit(session, [_describe(trusted, entry)], full=True)
+    return 0
+
+
+def list_(session: Session) -> int:
+    """List own and trusted keys."""
+    _emit(session, all_keys(read_trust(session), own_keys(session)))
+    return 0
+
+
+def show(session: Session, key: KeyArgument) -> int:
+    """Show one key, with its public line."""
+    keys = all_keys(read_trust(session), own_keys(session))
+    found = [item for item in keys if key in (item["name"], item["label"])]
+    if not found:
+        raise NotFound(
+            f"no key {key!r}", hint="see: art key list", kind="key", id=key,
+            known=[item["label"] for item in keys],
+        )  # fmt: skip
+    _emit(session, found, full=True)
+    return 0
+
+
+def trust(
+    session: Session,
+    key: Annotated[str, typer.Argument(metavar="VKEY|FILE", help="Public key line, or its file.")],
+    usage: UsageOption = [],  # noqa: B006 - the parser makes a new list for each call
+    bundle: BundleOption = [],  # noqa: B006 - the parser makes a new list for each call
+) -> int:
+    """Trust someone's public key."""
+    public = read_public_key(key)
+    store = read_trust(session)
+    known = next((entry for entry in store.keys if entry.key == public), None)
+    if known is not None and known.status == "revoked":
+        raise UsageError(
+            f"key '{public.label}' is revoked for good", hint="ask its owner for a new key"
+        )
+    entry = TrustedKey(public, parse_usages(usage), tuple(bundle) or ("*",))  # type: ignore[arg-type] # values come from the table
+    write_trust(session, store.with_key(entry))
+    _emit(session, [_describe(entry, None)], full=True)
+    return 0
+
+
+def revoke(
+    session: Session,
+    key: KeyArgument,
+    reason: Annotated[str | None, typer.Option("--reason", help="Kept with the key.")] = None,
+    retire: Annotated[
+        bool, typer.Option("--retire", help="Only refuse new bundles; installed ones stay good.")
+    ] = False,
+) -> int:
+    """Stop trusting a key. Revoking cannot be undone."""
+    store = read_trust(session).with_status(key, "retired" if retire else "revoked", reason=reason)
+    write_trust(session, store)
+    _emit(session, [_describe(store.find(key), None)], full=True)
+    return 0
+
+
+def parse_usages(values: Iterable[str]) -> tuple[str, ...]:
+    """Give the usages as the trust store names them; none means `bundle`.
+
+    Raises:
+        UsageError: a usage is unknown.
+    """
+    chosen = dict.fromkeys(values or ["bundle"])
+    unknown = [value for value in chosen if value not in _USAGES]
+    if unknown:
+        raise UsageError(
+            f"unknown usage {unknown[0]!r}", hint="use bundle or host", argument="--usage"
+        )
+    return tuple(dict.fromkeys(_USAGES[value] for value in chosen))
+
+
+def all_keys(trust: TrustStore, own: Iterable[KeyEntry]) -> list[JsonObject]:
+    """Give every key that is trusted or lies on this machine, by label."""
+    found = {entry.key.vkey: _describe(entry, None) for entry in trust.keys}
+    for entry in own:
+        known = next((item for item in trust.keys if item.key == entry.key), None)
+        found[entry.key.vkey] = _describe(known or TrustedKey(entry.key), entry, known=bool(known))
+    return sorted(found.values(), key=lambda item: item["label"])
+
+
+def _describe(trusted: TrustedKey, own: KeyEntry | None, *, known: bool = True) -> JsonObject:
+    private = own.private_path if own else None
+    return {
+        "name": trusted.key.name,
+        "label": trusted.key.label,
+        "vkey": trusted.key.vkey,
+        "status": trusted.status if known else "untrusted",
+        "usages": list(trusted.usages) if known else [],
+        "bundles": list(trusted.bundles) if known else [],
+        "not_before": trusted.not_before,
+        "not_after": trusted.not_after,
+        "reason": trusted.reason,
+        "private_key": str(private) if private else None,
+        "public_key": str(own.vkey_path) if own else None,
+    }
+
+
+def _emit(session: Session, keys: list[JsonObject], *, full: bool = False) -> None:
+    document = {"format": "art-keys/1", "keys": keys}
+
+    def text() -> list[str]:
+        if full:
+            return [line for item in keys for line in _facts(item)]
+        rows = [
+            (k["label"], k["status"], ",".join(k["usages"]), "own" if k["private_key"] else "")
+            for k in keys
+        ]
+        return session.out.table(("key", "status", "usages", "private"), rows)
+
+    session.out.emit(document, text=text, items="keys")
+
+
+def _facts(key: JsonObject) -> list[str]:
+    shown: dict[str, Any] = {
+        "key": key["label"],
+        "status": key["status"],
+        "vouches for": ", ".join(key["usages"]),
+        "bundles": ", ".join(key["bundles"]),
+        "reason": key["reason"],
+        "private key": key["private_key"],
+        "public key": key["public_key"],
+        "public line": key["vkey"],
+    }
+    return [f"{name + ':':<13}{value}" for name, value in shown.items() if value]

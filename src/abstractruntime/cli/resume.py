@@ -1,0 +1,126 @@
+"""`art resume`: answer what a run waits for, and go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from abstractruntime.cli._host import make_driver, program_of_run, stop_on_signals
+from abstractruntime.cli._inputs import parse_answer
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._outcome import Until, UntilOption, conclude
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import resolve_run, writing
+from abstractruntime.cli.run import os_user, set_flags
+from abstractruntime.core.models import WaitReason
+from abstractruntime.errors import UsageError, WaitMismatch
+from abstractruntime.scheduler.driver import OpenWait, open_waits, root_of
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Id, unique beginning of one, or @last.")
+]
+
+
+@uses_store
+def resume(  # noqa: PLR0917 - the options of the command
+    session: Session,
+    run: RunArgument,
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            "--input", metavar="JSON|@FILE|-|TEXT", help="The answer; text answers a question."
+        ),
+    ] = None,
+    wait_key: Annotated[
+        str | None,
+        typer.Option("--wait-key", metavar="KEY", help="Which wait, if several are open."),
+    ] = None,
+    event: Annotated[
+        str | None,
+        typer.Option("--event", metavar="NAME", help="Deliver this event; --input is its payload."),
+    ] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="Approve what is asked.")] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="Deny what is asked.")] = False,
+    actor: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Who answers; default: OS user.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Accept an answer that is none of the choices.")
+    ] = False,
+    until: UntilOption = Until.IDLE,
+    waiting_ok: Annotated[
+        bool, typer.Option("--waiting-ok", help="Exit 0 instead of 4 when the run waits again.")
+    ] = False,
+    durability: Annotated[
+        str | None, typer.Option("--durability", metavar="strict|relaxed|off")
+    ] = None,
+    host_key: Annotated[
+        str | None, typer.Option("--host-key", metavar="NAME", help="[env: ART_HOST_KEY]")
+    ] = None,
+    llm_stub: Annotated[
+        str | None,
+        typer.Option("--llm-stub", metavar="FILE", help="Answer model calls from a file."),
+    ] = None,
+) -> int:
+    """Answer what a run waits for, and go on.
+
+    An answer is stored durably before anything runs. A second answer to one question is refused.
+    """
+    set_flags(session, durability=durability, host_key=host_key, llm_stub=llm_stub)
+    payload = answer_payload(answer, event=event, approve=approve, deny=deny)
+    with writing(session) as engine, stop_on_signals() as stop:
+        run_id = resolve_run(engine, run)
+        program = program_of_run(session, engine, run_id)
+        _, driver = make_driver(session, engine, program, stop)
+        if event is not None:
+            wait_key = event_key(open_waits(engine, run_id), event, run_id)
+        driver.answer(run_id, payload, wait_key=wait_key, actor=actor or os_user(), force=force)
+        driver.drive(run_id, until=until.value)
+        root = root_of(engine, run_id)
+        return conclude(
+            session, engine, root, labels=program.labels, waiting_ok=waiting_ok, stop=stop
+        )
+
+
+def answer_payload(answer: str | None, *, event: str | None, approve: bool, deny: bool) -> Any:
+    """Give the payload that the options of `resume` describe.
+
+    Raises:
+        UsageError: none or several of them say what to answer.
+    """
+    chosen = [answer is not None, approve, deny]
+    if sum(chosen) > 1:
+        raise UsageError(
+            "--input, --approve and --deny exclude each other", hint="give one of them"
+        )
+    if approve or deny:
+        return {"response": "approve" if approve else "deny", "approved": approve}
+    if answer is not None:
+        return parse_answer(answer)
+    if event is not None:
+        return {}
+    raise UsageError(
+        "there is no answer", hint="add --input ANSWER, --approve, --deny or --event NAME"
+    )
+
+
+def event_key(waits: Sequence[OpenWait], name: str, run_id: str) -> str:
+    """Give the key of the one open wait for this event.
+
+    Raises:
+        WaitMismatch: no wait, or several, are for it.
+    """
+    events = [w.wait_key for w in waits if w.reason is WaitReason.EVENT and w.wait_key]
+    found = [key for key in events if key == name or key.split(":", 3)[3:] == [name]]
+    if len(found) == 1:
+        return found[0]
+    problem = "does not wait for" if not found else "waits several times for"
+    raise WaitMismatch(
+        f"run {run_id!r} {problem} the event {name!r}",
+        hint="name one with --wait-key: " + (", ".join(events) or "(no open event waits)"),
+        run_id=run_id,
+        given=name,
+        open=events,
+    )

@@ -1,0 +1,294 @@
+"""`art run`: start a run and drive it as far as it goes."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from abstractruntime._json import JsonObject, dump_sorted
+from abstractruntime._ports_system import SystemClock, SystemIds
+from abstractruntime._runtime import Runtime
+from abstractruntime._version import __version__
+from abstractruntime.cli._bundles import Loaded, load_bundle_or_flow
+from abstractruntime.cli._contract import check_input, input_schema
+from abstractruntime.cli._host import (
+    Program,
+    code_services,
+    compile_program,
+    install_bundle,
+    make_driver,
+    stop_on_signals,
+)
+from abstractruntime.cli._inputs import parse_inputs, parse_labels
+from abstractruntime.cli._keyring import read_trust
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._outcome import Follower, Until, UntilOption, conclude
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import started_facts, writing
+from abstractruntime.errors import NotFound, Refused, UsageError
+from abstractruntime.storage.directory import DirectoryEngine
+from abstractruntime.visualflow_compiler._check import render_text
+
+_ONCE_CHARS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a new run is to be; `digest` and `inputs_sha256` decide whether two are the same."""
+
+    run_id: str
+    workflow_id: str
+    inputs: JsonObject
+    labels: Mapping[str, str] = field(default_factory=dict)
+    actor: str = ""
+    overrides: tuple[str, ...] = ()
+    sandbox: str = "worker"
+    once: str | None = None
+
+    @property
+    def inputs_sha256(self) -> str:
+        return hashlib.sha256(dump_sorted(self.inputs)).hexdigest()
+
+
+@uses_store
+def run(  # noqa: PLR0917 - the options of the command
+    session: Session,
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE|FLOW.json", help="What to run.")],
+    entry: Annotated[
+        str | None, typer.Option("--entry", metavar="ID", help="Flow to start.")
+    ] = None,
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", metavar="JSON|@FILE|-|K=V", help="Input; repeatable."),
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", metavar="ID", help="Id of the new run.")
+    ] = None,
+    once: Annotated[
+        str | None,
+        typer.Option("--once", metavar="KEY", help="Start at most one run under this key."),
+    ] = None,
+    label: Annotated[
+        list[str], typer.Option("--label", metavar="K=V", help="Mark the run; repeatable.")
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
+    follow: Annotated[bool, typer.Option("--follow", help="Say each step on stderr.")] = False,
+    until: UntilOption = Until.IDLE,
+    actor: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Who starts it; default: OS user.")
+    ] = None,
+    allow_unsigned: Annotated[
+        bool, typer.Option("--allow-unsigned", help="Run what nobody trusted signed; recorded.")
+    ] = False,
+    waiting_ok: Annotated[
+        bool, typer.Option("--waiting-ok", help="Exit 0 instead of 4 when the run waits.")
+    ] = False,
+    durability: Annotated[
+        str | None, typer.Option("--durability", metavar="strict|relaxed|off")
+    ] = None,
+    host_key: Annotated[
+        str | None, typer.Option("--host-key", metavar="NAME", help="[env: ART_HOST_KEY]")
+    ] = None,
+    llm_stub: Annotated[
+        str | None,
+        typer.Option("--llm-stub", metavar="FILE", help="Answer model calls from a file."),
+    ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run code nodes in this process; recorded.")
+    ] = False,
+    sandbox: Annotated[
+        str | None,
+        typer.Option("--sandbox", metavar="worker|in-process", help="Home of code nodes."),
+    ] = None,
+) -> int:
+    """Run a bundle or a flow until it ends or waits.
+
+    Prints the output of the run on stdout. A flow document is your own work: it needs no
+    signature, and its digest is recorded.
+    """
+    set_flags(session, durability=durability, host_key=host_key, llm_stub=llm_stub, sandbox=sandbox)
+    if once is not None and run_id is not None:
+        raise UsageError("--once and --run-id exclude each other", hint="leave one of them out")
+    loaded = _load(session, path, entry, allow_unsigned=allow_unsigned)
+    home = session.config.get("sandbox")
+    program = compile_program(
+        loaded, entry, services=code_services(trust_code=trust_code, sandbox=home)
+    )
+    in_process = trust_code or home == "in-process"
+    start = Start(
+        run_id=once_id(once) if once else run_id or SystemIds().run_id(),
+        workflow_id=program.entry,
+        inputs=checked_input(loaded.bundle.flow_documents()[program.entry], inputs),
+        labels=parse_labels(label),
+        actor=actor or os_user(),
+        overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
+        sandbox="in-process" if in_process else "worker",
+        once=once,
+    )
+    with writing(session, create=True) as engine:
+        return _drive(session, engine, program, loaded, start, until, follow, waiting_ok)
+
+
+def _load(session: Session, path: Path, entry: str | None, *, allow_unsigned: bool) -> Loaded:
+    """Open what is to be run, and say what is doubtful about it."""
+    loaded, findings = load_bundle_or_flow(
+        path,
+        read_trust(session),
+        allow_unsigned=allow_unsigned,
+        now=SystemClock().now(),
+        entry=entry,
+    )
+    for item in findings:
+        session.out.note(render_text(item))
+    for warning in loaded.warnings:
+        session.out.note(f"warning: {warning}")
+    if loaded.rule == "unsigned_warn":
+        session.out.note(f"warning: nobody trusted signed '{path}'; sign it: art bundle sign")
+    return loaded
+
+
+def checked_input(document: Mapping[str, Any], given: Iterable[str]) -> JsonObject:
+    """Give the input of a run of this flow document.
+
+    Raises:
+        UsageError: it has no known form, or a value has another type than its start pin.
+    """
+    schema = input_schema(document)
+    texts = {name for name, rule in schema["properties"].items() if rule.get("type") == "string"}
+    values = parse_inputs(given, text_names=texts)
+    check_input(schema, values)
+    return values
+
+
+def _drive(
+    session: Session,
+    engine: DirectoryEngine,
+    program: Program,
+    loaded: Loaded,
+    start: Start,
+    until: Until,
+    follow: bool,
+    waiting_ok: bool,
+) -> int:
+    existing = start.once is not None and find_same(engine, loaded, start)
+    with stop_on_signals() as stop:
+        runtime, driver = make_driver(session, engine, program, stop)
+        install_bundle(engine, loaded)
+        run_id = start.run_id
+        if not existing:
+            _create(runtime, program, loaded, start, engine)
+        session.out.note(f"run {run_id}" + (" exists already" if existing else ""))
+        if follow:
+            stop.on_poll = Follower(session, engine.ledger_path(run_id), program.labels).poll
+        driver.drive(run_id, until=until.value)
+        stop.poll()
+        return conclude(
+            session, engine, run_id, labels=program.labels, waiting_ok=waiting_ok, stop=stop
+        )
+
+
+def _create(
+    runtime: Runtime, program: Program, loaded: Loaded, start: Start, engine: DirectoryEngine
+) -> None:
+    try:
+        runtime.start(
+            workflow=program.workflow,
+            vars=start.inputs,
+            actor_id=start.actor,
+            session_id=start.run_id,
+            run_id=start.run_id,
+            provenance=provenance(loaded, start, engine.origin),
+        )
+    except UsageError:
+        # Another process may have started the run of this key in the meantime.
+        if start.once is None or not find_same(engine, loaded, start):
+            raise
+
+
+def set_flags(
+    session: Session,
+    *,
+    durability: str | None = None,
+    host_key: str | None = None,
+    llm_stub: str | None = None,
+    sandbox: str | None = None,
+) -> None:
+    """Put options of a command over the configuration."""
+    flags = {"durability": durability, "host_key": host_key, "sandbox": sandbox}
+    if llm_stub is not None:
+        flags |= {"llm.handler": "stub", "llm.script": llm_stub}
+    session.flags.update({name: value for name, value in flags.items() if value is not None})
+
+
+def provenance(loaded: Loaded, start: Start, origin: str) -> JsonObject:
+    """Give the facts for the first record of a run."""
+    return {
+        "bundle_ref": loaded.ref,
+        "bundle_digest": loaded.digest,
+        "signers": list(loaded.signers),
+        "inputs_sha256": start.inputs_sha256,
+        "store_origin": origin,
+        "runtime_version": __version__,
+        "overrides": list(start.overrides),
+        "sandbox": start.sandbox,
+        "grants": [],
+        "actor": start.actor,
+        "labels": dict(start.labels),
+        **({"once": start.once} if start.once else {}),
+    }
+
+
+def _overrides(loaded: Loaded, *, allow_unsigned: bool, trust_code: bool) -> tuple[str, ...]:
+    given = {
+        "own_work": loaded.rule == "own_work",
+        "allow_unsigned": allow_unsigned and loaded.rule == "unsigned_allowed",
+        "trust_code": trust_code,
+    }
+    return tuple(name for name, on in given.items() if on)
+
+
+def once_id(key: str) -> str:
+    """Give the run id that a start key stands for."""
+    return "once-" + hashlib.sha256(key.encode()).hexdigest()[:_ONCE_CHARS]
+
+
+def find_same(engine: DirectoryEngine, loaded: Loaded, start: Start) -> bool:
+    """Say whether the run of this start key exists already.
+
+    Raises:
+        Refused: it exists, with another bundle or input.
+    """
+    run_id = start.run_id
+    try:
+        facts = started_facts(engine, run_id)
+    except NotFound:
+        return False
+    wanted = {
+        "workflow_id": start.workflow_id,
+        "bundle_digest": loaded.digest,
+        "inputs_sha256": start.inputs_sha256,
+    }
+    different = [name for name, value in wanted.items() if facts.get(name) != value]
+    if different:
+        raise Refused(
+            f"the key {start.once!r} stands for a run with another {different[0]}",
+            hint=f"see it: art inspect {run_id}; or use another key",
+            run_id=run_id,
+            expected=wanted[different[0]],
+            found=facts.get(different[0]),
+        )
+    return True
+
+
+def os_user() -> str:
+    """Give the name of the user who runs the tool, or `uid:N` when the system knows none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid:{os.getuid()}"

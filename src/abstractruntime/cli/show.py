@@ -1,0 +1,42 @@
+"""`art show`: whatever a name stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abstractruntime.cli import bundle, inspect, ledger
+from abstractruntime.cli._bundles import Loaded, Request, bundle_document, compile_bundle
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._session import Session
+from abstractruntime.workflow_bundle.reader import read_bundle
+
+
+@uses_store
+def show(
+    session: Session,
+    what: Annotated[
+        str, typer.Argument(metavar="RUN|FILE", help="A run, a bundle, a flow or a ledger file.")
+    ],
+) -> int:
+    """Show a run, a bundle, a flow or a ledger, by looking at what is named."""
+    path = Path(what)
+    if not path.is_file():
+        return inspect.inspect_(session, what)
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == b"PK":
+        return bundle.show(session, path)
+    if path.suffix == ".jsonl":
+        return ledger.verify(session, what)
+    return _show_flow(session, path)
+
+
+def _show_flow(session: Session, path: Path) -> int:
+    data, _ = compile_bundle(Request(path))
+    opened = read_bundle(data, path)
+    document = bundle_document(Loaded(data, opened, opened.digest or ""), file=str(path))
+    session.out.emit(document, text=lambda: bundle.bundle_lines(document))
+    return 0
