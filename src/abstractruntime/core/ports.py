@@ -99,6 +99,7 @@ class RunQuery:
     session_id: str | None = None
     parent_run_id: str | None = None
     root_only: bool = False
+    live_only: bool = False
     due_at: str | None = None
     has_commands: bool = False
     id_prefix: str | None = None

@@ -18,7 +18,7 @@ from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
 from abstractruntime.core.vars import is_paused
 from abstractruntime.effects.subworkflow import child_failure
 from abstractruntime.effects.waits import parse_moment
-from abstractruntime.errors import NotFound, UsageError, WaitMismatch
+from abstractruntime.errors import IntegrityError, NotFound, UsageError, WaitMismatch
 
 Until = Literal["idle", "waiting", "done"]
 
@@ -56,15 +56,52 @@ class OpenWait:
         )
 
 
-def run_tree(engine: Engine, run_id: str) -> list[RunHeader | RunState]:
-    """Give a run and all its descendants, parents before children."""
+def run_tree(engine: Engine, run_id: str, *, live_only: bool = False) -> list[RunHeader | RunState]:
+    """Give a run and all its descendants, parents before children.
+
+    With `live_only`, descendants that have ended, and what is below them, are left out.
+    """
     found: list[RunHeader | RunState] = [engine.peek(run_id)]
     for parent in found:
         if len(found) >= _TREE_LIMIT:
             break
-        children = engine.find(RunQuery(parent_run_id=parent.run_id, limit=_TREE_LIMIT))
+        children = engine.find(
+            RunQuery(parent_run_id=parent.run_id, live_only=live_only, limit=_TREE_LIMIT)
+        )
         found.extend(sorted(children, key=lambda child: child.created_at))
     return found
+
+
+def runnable_roots(engine: Engine, *, now_iso: str, limit: int = 100) -> list[str]:
+    """Give the roots of the trees in which something can go on now.
+
+    A run can go on when it is running (its process died), due, has commands, or waits for
+    a child that has ended.
+    """
+    waiting = RunQuery(wait_reason=WaitReason.SUBWORKFLOW, status=RunStatus.WAITING, limit=limit)
+    found = [
+        *engine.find(RunQuery(due_at=now_iso, limit=limit)),
+        *engine.find(RunQuery(status=RunStatus.RUNNING, limit=limit)),
+        *engine.find(RunQuery(has_commands=True, limit=limit)),
+        *(header for header in engine.find(waiting) if _child_has_ended(engine, header)),
+    ]
+    return list(dict.fromkeys(_root_or_self(engine, run.run_id) for run in found))[:limit]
+
+
+def _child_has_ended(engine: Engine, parent: RunHeader) -> bool:
+    child_id = (parent.wait_key or "").removeprefix("subworkflow:")
+    try:
+        return engine.peek(child_id).status.is_terminal
+    except (NotFound, IntegrityError, UsageError):
+        return False
+
+
+def _root_or_self(engine: Engine, run_id: str) -> str:
+    try:
+        return root_of(engine, run_id)
+    except IntegrityError:
+        # A damaged run stops nobody else; driving it says what is wrong with it.
+        return run_id
 
 
 def root_of(engine: Engine, run_id: str) -> str:
@@ -124,17 +161,25 @@ class Driver:
 
     def _pass(self, root: str) -> bool:
         """Do what can be done now; True when something moved."""
-        for header in reversed(run_tree(self._engine, root)):
+        live = run_tree(self._engine, root, live_only=True)
+        if self._advance(live):
+            return True
+        # Rare: something goes on below a run that has ended already.
+        known = {run.run_id for run in live}
+        return self._advance([r for r in run_tree(self._engine, root) if r.run_id not in known])
+
+    def _advance(self, runs: list[RunHeader | RunState]) -> bool:
+        moved = False
+        for run in reversed(runs):
             if self._stop():
                 return False
-            if header.status is RunStatus.RUNNING:
-                before = self._engine.peek(header.run_id)
-                if not is_paused(before.vars):
-                    self._tick(header)
-                    return True
-            elif header.status is RunStatus.WAITING and self._wake(header):
-                return True
-        return False
+            if run.status is RunStatus.RUNNING:
+                if not is_paused(self._engine.peek(run.run_id).vars):
+                    self._tick(run)
+                    moved = True
+            elif run.status is RunStatus.WAITING:
+                moved = self._wake(run) or moved
+        return moved
 
     def _tick(self, run: RunHeader | RunState) -> RunState:
         return self._runtime.tick(
@@ -219,7 +264,7 @@ class Driver:
                 none of the choices.
             UsageError: several waits are open and no key was given.
         """
-        wait = self._choose(run_id, wait_key)
+        wait = self._choose(run_id, wait_key, force=force)
         if not force:
             _check_choice(wait, payload)
         self._runtime.resume(
@@ -232,12 +277,21 @@ class Driver:
         )
         return wait
 
-    def _choose(self, run_id: str, wait_key: str | None) -> OpenWait:
-        waits = open_waits(self._engine, run_id)
+    def _choose(self, run_id: str, wait_key: str | None, *, force: bool) -> OpenWait:
+        parked = open_waits(self._engine, run_id)
+        # A timer is no question: only `force` cuts it short.
+        waits = [w for w in parked if force or w.reason is not WaitReason.UNTIL]
         matching = [w for w in waits if wait_key is None or w.wait_key == wait_key]
         if len(matching) == 1:
             return matching[0]
         keys = [w.wait_key for w in waits]
+        if not waits and parked:
+            raise WaitMismatch(
+                f"run {run_id!r} waits until {parked[0].until}, not for an answer",
+                hint="art tick goes on with it when it is due; --force ends the wait now",
+                run_id=run_id,
+                until=parked[0].until,
+            )
         if not waits:
             status = self._engine.peek(run_id).status.value
             raise WaitMismatch(

@@ -27,6 +27,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
+# macOS has no fdatasync.
+_sync_data = getattr(os, "fdatasync", os.fsync)
+
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
@@ -223,7 +226,7 @@ class _RealAppendFile:
         return os.fstat(self._descriptor).st_ino
 
     def sync(self) -> None:
-        os.fdatasync(self._descriptor)
+        _sync_data(self._descriptor)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)

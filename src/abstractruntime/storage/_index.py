@@ -258,6 +258,8 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
         if value is not None:
             terms.append(f"{column} = ?")
             values.append(value)
+    if query.live_only:
+        terms.append("status IN ('running', 'waiting')")
     if query.root_only:
         terms.append("parent_run_id IS NULL")
     if query.due_at is not None:

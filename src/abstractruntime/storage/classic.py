@@ -216,6 +216,7 @@ def header_of(run: RunState) -> RunHeader:
 def _matches(run: RunState, query: RunQuery) -> bool:
     return (
         (query.session_id is None or run.session_id == query.session_id)
+        and not (query.live_only and run.status.is_terminal)
         and (not query.root_only or run.parent_run_id is None)
         and (query.id_prefix is None or run.run_id.startswith(query.id_prefix))
         and (query.status is None or run.status is query.status)

@@ -186,7 +186,7 @@ class Kernel:
         counted = _count_tokens(run, request.effect.type, result)
         records = [record] if record else []
         if request.next_node is not None:
-            self._apply(log, Hopped(request.next_node), at=record and record.ended_at)
+            self._apply(log, Hopped(request.next_node), at=record.ended_at if record else None)
             handler = self._effects.handler(request.effect)
             scan = counted or handler is None or not handler.state_free
             log.commit(*records, barrier=self._barrier(request), wrote=wrote, scan=scan)
