@@ -79,7 +79,9 @@ def test_missing_id_is_a_value_error(read, top):
 
 
 @pytest.mark.parametrize("read", [load_flow, load_visualflow_json])
-@pytest.mark.parametrize("raw", [None, [], "x", 3, object()], ids=["none", "list", "text", "number", "object"])
+@pytest.mark.parametrize(
+    "raw", [None, [], "x", 3, object()], ids=["none", "list", "text", "number", "object"]
+)
 def test_other_roots_are_a_type_error(read, raw):
     with pytest.raises(TypeError, match=r"^VisualFlow must be a JSON object \(dict\)$"):
         read(raw)
