@@ -10,11 +10,22 @@ from abstractruntime.core.models import format_time
 
 
 class SystemClock:
+    """The clock of this machine; the text of the current second is kept, as runs ask often."""
+
+    def __init__(self) -> None:
+        self._second = (-1, "")
+
     def now(self) -> datetime:
         return datetime.now(timezone.utc)  # noqa: TID251 - this is the Clock port
 
     def now_iso(self) -> str:
-        return format_time(self.now())
+        second, micros = divmod(time.time_ns() // 1000, 1_000_000)
+        known, text = self._second
+        if second != known:
+            # Invariant: one assignment, so that threads see a second together with its text.
+            text = format_time(datetime.fromtimestamp(second, timezone.utc))[:19]
+            self._second = (second, text)
+        return f"{text}.{micros:06d}+00:00"
 
     def monotonic(self) -> float:
         return time.monotonic()

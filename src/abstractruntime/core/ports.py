@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from abstractruntime.core.models import (
     Effect,
@@ -57,8 +57,7 @@ class Barrier(Enum):
     ACK = "ack"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a record lies: ordinal in its ledger and byte offset of its line."""
 
     seq: int
@@ -159,7 +158,10 @@ class RunLog(Protocol):
         ...
 
     def take_commands(self) -> list[Command]:
-        """Give the commands that no commit has applied yet, oldest first; they stay until one does."""
+        """Give the commands that no commit has applied yet, oldest first; they stay until one does.
+
+        A run that has ended has none: whatever waits for it is void, and removed.
+        """
         ...
 
     def rollback(self) -> None:

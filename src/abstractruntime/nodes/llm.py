@@ -200,7 +200,7 @@ def _positive(
     inputs: JsonObject, config: JsonObject, pin: str, keys: tuple[str, ...]
 ) -> int | None:
     for value in (inputs.get(pin), *(config.get(key) for key in keys)):
-        number = _as_number(value, int, 0)
+        number = 0 if value is None else _as_number(value, int, 0)
         if number > 0:
             return int(number)
     return None

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from abstractruntime.storage._shadow import Delta
 
 CHECKPOINT_GROWTH_BYTES = 64 * 1024
+# Between two checkpoints of a running run the ledger grows by so many times the state, which
+# bounds what checkpoints add to the bytes written per step, and what recovery has to fold.
+CHECKPOINT_RATIO = 8
 # Without a sync per effect, one more for a checkpoint would be felt; see `_checkpoint_growth`.
 _RELAXED_GROWTH_BYTES = 16 * CHECKPOINT_GROWTH_BYTES
 WAITING_CHECKPOINT_BYTES = 64 * 1024
@@ -97,7 +100,9 @@ class DirectoryRunLog:
         )
         changed = changed_fields(memory.header, self.run)
         commit = self._describe(changed, plan, delta, commands)
-        plain = plain and delta.is_plain and is_plain(changed) and is_plain(plan)
+        plain = plain and delta.is_plain and is_plain(plan)
+        if plain and ("output" in changed or "waiting" in changed):
+            plain = is_plain(changed)
         position = self._append(records, commit, plain=plain)
         self._remember(first, changed, plan, delta, commands)
         self._after_append(barrier)
@@ -107,6 +112,7 @@ class DirectoryRunLog:
         """Write the closing record that a crash cut off; it carries no state."""
         plain = clean_record(record)
         self._append((record,), None, plain=plain)
+        self._memory.is_mid_commit = False
 
     def _require_open(self) -> None:
         if self._is_closed or self._lease.is_lost:
@@ -144,30 +150,23 @@ class DirectoryRunLog:
     ) -> Position:
         """Encode and write all records in one append, then tell each where it went."""
         memory = self._memory
-        first_seq, head_before = memory.seq, memory.head
-        head = head_before
+        memory.is_mid_commit = True
+        first, seq, head = memory.seq, memory.seq, memory.head
         lines: list[EncodedRecord] = []
-        for i, record in enumerate(records):
-            extra = commit if i == 0 else _own_commit(record, memory.epoch)
-            clean = plain if i == 0 else clean_record(record)
-            encoded = self._writer.encode(
-                record, extra, seq=first_seq + i, prev_hash=head, plain=clean
-            )
+        places = []
+        for record in records:
+            if lines:
+                commit, plain = _own_commit(record, memory.epoch), clean_record(record)
+            encoded = self._writer.encode(record, commit, seq=seq, prev_hash=head, plain=plain)
             lines.append(encoded)
-            head = encoded.record_hash
-        data = b"".join([encoded.line + b"\n" for encoded in lines])
-        offset = memory.file.append(data)
-        memory.note_lines(lines)
-        head = head_before
-        for i, (record, encoded) in enumerate(zip(records, lines, strict=True)):
-            record.seq, record.prev_hash, record.record_hash = (
-                first_seq + i,
-                head,
-                encoded.record_hash,
-            )
-            head = encoded.record_hash
-        records[0].commit = commit
-        return Position(first_seq, offset)
+            places.append((seq, head, encoded.record_hash, commit))
+            seq, head = seq + 1, encoded.record_hash
+        offset = memory.file.append(b"".join([encoded.line + b"\n" for encoded in lines]))
+        memory.note_lines(lines, offset)
+        # Only now, as a record whose append failed must look as it did before.
+        for record, place in zip(records, places, strict=True):
+            record.seq, record.prev_hash, record.record_hash, record.commit = place
+        return Position(first, offset)
 
     def _remember(
         self,
@@ -193,6 +192,7 @@ class DirectoryRunLog:
             memory.commands.extend(commands)
             self._unforgotten += len(commands)
         self._track_pending(first, has_plan=plan is not None)
+        memory.is_mid_commit = False
 
     def _track_pending(self, record: StepRecord, *, has_plan: bool) -> None:
         memory = self._memory
@@ -206,9 +206,10 @@ class DirectoryRunLog:
 
     def _after_append(self, barrier: Barrier) -> None:
         memory = self._memory
-        if barrier in self._synced:
+        if barrier is not Barrier.NONE and barrier in self._synced:
             self._sync()
-        if memory.file.size - memory.checkpoint_size >= max(self._growth, memory.checkpoint_bytes):
+        due = max(self._growth, CHECKPOINT_RATIO * memory.checkpoint_bytes)
+        if memory.file.size - memory.checkpoint_size >= due:
             self._sync()
             self._write_checkpoint(checkpoint_bytes(memory))
         if memory.heads is not None and memory.heads.unsigned >= RECORDS_PER_HEAD:
@@ -231,6 +232,8 @@ class DirectoryRunLog:
     def take_commands(self) -> list[Command]:
         """Give the commands that no commit has applied yet, oldest first; they stay until one does."""
         applied = self._memory.commands
+        if is_terminal(self._memory.header):
+            return []
         waiting = self._services.inboxes.read(self.run.run_id)
         if not waiting:
             return []
@@ -261,12 +264,13 @@ class DirectoryRunLog:
         self._update_index()
 
     def _forget_commands(self) -> None:
-        """Remove the files of applied commands."""
-        if not self._unforgotten:
+        """Remove the files of applied commands, and of all when the run has ended."""
+        has_ended = is_terminal(self._memory.header)
+        if not self._unforgotten and not has_ended:
             return
         applied = self._memory.commands
         waiting = self._services.inboxes.read(self.run.run_id)
-        names = [name for name, command in waiting.items() if command.id in applied]
+        names = [name for name, command in waiting.items() if has_ended or command.id in applied]
         self._services.inboxes.remove(self.run.run_id, names)
         self._unforgotten = 0
 
@@ -304,9 +308,14 @@ class DirectoryRunLog:
             return
         self._is_closed = True
         try:
-            if not self._lease.is_lost:
-                self._update_index()
-                self._on_close(self._memory)
+            if self._lease.is_lost:
+                return
+            if self._memory.is_mid_commit:
+                # Interrupted between the append and what is remembered of it.
+                self._memory.close()
+                return
+            self._update_index()
+            self._on_close(self._memory)
         finally:
             self._lease.release()
 

@@ -38,7 +38,8 @@ _AFTER_VARS = (
 class LogMemory:
     """The committed state of one run and the end of its ledger; shares nothing with callers.
 
-    `is_name_unsynced` tells that the ledger's directory entry may not survive power loss.
+    `is_name_unsynced` tells that the ledger's directory entry may not survive power loss;
+    `is_mid_commit` that an append may be on disk of which this object knows nothing.
     """
 
     file: JsonlFile
@@ -59,6 +60,7 @@ class LogMemory:
     is_name_unsynced: bool = True
     is_header_unindexed: bool = True
     plain_effect: JsonObject | None = None
+    is_mid_commit: bool = False
 
     @classmethod
     def from_replay(cls, replay: Replay, file: JsonlFile) -> LogMemory:
@@ -91,11 +93,10 @@ class LogMemory:
         """Whether the run waits or is finished."""
         return self.header["status"] == "waiting" or is_terminal(self.header)
 
-    def note_lines(self, lines: Sequence[EncodedRecord]) -> None:
-        """Take over lines that were appended; the first one is the transaction's own."""
+    def note_lines(self, lines: Sequence[EncodedRecord], start: int) -> None:
+        """Take over lines that were appended at `start`; the first is the transaction's own."""
         self.seq += len(lines)
         self.head = lines[-1].record_hash
-        start = self.file.size - sum(len(encoded.line) + 1 for encoded in lines)
         self.last_line = (start, len(lines[0].line))
         if self.heads is not None:
             for encoded in lines:

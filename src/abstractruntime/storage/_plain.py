@@ -50,7 +50,9 @@ def _is_plain_dict(value: dict[Any, Any], depth: int) -> bool:
         if type(key) is not str:
             return False
         kind = type(item)
-        if kind is not str and item is not None and not is_plain(item, depth):
+        if kind is str or item is None or kind is bool:
+            continue
+        if not is_plain(item, depth):
             return False
     return True
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from abstractruntime._json import (
     JsonObject,
@@ -34,8 +34,7 @@ STATUS_TEXTS = {status: status.value for status in StepStatus}
 STATUS_KEY_PREFIX = "system:terminal_status:"
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedRecord:
+class EncodedRecord(NamedTuple):
     """A line without its LF, and the hash that the next record links to."""
 
     line: bytes
@@ -87,7 +86,7 @@ def clean_record(record: StepRecord, *, plain_effect: JsonObject | None = None) 
     plain = True
     if record.effect is not plain_effect and not is_plain(record.effect):
         plain, record.effect = False, normalise(record.effect, "/effect")
-    if not is_plain(record.result):
+    if record.result is not None and not is_plain(record.result):
         plain, record.result = False, normalise(record.result, "/result")
     if record.error is not None and not record.error.isascii():
         record.error = replace_surrogates(record.error)

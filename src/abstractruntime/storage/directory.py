@@ -157,6 +157,8 @@ class DirectoryEngine:
             memory.heads = self._heads(run.run_id)
             log = DirectoryRunLog(self._services, lease, memory, run, self._keep_warm)
             log.commit(first, barrier=Barrier.EXTERNAL)
+            # The first checkpoint, too, waits until it is small beside the ledger.
+            memory.checkpoint_bytes = len(memory.shadow.to_json())
             undo.pop_all()
             return log
 
