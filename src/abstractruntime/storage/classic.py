@@ -33,6 +33,14 @@ class ClassicEngine:
     def create(self, run: RunState, first: StepRecord) -> ClassicRunLog:  # noqa: ARG002 - no start record in 0.4.x ledgers
         lock = self._acquire(run.run_id, 0.0)
         try:
+            if self.run_store.load(run.run_id) is not None:
+                raise UsageError(
+                    f"run {run.run_id!r} exists already",
+                    hint="choose another run id, or none",
+                    argument="run_id",
+                    run_id=run.run_id,
+                )
+            run.ledger_seq = 0
             self.run_store.save(run)
             return ClassicRunLog(self, run, lock)
         except BaseException:
@@ -93,7 +101,12 @@ class ClassicEngine:
                 workflow_id=query.workflow_id,
                 limit=query.limit,
             )
-        return [header_of(run) for run in runs if _matches(run, query)][: query.limit]
+        found = [
+            run
+            for run in runs
+            if _matches(run, query) and (not query.has_commands or self.commands(run.run_id))
+        ]
+        return [header_of(run) for run in found][: query.limit]
 
     def _acquire(self, run_id: str, wait_s: float) -> threading.Lock:
         with self._guard:
@@ -117,11 +130,14 @@ class ClassicRunLog:
         self._engine = engine
         self._lock = lock
         self._absorbed = run.ledger_seq
+        self._was_paused = is_paused(run.vars)
         self._position = _count(engine.ledger_store, run.run_id)
         self._reusable = self._index_tail()
 
     def next_occurrence(self) -> int:
-        return self._position
+        """Give the number of records that the saved state has absorbed: a death does not move it."""
+        absorbed = self.run.ledger_seq
+        return self._position if absorbed is None else absorbed
 
     def commit(
         self,
@@ -133,32 +149,73 @@ class ClassicRunLog:
         commands: tuple[str, ...] = (),
     ) -> Position:
         public = [r for r in records if not is_extension(r)]
+        self._clean(public)
         if len(public) == 1 and public[0].status is StepStatus.STARTED:
             self._append(public[0])
             return Position(self._position - 1, self._position - 1)
-        self.run.vars = normalise(self.run.vars, "/vars")
+        stored = self._engine.run_store.load(self.run.run_id)
+        if stored is not None and self._is_outranked_by(stored):
+            return self._yield_to(stored, public)
         for record in public:
             if not is_terminal_status(record):
                 self._append(record)
-        self.run.ledger_seq = self._position
+        if public or not records:
+            # A commit of hops or control leaves an outcome beyond it to be reused.
+            self.run.ledger_seq = self._position
         self._engine.run_store.save(self.run)
+        self._was_paused = is_paused(self.run.vars)
         for record in public:
             if is_terminal_status(record):
                 self._append(record)
         self._engine.discard_commands(self.run.run_id, commands)
         return Position(self._position - 1, self._position - 1)
 
+    def _clean(self, records: list[StepRecord]) -> None:
+        """Normalise everything that is about to be written, before any of it is."""
+        run = self.run
+        run.vars = normalise(run.vars, "/vars")
+        run.output = normalise(run.output, "/output")
+        if run.waiting is not None:
+            run.waiting.details = normalise(run.waiting.details, "/waiting/details")
+        for record in records:
+            record.effect = normalise(record.effect, "/effect")
+            record.result = normalise(record.result, "/result")
+
+    def _is_outranked_by(self, stored: RunState) -> bool:
+        """Tell whether a host cancelled or paused the run in the store since this log last saw it."""
+        run = self.run
+        if RunStatus.CANCELLED in (run.status, stored.status):
+            return run.status is not RunStatus.CANCELLED
+        return is_paused(stored.vars) and not self._was_paused and not is_paused(run.vars)
+
+    def _yield_to(self, stored: RunState, records: list[StepRecord]) -> Position:
+        """Keep what an effect came to in the ledger, to be reused, and take the host's state over."""
+        for record in records:
+            if record.idempotency_key and not is_terminal_status(record):
+                self._append(record)
+        self._take_over(stored)
+        return Position(self._position - 1, self._position - 1)
+
+    def _take_over(self, stored: RunState) -> None:
+        _overwrite(self.run, stored)
+        self._was_paused = is_paused(stored.vars)
+
     def take_commands(self) -> list[Command]:
         """Give posted commands, after taking over a cancel or pause that a host saved directly."""
-        stored = self._engine.run_store.load(self.run.run_id)
-        if stored is not None and _outranks(stored, self.run):
-            _overwrite(self.run, stored)
-        return self._engine.commands(self.run.run_id)
+        run_id = self.run.run_id
+        stored = self._engine.run_store.load(run_id)
+        if stored is not None and self._is_outranked_by(stored):
+            self._take_over(stored)
+        waiting = self._engine.commands(run_id)
+        if waiting and self.run.status.is_terminal:
+            self._engine.discard_commands(run_id, tuple(command.id for command in waiting))
+            return []
+        return waiting
 
     def rollback(self) -> None:
         stored = self._engine.run_store.load(self.run.run_id)
         if stored is not None:
-            _overwrite(self.run, stored)
+            self._take_over(stored)
 
     def reusable(self, key: str) -> StepRecord | None:
         queue = self._reusable.get(key)
@@ -182,11 +239,13 @@ class ClassicRunLog:
         """
         if self.run.status is not RunStatus.RUNNING:
             return {}
-        tail = _list_after(self._engine.ledger_store, self.run.run_id, self._absorbed or 0)
-        if not tail and self._position:
-            everything = self._engine.ledger_store.list(self.run.run_id)
-            if is_terminal_status(StepRecord.from_dict(everything[-1])):
-                tail = everything
+        store, run_id = self._engine.ledger_store, self.run.run_id
+        tail = _list_after(store, run_id, self._absorbed or 0)
+        last = tail[-1:] or (
+            _list_after(store, run_id, self._position - 1) if self._position else []
+        )
+        if last and is_terminal_status(StepRecord.from_dict(last[-1])):
+            tail = store.list(run_id)
         index: dict[str, list[StepRecord]] = {}
         for data in tail:
             key = data.get("idempotency_key")
@@ -220,14 +279,7 @@ def _matches(run: RunState, query: RunQuery) -> bool:
         and (not query.root_only or run.parent_run_id is None)
         and (query.id_prefix is None or run.run_id.startswith(query.id_prefix))
         and (query.status is None or run.status is query.status)
-        and not query.has_commands
     )
-
-
-def _outranks(stored: RunState, run: RunState) -> bool:
-    if stored.status is RunStatus.CANCELLED:
-        return run.status is not RunStatus.CANCELLED
-    return is_paused(stored.vars) and not is_paused(run.vars)
 
 
 def _overwrite(run: RunState, stored: RunState) -> None:
