@@ -1,7 +1,7 @@
 """`kill -9` at random moments of a run, continued each time from the command line.
 
-Each life of the run is a forked process that calls the tool's entry point and may be
-killed at any moment. The model's script appends every call to a file outside the store,
+Each life of the run is a forked process that calls the tool's entry point and is killed
+once the ledger has grown to a random length. The model's script appends every call to a file outside the store,
 so that repeated side effects can be counted.
 """
 
@@ -17,7 +17,10 @@ from pathlib import Path
 
 import pytest
 
+# Imported here, so that the forked processes need not do it each time.
+from abstractruntime.cli import ledger, resume, run, tick  # noqa: F401
 from abstractruntime.cli.app import main
+from abstractruntime.nodes._registry import node_types
 from abstractruntime.testing.stub_llm import StubLLM
 
 STEPS = 50
@@ -77,6 +80,7 @@ class Machine:
     """Runs the tool in forked processes that die at a given moment."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        directory.mkdir()
         self.directory = directory
         self.journal = directory / "calls.txt"
         self.journal.touch()
@@ -106,6 +110,8 @@ class Machine:
 
         def complete(stub, request):
             os.write(journal, f"{request.user_text}\n".encode())
+            # A call that takes a while is one that can be killed in flight.
+            time.sleep(0.001)
             return answer(stub, request)
 
         StubLLM.complete = complete  # type: ignore[method-assign]
@@ -114,12 +120,17 @@ class Machine:
         os.dup2(null, 2)
         os._exit(main([*argv]))
 
-    def live(self, rng: random.Random, *argv: str, longest_s: float | None) -> int | None:
-        """Run the tool, killed within `longest_s`; gives its exit code, None when killed."""
+    def live(self, *argv: str, until_bytes: int | None = None, delay_s: float = 0.0) -> int | None:
+        """Run the tool, killed `delay_s` after the ledger got so long; None when it was killed."""
         process = self.start(*argv)
-        if longest_s is not None:
-            time.sleep(rng.uniform(0, longest_s))
-            os.kill(process, signal.SIGKILL)
+        while until_bytes is not None:
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
+                return os.WEXITSTATUS(status)
+            if self.ledger.exists() and self.ledger.stat().st_size >= until_bytes:
+                time.sleep(delay_s)
+                os.kill(process, signal.SIGKILL)
+                break
         _, status = os.waitpid(process, 0)
         return os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
 
@@ -153,27 +164,35 @@ def counts(records: list[dict], status: str) -> Counter:
 @pytest.mark.parametrize("kills", [200, pytest.param(5000, marks=pytest.mark.soak)])
 def test_killed_run_ends_as_if_never_killed(kills, tmp_path, monkeypatch):
     rng = random.Random(7)
-    done = 0
-    repeats = 0
-    while done < kills:
-        repeats += 1
-        (tmp_path / str(repeats)).mkdir()
-        done += kill_until_finished(
-            Machine(tmp_path / str(repeats), monkeypatch), rng, kills - done
-        )
+    assert node_types()
+    totals: Counter[str] = Counter()
+    while totals["kills"] < kills:
+        machine = Machine(tmp_path / str(totals["runs"]), monkeypatch)
+        totals += kill_until_finished(machine, rng)
+
+    # Kills that all fell before the first or after the last step would prove nothing.
+    assert totals["owners"] > kills / 2
+    assert totals["repeated"] > kills / 20
 
 
-def kill_until_finished(machine: Machine, rng: random.Random, kills: int) -> int:
+def kill_until_finished(machine: Machine, rng: random.Random) -> Counter[str]:
     killed = 0
     code = None
     while code is None or code == 4:
-        # The last life is spared, so that the run can end.
-        spare = killed >= kills or (code == 4 and rng.random() < 0.5)
-        code = machine.live(rng, *arguments(machine), longest_s=None if spare else 0.12)
+        length = machine.ledger.stat().st_size if machine.ledger.exists() else 0
+        # A moment of the next five steps, wherever in a call or in the writing of a line it falls.
+        code = machine.live(
+            *arguments(machine),
+            until_bytes=length + rng.randrange(1, 10_000),
+            delay_s=rng.uniform(0, 0.003),
+        )
         killed += code is None
     assert code == 0
     check(machine)
-    return killed
+    executed = Counter(machine.journal.read_text().splitlines())
+    owners = max(r["commit"]["epoch"] for r in machine.records() if r.get("commit"))
+    repeated = sum(executed.values()) - STEPS
+    return Counter(kills=killed, runs=1, owners=owners, repeated=repeated)
 
 
 def check(machine: Machine) -> None:
@@ -188,7 +207,7 @@ def check(machine: Machine) -> None:
     assert set(last.values()) == {"completed"}
     output = next(r["result"]["output"] for r in records if (r["result"] or {}).get("completed"))
     assert output == {"replies": ["ok"] * STEPS, "answer": "yes", "success": True}
-    assert machine.live(random.Random(0), "ledger", "verify", RUN, longest_s=None) == 0
+    assert machine.live("ledger", "verify", RUN) == 0
 
 
 def is_call(record: dict) -> bool:
