@@ -203,6 +203,9 @@ def check(machine: Machine) -> None:
     assert completed == Counter({f"item {i}": 1 for i in range(STEPS)})
     # An attempt without an outcome is repeated; one with an outcome never is.
     assert all(executed[prompt] <= started[prompt] for prompt in completed)
+    # A repeated attempt is the same occurrence, so its outside identity does not change.
+    occurrences = {r["commit"]["occ"] for r in records if is_call(r) and r["status"] == "started"}
+    assert len(occurrences) == STEPS
     last = {r["effect"]["payload"]["prompt"]: r["status"] for r in records if is_call(r)}
     assert set(last.values()) == {"completed"}
     output = next(r["result"]["output"] for r in records if (r["result"] or {}).get("completed"))
