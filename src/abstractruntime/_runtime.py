@@ -38,6 +38,10 @@ from abstractruntime.errors import Busy, NotFound, UsageError
 Handlers = Mapping[EffectType, Callable[..., EffectOutcome] | Handler]
 
 _OPEN: ContextVar[dict[tuple[int, str], RunLog] | None] = ContextVar("open_run_logs", default=None)
+_STOP: ContextVar[Callable[[], bool] | None] = ContextVar("stop_signal", default=None)
+
+# How long a note waits for another run that just writes to the same index.
+_OWNER_WAIT_S, _OWNER_PAUSE_S = 10.0, 0.01
 
 
 def utc_now_iso() -> str:
@@ -224,8 +228,12 @@ class Runtime:
         Raises:
             NotFound, Busy, IntegrityError, StoreError
         """
-        with self._owned(run_id) as log:
-            self._kernel.advance(log, workflow, max_steps=max_steps, stop=stop)
+        with self._driven(run_id) as log:
+            token = _STOP.set(stop)
+            try:
+                self._kernel.advance(log, workflow, max_steps=max_steps, stop=stop)
+            finally:
+                _STOP.reset(token)
             return self._settled(log)
 
     def resume(
@@ -243,7 +251,7 @@ class Runtime:
         Raises:
             WaitMismatch: paused, not waiting, or waiting for another key.
         """
-        with self._owned(run_id) as log:
+        with self._driven(run_id) as log:
             self._kernel.apply_commands(log)
             self._kernel.resume(log, payload, wait_key=wait_key, actor=actor)
             if max_steps is None or max_steps > 0:
@@ -252,9 +260,15 @@ class Runtime:
 
     def fail_wait(self, run_id: str, *, error: str, wait_key: str) -> RunState:
         """End a run whose open wait cannot be answered; a run that waits for something else is left."""
-        with self._owned(run_id) as log:
+        with self._driven(run_id) as log:
             if log.run.waiting and log.run.waiting.wait_key == wait_key:
                 self._kernel.fail_wait(log, error)
+            return self._settled(log)
+
+    def apply_commands(self, run_id: str) -> RunState:
+        """Apply what others asked of a run while it was owned; nothing is executed."""
+        with self._driven(run_id) as log:
+            self._kernel.apply_commands(log)
             return self._settled(log)
 
     def cancel_run(self, run_id: str, *, reason: str | None = None) -> RunState:
@@ -273,15 +287,18 @@ class Runtime:
         self, run_id: str, kind: str, reason: str | None, act: Callable[[RunLog], None]
     ) -> RunState:
         try:
-            if self._open_log(run_id) is None:
-                with self._owned(run_id) as log:
-                    act(log)
-                    return self._settled(log)
+            with self._driven(run_id) as log:
+                act(log)
+                return self._settled(log)
         except Busy:
             pass
         command = Command(str(uuid.uuid4()), kind, {"reason": reason}, self._clock.now_iso())
         self._engine.post(run_id, command)
-        return self._engine.peek(run_id)
+        try:
+            # Its owner may have looked into the inbox for the last time before the post.
+            return self.apply_commands(run_id)
+        except Busy:
+            return self._engine.peek(run_id)
 
     # -- reading -------------------------------------------------------------
 
@@ -328,8 +345,11 @@ class Runtime:
             return self._engine.peek(run_id)
 
     def drive_child(self, run_id: str) -> RunState:
-        child = self._engine.peek(run_id)
-        return self.tick(workflow=self._workflow(child.workflow_id), run_id=run_id, max_steps=None)
+        workflow = self._workflow(self._engine.peek(run_id).workflow_id)
+        try:
+            return self.tick(workflow=workflow, run_id=run_id, max_steps=None, stop=_STOP.get())
+        except Busy:
+            return self._engine.peek(run_id)
 
     # -- owners of shared memory (the port of the memory handlers) --------------
 
@@ -347,12 +367,23 @@ class Runtime:
 
     @contextmanager
     def edit_owner(self, owner_id: str, workflow_id: str) -> Iterator[JsonObject]:
-        if self.read_owner(owner_id) is None:
-            self._create_owner(owner_id, workflow_id)
-        with self._owned(owner_id) as log:
+        self._ensure_owner(owner_id, workflow_id)
+        with self._owned(owner_id, wait_s=_OWNER_WAIT_S) as log:
             yield log.run.vars
             log.commit(self._records.internal(log.run, "control", action="memory"))
             log.settle()
+
+    def _ensure_owner(self, owner_id: str, workflow_id: str) -> None:
+        deadline = self._clock.monotonic() + _OWNER_WAIT_S
+        while self.read_owner(owner_id) is None:
+            try:
+                self._create_owner(owner_id, workflow_id)
+            except UsageError:
+                return  # someone else just created it
+            except Busy:
+                if self._clock.monotonic() >= deadline:
+                    raise
+                self._clock.sleep(_OWNER_PAUSE_S)
 
     def _create_owner(self, owner_id: str, workflow_id: str) -> None:
         now = self._clock.now_iso()
@@ -376,8 +407,10 @@ class Runtime:
             run, "run_started", workflow_id=workflow_id, entry_node="done"
         )
         log = self._engine.create(run, first)
-        log.settle()
-        log.close()
+        try:
+            log.settle()
+        finally:
+            log.close()
 
     def _workflow(self, workflow_id: str) -> WorkflowSpec:
         spec = self._registry.get(workflow_id) if self._registry is not None else None
@@ -391,12 +424,24 @@ class Runtime:
     # -- owning --------------------------------------------------------------
 
     @contextmanager
-    def _owned(self, run_id: str) -> Iterator[RunLog]:
+    def _driven(self, run_id: str) -> Iterator[RunLog]:
+        """Own a run to advance it, which nobody may do who is called from a step of that run."""
+        if self._open_log(run_id) is not None:
+            raise Busy(
+                f"run {run_id!r} is being driven by the caller",
+                hint="let the step end first; a run cannot advance itself",
+                run_id=run_id,
+            )
+        with self._owned(run_id) as log:
+            yield log
+
+    @contextmanager
+    def _owned(self, run_id: str, *, wait_s: float = 0.0) -> Iterator[RunLog]:
         inherited = self._open_log(run_id)
         if inherited is not None:
             yield inherited
             return
-        log = self._engine.open(run_id)
+        log = self._engine.open(run_id, wait_s=wait_s)
         token = _OPEN.set({**(_OPEN.get() or {}), (id(self._engine), run_id): log})
         try:
             yield log

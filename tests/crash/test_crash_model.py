@@ -10,7 +10,7 @@ import json
 import random
 
 import pytest
-from _crash_story import (
+from crash_story import (
     LEDGER,
     ROOT,
     RUN,

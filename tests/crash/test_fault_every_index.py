@@ -7,7 +7,7 @@ import errno
 import json
 
 import pytest
-from _crash_story import (
+from crash_story import (
     LEDGER,
     ROOT,
     RUN,

@@ -13,6 +13,8 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
+from abstractruntime.errors import InvalidValue
+
 JsonObject = dict[str, Any]
 
 
@@ -74,6 +76,21 @@ def utc_now() -> datetime:
 def format_time(moment: datetime) -> str:
     """Write a moment as UTC ISO-8601 with microseconds and `+00:00`."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def parse_moment(text: str) -> datetime:
+    """Read an ISO-8601 moment; without an offset it is UTC.
+
+    Raises:
+        InvalidValue: the text is no such moment.
+    """
+    try:
+        moment = datetime.fromisoformat(str(text).strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise InvalidValue(
+            f"{text!r} is not an ISO-8601 moment", hint="such as 2026-01-31T12:00:00Z"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _now_text() -> str:

@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from abstractruntime.core._kernel.effects import EffectContext
-from abstractruntime.core.models import Effect, JsonObject, RunState
+from abstractruntime.core.models import Effect, JsonObject, RunState, parse_moment
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.vars import get_context, get_runtime
-from abstractruntime.effects.waits import parse_moment, truthy
+from abstractruntime.effects.waits import truthy
 
 _PREVIEW = 160
 _DEFAULT_LIMIT = 5
@@ -99,11 +99,12 @@ class MemoryNote:
         }
         span.update({name: value for name, value in optional.items() if value})
         if owner_id == ctx.run.run_id:
-            _index_span(ctx.run.vars, span)
-        else:
-            with self._host.edit_owner(owner_id, f"__{scope}_memory__") as owner_vars:
-                _index_span(owner_vars, span)
-        return span
+            return _index_span(ctx.run.vars, span)
+        # Another run's index is committed before this effect's outcome: a repeated attempt
+        # must find there what the first one stored.
+        span["occurrence_id"] = ctx.occurrence_id
+        with self._host.edit_owner(owner_id, f"__{scope}_memory__") as owner_vars:
+            return _index_span(owner_vars, span)
 
 
 class MemoryQuery:
@@ -204,10 +205,17 @@ def _spans(vars: JsonObject) -> list[JsonObject]:  # noqa: A002 - the name of th
     )
 
 
-def _index_span(vars: JsonObject, span: JsonObject) -> None:  # noqa: A002 - the name of the namespace
-    spans = get_runtime(vars).setdefault("memory_spans", [])
-    if all(s.get("artifact_id") != span["artifact_id"] for s in spans):
-        spans.append(span)
+def _index_span(vars: JsonObject, span: JsonObject) -> JsonObject:  # noqa: A002 - the name of the namespace
+    """Add a span unless the same one is there, and give the one that is."""
+    spans: list[JsonObject] = get_runtime(vars).setdefault("memory_spans", [])
+    for known in spans:
+        if any(
+            name in span and known.get(name) == span[name]
+            for name in ("artifact_id", "occurrence_id")
+        ):
+            return known
+    spans.append(span)
+    return span
 
 
 def _keep_in_context(run: RunState, span: JsonObject, note: str) -> JsonObject:

@@ -48,7 +48,7 @@ class ChildHost(Protocol):
         ...
 
     def drive_child(self, run_id: str) -> RunState:
-        """Advance the child until it waits or ends."""
+        """Advance the child until it waits or ends; a child that someone else drives is left to them."""
         ...
 
 
@@ -65,7 +65,7 @@ class StartSubworkflow:
         if not self._host.has_workflow(workflow_id):
             return EffectOutcome.failed(f"Workflow not found: {workflow_id!r} is not registered")
         child = self._host.ensure_child(
-            run_id=child_run_id(ctx.run.run_id, ctx.occurrence_id),
+            run_id=child_run_id(ctx.run.run_id, ctx.occurrence_id, ctx.attempt),
             workflow_id=workflow_id,
             vars=_child_vars(ctx.run, effect.payload),
             parent=ctx.run,
@@ -97,8 +97,9 @@ def child_failure(child: RunState) -> str:
     return f"Subworkflow {child.workflow_id!r} {child.status.value}: {child.error or 'no reason given'}"
 
 
-def child_run_id(parent_run_id: str, occurrence_id: str) -> str:
-    return str(uuid.uuid5(_NAMESPACE, f"{parent_run_id}:{occurrence_id}"))
+def child_run_id(parent_run_id: str, occurrence_id: str, attempt: int = 1) -> str:
+    name = f"{parent_run_id}:{occurrence_id}"
+    return str(uuid.uuid5(_NAMESPACE, name if attempt == 1 else f"{name}:{attempt}"))
 
 
 def _child_vars(parent: RunState, payload: JsonObject) -> JsonObject:

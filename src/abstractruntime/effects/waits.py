@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 from abstractruntime.core._kernel.effects import EffectContext
 from abstractruntime.core.event_keys import build_event_wait_key
-from abstractruntime.core.models import Effect, JsonObject, WaitReason, WaitState, format_time
+from abstractruntime.core.models import (
+    Effect,
+    JsonObject,
+    WaitReason,
+    WaitState,
+    format_time,
+    parse_moment,
+)
 from abstractruntime.core.ports import EffectOutcome
 
 _TRUE_TEXTS = frozenset({"true", "1", "yes", "on"})
@@ -92,16 +98,6 @@ def answer_user(_ctx: EffectContext, effect: Effect) -> EffectOutcome:
     return EffectOutcome.completed(
         {"message": str(message), "level": _LEVELS.get(level, "message")}
     )
-
-
-def parse_moment(text: str) -> datetime:
-    """Read an ISO-8601 moment; without an offset it is UTC.
-
-    Raises:
-        ValueError: the text is no such moment.
-    """
-    moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def truthy(value: Any) -> bool:

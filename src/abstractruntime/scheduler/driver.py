@@ -1,24 +1,32 @@
 """Driving a tree of runs in the foreground: the root, its children, their timers.
 
 One pass asks the store for the tree and does everything that can be done now:
-1. advance running runs, newest first, and runs whose deadline has passed;
-2. hand the results of finished children to parents that wait for them.
+1. apply commands that were posted while a run was owned;
+2. advance running runs, newest first, and runs whose deadline has passed;
+3. hand the results of finished children to parents that wait for them.
 Passes repeat until nothing moves; what is left are waits.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from abstractruntime._runtime import Runtime
-from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason
+from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason, parse_moment
 from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
 from abstractruntime.core.vars import is_paused
 from abstractruntime.effects.subworkflow import child_failure
-from abstractruntime.effects.waits import parse_moment
-from abstractruntime.errors import IntegrityError, NotFound, UsageError, WaitMismatch
+from abstractruntime.errors import (
+    Busy,
+    IntegrityError,
+    NotFound,
+    StoreError,
+    UsageError,
+    WaitMismatch,
+)
 
 Until = Literal["idle", "waiting", "done"]
 
@@ -92,14 +100,14 @@ def _child_has_ended(engine: Engine, parent: RunHeader) -> bool:
     child_id = (parent.wait_key or "").removeprefix("subworkflow:")
     try:
         return engine.peek(child_id).status.is_terminal
-    except (NotFound, IntegrityError, UsageError):
+    except (NotFound, IntegrityError, StoreError, UsageError):
         return False
 
 
 def _root_or_self(engine: Engine, run_id: str) -> str:
     try:
         return root_of(engine, run_id)
-    except IntegrityError:
+    except (IntegrityError, NotFound, StoreError):
         # A damaged run stops nobody else; driving it says what is wrong with it.
         return run_id
 
@@ -161,12 +169,19 @@ class Driver:
 
     def _pass(self, root: str) -> bool:
         """Do what can be done now; True when something moved."""
+        self._apply_commands(root)
         live = run_tree(self._engine, root, live_only=True)
         if self._advance(live):
             return True
         # Rare: something goes on below a run that has ended already.
         known = {run.run_id for run in live}
         return self._advance([r for r in run_tree(self._engine, root) if r.run_id not in known])
+
+    def _apply_commands(self, root: str) -> None:
+        for run in self._engine.find(RunQuery(has_commands=True, limit=_TREE_LIMIT)):
+            with contextlib.suppress(Busy):  # whoever owns it applies them
+                if _root_or_self(self._engine, run.run_id) == root:
+                    self._runtime.apply_commands(run.run_id)
 
     def _advance(self, runs: list[RunHeader | RunState]) -> bool:
         moved = False
@@ -239,7 +254,11 @@ class Driver:
 
     def _sleep(self, root: str, until: Until) -> bool:
         """Sleep towards the next deadline; False when only people or events can go on."""
-        deadlines = [parse_moment(w.until) for w in open_waits(self._engine, root) if w.until]
+        deadlines = [
+            parse_moment(wait.until)
+            for wait in open_waits(self._engine, root)
+            if wait.until and not is_paused(self._engine.peek(wait.run_id).vars)
+        ]
         if not deadlines and until == "waiting":
             return False
         left = (

@@ -131,6 +131,7 @@ class ClassicRunLog:
         self._lock = lock
         self._absorbed = run.ledger_seq
         self._was_paused = is_paused(run.vars)
+        self._is_checked = False
         self._position = _count(engine.ledger_store, run.run_id)
         self._reusable = self._index_tail()
 
@@ -144,14 +145,16 @@ class ClassicRunLog:
         *records: StepRecord,
         barrier: Barrier = Barrier.NONE,  # noqa: ARG002 - a pair has no sync to order
         wrote: str | None = None,  # noqa: ARG002 - the whole state is saved
-        plan: JsonObject | None = None,  # noqa: ARG002 - recovery re-plans from the node
+        plan: JsonObject | None = None,
         scan: bool = True,  # noqa: ARG002
         commands: tuple[str, ...] = (),
     ) -> Position:
         public = [r for r in records if not is_extension(r)]
         self._clean(public)
-        if len(public) == 1 and public[0].status is StepStatus.STARTED:
-            self._append(public[0])
+        if plan is not None:
+            # Recovery plans anew, from the variables as they were before the node.
+            for record in public:
+                self._append(record)
             return Position(self._position - 1, self._position - 1)
         stored = self._engine.run_store.load(self.run.run_id)
         if stored is not None and self._is_outranked_by(stored):
@@ -163,7 +166,7 @@ class ClassicRunLog:
             # A commit of hops or control leaves an outcome beyond it to be reused.
             self.run.ledger_seq = self._position
         self._engine.run_store.save(self.run)
-        self._was_paused = is_paused(self.run.vars)
+        self._was_paused, self._is_checked = is_paused(self.run.vars), True
         for record in public:
             if is_terminal_status(record):
                 self._append(record)
@@ -203,7 +206,9 @@ class ClassicRunLog:
     def take_commands(self) -> list[Command]:
         """Give posted commands, after taking over a cancel or pause that a host saved directly."""
         run_id = self.run.run_id
-        stored = self._engine.run_store.load(run_id)
+        # A commit has just looked; the next one looks again before it writes.
+        stored = None if self._is_checked else self._engine.run_store.load(run_id)
+        self._is_checked = False
         if stored is not None and self._is_outranked_by(stored):
             self._take_over(stored)
         waiting = self._engine.commands(run_id)

@@ -22,14 +22,19 @@ from abstractruntime.core.models import (
     EffectType,
     JsonObject,
     RunState,
+    RunStatus,
     StepRecord,
     StepStatus,
+    WaitState,
+    parse_moment,
 )
 from abstractruntime.core.policy import EffectPolicy, occurrence_id
 from abstractruntime.core.ports import Barrier, Clock, EffectOutcome, RunLog
-from abstractruntime.errors import AbstractRuntimeError, InvalidValue
+from abstractruntime.core.vars import is_paused
+from abstractruntime.errors import AbstractRuntimeError, InvalidValue, StoreError
 
 _BACKOFF_ABORTS = frozenset({"cancel", "pause"})
+_STATUSES = frozenset({"completed", "waiting", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +139,17 @@ class EffectRunner:
         """Number a planned effect.
 
         Raises:
-            InvalidValue: the payload is not JSON.
+            InvalidValue: the payload is not JSON, or the result key names no place.
+            TypeError, ValueError: it is no effect of a known type.
         """
-        payload = normalise(effect.payload)
-        if payload is not effect.payload:
-            effect = replace(effect, payload=payload)
+        if not isinstance(effect, Effect):
+            raise TypeError(f"expected an Effect, got {type(effect).__name__}")
+        _check_result_key(effect.result_key)
+        payload = normalise(effect.payload or {})
+        if not isinstance(payload, dict):
+            raise TypeError(f"expected an object as payload, got {type(payload).__name__}")
+        if payload is not effect.payload or type(effect.type) is not EffectType:
+            effect = replace(effect, type=EffectType(effect.type), payload=payload)
         key = self._policy().idempotency_key(run=log.run, node_id=node_id, effect=effect)
         return EffectRequest(node_id, effect, next_node, key, log.next_occurrence())
 
@@ -148,7 +159,7 @@ class EffectRunner:
     def perform(self, log: RunLog, request: EffectRequest) -> tuple[StepRecord, EffectOutcome]:
         """Run attempts until one concludes; the last record is open, for the caller to finish."""
         handler = self.handler(request.effect)
-        limit = max(self._policy().max_attempts(request.effect), request.attempt) if handler else 1
+        limit = max(self._max_attempts(request.effect), request.attempt) if handler else 1
         barrier = Barrier.EXTERNAL if handler and handler.external else Barrier.NONE
         attempt = request.attempt
         while True:
@@ -164,6 +175,15 @@ class EffectRunner:
             if not self._pause(log, request.effect, attempt):
                 return record, EffectOutcome("interrupted")
             attempt += 1
+
+    def _max_attempts(self, effect: Effect) -> int:
+        """Give the budget; a child that ended badly is started anew only where the policy lists it."""
+        policy = self._policy()
+        listed = getattr(policy, "effect_max_attempts", None)
+        is_listed = listed is None or effect.type.value in listed
+        if effect.type is EffectType.START_SUBWORKFLOW and not is_listed:
+            return 1
+        return policy.max_attempts(effect)
 
     def _call(
         self, handler: Handler | None, log: RunLog, request: EffectRequest, attempt: int
@@ -181,11 +201,14 @@ class EffectRunner:
             clock=self._clock,
         )
         try:
-            outcome = handler.call(context, request.effect)
+            outcome = _checked(handler.call(context, request.effect))
             result = normalise(outcome.result)
             return outcome if result is outcome.result else replace(outcome, result=result)
         except InvalidValue as error:
-            return EffectOutcome.failed(f"effect result is not JSON: {error}")
+            return EffectOutcome.failed(f"effect result is not usable: {error}")
+        except StoreError:
+            # Invariant: a disk that fails is no outcome; STARTED stays and is repeated.
+            raise
         except AbstractRuntimeError as error:
             return EffectOutcome.failed(str(error))
         except Exception as error:  # noqa: BLE001 - any handler failure is an outcome, recorded with its type
@@ -202,7 +225,48 @@ class EffectRunner:
 
 
 def _is_interrupted(log: RunLog) -> bool:
-    return any(command.kind in _BACKOFF_ABORTS for command in log.take_commands())
+    commands = log.take_commands()
+    # A classic log takes over what a host saved while the handler was running.
+    if log.run.status is not RunStatus.RUNNING or is_paused(log.run.vars):
+        return True
+    return any(command.kind in _BACKOFF_ABORTS for command in commands)
+
+
+def _checked(outcome: Any) -> EffectOutcome:
+    """Give the outcome of a handler in a form that every transition can take.
+
+    Raises:
+        TypeError: it is no outcome.
+        InvalidValue: its wait cannot be waited for.
+    """
+    if not isinstance(outcome, EffectOutcome):
+        raise TypeError(f"expected an EffectOutcome, got {type(outcome).__name__}")
+    if outcome.status not in _STATUSES:
+        return EffectOutcome.failed(f"effect ended with unknown status {outcome.status!r}")
+    if outcome.status == "waiting":
+        _check_wait(outcome.wait)
+    error: Any = outcome.error
+    if error is None or isinstance(error, str):
+        return outcome
+    return replace(outcome, error=str(error))
+
+
+def _check_wait(wait: Any) -> None:
+    if not isinstance(wait, WaitState):
+        raise TypeError(f"expected a WaitState, got {type(wait).__name__}")
+    _check_result_key(wait.result_key)
+    normalise(wait.to_dict())
+    if wait.until is not None:
+        parse_moment(wait.until)
+
+
+def _check_result_key(key: Any) -> None:
+    if key is None or key == "" or (isinstance(key, str) and key.strip(".")):
+        return
+    raise InvalidValue(
+        f"result key {key!r} names no place in the variables",
+        hint="use a dotted path such as answers.first, or a JSON pointer",
+    )
 
 
 def _concluded(outcome: EffectOutcome, attempt: int) -> EffectOutcome:

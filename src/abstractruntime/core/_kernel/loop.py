@@ -5,16 +5,17 @@ Rules:
 2. Pure hops are deterministic, so they ride along with the next record; a run of hops is
    committed every 64 of them, every second, and before the loop returns.
 3. A node that raises leaves no trace in the variables: they are rolled back before the
-   failure is committed.
+   failure is committed. Hops before it that no commit holds yet are walked again, each
+   with a commit, so that the rollback takes back that node alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 from abstractruntime.core._kernel.effects import EffectRequest, EffectRunner
+from abstractruntime.core._kernel.hops import Hops
 from abstractruntime.core._kernel.records import RecordFactory
 from abstractruntime.core._kernel.transitions import (
     Cancelled,
@@ -37,16 +38,18 @@ from abstractruntime.core.models import (
     StepRecord,
     WaitReason,
     WaitState,
+    parse_moment,
 )
 from abstractruntime.core.ports import Barrier, Clock, Command, EffectOutcome, RunLog
 from abstractruntime.core.spec import RunContext, WorkflowSpec
 from abstractruntime.core.vars import get_namespace, get_runtime, is_paused, set_result
 from abstractruntime.errors import InvalidValue, WaitMismatch
 
-_HOPS_PER_COMMIT = 64
-_SECONDS_PER_COMMIT = 1.0
-
 StopSignal = Callable[[], bool]
+
+
+class _Rejected(Exception):  # noqa: N818 - a signal inside this module, not an error
+    """What a node did cannot stand; the text becomes the run's error."""
 
 
 class Kernel:
@@ -71,11 +74,20 @@ class Kernel:
         """Advance until the run waits or ends, the budget is used, or `stop` says so."""
         self.apply_commands(log)
         self.fire_timer(log)
-        hops = _Hops(self._clock)
+        hops = Hops(self._clock)
         steps = 0
         while self._may_step(log.run, steps, max_steps) and not (stop and stop()):
             steps += 1
-            if self._step(log, workflow):
+            try:
+                is_hop = self._step(log, workflow)
+            except _Rejected as rejected:
+                log.rollback()
+                if hops.pending:
+                    steps -= hops.retrace() + 1
+                    continue
+                is_hop = False
+                self._fail(log, str(rejected))
+            if is_hop:
                 hops.count()
             else:
                 hops.reset()
@@ -85,7 +97,7 @@ class Kernel:
         if hops.pending:
             self._commit_hops(log, hops)
 
-    def _commit_hops(self, log: RunLog, hops: _Hops) -> None:
+    def _commit_hops(self, log: RunLog, hops: Hops) -> None:
         try:
             log.commit(self._records.internal(log.run, "transition", hops=hops.pending))
         except InvalidValue as error:
@@ -106,8 +118,6 @@ class Kernel:
             self._conclude(log, EffectRequest.from_record(log.pending))
             return False
         plan = self._plan(log, workflow)
-        if plan is None:
-            return False
         if plan.complete_output is not None:
             self._finish(log, plan.node_id, plan.complete_output)
         elif plan.effect is not None:
@@ -119,31 +129,35 @@ class Kernel:
             self._fail(log, f"node {plan.node_id!r} planned neither an effect nor a next node")
         return False
 
-    def _plan(self, log: RunLog, workflow: WorkflowSpec) -> StepPlan | None:
+    def _plan(self, log: RunLog, workflow: WorkflowSpec) -> StepPlan:
         node_id = log.run.current_node
         try:
-            return workflow.get_node(node_id)(log.run, self._context)
-        except Exception as error:  # noqa: BLE001 - node code is foreign; its failure becomes the run's
-            log.rollback()
-            self._fail(log, f"node {node_id!r} failed: {type(error).__name__}: {error}")
-            return None
+            plan = workflow.get_node(node_id)(log.run, self._context)
+        except Exception as error:
+            problem = f"node {node_id!r} failed: {type(error).__name__}: {error}"
+            raise _Rejected(problem) from error
+        if not isinstance(plan, StepPlan):
+            raise _Rejected(f"node {node_id!r} gave {type(plan).__name__}, expected a StepPlan")
+        if not isinstance(log.run.vars, dict):
+            raise _Rejected(f"node {node_id!r} replaced the variables by something else")
+        return plan
 
     def _perform(self, log: RunLog, plan: StepPlan) -> None:
         assert plan.effect is not None  # noqa: S101 - the caller dispatched on it
         try:
             request = self._effects.request(log, plan.node_id, plan.effect, plan.next_node)
-        except (InvalidValue, TypeError) as error:
-            log.rollback()
-            self._fail(log, f"node {plan.node_id!r} planned an effect that is not JSON: {error}")
-            return
-        earlier = log.reusable(request.key)
-        if earlier is not None:
-            self._complete(log, request, None, earlier.result)
-        else:
-            self._conclude(log, request)
+        except (TypeError, ValueError) as error:
+            problem = f"node {plan.node_id!r} planned an effect that is not JSON: {error}"
+            raise _Rejected(problem) from error
+        self._conclude(log, request, log.reusable(request.key))
 
-    def _conclude(self, log: RunLog, request: EffectRequest) -> None:
+    def _conclude(
+        self, log: RunLog, request: EffectRequest, earlier: StepRecord | None = None
+    ) -> None:
         try:
+            if earlier is not None:
+                self._complete(log, request, None, earlier.result)
+                return
             record, outcome = self._effects.perform(log, request)
             _OUTCOMES.get(outcome.status, Kernel._outcome_failed)(
                 self, log, request, record, outcome
@@ -153,6 +167,9 @@ class Kernel:
 
     def _outcome_interrupted(self, log: RunLog, *_: Any) -> None:
         """Leave the attempt unconcluded; the command that came in is applied next."""
+        if log.pending is None:
+            # A classic pair repeats the node, which must find the variables as it first did.
+            log.rollback()
 
     def _outcome_failed(
         self, log: RunLog, request: EffectRequest, record: StepRecord, outcome: EffectOutcome
@@ -242,7 +259,7 @@ class Kernel:
         if log.run.status is not RunStatus.WAITING or wait is None or is_paused(log.run.vars):
             return
         now = self._clock.now()
-        if wait.until is None or _parse_time(wait.until) > now:
+        if wait.until is None or parse_moment(wait.until) > now:
             return
         stamp = self._clock.now_iso()
         payload: JsonObject = {
@@ -399,7 +416,7 @@ class Kernel:
                 actor=payload.get("actor"),
                 commands=(command.id,),
             )
-        except WaitMismatch as error:
+        except (WaitMismatch, InvalidValue) as error:
             self._acknowledge(log, (command.id,), refused=str(error))
 
     def _ignore(self, log: RunLog, command: Command) -> None:
@@ -411,29 +428,6 @@ class Kernel:
                 self._records.internal(log.run, "control", action="none", **facts),
                 commands=commands,
             )
-
-
-class _Hops:
-    """Counts pure hops since the last commit."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.pending = 0
-        self._since = 0.0
-
-    def count(self) -> None:
-        if not self.pending:
-            self._since = self._clock.monotonic()
-        self.pending += 1
-
-    def reset(self) -> None:
-        self.pending = 0
-
-    @property
-    def due(self) -> bool:
-        return self.pending >= _HOPS_PER_COMMIT or (
-            self.pending > 0 and self._clock.monotonic() - self._since >= _SECONDS_PER_COMMIT
-        )
 
 
 _OUTCOMES: Mapping[str, Callable[..., None]] = {
@@ -449,11 +443,6 @@ _COMMANDS: Mapping[str, Callable[[Kernel, RunLog, Command], None]] = {
     "unpause": Kernel._command_unpause,  # noqa: SLF001
     "resume": Kernel._command_resume,  # noqa: SLF001
 }
-
-
-def _parse_time(text: str) -> datetime:
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _count_tokens(run: RunState, kind: EffectType, result: Any) -> bool:

@@ -1,0 +1,112 @@
+"""Hostile surroundings: odd numbers, odd paths, streams that are closed or full."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+APPROVAL = str(ROOT / "bundles" / "release-approval" / "flow.json")
+
+
+@pytest.mark.parametrize(
+    "args, code",
+    [
+        (("run", APPROVAL, "--run-id", ""), 2),
+        (("run", APPROVAL, "--run-id", "../x"), 2),
+        (("run", APPROVAL, "--run-id", "日本"), 2),
+        (("run", APPROVAL, "--once", ""), 2),
+        (("run", APPROVAL, "--input", "hold_minutes=1e400"), 2),
+        (("run", APPROVAL, "--input", r'{"a": "\ud800"}'), 2),
+        (("run", APPROVAL, "--input", "@~nobody-of-that-name/x"), 2),
+        (("run", str(ROOT)), 2),
+        (("runs", "-n", "0"), 2),
+        (("runs", "-n", "9" * 30), 0),
+        (("runs", "--since", "yesterday"), 2),
+        (("runs", "--since", "2020-01-31"), 0),
+        (("tick", "--due", "--max-runs", "9" * 30), 2),
+        (("inspect", "../x"), 66),
+        (("inspect", "demo", "--step", "9" * 30), 66),
+        (("resume", "demo", "--input", r'{"response": "\ud800"}'), 2),
+    ],
+)
+def test_odd_arguments(parked: Any, tmp_path: Path, args: tuple[str, ...], code: int) -> None:
+    result = parked(*args)
+
+    assert result.code == code, result.err
+    assert [path.name for path in (tmp_path / "store").glob("ledger_*")] == ["ledger_demo.jsonl"]
+
+
+def test_the_store_is_a_file(art: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+
+    results = [art(*args, "--store", "file") for args in (("runs",), ("run", APPROVAL))]
+
+    assert [result.code for result in results] == [2, 2]
+    assert all("expected a directory" in result.err for result in results)
+
+
+@pytest.mark.parametrize(
+    "line", ["lock_timeout: .inf", 'trust_store: "~nobody-of-that-name/x"', 'trust_store: "a\\0b"']
+)
+def test_odd_settings(art: Any, tmp_path: Path, line: str) -> None:
+    (tmp_path / "art.yaml").write_text(line + "\n")
+
+    assert (art("config", "show").code, art("doctor").code) == (2, 1)
+
+
+def shell(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    art = f'"{sys.executable}" -c "import sys; from abstractruntime.cli.app import main; sys.exit(main())"'
+    environ = {**os.environ, "ART_HOME": str(tmp_path / "store"), "ART_CONFIG_DIR": str(tmp_path)}
+    return subprocess.run(
+        ["/bin/sh", "-c", command.replace("art ", f"{art} ", 1)],
+        env=environ, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command, code",
+    [
+        ("art runs >/dev/full", 74),
+        ("art runs --json >/dev/full", 74),
+        ("art --version >/dev/full", 74),
+        ("art inspect nope --json >/dev/full", 74),
+        ("art ledger show demo --jsonl >/dev/full", 74),
+        ("art runs >&-", 0),
+        ("art inspect nope >&- 2>&-", 66),
+        ("art --version >&-", 0),
+        ("art tick --due <&- >&- 2>&-", 0),
+    ],
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_streams_that_are_full_or_closed(
+    parked: Any, tmp_path: Path, command: str, code: int
+) -> None:
+    ledger = (tmp_path / "store" / "ledger_demo.jsonl").read_bytes()
+
+    done = shell(command, tmp_path)
+
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert (tmp_path / "store" / "ledger_demo.jsonl").read_bytes() == ledger
+
+
+def test_one_of_two_answers_at_once_is_accepted(parked: Any, tmp_path: Path) -> None:
+    environ = {**os.environ, "ART_HOME": str(tmp_path / "store"), "ART_CONFIG_DIR": str(tmp_path)}
+    code = "import sys; from abstractruntime.cli.app import main; sys.exit(main())"
+    args = [sys.executable, "-c", code, "resume", "demo", "--input", "approve"]
+    both = [
+        subprocess.Popen(args, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    texts = [process.communicate()[1].decode() for process in both]
+
+    codes = sorted(process.returncode for process in both)
+    assert codes[0] == 0
+    assert codes[1] in (2, 75), texts
+    assert not any("Traceback" in text for text in texts)
+    assert parked("ledger", "verify", "demo").code == 0

@@ -1,0 +1,5 @@
+"""Fixtures of the contract tests."""
+
+from awkward_hosts import make
+
+__all__ = ["make"]
