@@ -28,7 +28,7 @@ from abstractruntime.core.models import (
     WaitState,
     parse_moment,
 )
-from abstractruntime.core.policy import EffectPolicy, occurrence_id
+from abstractruntime.core.policy import EffectPolicy, OnUnknown, occurrence_id
 from abstractruntime.core.ports import Barrier, Clock, EffectOutcome, RunLog
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import AbstractRuntimeError, InvalidValue, StoreError
@@ -155,6 +155,17 @@ class EffectRunner:
 
     def handler(self, effect: Effect) -> Handler | None:
         return self._handlers.get(effect.type)
+
+    def on_unknown(self, request: EffectRequest, pending: StepRecord) -> OnUnknown:
+        """Say what becomes of an attempt whose outcome is not known.
+
+        Only an effect that leaves the process can be in doubt; one that failed is not.
+        """
+        handler = self.handler(request.effect)
+        if pending.status is StepStatus.FAILED or handler is None or not handler.external:
+            return "retry"
+        policy_says: OnUnknown = getattr(self._policy(), "on_unknown", "retry")
+        return policy_says
 
     def perform(self, log: RunLog, request: EffectRequest) -> tuple[StepRecord, EffectOutcome]:
         """Run attempts until one concludes; the last record is open, for the caller to finish."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from abstractruntime.core._kernel import doubt
 from abstractruntime.core._kernel.effects import EffectRequest, EffectRunner
 from abstractruntime.core._kernel.hops import Hops
 from abstractruntime.core._kernel.records import RecordFactory
@@ -115,7 +116,7 @@ class Kernel:
     def _step(self, log: RunLog, workflow: WorkflowSpec) -> bool:
         """Do one step; True when it was a pure hop that still needs a commit."""
         if log.pending is not None:
-            self._conclude(log, EffectRequest.from_record(log.pending))
+            self._take_up(log, log.pending)
             return False
         plan = self._plan(log, workflow)
         if plan.complete_output is not None:
@@ -128,6 +129,19 @@ class Kernel:
         else:
             self._fail(log, f"node {plan.node_id!r} planned neither an effect nor a next node")
         return False
+
+    def _take_up(self, log: RunLog, pending: StepRecord) -> None:
+        """Go on with an attempt that has no recorded outcome, or is due again."""
+        request = EffectRequest.from_record(pending)
+        choice = self._effects.on_unknown(request, pending)
+        if choice == doubt.FAIL:
+            outcome = EffectOutcome.failed(doubt.describe_doubt(request))
+            self._outcome_failed(log, request, pending, outcome)
+        elif choice == "ask":
+            outcome = EffectOutcome.waiting(doubt.doubt_wait(log.run, request))
+            self._outcome_waiting(log, request, pending, outcome)
+        else:
+            self._conclude(log, request)
 
     def _plan(self, log: RunLog, workflow: WorkflowSpec) -> StepPlan:
         node_id = log.run.current_node
@@ -287,9 +301,17 @@ class Kernel:
             WaitMismatch: paused, not waiting, or waiting for another key.
             InvalidValue: the payload is not JSON.
         """
-        run = log.run
-        self._require_wait(run, wait_key)
+        wait = self._require_wait(log.run, wait_key)
+        request = doubt.doubted_request(wait)
+        choice = doubt.chosen(payload) if request else None
         self._wake(log, payload, actor=actor, commands=commands)
+        if request and choice == doubt.RETRY:
+            self._conclude(log, request)
+        elif request and choice == doubt.SKIP:
+            skipped = self._records.internal(log.run, "control", action="skip")
+            self._complete(log, request, skipped, None)
+        elif request:
+            self._fail(log, doubt.describe_doubt(request))
 
     @staticmethod
     def _require_wait(run: RunState, wait_key: str | None) -> WaitState:
