@@ -21,8 +21,13 @@ _HOMES: dict[str, str] = {
         "scheduler.registry": "WorkflowRegistry",
         "storage.base": "QueryableRunStore",
         "storage.in_memory": "InMemoryRunStore InMemoryLedgerStore",
+        "storage.artifacts": "Artifact ArtifactMetadata ArtifactStore InMemoryArtifactStore FileArtifactStore"
+        " artifact_ref is_artifact_ref get_artifact_id resolve_artifact compute_artifact_id",
         "storage.directory": "open_store",
         "storage.ledger_chain": "HashChainedLedgerStore verify_ledger_chain",
+        "workflow_bundle": "WorkflowBundle WorkflowBundleError WorkflowBundleEntrypoint"
+        " WorkflowBundleManifest open_workflow_bundle workflow_bundle_manifest_from_dict"
+        " workflow_bundle_manifest_to_dict WORKFLOW_BUNDLE_FORMAT_VERSION_V1",
         "history_bundle": "RUN_HISTORY_BUNDLE_VERSION_V1 export_run_history_bundle persist_workflow_snapshot",
     }.items()
     for name in names.split()

@@ -98,6 +98,16 @@ def test_a_history_needs_no_heads_file(exported: Any) -> None:
     assert "holds its own" in result.err
 
 
+@pytest.mark.parametrize("line", [b"5\n", b"{}\n", b"\xff\n", b'{"note": 3}\n'])
+def test_damaged_heads_are_not_exported(exported: Any, tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "store" / "heads_s1.jsonl").write_bytes(line)
+
+    result = exported("export-history", "s1", "-o", "again.json")
+
+    assert result.code == 1
+    assert "signed heads" in result.err
+
+
 def test_no_directory_is_made_up(exported: Any, tmp_path: Path) -> None:
     result = exported("export-history", "s1", "-o", "nowhere/x.json")
 

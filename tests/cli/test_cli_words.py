@@ -155,7 +155,8 @@ def test_the_missing_host_key_is_said_once_per_store(art: Any) -> None:
         ("bundle", "verify", "nope.flowbundle"),
         ("key", "trust", "nope.vkey"),
         ("ledger", "verify", "x.jsonl", "--heads", "nope"),
-        ("show", "--json", "x/y.json"),
+        ("run", APPROVAL, "--entry", "nope"),
+        ("compile", APPROVAL, "--unsigned", "--entry", "nope"),
     ],
     ids=lambda args: args[0],
 )

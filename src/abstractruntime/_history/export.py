@@ -22,7 +22,7 @@ from abstractruntime._history._sources import (
     Line,
     descendants,
 )
-from abstractruntime._history.schema import RUN_HISTORY_BUNDLE_VERSION_V1
+from abstractruntime._history.schema import HISTORY_FORMAT, RUN_HISTORY_BUNDLE_VERSION_V1
 from abstractruntime._json import isolate
 from abstractruntime.core.models import format_time, utc_now
 from abstractruntime.errors import UsageError
@@ -150,7 +150,7 @@ def export_history(  # noqa: PLR0913 - the 0.4.x options, then the provenance
     notes = heads or {}
     runs = {each: fact.to_dict(notes.get(each, ())) for each, fact in facts.items()}
     root = runs.pop(request.run_id)
-    return {**bundle, "provenance": {**root, "vkeys": list(vkeys), "runs": runs}}
+    return {"format": HISTORY_FORMAT, **bundle, "provenance": {**root, "vkeys": list(vkeys), "runs": runs}}
 
 
 @dataclass(frozen=True, slots=True)

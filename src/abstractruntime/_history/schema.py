@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
 
 RUN_HISTORY_BUNDLE_VERSION_V1: Final = 1
+HISTORY_FORMAT: Final = "art-history/1"
 
 _TEXT: Final = {"type": "string"}
 _TEXT_OR_NULL: Final = {"type": ["string", "null"]}
@@ -167,6 +168,6 @@ HISTORY_BUNDLE_SCHEMA: Final[JsonObject] = {
             "timeline": _array(_TIMELINE_ENTRY),
             "session": _object({"session_id": _TEXT, "turns": _array(_TURN)}, nullable=True),
         },
-        optional={"provenance": _PROVENANCE},
+        optional={"format": {"const": HISTORY_FORMAT}, "provenance": _PROVENANCE},
     ),
 }

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
 from abstractruntime.cli._contract import input_schema
-from abstractruntime.errors import AbstractRuntimeError, NotFound, UsageError
+from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, UsageError
+from abstractruntime.signing.envelope import parse_envelope
 from abstractruntime.visualflow_compiler._check import CheckResult, check_tree, require_ok
 from abstractruntime.workflow_bundle import (
     BundlePlan,
@@ -29,6 +30,7 @@ from abstractruntime.workflow_bundle import (
     pack_flowbundle,
     verify_bundle,
 )
+from abstractruntime.workflow_bundle._archive import SIGNATURES
 from abstractruntime.workflow_bundle._closure import subflow_ids
 from abstractruntime.workflow_bundle.packer import FlowSource, collect_flows
 from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
@@ -91,10 +93,16 @@ def load_bundle_or_flow(
     """Open what a person wants to run; a flow document comes with the warnings about it.
 
     Raises:
-        NotFound: no such file.
+        NotFound: no such file, or no such entry.
         Untrusted: the trust policy refuses the bundle.
         FlowError: the flow document has errors.
     """
+    if path.is_dir():
+        raise UsageError(
+            f"'{path}' is a directory, expected a bundle or a flow document",
+            hint=f"name a file in it, or compile it: art compile {path}",
+            path=str(path),
+        )
     data = read_archive_file(path)
     if data.startswith(_ARCHIVE_START):
         with naming(path):
@@ -141,6 +149,8 @@ def compile_bundle(request: Request) -> tuple[bytes, tuple[Diagnostic, ...]]:
         WorkflowBundleError: flows are missing.
     """
     library, first = _library(request.path)
+    for entry in request.entries:
+        _require_entry(library, request.path, entry, first)
     roots = request.entries or (first,) if first else request.entries
     if not roots:
         roots = (_only_root(request.path),)
@@ -158,9 +168,20 @@ def compile_bundle(request: Request) -> tuple[bytes, tuple[Diagnostic, ...]]:
     return pack_flowbundle(library, plan), findings
 
 
+def _require_entry(library: FlowLibrary, path: Path, entry: str, first: str | None) -> None:
+    if library.find(entry) is None:
+        raise NotFound(
+            f"there is no flow {entry!r} to start in '{path}'",
+            hint=f"its flow is {first!r}" if first else "an entry is the id inside a document",
+            kind="flow",
+            id=entry,
+        )
+
+
 def _library(path: Path) -> tuple[FlowLibrary, str | None]:
     """Give the documents around a path, and the flow that the path itself names."""
     if path.is_dir():
+        require_documents(path)
         return FlowLibrary.from_directory(path), None
     data = read_archive_file(path)
     results = check_tree({str(path): data})
@@ -173,6 +194,24 @@ def _library(path: Path) -> tuple[FlowLibrary, str | None]:
         # Documents beside the flow may be many and large; nothing asks for them.
         return FlowLibrary([source]), flow_id
     return FlowLibrary.from_directory(path.parent).with_source(source), flow_id
+
+
+def require_documents(directory: Path) -> list[Path]:
+    """Give the flow documents of a directory, which are its `*.json` files.
+
+    Raises:
+        NotFound: it holds none; names the directories below that do.
+    """
+    found = sorted(path for path in directory.glob("*.json") if path.is_file())
+    if found:
+        return found
+    below = sorted({str(path.parent) for path in directory.glob("*/*.json")})
+    raise NotFound(
+        f"directory '{directory}' holds no flow document"
+        + (f" itself, but {len(below)} directories in it do" if below else ""),
+        hint=f"name one of them: {', '.join(below[:5])}" if below else "documents are *.json files",
+        path=str(directory),
+    )
 
 
 def _only_root(directory: Path) -> str:
@@ -247,6 +286,23 @@ def entry_of(bundle: WorkflowBundle, wanted: str | None) -> str:
         kind="flow",
         id=chosen,
     )
+
+
+def named_signers(bundle: WorkflowBundle) -> tuple[JsonObject, ...]:
+    """Give the signatures inside a bundle with the keys they name; nothing is verified here."""
+    found = []
+    for member in sorted(name for name in bundle.members if name.startswith(SIGNATURES)):
+        try:
+            hints = [s.key_hint for s in parse_envelope(bundle.members[member]).signatures]
+            found.append(_unverified(member, [hint for hint in hints if hint], None))
+        except IntegrityError as cause:
+            found.append(_unverified(member, [], str(cause)))
+    return tuple(found)
+
+
+def _unverified(member: str, labels: list[str], reason: str | None) -> JsonObject:
+    state = "not_verified" if reason is None else "bad"
+    return {"member": member, "state": state, "signers": labels, "reason": reason}
 
 
 def bundle_document(loaded: Loaded, *, file: str | None) -> JsonObject:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from abstractruntime.cli._inputs import home_path
 from abstractruntime.errors import UsageError
 
 PROJECT_FILE = "art.yaml"
@@ -237,7 +238,7 @@ def _parse(setting: Setting, raw: Any, origin: str, base: Path) -> Any:
             hint="see: art config show --origin",
             argument=setting.name,
         )
-    return str(base / Path(raw).expanduser()) if setting.kind == "path" else raw
+    return str(base / home_path(raw)) if setting.kind == "path" else raw
 
 
 def _number(setting: Setting, raw: Any, origin: str) -> float:
@@ -245,7 +246,7 @@ def _number(setting: Setting, raw: Any, origin: str) -> float:
         number = float("nan") if isinstance(raw, bool) else float(raw)
     except (TypeError, ValueError):
         number = float("nan")
-    if number >= 0:
+    if 0 <= number < float("inf"):
         return int(number) if number == int(number) else number
     raise UsageError(
         f"setting {setting.name!r} in {origin} is {raw!r}, expected a number from 0",

@@ -19,8 +19,10 @@ from abstractruntime._json import JsonObject
 from abstractruntime.cli._output import Mode, Output
 from abstractruntime.errors import (
     AbstractRuntimeError,
+    ArchiveInvalid,
     ExitCode,
     FlowError,
+    IntegrityError,
     NotFound,
     StoreFull,
     StoreIOError,
@@ -33,13 +35,19 @@ if TYPE_CHECKING:
 _PLACES = ("file", "path", "member", "run_id", "bundle", "id")
 _MAX_FACT = 200
 
+# The first class that fits decides, when an error names no next step itself.
+_STEPS_BY_CLASS: tuple[tuple[type[AbstractRuntimeError], str], ...] = (
+    (ArchiveInvalid, "get the file again from where it came; nothing of it was used"),
+    (IntegrityError, "see what is damaged: art doctor"),
+    (FlowError, "see every problem of a flow: art check FLOW"),
+)
 _NEXT_STEPS: dict[ExitCode, str] = {
     ExitCode.USAGE: "see: art --help",
     ExitCode.REFUSED: "see which keys are trusted: art key list",
-    ExitCode.NOT_FOUND: "see what there is: art runs",
+    ExitCode.NOT_FOUND: "check the spelling of what is named",
     ExitCode.IO: "check space and permissions, then repeat; nothing unfinished was acknowledged",
     ExitCode.BUSY: "repeat later, or stop the other process first",
-    ExitCode.FAILED: "see the details: art inspect @last",
+    ExitCode.FAILED: "correct what the message names, then repeat",
 }
 
 
@@ -59,6 +67,8 @@ def _os_error(cause: OSError) -> AbstractRuntimeError:
     if cause.errno == errno.ENOENT:
         return NotFound(f"no file '{name}'", hint="check the spelling of the path", path=name)
     kind = StoreFull if cause.errno in (errno.ENOSPC, errno.EDQUOT) else StoreIOError
+    if not name:
+        return kind(f"input or output failed: {reason}")
     return kind(f"cannot use '{name}': {reason}", path=name)
 
 
@@ -142,7 +152,14 @@ def _plain_lines(error: AbstractRuntimeError) -> Iterator[str]:
 
 
 def _hint(error: AbstractRuntimeError) -> str:
-    return error.hint or _NEXT_STEPS.get(error.exit_code, "see: art explain exit-codes")
+    if error.hint:
+        return error.hint
+    if error.details.get("path") and isinstance(error, NotFound):
+        return "check the spelling of the path"
+    if error.details.get("path") and isinstance(error, UsageError):
+        return "name another file, or correct this one"
+    fitting = (step for kind, step in _STEPS_BY_CLASS if isinstance(error, kind))
+    return next(fitting, _NEXT_STEPS.get(error.exit_code, "see: art explain exit-codes"))
 
 
 def _fact(name: str, value: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime._json import JsonObject
 from abstractruntime._runtime import Runtime
 from abstractruntime.cli._bundles import Loaded, entry_of
 from abstractruntime.cli._keyring import read_trust
@@ -22,6 +23,7 @@ from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing._files import write_atomic
 from abstractruntime.storage.artifacts import FileArtifactStore
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
+from abstractruntime.visualflow_compiler._load import parse_flow
 from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from abstractruntime.core.spec import WorkflowSpec
     from abstractruntime.storage.directory import DirectoryEngine
 
+CODE_TYPES = frozenset({"code", "python_code", "function"})
 _SIGNALS = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
@@ -43,6 +46,7 @@ class Program:
     entry: str
     registry: WorkflowRegistry
     labels: Mapping[str, str]
+    has_code: bool = False
 
     @property
     def workflow(self) -> WorkflowSpec:
@@ -95,16 +99,14 @@ def compile_program(loaded: Loaded, entry: str | None, *, services: Services) ->
     specs = compile_visualflow_tree(root_id=chosen, flows_by_id=documents, services=services)
     for spec in specs.values():
         registry.register(spec)
-    labels: dict[str, str] = {}
-    for document in documents.values():
-        labels.update(node_labels(document))
-    return Program(chosen, registry, labels)
+    elements = [e for document in documents.values() for e in parse_flow(document)[0].elements]
+    labels = {e.id: e.label for e in elements if e.label}
+    has_code = any(e.type in CODE_TYPES for e in elements)
+    return Program(chosen, registry, labels, has_code)
 
 
 def node_labels(document: Mapping[str, Any]) -> dict[str, str]:
     """Give the names that authors gave to nodes, by node id."""
-    from abstractruntime.visualflow_compiler._load import parse_flow
-
     return {e.id: e.label for e in parse_flow(document)[0].elements if e.label}
 
 
@@ -115,6 +117,19 @@ def code_services(*, trust_code: bool, sandbox: str) -> Services:
     from abstractruntime.sandbox import InProcessRunner
 
     return Services(code=InProcessRunner())
+
+
+def sandbox_report(*, in_process: bool) -> JsonObject:
+    """Tell what confines code nodes: `{backend, layers, missing, abi}`; may start the worker."""
+    from abstractruntime.sandbox import CodeFailed, InProcessRunner, default_runner
+
+    if in_process:
+        return InProcessRunner().layers()
+    try:
+        return default_runner().layers()
+    except CodeFailed:
+        # Whoever calls code is told why; nothing that calls none needs it.
+        return {"backend": "none", "layers": [], "missing": ["process"], "abi": 0}
 
 
 def make_runtime(session: Session, engine: DirectoryEngine, program: Program) -> Runtime:
@@ -186,6 +201,13 @@ def installed_bundle(engine: DirectoryEngine, run_id: str) -> Loaded:
             run_id=run_id,
         )
     path = bundle_path(engine, digest)
+    if not path.is_file():
+        raise NotFound(
+            f"bundle '{path}' is missing; run {root!r} was started from it",
+            hint="put the original bundle back under this name",
+            path=str(path),
+            run_id=run_id,
+        )
     data = read_archive_file(path)
     bundle = read_bundle(data, path)
     if bundle.digest != digest:

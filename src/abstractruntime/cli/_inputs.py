@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from abstractruntime._json import JsonObject, load_strict
+from abstractruntime._json import JsonObject, dump_line, load_strict
 from abstractruntime.errors import UsageError
 
 FORMS = "use JSON, @FILE, - for stdin, or name=value"
@@ -26,7 +26,20 @@ def parse_inputs(values: Iterable[str], *, text_names: Collection[str] = ()) -> 
     merged: JsonObject = {}
     for value in values:
         merged.update(_input(value, text_names))
+    _require_storable(merged)
     return merged
+
+
+def _require_storable(value: JsonObject) -> None:
+    """Refuse what no ledger can keep: numbers beyond all range and lone surrogates."""
+    try:
+        dump_line(value)
+    except (ValueError, TypeError, RecursionError) as cause:
+        raise UsageError(
+            f"input cannot be stored as JSON: {cause}",
+            hint="use finite numbers and whole characters",
+            argument="--input",
+        ) from cause
 
 
 def _input(value: str, text_names: Collection[str]) -> JsonObject:
@@ -74,9 +87,12 @@ def parse_answer(value: str) -> Any:
     text = read_text(value) if value == "-" or value.startswith("@") else value
     text = text.strip("\r\n") if value != text else text
     if text.lstrip().startswith("{"):
-        return _json_object(text, value)
-    parsed = parse_loosely(text)
-    return {"response": parsed if isinstance(parsed, str) else text}
+        answer = _json_object(text, value)
+    else:
+        parsed = parse_loosely(text)
+        answer = {"response": parsed if isinstance(parsed, str) else text}
+    _require_storable(answer)
+    return answer
 
 
 def read_text(value: str) -> str:
@@ -84,8 +100,24 @@ def read_text(value: str) -> str:
     if value == "-":
         return sys.stdin.read()
     if value.startswith("@"):
-        return Path(value[1:]).expanduser().read_text(encoding="utf-8")
+        return home_path(value[1:]).read_text(encoding="utf-8")
     return value
+
+
+def home_path(text: str) -> Path:
+    """Give a path whose `~` stands for a home directory.
+
+    Raises:
+        UsageError: nobody has that home, or it can be no path at all.
+    """
+    if "\0" in text:
+        raise UsageError(f"path {text!r} holds a NUL character", hint="check the spelling")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as cause:
+        raise UsageError(
+            f"path {text!r} begins with the home of nobody", hint="check the name behind '~'"
+        ) from cause
 
 
 def parse_labels(values: Iterable[str]) -> dict[str, str]:

@@ -63,11 +63,14 @@ def output_lines(document: JsonObject) -> Iterator[str]:
 def talk_lines(document: JsonObject) -> Iterator[str]:
     """Give what a person wants to know beside the output: status, question, next step."""
     run_id = document["run_id"]
-    yield f"{document['status']}: run {run_id}, {document['ledger']['records']} records"
+    failed_inside = document["status"] == "completed" and document["error"]
+    status = "completed with an error" if failed_inside else document["status"]
+    yield f"{status}: run {run_id}, {document['ledger']['records']} records"
     if document["error"]:
         error = document["error"]
         label = f'node "{error["node_label"]}": ' if error["node_label"] else ""
-        yield f"error: {label}{error['message']}"
+        line = f" (line {error['line']} of its code)" if "line" in error else ""
+        yield f"error: {label}{error['message']}{line}"
         yield f"  = hint: see what happened: art inspect {run_id}"
     for wait in document["waits"]:
         yield from wait_lines(run_id, wait, several=len(document["waits"]) > 1)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -37,6 +38,20 @@ def mode_from_args(args: Sequence[str], environ: Mapping[str, str]) -> Mode:
             return _FLAGS[arg]
     wanted = environ.get("ART_OUTPUT", "")
     return Mode(wanted) if wanted in {mode.value for mode in Mode} else Mode.TEXT
+
+
+class OutputError(OSError):
+    """Stdout took nothing more, for another reason than a reader that went away."""
+
+
+@contextmanager
+def _to_stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as cause:
+        raise OutputError(cause.errno, cause.strerror) from cause
 
 
 class Output:
@@ -75,13 +90,26 @@ class Output:
         if self.mode is not Mode.NONE:
             self._write(text)
 
+    def raw_bytes(self, lines: Iterable[bytes]) -> None:
+        """Print stored lines byte for byte, each with its line end."""
+        if self.mode is Mode.NONE:
+            return
+        with _to_stdout():
+            sys.stdout.flush()
+        for line in lines:
+            with _to_stdout():
+                sys.stdout.buffer.write(line + b"\n")
+        with _to_stdout():
+            sys.stdout.buffer.flush()
+
     def lines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self._write(harmless_line(line) if not self.colour else line)
 
     def _write(self, text: str) -> None:
         # Surrogates cannot be encoded; escaping them keeps the rest readable.
-        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+        with _to_stdout():
+            sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
 
     # -- talk ------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime.cli._damage import has_files
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.errors import NotFound, UsageError
 
@@ -29,7 +30,7 @@ def reading(session: Session) -> Iterator[DirectoryEngine]:
     """
     from abstractruntime.storage.directory import open_store
 
-    with open_store(session.config.store, create=False) as engine:
+    with open_store(directory_of(session), create=False) as engine:
         yield engine
 
 
@@ -37,6 +38,7 @@ def reading(session: Session) -> Iterator[DirectoryEngine]:
 def writing(session: Session, *, create: bool = False) -> Iterator[DirectoryEngine]:
     """Open the store to drive runs; a host key signs heads where one is configured."""
     from abstractruntime.storage._heads import KeySigner
+    from abstractruntime.storage._layout import Layout
     from abstractruntime.storage.directory import open_store
 
     signer = None
@@ -44,16 +46,33 @@ def writing(session: Session, *, create: bool = False) -> Iterator[DirectoryEngi
         from abstractruntime.cli._keyring import load_private_key
 
         signer = KeySigner(load_private_key(session, name))
-    elif create:
-        session.out.note(
-            "hint: no host key, so the ledger is not signed; art key new NAME --usage host,"
-            " then host_key: NAME in art.yaml"
-        )
+    store = directory_of(session)
+    is_new = not Path(Layout(str(store)).store_file).exists()
     durability = session.config.get("durability")
-    with open_store(
-        session.config.store, durability=durability, signer=signer, create=create
-    ) as engine:
+    with open_store(store, durability=durability, signer=signer, create=create) as engine:
+        if is_new and signer is None:
+            # Said once per store; the doctor says it whenever it is asked.
+            session.out.note(
+                "hint: no host key, so the ledger is not signed; art key new NAME --usage host,"
+                " then host_key: NAME in art.yaml"
+            )
         yield engine
+
+
+def directory_of(session: Session) -> Path:
+    """Give the directory of the store, which need not exist.
+
+    Raises:
+        UsageError: a file has this name.
+    """
+    store = session.config.store
+    if store.exists() and not store.is_dir():
+        raise UsageError(
+            f"the store '{store}' is a file, expected a directory",
+            hint="name a directory with --store or ART_HOME; see: art config show --origin",
+            path=str(store),
+        )
+    return store
 
 
 def resolve_run(engine: DirectoryEngine, text: str) -> str:
@@ -68,6 +87,9 @@ def resolve_run(engine: DirectoryEngine, text: str) -> str:
     found = engine.find(RunQuery(id_prefix=text, limit=_NEAR + 1))
     exact = [header.run_id for header in found if header.run_id == text]
     ids = exact or [header.run_id for header in found]
+    if not exact and has_files(engine, text):
+        # The index does not know a run that cannot be read; opening it tells what is wrong.
+        return text
     if len(ids) == 1:
         return ids[0]
     if ids:

@@ -22,24 +22,54 @@ PROGRAM = "art"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
+    _ensure_streams()
     args = list(sys.argv[1:] if argv is None else argv)
-    if args in (["--version"], ["-V"]):
-        from abstractruntime._version import __version__
-
-        sys.stdout.write(f"abstractruntime {__version__}\n")
-        return 0
     try:
-        code = _run(args)
+        code = _print_version() if args in (["--version"], ["-V"]) else _run(args)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader went away; a second failure at exit would print a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
+        return 74
+    except OSError as cause:
+        _drop_stdout()
+        sys.stderr.write(
+            f"error[output]: cannot write to stdout: {cause.strerror or cause}\n"
+            "  = hint: what the command did is kept; look at it again with another stdout\n"
+        )
         return 74
     return code
 
 
+def _print_version() -> int:
+    from abstractruntime._version import __version__
+
+    sys.stdout.write(f"abstractruntime {__version__}\n")
+    return 0
+
+
+def _ensure_streams() -> None:
+    """Put the null device in place of closed standard streams.
+
+    Hazard: the next file that is opened would else get number 1 or 2, and be written to by
+    whoever prints.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _drop_stdout() -> None:
+    # What is still buffered would fail once more at exit, with a traceback.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(args: list[str]) -> int:
-    from abstractruntime.cli._output import Output, mode_from_args
+    from abstractruntime.cli._output import Output, OutputError, mode_from_args
 
     out = Output(mode_from_args(args, os.environ))
     try:
@@ -47,7 +77,7 @@ def _run(args: list[str]) -> int:
     except KeyboardInterrupt:
         out.note("interrupted")
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, OutputError):
         raise
     except Exception as cause:  # noqa: BLE001 - the one boundary between failures and exit codes
         return _report(out, cause)

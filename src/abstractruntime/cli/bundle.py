@@ -10,12 +10,12 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
-from abstractruntime.cli._bundles import Loaded, bundle_document, naming, of_verdict
+from abstractruntime.cli._bundles import Loaded, bundle_document, named_signers, naming, of_verdict
+from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import load_private_key, read_public_key, read_trust
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import UsageError
 from abstractruntime.signing import TrustedKey, TrustPolicy, TrustStore
-from abstractruntime.signing._files import write_atomic
 from abstractruntime.workflow_bundle import sign_bundle, unpack_workflow_bundle, verify_bundle
 from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
 
@@ -30,7 +30,8 @@ def show(session: Session, path: BundleArgument) -> int:
     data = read_archive_file(path)
     with naming(path):
         bundle = read_bundle(data, path)
-    loaded = Loaded(data, bundle, bundle.digest or "", rule="not_verified")
+    named = named_signers(bundle)
+    loaded = Loaded(data, bundle, bundle.digest or "", rule="not_verified", signatures=named)
     document = bundle_document(loaded, file=str(path))
     session.out.emit(document, text=lambda: bundle_lines(document))
     return 0
@@ -102,7 +103,7 @@ def sign(
         raise UsageError("no key is named", hint="add --key NAME; see: art key list")
     signer = load_private_key(session, name)
     data = sign_bundle(read_archive_file(path), signer)
-    write_atomic(output or path, data, mode=0o644)
+    write_result(output or path, data, mode=0o644)
     trust = TrustStore((TrustedKey(signer.verifier),))
     loaded = of_verdict(data, verify_bundle(data, trust))
     document = bundle_document(loaded, file=str(output or path))
@@ -131,13 +132,23 @@ def verdict_line(document: JsonObject) -> str:
     return f"intact, not signed by anyone trusted: {name} ({document['rule']})"
 
 
+def _signed_by(document: JsonObject) -> str:
+    if document["signers"]:
+        return ", ".join(document["signers"])
+    named = [label for item in document["signatures"] for label in item["signers"]]
+    if document["rule"] == "not_verified" and document["signatures"]:
+        claimed = ", ".join(named) or "unreadable signatures"
+        return f"{claimed} (not verified here; art bundle verify {document['file']})"
+    return "nobody"
+
+
 def bundle_lines(document: JsonObject) -> Iterator[str]:
     """Give the bundle for people."""
     if document["file"]:
         yield f"file:      {document['file']} ({document['size_bytes']} bytes)"
     yield f"bundle:    {document['id']}@{document['version']}"
     yield f"digest:    {document['digest']}"
-    yield f"signed by: {', '.join(document['signers']) or 'nobody (or not verified)'}"
+    yield f"signed by: {_signed_by(document)}"
     needs = document["requires"]["capabilities"]
     yield f"needs:     {', '.join(needs) or 'nothing'}"
     for entry in document["entrypoints"]:

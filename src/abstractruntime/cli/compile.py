@@ -14,12 +14,12 @@ from abstractruntime.cli._bundles import (
     of_verdict,
     sanitise_id,
 )
+from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import load_private_key
 from abstractruntime.cli._session import Session
 from abstractruntime.cli.bundle import bundle_lines
 from abstractruntime.errors import UsageError
 from abstractruntime.signing import SigningKey, TrustedKey, TrustStore
-from abstractruntime.signing._files import write_atomic
 from abstractruntime.visualflow_compiler._check import render_text
 from abstractruntime.workflow_bundle import sign_bundle, verify_bundle
 
@@ -57,7 +57,7 @@ def compile_(
     if bundle_id and sanitise_id(bundle_id) != bundle_id:
         session.out.note(f"bundle id {bundle_id!r} becomes {manifest.bundle_id!r}")
     target = output or Path(f"{manifest.bundle_id}.flowbundle")
-    write_atomic(target, data, mode=0o644)
+    write_result(target, data, mode=0o644)
     document = bundle_document(loaded, file=str(target))
     session.out.emit(document, text=lambda: bundle_lines(document))
     return 0

@@ -6,21 +6,23 @@ import os
 import platform
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
+from abstractruntime.cli._damage import damage_of, unlisted_damage
+from abstractruntime.cli._host import sandbox_report
 from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import is_owned, reading
+from abstractruntime.cli.ledger import case_of, judge
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound
-from abstractruntime.signing import verify_ledger
+from abstractruntime.signing import LedgerVerdict
 from abstractruntime.storage.directory import DirectoryEngine
 
 Level = Literal["ok", "note", "warning", "error"]
@@ -116,6 +118,19 @@ def _trust(session: Session) -> Iterator[Finding]:
     yield Finding("ok", "trust", f"{message}; {trust_path(session)}")
 
 
+def _sandbox(_session: Session) -> Iterator[Finding]:
+    from abstractruntime.sandbox import is_confined
+
+    report = sandbox_report(in_process=False)
+    layers, missing = ", ".join(report["layers"]) or "none", ", ".join(report["missing"])
+    message = f"{report['backend']}: {layers}" + (f"; missing: {missing}" if missing else "")
+    if is_confined(report):
+        yield Finding("ok", "sandbox", message)
+    else:
+        hint = "run code nodes of people you trust only; see docs/explanation/sandbox.md"
+        yield Finding("warning", "sandbox", message, hint)
+
+
 def _store(session: Session) -> Iterator[Finding]:
     try:
         with reading(session) as engine:
@@ -134,22 +149,31 @@ def _store_findings(engine: DirectoryEngine) -> Iterator[Finding]:
         yield Finding("warning", "store", f"format {engine.format} is newer; reading only")
     for header in runs:
         yield from _run_findings(engine, header.run_id, header.status)
+    for run_id, cause in unlisted_damage(engine, {header.run_id for header in runs}):
+        yield Finding("error", f"run {run_id}", str(cause), f"art ledger verify {run_id}")
 
 
 def _run_findings(engine: DirectoryEngine, run_id: str, status: RunStatus) -> Iterator[Finding]:
-    with closing(Path(engine.ledger_path(run_id)).open("rb")) as file:
-        verdict = verify_ledger(file, run_id=run_id)
     subject = f"run {run_id}"
+    verdict = judge(case_of(engine, run_id), ())
     if not verdict.ok:
-        yield Finding(
-            "error", subject, f"ledger is invalid at record {verdict.first_bad_index}",
-            f"art ledger verify {run_id}",
-        )  # fmt: skip
-    if verdict.torn_tail_bytes:
+        yield Finding("error", subject, _defect_text(verdict), f"art ledger verify {run_id}")
+    elif cause := damage_of(engine, run_id):
+        yield Finding("error", subject, str(cause), cause.hint)
+    elif verdict.torn_tail_bytes:
         message = f"torn tail of {verdict.torn_tail_bytes} bytes, never acknowledged"
         yield Finding("note", subject, message, "the next write cuts it and keeps a copy")
-    if status is RunStatus.RUNNING and not is_owned(engine, run_id):
+    if verdict.ok and status is RunStatus.RUNNING and not is_owned(engine, run_id):
         yield Finding("warning", subject, "was interrupted", f"art tick {run_id}")
+
+
+def _defect_text(verdict: LedgerVerdict) -> str:
+    first = verdict.defects[0]
+    if first.code == "checkpoint_beyond_ledger":
+        return (
+            f"ledger lost its end: {first.expected} bytes were checkpointed, {first.found} are left"
+        )
+    return f"ledger is invalid at record {verdict.first_bad_index}: {first.code}"
 
 
 _CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
@@ -157,5 +181,6 @@ _CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     _configuration,
     _keys,
     _trust,
+    _sandbox,
     _store,
 )

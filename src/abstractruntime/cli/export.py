@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 
 from abstractruntime._history.export import export_history as build_history
+from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.cli.resume import RunArgument
+from abstractruntime.errors import IntegrityError
 from abstractruntime.scheduler.driver import run_tree
-from abstractruntime.signing._files import write_atomic
 from abstractruntime.storage.directory import DirectoryEngine
 
 
@@ -28,7 +29,8 @@ def export_history(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.")
     ] = None,
     tail: Annotated[
-        int | None, typer.Option("--tail", metavar="N", help="Only the last N records per run.")
+        int | None,
+        typer.Option("--tail", metavar="N", min=1, help="Only the last N records per run."),
     ] = None,
     include_session: Annotated[
         bool, typer.Option("--session", help="Add the turns of the run's session.")
@@ -52,7 +54,7 @@ def export_history(
         session.out.raw(text.rstrip("\n"))
         return 0
     data = text.encode()
-    write_atomic(output, data, mode=0o600)
+    write_result(output, data, mode=0o600)
     receipt = {
         "format": "art-export/1",
         "run_id": run_id,
@@ -65,11 +67,29 @@ def export_history(
 
 
 def signed_notes(engine: DirectoryEngine, run_id: str) -> dict[str, list[str]]:
-    """Give the signed notes of a run and its children, by run id, as they are stored."""
+    """Give the signed notes of a run and its children, by run id, as they are stored.
+
+    Raises:
+        IntegrityError: a line of a heads file holds no note.
+    """
     notes = {}
     for run in run_tree(engine, run_id):
         path = Path(engine.heads_path(run.run_id))
         if path.exists():
-            lines = path.read_bytes().splitlines(keepends=True)
-            notes[run.run_id] = [json.loads(x)["note"] for x in lines if x.endswith(b"\n")]
+            lines = path.read_bytes().split(b"\n")[:-1]
+            notes[run.run_id] = [_note(run.run_id, line) for line in lines]
     return notes
+
+
+def _note(run_id: str, line: bytes) -> str:
+    try:
+        note = json.loads(line)["note"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        note = None
+    if isinstance(note, str):
+        return note
+    raise IntegrityError(
+        f"the signed heads of run {run_id!r} are damaged: a line holds no note",
+        hint=f"see which: art ledger verify {run_id}",
+        run_id=run_id,
+    )

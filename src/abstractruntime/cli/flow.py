@@ -11,8 +11,9 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
+from abstractruntime.cli._bundles import require_documents
 from abstractruntime.cli._session import Session
-from abstractruntime.errors import ExitCode, NotFound, UsageError
+from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.visualflow_compiler._check import (
     CheckResult,
     check_document,
@@ -69,14 +70,7 @@ def flow_files(paths: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(path.glob("*.json"))
-        if not found:
-            raise NotFound(
-                f"directory '{path}' holds no flow document",
-                hint="documents are *.json files",
-                path=str(path),
-            )
-        yield from found
+        yield from require_documents(path)
 
 
 def check_report(results: dict[str, CheckResult]) -> JsonObject:

@@ -28,7 +28,7 @@ def inspect_(
         int | None, typer.Option("--step", metavar="SEQ", help="One record, by its seq.")
     ] = None,
     steps: Annotated[
-        int, typer.Option("--steps", metavar="N", help="At most so many steps.")
+        int, typer.Option("--steps", metavar="N", min=1, help="At most so many steps.")
     ] = 200,
 ) -> int:
     """Show where a run stands and how it came there. Exit code 0 whatever its status."""

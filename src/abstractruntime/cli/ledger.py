@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,33 +13,48 @@ from typing import Annotated, Any
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime.cli._damage import checkpoint_meta, unlisted_damage, with_checkpoint
+from abstractruntime.cli._history_verdict import (
+    HistoryVerdict,
+    history_lines,
+    is_history,
+    judge_history,
+)
 from abstractruntime.cli._keyring import read_public_key, read_trust
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.cli.resume import RunArgument
-from abstractruntime.core.ports import RunQuery
+from abstractruntime.core.ports import RunQuery, StoredRecord
 from abstractruntime.errors import ExitCode, NotFound, UsageError
 from abstractruntime.signing import (
     BadHead,
     LedgerVerdict,
     SignedHead,
     TreeHead,
+    TrustPolicy,
     VerifierKey,
     read_heads,
     verify_ledger,
 )
+from abstractruntime.storage._layout import Layout
 from abstractruntime.storage.directory import DirectoryEngine
 
 _ALL_RUNS = 1_000_000
+STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One ledger to judge; `heads` None means there is no heads file."""
+    """One ledger to judge; `heads` None means there is no heads file.
+
+    A case out of a store has a checkpoint, and its ledger may be missing.
+    """
 
     ledger: Path
     heads: Path | None = None
+    checkpoint: Path | None = None
     run_id: str | None = None
     origin: str | None = None
 
@@ -47,7 +63,10 @@ class Case:
 def verify(
     session: Session,
     target: Annotated[
-        str | None, typer.Argument(metavar="[RUN|FILE]", help="A run, or a ledger file.")
+        str | None,
+        typer.Argument(
+            metavar="[RUN|FILE|-]", help="A run, a ledger file, or an exported history."
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every run of the store.")] = False,
     heads: Annotated[
@@ -73,23 +92,44 @@ def verify(
     if everything == (target is not None):
         raise UsageError("name one run or ledger file, or --all", hint="art ledger verify @last")
     trust = read_trust(session)
-    keys = tuple(read_public_key(key) for key in vkey) if vkey else trust.ledger_keys()
+    keys = tuple(read_public_key(key) for key in vkey) if vkey else tuple(trust.ledger_keys())
+    if target is not None and Path(target).is_file() and is_history(Path(target)):
+        _refuse_options(heads, pin)
+        histories = [judge_history(Path(target).read_bytes(), keys)]
+        session.out.emit(histories[0].to_dict(), text=lambda: history_lines(histories[0].to_dict()))
+        return _conclude(session, histories, trust.policy, require_signed=require_signed)
     cases = _cases(session, target, heads)
     pinned = last_head(pin) if pin is not None else None
     verdicts = [judge(case, keys, pinned) for case in cases]
-    policy = trust.policy
-    code = max(
-        (
-            verdict.exit_code(
-                require_signed=require_signed or policy.require_signed_ledger,
-                unsigned_tail_max=policy.unsigned_tail_max,
-            )
-            for verdict in verdicts
-        ),
-        key=_gravity,
-        default=ExitCode.OK,
-    )
     _emit(session, verdicts, many=everything)
+    return _conclude(session, verdicts, trust.policy, require_signed=require_signed)
+
+
+def _refuse_options(heads: Path | None, pin: Path | None) -> None:
+    if heads is not None or pin is not None:
+        raise UsageError(
+            "an exported history holds its own signed heads",
+            hint="leave --heads and --pin out",
+            argument="--heads" if heads is not None else "--pin",
+        )
+
+
+def _conclude(
+    session: Session,
+    verdicts: Sequence[LedgerVerdict | HistoryVerdict],
+    policy: TrustPolicy,
+    *,
+    require_signed: bool,
+) -> int:
+    """Give the gravest exit code of several verdicts."""
+    codes = [
+        verdict.exit_code(
+            require_signed=require_signed or policy.require_signed_ledger,
+            unsigned_tail_max=policy.unsigned_tail_max,
+        )
+        for verdict in verdicts
+    ]
+    code = max(codes, key=_gravity, default=ExitCode.OK)
     if code is ExitCode.REFUSED:
         session.out.note("refused: policy asks for a signature by a trusted host key")
     return int(code)
@@ -100,30 +140,44 @@ def _gravity(code: ExitCode) -> int:
 
 
 def _cases(session: Session, target: str | None, heads: Path | None) -> list[Case]:
-    if target is not None and Path(target).is_file():
+    if target is not None and (target == STDIN or Path(target).is_file()):
         return [Case(Path(target), heads)]
     if heads is not None:
         raise NotFound(f"no ledger file '{target}'", hint="check the path", path=target)
     with reading(session) as engine:
         if target is None:
-            ids = [header.run_id for header in engine.find(RunQuery(limit=_ALL_RUNS))]
-            return [_case_of(engine, run_id) for run_id in sorted(ids)]
-        return [_case_of(engine, resolve_run(engine, target))]
+            ids = {header.run_id for header in engine.find(RunQuery(limit=_ALL_RUNS))}
+            ids.update([run_id for run_id, _ in unlisted_damage(engine, ids)])
+            return [case_of(engine, run_id) for run_id in sorted(ids)]
+        return [case_of(engine, resolve_run(engine, target))]
 
 
-def _case_of(engine: DirectoryEngine, run_id: str) -> Case:
-    heads = Path(engine.heads_path(run_id))
-    ledger = Path(engine.ledger_path(run_id))
-    return Case(ledger, heads if heads.exists() else None, run_id, engine.origin)
+def case_of(engine: DirectoryEngine, run_id: str) -> Case:
+    """Give everything that the store has to say about the ledger of a run."""
+    layout = Layout(engine.path)
+    heads = Path(layout.heads(run_id))
+    return Case(
+        ledger=Path(layout.ledger(run_id)),
+        heads=heads if heads.exists() else None,
+        checkpoint=Path(layout.checkpoint(run_id)),
+        run_id=run_id,
+        origin=engine.origin,
+    )
 
 
 def judge(case: Case, keys: Iterable[VerifierKey], pin: TreeHead | None = None) -> LedgerVerdict:
-    """Verify one ledger file."""
+    """Verify one ledger file; one of a store is compared with its checkpoint too."""
+    meta = checkpoint_meta(case.checkpoint)
     found = heads_of(case.heads)
-    with case.ledger.open("rb") as file:
-        return verify_ledger(
-            file, heads=found, keys=keys, origin=case.origin, run_id=case.run_id, pin=pin
-        )
+    options: dict[str, Any] = {"origin": case.origin, "run_id": case.run_id, "pin": pin}
+    if case.checkpoint is not None and not case.ledger.exists():
+        verdict = verify_ledger((), heads=found, keys=keys, **options)
+    elif str(case.ledger) == STDIN:
+        return verify_ledger(sys.stdin.buffer, heads=found, keys=keys, **options)
+    else:
+        with case.ledger.open("rb") as file:
+            verdict = verify_ledger(file, heads=found, keys=keys, **options)
+    return with_checkpoint(verdict, case.ledger, meta)
 
 
 def heads_of(path: Path | None) -> list[SignedHead | BadHead]:
@@ -168,14 +222,23 @@ def verdict_lines(document: JsonObject) -> Iterator[str]:
     if document["signers"]:
         signed += f" by {', '.join(document['signers'])}"
     state = "final" if document["final"] else "unfinished"
-    yield f"{document['verdict']}: run {document['run_id']}, {signed}, {state}"
+    yield f"{document['verdict']}: run {document['run_id'] or '(unknown)'}, {signed}, {state}"
+    if not document["records"]:
+        yield "  note: there is no record in it; was this a ledger?"
     for defect in document["defects"]:
+        places = {"record": defect["record"], "byte": defect["byte_offset"]}
+        where = ", ".join(f"{name} {n}" for name, n in places.items() if n is not None)
+        detail = f" ({defect['detail']})" if defect.get("detail") else ""
         yield (
-            f"  {defect['code']}: record {defect['record']}, byte {defect['byte_offset']}:"
-            f" expected {defect['expected']}, found {defect['found']}"
+            f"  {defect['code']}{': ' if where else ''}{where}:"
+            f" expected {_shown(defect['expected'])}, found {_shown(defect['found'])}{detail}"
         )
     for warning in document["warnings"]:
         yield f"  note: {warning}"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else str(value)
 
 
 @uses_store
@@ -184,10 +247,13 @@ def show(
     run: RunArgument,
     since: Annotated[int, typer.Option("--after", metavar="SEQ", help="Only later records.")] = -1,
 ) -> int:
-    """Show the records of a ledger, as they are stored."""
+    """Show the records of a ledger, as they are stored.
+
+    With --jsonl, stdout gets the stored bytes: what `art ledger verify -` reads.
+    """
     with reading(session) as engine:
         run_id = resolve_run(engine, run)
-        _emit_records(session, run_id, [i.record for i in engine.records(run_id, after=since)])
+        _emit_records(session, run_id, engine.records(run_id, after=since))
     return 0
 
 
@@ -195,17 +261,20 @@ def show(
 def tail(
     session: Session,
     run: RunArgument,
-    count: Annotated[int, typer.Option("-n", metavar="N", help="So many records.")] = 10,
+    count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="So many records.")] = 10,
 ) -> int:
     """Show the last records of a ledger."""
     with reading(session) as engine:
         run_id = resolve_run(engine, run)
-        last = deque(engine.records(run_id), maxlen=max(count, 0))
-        _emit_records(session, run_id, [item.record for item in last])
+        _emit_records(session, run_id, deque(engine.records(run_id), maxlen=min(count, _ALL_RUNS)))
     return 0
 
 
-def _emit_records(session: Session, run_id: str, records: list[JsonObject]) -> None:
+def _emit_records(session: Session, run_id: str, stored: Iterable[StoredRecord]) -> None:
+    if session.out.mode is Mode.JSONL:
+        session.out.raw_bytes(item.line for item in stored)
+        return
+    records = [item.record for item in stored]
     document = {"format": "art-ledger/1", "run_id": run_id, "records": records}
 
     def text() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -25,7 +26,8 @@ def schema(
 def explain(
     session: Session,
     topic: Annotated[
-        list[str], typer.Argument(metavar="CODE | node TYPE | exit-codes", help="What to explain.")
+        list[str],
+        typer.Argument(metavar="CODE | [node] TYPE | exit-codes", help="What to explain."),
     ],
 ) -> int:
     """Explain a diagnostic, a node type or the exit codes."""
@@ -47,10 +49,11 @@ def explanation(topic: list[str]) -> tuple[str, str]:
     if len(topic) == 2 and topic[0] in _TOPICS:
         return _TOPICS[topic[0]](topic[1])
     if len(topic) == 1:
-        return _code(topic[0])
+        # Codes are upper case with a number; every other word can only be a node type.
+        return (_code if _CODE.match(topic[0]) else _node)(topic[0])
     raise UsageError(
         f"nothing to explain under {' '.join(topic)!r}",
-        hint="use a code such as VF301, 'node TYPE', or exit-codes",
+        hint="use a code such as VF301, a node type, or exit-codes",
     )
 
 
@@ -68,6 +71,7 @@ def _node(name: str) -> tuple[str, str]:
     return f"{found.name} ({found.title})", found.text
 
 
+_CODE = re.compile(r"[A-Za-z]{1,3}[0-9]")
 _TOPICS: dict[str, Callable[[str], tuple[str, str]]] = {"node": _node, "code": _code}
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import getpass
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from abstractruntime.cli._host import (
     compile_program,
     install_bundle,
     make_driver,
+    sandbox_report,
     stop_on_signals,
 )
 from abstractruntime.cli._inputs import parse_inputs, parse_labels
@@ -33,6 +35,7 @@ from abstractruntime.cli._outcome import Follower, Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import started_facts, writing
 from abstractruntime.errors import NotFound, Refused, UsageError
+from abstractruntime.storage._layout import check_id
 from abstractruntime.storage.directory import DirectoryEngine
 from abstractruntime.visualflow_compiler._check import render_text
 
@@ -49,7 +52,7 @@ class Start:
     labels: Mapping[str, str] = field(default_factory=dict)
     actor: str = ""
     overrides: tuple[str, ...] = ()
-    sandbox: str = "worker"
+    sandbox: JsonObject | None = None
     once: str | None = None
 
     @property
@@ -113,24 +116,29 @@ def run(  # noqa: PLR0917 - the options of the command
     signature, and its digest is recorded.
     """
     set_flags(session, durability=durability, host_key=host_key, llm_stub=llm_stub, sandbox=sandbox)
+    if once == "":
+        raise UsageError(
+            "--once needs a key", hint="give a text that names this start", argument="--once"
+        )
     if once is not None and run_id is not None:
         raise UsageError("--once and --run-id exclude each other", hint="leave one of them out")
     loaded = _load(session, path, entry, allow_unsigned=allow_unsigned)
     home = session.config.get("sandbox")
-    program = compile_program(
-        loaded, entry, services=code_services(trust_code=trust_code, sandbox=home)
-    )
+    services = code_services(trust_code=trust_code, sandbox=home)
+    program = compile_program(loaded, entry, services=services)
     in_process = trust_code or home == "in-process"
     start = Start(
-        run_id=once_id(once) if once else run_id or SystemIds().run_id(),
+        run_id=once_id(once) if once else new_id(run_id),
         workflow_id=program.entry,
         inputs=checked_input(loaded.bundle.flow_documents()[program.entry], inputs),
         labels=parse_labels(label),
         actor=actor or os_user(),
         overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
-        sandbox="in-process" if in_process else "worker",
+        sandbox=sandbox_report(in_process=in_process) if program.has_code else None,
         once=once,
     )
+    for line in input_notes(loaded.bundle.flow_documents()[program.entry], start.inputs):
+        session.out.note(line)
     with writing(session, create=True) as engine:
         return _drive(session, engine, program, loaded, start, until, follow, waiting_ok)
 
@@ -164,6 +172,20 @@ def checked_input(document: Mapping[str, Any], given: Iterable[str]) -> JsonObje
     values = parse_inputs(given, text_names=texts)
     check_input(schema, values)
     return values
+
+
+def input_notes(document: Mapping[str, Any], values: JsonObject) -> Iterator[str]:
+    """Give what is odd about an input without being wrong: flows can read variables by name."""
+    parameters = input_schema(document)["properties"]
+    known = f"its parameters: {', '.join(parameters)}" if parameters else "it declares none"
+    for name in values:
+        if name not in parameters and not name.startswith("_"):
+            near = difflib.get_close_matches(name, parameters, n=1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            yield f"note: input {name!r} is no parameter of the flow; {meant}{known}"
+    missing = [n for n, rule in parameters.items() if "default" not in rule and n not in values]
+    if missing:
+        yield f"note: no input for {', '.join(missing)}; without a default it is null"
 
 
 def _drive(
@@ -251,6 +273,15 @@ def _overrides(loaded: Loaded, *, allow_unsigned: bool, trust_code: bool) -> tup
         "trust_code": trust_code,
     }
     return tuple(name for name, on in given.items() if on)
+
+
+def new_id(wanted: str | None) -> str:
+    """Give the wanted run id, or a random one.
+
+    Raises:
+        UsageError: it cannot stand in a file name.
+    """
+    return SystemIds().run_id() if wanted is None else check_id(wanted)
 
 
 def once_id(key: str) -> str:

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Annotated
 
 import typer
 
+from abstractruntime._json import JsonObject
+from abstractruntime.cli._damage import DAMAGED, damage_of, damaged_row, unlisted_damage
+from abstractruntime.cli._errors import error_document
 from abstractruntime.cli._inputs import parse_labels
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import header_row, reading, started_facts
-from abstractruntime.core.models import RunStatus, WaitReason
-from abstractruntime.core.ports import RunQuery
+from abstractruntime.core.models import RunStatus, WaitReason, format_time, parse_moment
+from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.errors import AbstractRuntimeError, UsageError
 from abstractruntime.rendering._records import mapping
+from abstractruntime.storage.directory import DirectoryEngine
 
 _SCAN_LIMIT = 100_000
+_EVERYTHING = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Listing:
+    """The rows of a list of runs, and what is wrong with the damaged ones among them."""
+
+    rows: list[JsonObject] = field(default_factory=list)
+    damage: dict[str, AbstractRuntimeError] = field(default_factory=dict)
+
+    def add_damaged(self, row: JsonObject, cause: AbstractRuntimeError) -> None:
+        self.rows.append({**row, "status": DAMAGED})
+        self.damage[row["run_id"]] = cause
 
 
 @uses_store
@@ -32,40 +53,97 @@ def runs(
         str | None, typer.Option("--since", metavar="TIME", help="Changed at or after, ISO-8601.")
     ] = None,
     children: Annotated[bool, typer.Option("--children", help="Child runs too.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1)] = 50,
 ) -> int:
-    """List runs, the latest change first."""
-    wanted = parse_labels(label)
+    """List runs, the latest change first.
+
+    A damaged run is listed as such and stops nothing: the exit code stays 0.
+    """
+    wanted, limit = parse_labels(label), min(limit, _SCAN_LIMIT)
+    earliest = parse_time(since) if since else ""
     query = RunQuery(
         status=status,
         wait_reason=waiting_on,
         workflow_id=workflow,
         root_only=not children,
-        limit=_SCAN_LIMIT if wanted else limit,
+        limit=_SCAN_LIMIT if wanted or since else limit,
     )
-    rows = []
+    is_filtered = any((status, waiting_on, workflow, wanted, since))
     with reading(session) as engine:
-        for header in engine.find(query):
-            labels = mapping(started_facts(engine, header.run_id).get("labels"))
-            if wanted.items() <= labels.items() and header.updated_at >= (since or ""):
-                rows.append(header_row(header, labels))
-    rows = rows[:limit]
-    document = {"format": "art-runs/1", "runs": rows, "errors": []}
-
-    def text() -> list[str]:
-        return session.out.table(
-            ("run", "status", "waits for", "workflow", "updated"),
-            [
-                (
-                    r["run_id"],
-                    r["status"],
-                    r["waiting_on"],
-                    r["workflow_id"],
-                    r["updated_at"][:19] + "Z",
-                )
-                for r in rows
-            ],
-        )
-
-    session.out.emit(document, text=text, items="runs")
+        listing = _listing(engine, query, limit, wanted, earliest)
+        if not is_filtered:
+            _add_unlisted(listing, engine, limit)
+    document = {
+        "format": "art-runs/1",
+        "runs": listing.rows,
+        "errors": [error_document(cause)["error"] for cause in listing.damage.values()],
+    }
+    session.out.emit(document, text=lambda: _table(session, listing.rows), items="runs")
+    for run_id, cause in listing.damage.items():
+        session.out.note(f"damaged: run {run_id}: {cause}")
+        session.out.note(f"  = hint: see what is left: art ledger verify {run_id}")
     return 0
+
+
+def _table(session: Session, rows: list[JsonObject]) -> list[str]:
+    names = ("run_id", "status", "waiting_on", "workflow_id", "updated_at")
+    cells = [[row[name] for name in names] for row in rows]
+    for cell in cells:
+        cell[-1] = cell[-1] and cell[-1][:19] + "Z"
+    return session.out.table(("run", "status", "waits for", "workflow", "updated"), cells)
+
+
+def _listing(
+    engine: DirectoryEngine,
+    query: RunQuery,
+    limit: int,
+    wanted: Mapping[str, str],
+    earliest: str,
+) -> Listing:
+    listing = Listing()
+    for header in engine.find(query):
+        if len(listing.rows) >= limit:
+            break
+        if header.updated_at >= earliest:
+            _list_run(listing, engine, header, wanted)
+    return listing
+
+
+def _add_unlisted(listing: Listing, engine: DirectoryEngine, limit: int) -> None:
+    """Add damaged runs without an index row; they have no time, so they come last."""
+    if len(listing.rows) >= limit:
+        return
+    known = {header.run_id for header in engine.find(RunQuery(limit=_EVERYTHING))}
+    for run_id, cause in islice(unlisted_damage(engine, known), limit - len(listing.rows)):
+        listing.add_damaged(damaged_row(run_id), cause)
+
+
+def parse_time(text: str) -> str:
+    """Give a moment as the store writes it; one without a time zone is UTC.
+
+    Raises:
+        UsageError: it is no ISO-8601 time.
+    """
+    try:
+        return format_time(parse_moment(text))
+    except (ValueError, OverflowError) as cause:
+        raise UsageError(
+            f"{text!r} is not an ISO-8601 time",
+            hint="use a form such as 2026-01-31 or 2026-01-31T08:00:00Z",
+            argument="--since",
+        ) from cause
+
+
+def _list_run(
+    listing: Listing, engine: DirectoryEngine, header: RunHeader, wanted: Mapping[str, str]
+) -> None:
+    """Add a run when its labels are the wanted ones, or when damage hides them."""
+    try:
+        labels = mapping(started_facts(engine, header.run_id).get("labels"))
+        cause = damage_of(engine, header.run_id) if wanted.items() <= labels.items() else None
+    except AbstractRuntimeError as found:
+        labels, cause = {}, damage_of(engine, header.run_id) or found
+    if cause is not None:
+        listing.add_damaged(header_row(header, labels), cause)
+    elif wanted.items() <= labels.items():
+        listing.rows.append(header_row(header, labels))

@@ -8,7 +8,8 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
-from abstractruntime.cli._errors import error_document, error_lines
+from abstractruntime.cli._damage import damage_of
+from abstractruntime.cli._errors import as_known_error, error_document, error_lines
 from abstractruntime.cli._host import StopFlag, make_driver, program_of_run, stop_on_signals
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
@@ -31,7 +32,8 @@ def tick(
         bool, typer.Option("--due", help="Every run that is due, interrupted, or has commands.")
     ] = False,
     limit: Annotated[
-        int, typer.Option("--max-runs", metavar="N", help="At most so many runs.")
+        int,
+        typer.Option("--max-runs", metavar="N", min=1, max=1_000_000, help="At most so many runs."),
     ] = 1000,
     until: UntilOption = Until.IDLE,
     waiting_ok: Annotated[
@@ -73,7 +75,10 @@ def _tick_due(session: Session, engine: DirectoryEngine, stop: StopFlag, limit: 
             break
         try:
             rows.append(_tick_one(session, engine, root, stop))
-        except AbstractRuntimeError as cause:
+        except (AbstractRuntimeError, OSError) as found:
+            cause = as_known_error(found)
+            if cause is None:
+                raise
             failures.append(cause)
             session.out.complain(error_lines(cause))
     document = {
@@ -96,6 +101,8 @@ def _tick_due(session: Session, engine: DirectoryEngine, stop: StopFlag, limit: 
 
 
 def _tick_one(session: Session, engine: DirectoryEngine, root: str, stop: StopFlag) -> JsonObject:
+    if cause := damage_of(engine, root):
+        raise cause
     _, driver = make_driver(session, engine, program_of_run(session, engine, root), stop)
     state = driver.drive(root)
     return header_row(header_of(state), mapping(started_facts(engine, root).get("labels")))

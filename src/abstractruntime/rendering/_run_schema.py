@@ -39,6 +39,13 @@ _ERROR: Final = {
     "record": _COUNT_OR_NULL,
 }
 
+
+def _error() -> JsonObject:
+    schema = _closed(_ERROR, nullable=True)
+    line = {**_COUNT, "description": "line of the author's code, where one is to blame"}
+    return {**schema, "properties": {**_ERROR, "line": line}}
+
+
 _BUNDLE: Final = {
     "id": _TEXT_OR_NULL,
     "version": _TEXT_OR_NULL,
@@ -70,7 +77,7 @@ RUN_DOCUMENT_SCHEMA: Final[JsonObject] = {
                 "enum": ["running", "waiting", "completed", "failed", "cancelled", "interrupted"]
             },
             "output": True,
-            "error": _closed(_ERROR, nullable=True),
+            "error": _error(),
             "waiting": _closed(_WAIT, nullable=True),
             "waits": {"type": "array", "items": _closed(_WAIT)},
             "bundle": _closed(_BUNDLE, nullable=True),

@@ -149,11 +149,13 @@ def _error(
         node_id, message = state.current_node, state.error or state.status.value
     if message is None:
         return None
+    line = state.vars.get("_flow_error_line") if state.status is RunStatus.COMPLETED else None
     return {
         "message": message,
         "node_id": node_id,
         "node_label": labels.get(node_id, node_id) if node_id else None,
         "record": _ending_seq(state, node_id, last_record),
+        **({"line": line} if isinstance(line, int) else {}),
     }
 
 

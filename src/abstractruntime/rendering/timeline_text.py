@@ -37,6 +37,7 @@ MAX_STEPS: Final = 200
 _LABEL: Final = 9
 _STATUS: Final = 12
 _INDENT: Final = 7
+_ENDED: Final = ("completed", "failed", "cancelled")
 _WIDEST_EFFECT: Final = len("start_subworkflow")
 _COLOURS: Final = {
     "completed": "green",
@@ -86,7 +87,8 @@ class _View:
         status = doc["status"]
         yield self._fact("run", self.paint(harmless(doc["run_id"]), "bold"))
         yield self._fact("flow", harmless(doc["workflow_id"]))
-        yield self._fact("status", self._status(status))
+        inside = " with an error" if status == "completed" and doc["error"] else ""
+        yield self._fact("status", self._status(status) + self.paint(inside, "red"))
         if doc["parent_run_id"]:
             yield self._fact("parent", harmless(doc["parent_run_id"]))
         if doc["bundle"]:
@@ -116,7 +118,9 @@ class _View:
         for _, lines in sorted(blocks, key=itemgetter(0)):
             yield from lines
         if not blocks:
-            yield self.paint("       no steps yet", "dim")
+            ended = timeline.status in _ENDED
+            text = "no effects: every node was computed in place" if ended else "no steps yet"
+            yield self.paint(f"{'':>{_INDENT}}{text}", "dim")
 
     def closing(self, doc: Mapping[str, Any]) -> Iterator[str]:
         for wait in doc["waits"]:
@@ -232,10 +236,11 @@ def _attempt_text(attempt: Attempt) -> str:
 
 
 def _open_wait_text(wait: JsonObject, run_id: str) -> str:
-    parts = [f"for {wait['reason']}"]
+    is_timer = wait["reason"] == "until" and wait["until"]
+    parts = [f"until {wait['until']}" if is_timer else f"for {wait['reason']}"]
     if wait["wait_key"]:
         parts.append(f"key {wait['wait_key']}")
-    if wait["until"]:
+    if wait["until"] and not is_timer:
         parts.append(f"until {wait['until']}")
     if wait["run_id"] != run_id:
         parts.append(f"in run {wait['run_id']}")
@@ -245,6 +250,8 @@ def _open_wait_text(wait: JsonObject, run_id: str) -> str:
 
 def _error_text(error: JsonObject) -> str:
     place = [f"node {error['node_label']}"] if error["node_label"] else []
+    if error.get("line") is not None:
+        place.append(f"line {error['line']} of its code")
     if error["record"] is not None:
         place.append(f"record {error['record']}")
     where = f" ({', '.join(place)})" if place else ""

@@ -20,7 +20,7 @@ _SOURCES: dict[str, str] = {
     **{
         name: f"schemas._documents:{name.upper().replace('-', '_')}"
         for name in (
-            "runs", "verify", "verify-all", "ledger", "bundle", "export", "error", "check",
+            "runs", "verify", "verify-all", "verify-history", "ledger", "bundle", "export", "error", "check",
             "keys", "config", "doctor", "explain", "diagnostic",
         )
     },

@@ -171,7 +171,10 @@ BUNDLE: Final = _document(
                 {
                     "member": _TEXT,
                     "state": {
-                        "enum": ["trusted", "unknown_key", "not_for_this_bundle", "revoked", "bad"]
+                        "enum": [
+                            "trusted", "unknown_key", "not_for_this_bundle", "revoked", "bad",
+                            "not_verified",
+                        ]
                     },
                     "signers": _TEXTS,
                     "reason": _TEXT_OR_NULL,
@@ -212,13 +215,13 @@ RUNS: Final = _document(
             _object(
                 {
                     "run_id": _TEXT,
-                    "workflow_id": _TEXT,
-                    "status": _STATUSES,
+                    "workflow_id": _TEXT_OR_NULL,
+                    "status": {"enum": [*_STATUSES["enum"], "damaged"]},
                     "waiting_on": _TEXT_OR_NULL,
                     "wait_key": _TEXT_OR_NULL,
                     "until": _TEXT_OR_NULL,
-                    "created_at": _TEXT,
-                    "updated_at": _TEXT,
+                    "created_at": _TEXT_OR_NULL,
+                    "updated_at": _TEXT_OR_NULL,
                     "parent_run_id": _TEXT_OR_NULL,
                     "session_id": _TEXT_OR_NULL,
                     "labels": {"type": "object", "additionalProperties": _TEXT},
@@ -271,7 +274,8 @@ VERIFY: Final = _document(
                     "byte_offset": _COUNT_OR_NULL,
                     "expected": True,
                     "found": True,
-                }
+                },
+                {"detail": _TEXT},
             )
         ),
         "defect_count": _COUNT,
@@ -291,6 +295,29 @@ VERIFY_ALL: Final = _document(
     {
         "ok": _FLAG,
         "ledgers": _list({k: v for k, v in VERIFY.items() if not k.startswith("$")}),
+    },
+)
+VERIFY_HISTORY: Final = _document(
+    "art-verify-history/1",
+    "Verdict over an exported history",
+    {
+        "verdict": {"enum": ["valid", "valid_unsigned", "invalid"]},
+        "root_run_id": _TEXT_OR_NULL,
+        "runs": _COUNT,
+        "records": _COUNT,
+        "unsigned_tail": _COUNT,
+        "trusted_keys": _TEXTS,
+        "defects": _list(
+            _object(
+                {
+                    "code": _TEXT,
+                    "run_id": _TEXT_OR_NULL,
+                    "record": _COUNT_OR_NULL,
+                    "expected": True,
+                    "found": True,
+                }
+            )
+        ),
     },
 )
 

@@ -53,6 +53,9 @@ def _failure(run: RunState, unit: Unit, cause: Exception) -> StepPlan:
     text = replace_surrogates(str(cause) or type(cause).__name__)
     run.vars["_flow_error"] = text
     run.vars["_flow_error_node"] = unit.id
+    line = getattr(cause, "line", None)
+    if isinstance(line, int):
+        run.vars["_flow_error_line"] = line
     output = {"error": text, "success": False, "node": unit.id}
     return StepPlan(unit.id, complete_output=output)
 

@@ -1,0 +1,24 @@
+"""Writing what a command was asked to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from abstractruntime.errors import NotFound
+from abstractruntime.signing._files import write_atomic
+
+
+def write_result(path: Path, data: bytes, *, mode: int) -> None:
+    """Write a file whole or not at all, in a directory that exists.
+
+    Raises:
+        NotFound: there is no such directory; a misspelt path must not become a new place.
+        StoreIOError: the operating system refused.
+    """
+    if not path.parent.is_dir():
+        raise NotFound(
+            f"no directory '{path.parent}' to write '{path.name}' into",
+            hint=f"make it: mkdir -p {path.parent}",
+            path=str(path.parent),
+        )
+    write_atomic(path, data, mode=mode)

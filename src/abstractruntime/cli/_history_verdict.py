@@ -1,0 +1,140 @@
+"""Judging an exported history: the same verdicts and exit codes as for a ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from abstractruntime._history.verify import HistoryDefect, verify_history_bundle
+from abstractruntime.errors import ExitCode
+
+if TYPE_CHECKING:
+    from abstractruntime._json import JsonObject
+    from abstractruntime.signing import VerifierKey
+
+FORMAT = "art-verify-history/1"
+HISTORY_MARKS = frozenset({"root_run_id", "ledgers"})
+_UNSIGNED = "unsigned_records"
+_FIRST_LINE_BYTES = 1 << 20
+
+
+def is_history(path: Path) -> bool:
+    """Say whether a file is an exported history rather than the lines of a ledger."""
+    with path.open("rb") as file:
+        return _starts_document(file) or _names_of(file) >= HISTORY_MARKS
+
+
+def _starts_document(file: IO[bytes]) -> bool:
+    # A line of a ledger is a whole object, so a lone brace opens an indented document.
+    return file.readline(_FIRST_LINE_BYTES).strip() == b"{"
+
+
+def _names_of(file: IO[bytes]) -> set[str]:
+    file.seek(0)
+    try:
+        first = json.loads(file.readline())
+    except (ValueError, RecursionError):
+        return set()
+    return set(first) if isinstance(first, dict) else set()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryVerdict:
+    """What an exported history and the given keys allow to conclude.
+
+    `valid` needs a head by a trusted key over every ledger in it; `unsigned` are the records
+    behind the last such head, over all ledgers.
+    """
+
+    root_run_id: str | None
+    runs: int
+    records: int
+    defects: tuple[HistoryDefect, ...]
+    is_signed: bool
+    unsigned: int
+    keys: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        if self.defects:
+            return "invalid"
+        return "valid" if self.is_signed else "valid_unsigned"
+
+    def exit_code(self, *, require_signed: bool, unsigned_tail_max: int | None) -> ExitCode:
+        """Give the process exit code under a policy: 1 invalid, 3 policy not met, else 0."""
+        if self.defects:
+            return ExitCode.FAILED
+        limit = self.records if unsigned_tail_max is None else unsigned_tail_max
+        unmet = (require_signed and not self.is_signed) or self.unsigned > limit
+        return ExitCode.REFUSED if unmet else ExitCode.OK
+
+    def to_dict(self) -> JsonObject:
+        """Give the `art-verify-history/1` document."""
+        return {
+            "format": FORMAT,
+            "verdict": self.verdict,
+            "root_run_id": self.root_run_id,
+            "runs": self.runs,
+            "records": self.records,
+            "unsigned_tail": self.unsigned,
+            "trusted_keys": list(self.keys),
+            "defects": [defect.to_dict() for defect in self.defects],
+        }
+
+
+def judge_history(data: bytes, keys: Sequence[VerifierKey]) -> HistoryVerdict:
+    """Judge the bytes of an exported history under the host keys that the reader trusts.
+
+    Without keys, damage still shows: heads are then checked with the keys the file names.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as cause:
+        found = HistoryDefect("malformed", expected="JSON", found=str(cause)[:200])
+        return HistoryVerdict(None, 0, 0, (found,), is_signed=False, unsigned=0)
+    defects = verify_history_bundle(document, keys=tuple(keys) or None)
+    unsigned = [defect for defect in defects if defect.code == _UNSIGNED]
+    real = tuple(defect for defect in defects if defect.code != _UNSIGNED)
+    ledgers = _ledgers(document)
+    records = sum(len(items) for items in ledgers.values())
+    return HistoryVerdict(
+        root_run_id=_text(document, "root_run_id"),
+        runs=len(ledgers),
+        records=records,
+        defects=real,
+        # The record of such a defect is the number of records that are signed.
+        is_signed=bool(keys) and bool(ledgers) and all(defect.record for defect in unsigned),
+        unsigned=sum(int(defect.found) for defect in unsigned) if keys else records,
+        keys=tuple(key.label for key in keys),
+    )
+
+
+def _ledgers(document: Any) -> dict[str, list[Any]]:
+    found = document.get("ledgers") if isinstance(document, dict) else None
+    if not isinstance(found, dict):
+        return {}
+    items = {run: ledger.get("items") for run, ledger in found.items() if isinstance(ledger, dict)}
+    return {run: value for run, value in items.items() if isinstance(value, list)}
+
+
+def _text(document: Any, name: str) -> str | None:
+    value = document.get(name) if isinstance(document, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def history_lines(document: JsonObject) -> Iterator[str]:
+    """Give the verdict for people: one line, then the defects."""
+    signed = document["records"] - document["unsigned_tail"]
+    by = f" by {' or '.join(document['trusted_keys'])}" if signed else ""
+    runs = "1 run" if document["runs"] == 1 else f"{document['runs']} runs"
+    yield (
+        f"{document['verdict']}: history of run {document['root_run_id']}, {runs},"
+        f" {signed} of {document['records']} records signed{by}"
+    )
+    for defect in document["defects"]:
+        where = "" if defect["record"] is None else f" record {defect['record']}:"
+        run = f" run {defect['run_id']}," if defect["run_id"] else ""
+        yield f"  {defect['code']}:{run}{where} expected {defect['expected']}, found {defect['found']}"
