@@ -60,7 +60,9 @@ def make(request):
             **options,
         }
         if request.param == "directory":
-            return Runtime.on_engine(open_store("/s", origin="t/0", fs=fs, clock=clock), **options)
+            # Threads that wait for each other need time to pass for the store, too.
+            store = open_store("/s", origin="t/0", fs=fs, clock=options["clock"])
+            return Runtime.on_engine(store, **options)
         return Runtime(run_store=stores[0], ledger_store=stores[1], **options)
 
     runtime.fs, runtime.clock, runtime.kind = fs, clock, request.param
