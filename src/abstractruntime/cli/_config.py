@@ -51,6 +51,11 @@ SETTINGS: tuple[Setting, ...] = (
         "sandbox", "where code nodes run", "ART_SANDBOX", "choice",
         ("worker", "in-process"), "worker",
     ),
+    Setting(
+        "on_unknown", "what becomes of an effect whose outcome a crash hid", "ART_ON_UNKNOWN",
+        "choice", ("retry", "ask", "fail"), "retry",
+    ),
+    Setting("llm.attempts", "how often a failing model call is tried", "ART_LLM_ATTEMPTS", "number", default=1),
     Setting("llm.handler", "who answers model calls", "ART_LLM_HANDLER", "choice", ("stub",)),
     Setting("llm.script", "file of answers for the handler 'stub'", "ART_LLM_SCRIPT", "path"),
 )  # fmt: skip

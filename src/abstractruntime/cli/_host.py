@@ -16,6 +16,7 @@ from abstractruntime.cli._bundles import Loaded, entry_of
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._store import started_facts
 from abstractruntime.core.models import Effect, EffectType, RunState
+from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted, UsageError
 from abstractruntime.scheduler.driver import Driver, root_of
@@ -138,7 +139,17 @@ def make_runtime(session: Session, engine: DirectoryEngine, program: Program) ->
         engine,
         workflow_registry=program.registry,
         effect_handlers=handlers,
+        effect_policy=effect_policy(session.config),
         artifact_store=FileArtifactStore(engine.path),
+    )
+
+
+def effect_policy(config: Config) -> DefaultEffectPolicy:
+    """Give how often effects are tried, and what becomes of one in doubt."""
+    attempts = max(1, int(config.get("llm.attempts")))
+    return DefaultEffectPolicy(
+        effect_max_attempts={EffectType.LLM_CALL.value: attempts},
+        on_unknown=config.get("on_unknown"),
     )
 
 
