@@ -150,7 +150,11 @@ def export_history(  # noqa: PLR0913 - the 0.4.x options, then the provenance
     notes = heads or {}
     runs = {each: fact.to_dict(notes.get(each, ())) for each, fact in facts.items()}
     root = runs.pop(request.run_id)
-    return {"format": HISTORY_FORMAT, **bundle, "provenance": {**root, "vkeys": list(vkeys), "runs": runs}}
+    return {
+        "format": HISTORY_FORMAT,
+        **bundle,
+        "provenance": {**root, "vkeys": list(vkeys), "runs": runs},
+    }
 
 
 @dataclass(frozen=True, slots=True)
