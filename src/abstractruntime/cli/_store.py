@@ -14,7 +14,6 @@ from abstractruntime.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.cli._session import Session
-    from abstractruntime.core.models import RunState
     from abstractruntime.storage.directory import DirectoryEngine
 
 LAST = "@last"
@@ -186,21 +185,3 @@ def header_row(header: RunHeader, labels: Mapping[str, str]) -> dict[str, Any]:
         "session_id": header.session_id,
         "labels": dict(labels),
     }
-
-
-def header_of(run: RunState) -> RunHeader:
-    """Give a run's header from its state."""
-    wait = run.waiting
-    return RunHeader(
-        run_id=run.run_id,
-        workflow_id=run.workflow_id,
-        status=run.status,
-        wait_reason=wait.reason if wait else None,
-        wait_key=wait.wait_key if wait else None,
-        wait_until=wait.until if wait else None,
-        parent_run_id=run.parent_run_id,
-        actor_id=run.actor_id,
-        session_id=run.session_id,
-        created_at=run.created_at,
-        updated_at=run.updated_at,
-    )

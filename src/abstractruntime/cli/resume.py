@@ -10,6 +10,12 @@ import typer
 from abstractruntime.cli._host import make_driver, program_of_run, stop_on_signals
 from abstractruntime.cli._inputs import parse_answer
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import (
+    DurabilityOption,
+    HostKeyOption,
+    LLMStubOption,
+    WaitingOkOption,
+)
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import resolve_run, writing
@@ -50,19 +56,10 @@ def resume(  # noqa: PLR0917 - the options of the command
         bool, typer.Option("--force", help="Accept an answer that is none of the choices.")
     ] = False,
     until: UntilOption = Until.IDLE,
-    waiting_ok: Annotated[
-        bool, typer.Option("--waiting-ok", help="Exit 0 instead of 4 when the run waits again.")
-    ] = False,
-    durability: Annotated[
-        str | None, typer.Option("--durability", metavar="strict|relaxed|off")
-    ] = None,
-    host_key: Annotated[
-        str | None, typer.Option("--host-key", metavar="NAME", help="[env: ART_HOST_KEY]")
-    ] = None,
-    llm_stub: Annotated[
-        str | None,
-        typer.Option("--llm-stub", metavar="FILE", help="Answer model calls from a file."),
-    ] = None,
+    waiting_ok: WaitingOkOption = False,
+    durability: DurabilityOption = None,
+    host_key: HostKeyOption = None,
+    llm_stub: LLMStubOption = None,
 ) -> int:
     """Answer what a run waits for, and go on.
 

@@ -31,6 +31,12 @@ from abstractruntime.cli._host import (
 from abstractruntime.cli._inputs import parse_inputs, parse_labels
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import (
+    DurabilityOption,
+    HostKeyOption,
+    LLMStubOption,
+    WaitingOkOption,
+)
 from abstractruntime.cli._outcome import Follower, Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import started_facts, writing
@@ -89,19 +95,10 @@ def run(  # noqa: PLR0917 - the options of the command
     allow_unsigned: Annotated[
         bool, typer.Option("--allow-unsigned", help="Run what nobody trusted signed; recorded.")
     ] = False,
-    waiting_ok: Annotated[
-        bool, typer.Option("--waiting-ok", help="Exit 0 instead of 4 when the run waits.")
-    ] = False,
-    durability: Annotated[
-        str | None, typer.Option("--durability", metavar="strict|relaxed|off")
-    ] = None,
-    host_key: Annotated[
-        str | None, typer.Option("--host-key", metavar="NAME", help="[env: ART_HOST_KEY]")
-    ] = None,
-    llm_stub: Annotated[
-        str | None,
-        typer.Option("--llm-stub", metavar="FILE", help="Answer model calls from a file."),
-    ] = None,
+    waiting_ok: WaitingOkOption = False,
+    durability: DurabilityOption = None,
+    host_key: HostKeyOption = None,
+    llm_stub: LLMStubOption = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run code nodes in this process; recorded.")
     ] = False,

@@ -12,10 +12,12 @@ from abstractruntime.cli._damage import damage_of
 from abstractruntime.cli._errors import as_known_error, error_document, error_lines
 from abstractruntime.cli._host import StopFlag, make_driver, program_of_run, stop_on_signals
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import HostKeyOption, LLMStubOption, WaitingOkOption
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import header_of, header_row, resolve_run, started_facts, writing
+from abstractruntime.cli._store import header_row, resolve_run, started_facts, writing
 from abstractruntime.cli.run import set_flags
+from abstractruntime.core.ports import RunHeader
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, UsageError
 from abstractruntime.rendering._records import mapping
 from abstractruntime.scheduler.driver import root_of, runnable_roots
@@ -36,16 +38,9 @@ def tick(
         typer.Option("--max-runs", metavar="N", min=1, max=1_000_000, help="At most so many runs."),
     ] = 1000,
     until: UntilOption = Until.IDLE,
-    waiting_ok: Annotated[
-        bool, typer.Option("--waiting-ok", help="Exit 0 instead of 4 when the run waits.")
-    ] = False,
-    host_key: Annotated[
-        str | None, typer.Option("--host-key", metavar="NAME", help="[env: ART_HOST_KEY]")
-    ] = None,
-    llm_stub: Annotated[
-        str | None,
-        typer.Option("--llm-stub", metavar="FILE", help="Answer model calls from a file."),
-    ] = None,
+    waiting_ok: WaitingOkOption = False,
+    host_key: HostKeyOption = None,
+    llm_stub: LLMStubOption = None,
 ) -> int:
     """Go on with one run, or with all that are due.
 
@@ -105,4 +100,4 @@ def _tick_one(session: Session, engine: DirectoryEngine, root: str, stop: StopFl
         raise cause
     _, driver = make_driver(session, engine, program_of_run(session, engine, root), stop)
     state = driver.drive(root)
-    return header_row(header_of(state), mapping(started_facts(engine, root).get("labels")))
+    return header_row(RunHeader.of(state), mapping(started_facts(engine, root).get("labels")))

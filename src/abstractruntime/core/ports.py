@@ -121,6 +121,24 @@ class RunHeader:
     created_at: str
     updated_at: str
 
+    @classmethod
+    def of(cls, run: RunState) -> RunHeader:
+        """Give the header of a run that was read."""
+        wait = run.waiting
+        return cls(
+            run_id=run.run_id,
+            workflow_id=run.workflow_id,
+            status=run.status,
+            wait_reason=wait.reason if wait else None,
+            wait_key=wait.wait_key if wait else None,
+            wait_until=wait.until if wait else None,
+            parent_run_id=run.parent_run_id,
+            actor_id=run.actor_id,
+            session_id=run.session_id,
+            created_at=run.created_at,
+            updated_at=run.updated_at,
+        )
+
 
 class RunLog(Protocol):
     """One run, owned until `close`."""

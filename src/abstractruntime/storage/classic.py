@@ -106,7 +106,7 @@ class ClassicEngine:
             for run in runs
             if _matches(run, query) and (not query.has_commands or self.commands(run.run_id))
         ]
-        return [header_of(run) for run in found][: query.limit]
+        return [RunHeader.of(run) for run in found][: query.limit]
 
     def _acquire(self, run_id: str, wait_s: float) -> threading.Lock:
         with self._guard:
@@ -257,24 +257,6 @@ class ClassicRunLog:
             if key and data["status"] == StepStatus.COMPLETED:
                 index.setdefault(key, []).append(StepRecord.from_dict(data))
         return index
-
-
-def header_of(run: RunState) -> RunHeader:
-    """Give the listing form of a run."""
-    wait = run.waiting
-    return RunHeader(
-        run_id=run.run_id,
-        workflow_id=run.workflow_id,
-        status=run.status,
-        wait_reason=wait.reason if wait else None,
-        wait_key=wait.wait_key if wait else None,
-        wait_until=wait.until if wait else None,
-        parent_run_id=run.parent_run_id,
-        actor_id=run.actor_id,
-        session_id=run.session_id,
-        created_at=run.created_at,
-        updated_at=run.updated_at,
-    )
 
 
 def _matches(run: RunState, query: RunQuery) -> bool:
