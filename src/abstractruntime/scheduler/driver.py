@@ -296,6 +296,18 @@ class Driver:
         )
         return wait
 
+    def _answered(self, run_id: str) -> str:
+        """Say who gave the last answer, for whoever comes second."""
+        answers = [
+            stored.record
+            for stored in self._engine.records(run_id)
+            if (stored.record.get("effect") or {}).get("type") == "resume"
+        ]
+        if not answers:
+            return ""
+        actor = (answers[-1].get("result") or {}).get("actor") or "somebody"
+        return f"; {actor} answered at {answers[-1]['ended_at']}"
+
     def _choose(self, run_id: str, wait_key: str | None, *, force: bool) -> OpenWait:
         parked = open_waits(self._engine, run_id)
         # A timer is no question: only `force` cuts it short.
@@ -314,7 +326,7 @@ class Driver:
         if not waits:
             status = self._engine.peek(run_id).status.value
             raise WaitMismatch(
-                f"run {run_id!r} is {status}, not waiting for an answer",
+                f"run {run_id!r} is {status}, not waiting for an answer{self._answered(run_id)}",
                 hint=f"see what happened: art inspect {run_id}",
                 run_id=run_id,
                 status=status,
