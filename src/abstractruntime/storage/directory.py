@@ -303,7 +303,13 @@ class DirectoryEngine:
 
     def peek(self, run_id: str) -> RunState:
         """Read a run without owning it; the copy is isolated."""
-        return self._recovery.load(run_id).run()
+        # A warm log that nobody has extended since knows the state without folding a ledger.
+        memory = self._take_warm(run_id)
+        if memory is None:
+            return self._recovery.load(run_id).run()
+        run = run_from(memory.header, memory.shadow.state())
+        self._keep_warm(memory)
+        return run
 
     def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]:
         """Give the committed records with a `seq` above `after`, as they are stored.
