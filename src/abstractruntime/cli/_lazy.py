@@ -12,7 +12,7 @@ import difflib
 import inspect
 from collections.abc import Callable
 from importlib import import_module
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -101,12 +101,10 @@ def _command(name: str, entry: Entry) -> Any:
 
 def _with_session(function: Callable[..., int]) -> Callable[..., int]:
     """Give a function for the parser: shared options become the session of `function`."""
-    hints = get_type_hints(function, include_extras=True)
-    own = [
-        parameter.replace(annotation=hints[name])
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name != "session"
-    ]
+    # Hazard: `get_type_hints` of Python 3.10 wraps what defaults to None in another Optional,
+    # which hides the options from the parser.
+    signature = inspect.signature(function, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "session"]
     shared = {**(_STORE if getattr(function, "uses_store", False) else {}), **_SHARED}
 
     def command(**values: Any) -> int:
