@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.core.models import RunStatus, WaitReason
@@ -192,6 +193,8 @@ class RunIndex:
                 self._path, timeout=2.0, isolation_level=None, check_same_thread=False
             )
             self._connection = db
+            # Engines are often just dropped; a connection is closed with its index.
+            weakref.finalize(self, db.close)
             db.execute("PRAGMA synchronous = OFF")
             # Creating and deleting journal files would modify the directory, see `_reconcile`.
             db.execute("PRAGMA journal_mode = PERSIST")
