@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
 from abstractruntime._runtime import Runtime
 from abstractruntime.core.models import (
     Effect,
     EffectType,
-    RunState,
     RunStatus,
     StepPlan,
 )
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
-from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import (
     AbstractRuntimeError,
 )
@@ -24,30 +21,6 @@ from abstractruntime.scheduler.driver import Driver
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore
 from abstractruntime.testing.clocks import FakeClock
-
-LLM, TOOL = EffectType.LLM_CALL, EffectType.TOOL_CALLS
-START = EffectType.START_SUBWORKFLOW
-
-
-def spec(name: str, **nodes: Any) -> WorkflowSpec:
-    return WorkflowSpec(name, next(iter(nodes)), dict(nodes))
-
-
-def asks(kind: EffectType, payload: dict, *, key: str | None = "out", then: str | None = None):
-    return lambda run, ctx: StepPlan(run.current_node, Effect(kind, payload, key), then)
-
-
-def done(run, ctx):
-    return StepPlan(run.current_node, complete_output={"out": run.vars.get("out")})
-
-
-def ok(run, effect):
-    return EffectOutcome.completed({"ok": True})
-
-
-def go(rt: Runtime, workflow: WorkflowSpec, **options: Any) -> RunState:
-    run_id = rt.start(workflow=workflow)
-    return rt.tick(workflow=workflow, run_id=run_id, **options)
 
 
 class Counter:
