@@ -15,21 +15,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from abstractruntime.core._kernel import doubt
+from abstractruntime.core._kernel.control import Control
 from abstractruntime.core._kernel.effects import EffectRequest, EffectRunner
 from abstractruntime.core._kernel.hops import Hops
 from abstractruntime.core._kernel.records import RecordFactory
 from abstractruntime.core._kernel.transitions import (
-    Cancelled,
-    Event,
     Failed,
     Finished,
     Hopped,
     Parked,
-    Paused,
-    Unpaused,
-    Woken,
-    transition,
 )
+from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.core.models import (
     EffectType,
     JsonObject,
@@ -37,13 +33,10 @@ from abstractruntime.core.models import (
     RunStatus,
     StepPlan,
     StepRecord,
-    WaitReason,
-    WaitState,
-    parse_moment,
 )
 from abstractruntime.core.ports import Barrier, Clock, Command, EffectOutcome, RunLog
 from abstractruntime.core.spec import RunContext, WorkflowSpec
-from abstractruntime.core.vars import get_namespace, get_runtime, is_paused, set_result
+from abstractruntime.core.vars import get_namespace, is_paused, set_result
 from abstractruntime.errors import InvalidValue, WaitMismatch
 
 StopSignal = Callable[[], bool]
@@ -53,14 +46,13 @@ class _Rejected(Exception):  # noqa: N818 - a signal inside this module, not an 
     """What a node did cannot stand; the text becomes the run's error."""
 
 
-class Kernel:
+class Kernel(Waits, Control):
     """Advances runs; holds no run state of its own, so one kernel serves many runs."""
 
     def __init__(
         self, *, clock: Clock, records: RecordFactory, effects: EffectRunner, context: RunContext
     ) -> None:
-        self._clock = clock
-        self._records = records
+        super().__init__(clock, records)
         self._effects = effects
         self._context = context
 
@@ -251,40 +243,7 @@ class Kernel:
         log.rollback()
         self._fail(log, f"{culprit} left a value in the variables that is not JSON: {error}")
 
-    def _fail(self, log: RunLog, error: str) -> None:
-        self._apply(log, Failed(error))
-        self._commit_ending(log, self._records.internal(log.run, "failed", error=error))
-
-    def _commit_ending(
-        self, log: RunLog, record: StepRecord, barrier: Barrier = Barrier.NONE
-    ) -> None:
-        log.commit(record, self._records.terminal_status(log.run), barrier=barrier)
-
-    def _apply(self, log: RunLog, event: Event, *, at: str | None = None) -> None:
-        for name, value in transition(log.run, event).items():
-            setattr(log.run, name, value)
-        log.run.updated_at = at or self._clock.now_iso()
-
-    # -- waits ---------------------------------------------------------------
-
-    def fire_timer(self, log: RunLog) -> None:
-        """Wake a run whose deadline has passed."""
-        wait = log.run.waiting
-        if log.run.status is not RunStatus.WAITING or wait is None or is_paused(log.run.vars):
-            return
-        now = self._clock.now()
-        if wait.until is None or parse_moment(wait.until) > now:
-            return
-        stamp = self._clock.now_iso()
-        payload: JsonObject = {
-            "until": wait.until,
-            "ready": True,
-            "scheduled_for": wait.until,
-            "timestamp": stamp,
-        }
-        if wait.reason is not WaitReason.UNTIL:
-            payload = {"timed_out": True, "until": wait.until, "timestamp": stamp}
-        self._wake(log, payload)
+    # -- answers and commands ------------------------------------------------
 
     def resume(
         self,
@@ -312,107 +271,6 @@ class Kernel:
             self._complete(log, request, skipped, None)
         elif request:
             self._fail(log, doubt.describe_doubt(request))
-
-    @staticmethod
-    def _require_wait(run: RunState, wait_key: str | None) -> WaitState:
-        hint = f"see what it waits for: art inspect {run.run_id}"
-        if is_paused(run.vars):
-            raise WaitMismatch(
-                f"run {run.run_id!r} is paused",
-                hint=f"first: art unpause {run.run_id}",
-                run_id=run.run_id,
-            )
-        if run.status is not RunStatus.WAITING or run.waiting is None:
-            raise WaitMismatch(
-                f"run {run.run_id!r} is {run.status.value}, not waiting",
-                hint=hint,
-                run_id=run.run_id,
-            )
-        open_key = run.waiting.wait_key
-        if wait_key is not None and open_key is not None and wait_key != open_key:
-            raise WaitMismatch(
-                f"wait_key mismatch: run {run.run_id!r} waits for {open_key!r}, not {wait_key!r}",
-                hint=hint,
-                run_id=run.run_id,
-                expected=open_key,
-                given=wait_key,
-            )
-        return run.waiting
-
-    def _wake(
-        self, log: RunLog, payload: Any, *, actor: str | None = None, commands: tuple[str, ...] = ()
-    ) -> None:
-        run, wait = log.run, log.run.waiting
-        assert wait is not None  # noqa: S101 - callers checked
-        record = self._records.resumed(run, wait, payload, actor)
-        wrote = set_result(run.vars, wait.result_key, payload) if wait.result_key else None
-        self._apply(log, Woken(payload))
-        records = [record]
-        if run.status is RunStatus.COMPLETED:
-            facts = {"via": "resume", "wait_reason": wait.reason.value, "wait_key": wait.wait_key}
-            records.append(
-                self._records.completion(run, run.current_node, run.output or {}, **facts)
-            )
-            records.append(self._records.terminal_status(run))
-        try:
-            log.commit(*records, wrote=wrote, commands=commands)
-        except InvalidValue:
-            log.rollback()
-            raise
-
-    def fail_wait(self, log: RunLog, error: str) -> None:
-        """End a waiting run because what it waits for cannot come, as when its child failed."""
-        wait = self._require_wait(log.run, None)
-        record = self._records.resumed(log.run, wait, None, None)
-        record.finish_failure(error, at=self._clock.now_iso())
-        record.result = None
-        self._apply(log, Failed(error))
-        self._commit_ending(log, record)
-
-    # -- control -------------------------------------------------------------
-
-    def cancel(self, log: RunLog, reason: str | None, commands: tuple[str, ...] = ()) -> None:
-        """Cancel a live run; a finished one stays as it is."""
-        if log.run.status.is_terminal:
-            return
-        _clear_control(log.run, "paused", "paused_at", "pause_reason")
-        self._apply(log, Cancelled(reason))
-        log.commit(
-            self._records.internal(log.run, "control", action="cancel", reason=reason),
-            self._records.terminal_status(log.run),
-            commands=commands,
-        )
-
-    def pause(self, log: RunLog, reason: str | None, commands: tuple[str, ...] = ()) -> None:
-        """Pause a live run; a run that asks a person is left alone, as are finished ones."""
-        run = log.run
-        asks = (
-            run.status is RunStatus.WAITING
-            and run.waiting
-            and run.waiting.reason is WaitReason.USER
-        )
-        if run.status.is_terminal or is_paused(run.vars) or asks:
-            self._acknowledge(log, commands)
-            return
-        control = get_namespace(get_runtime(run.vars), "control")
-        control.update({"paused": True, "paused_at": self._clock.now_iso()})
-        if reason:
-            control["pause_reason"] = reason
-        self._apply(log, Paused())
-        log.commit(
-            self._records.internal(run, "control", action="pause", reason=reason), commands=commands
-        )
-
-    def unpause(self, log: RunLog, commands: tuple[str, ...] = ()) -> None:
-        """Let a paused run go on."""
-        run = log.run
-        if run.status.is_terminal or not is_paused(run.vars):
-            self._acknowledge(log, commands)
-            return
-        _clear_control(run, "paused", "pause_reason")
-        get_namespace(get_runtime(run.vars), "control")["resumed_at"] = self._clock.now_iso()
-        self._apply(log, Unpaused())
-        log.commit(self._records.internal(run, "control", action="unpause"), commands=commands)
 
     def apply_commands(self, log: RunLog) -> None:
         """Apply what others asked of this run while it was owned; each command counts once."""
@@ -443,13 +301,6 @@ class Kernel:
 
     def _ignore(self, log: RunLog, command: Command) -> None:
         self._acknowledge(log, (command.id,), refused=f"unknown command {command.kind!r}")
-
-    def _acknowledge(self, log: RunLog, commands: tuple[str, ...], **facts: Any) -> None:
-        if commands:
-            log.commit(
-                self._records.internal(log.run, "control", action="none", **facts),
-                commands=commands,
-            )
 
 
 _OUTCOMES: Mapping[str, Callable[..., None]] = {
@@ -486,11 +337,3 @@ def _count_tokens(run: RunState, kind: EffectType, result: Any) -> bool:
         return False
     get_namespace(run.vars, "_limits")["estimated_tokens_used"] = int(used)
     return True
-
-
-def _clear_control(run: RunState, *names: str) -> None:
-    runtime = run.vars.get("_runtime")
-    control = runtime.get("control") if isinstance(runtime, dict) else None
-    if isinstance(control, dict):
-        for name in names:
-            control.pop(name, None)

@@ -1,0 +1,98 @@
+"""Ending a wait: by its deadline, by an answer, or because none can come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from abstractruntime.core._kernel.changes import Changes
+from abstractruntime.core._kernel.transitions import Failed, Woken
+from abstractruntime.core.models import (
+    JsonObject,
+    RunState,
+    RunStatus,
+    WaitReason,
+    WaitState,
+    parse_moment,
+)
+from abstractruntime.core.ports import RunLog
+from abstractruntime.core.vars import is_paused, set_result
+from abstractruntime.errors import InvalidValue, WaitMismatch
+
+
+class Waits(Changes):
+    """The kernel's part for runs that wait."""
+
+    def fire_timer(self, log: RunLog) -> None:
+        """Wake a run whose deadline has passed."""
+        wait = log.run.waiting
+        if log.run.status is not RunStatus.WAITING or wait is None or is_paused(log.run.vars):
+            return
+        now = self._clock.now()
+        if wait.until is None or parse_moment(wait.until) > now:
+            return
+        stamp = self._clock.now_iso()
+        payload: JsonObject = {
+            "until": wait.until,
+            "ready": True,
+            "scheduled_for": wait.until,
+            "timestamp": stamp,
+        }
+        if wait.reason is not WaitReason.UNTIL:
+            payload = {"timed_out": True, "until": wait.until, "timestamp": stamp}
+        self._wake(log, payload)
+
+    @staticmethod
+    def _require_wait(run: RunState, wait_key: str | None) -> WaitState:
+        hint = f"see what it waits for: art inspect {run.run_id}"
+        if is_paused(run.vars):
+            raise WaitMismatch(
+                f"run {run.run_id!r} is paused",
+                hint=f"first: art unpause {run.run_id}",
+                run_id=run.run_id,
+            )
+        if run.status is not RunStatus.WAITING or run.waiting is None:
+            raise WaitMismatch(
+                f"run {run.run_id!r} is {run.status.value}, not waiting",
+                hint=hint,
+                run_id=run.run_id,
+            )
+        open_key = run.waiting.wait_key
+        if wait_key is not None and open_key is not None and wait_key != open_key:
+            raise WaitMismatch(
+                f"wait_key mismatch: run {run.run_id!r} waits for {open_key!r}, not {wait_key!r}",
+                hint=hint,
+                run_id=run.run_id,
+                expected=open_key,
+                given=wait_key,
+            )
+        return run.waiting
+
+    def _wake(
+        self, log: RunLog, payload: Any, *, actor: str | None = None, commands: tuple[str, ...] = ()
+    ) -> None:
+        run, wait = log.run, log.run.waiting
+        assert wait is not None  # noqa: S101 - callers checked
+        record = self._records.resumed(run, wait, payload, actor)
+        wrote = set_result(run.vars, wait.result_key, payload) if wait.result_key else None
+        self._apply(log, Woken(payload))
+        records = [record]
+        if run.status is RunStatus.COMPLETED:
+            facts = {"via": "resume", "wait_reason": wait.reason.value, "wait_key": wait.wait_key}
+            records.append(
+                self._records.completion(run, run.current_node, run.output or {}, **facts)
+            )
+            records.append(self._records.terminal_status(run))
+        try:
+            log.commit(*records, wrote=wrote, commands=commands)
+        except InvalidValue:
+            log.rollback()
+            raise
+
+    def fail_wait(self, log: RunLog, error: str) -> None:
+        """End a waiting run because what it waits for cannot come, as when its child failed."""
+        wait = self._require_wait(log.run, None)
+        record = self._records.resumed(log.run, wait, None, None)
+        record.finish_failure(error, at=self._clock.now_iso())
+        record.result = None
+        self._apply(log, Failed(error))
+        self._commit_ending(log, record)
