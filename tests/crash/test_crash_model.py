@@ -21,10 +21,10 @@ from crash_story import (
     wait_and_resume,
 )
 
+from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import AbstractRuntimeError, NotFound
 from abstractruntime.storage import _blobs, _directory_log, _lease
 from abstractruntime.storage._directory_log import DirectoryRunLog
-from abstractruntime.storage._records import STATUS_KEY_PREFIX
 from abstractruntime.storage._simfs import Image, Mutations, SimFileSystem, crash_states
 from abstractruntime.storage.directory import open_store
 

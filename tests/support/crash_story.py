@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
 from abstractruntime.core.models import (
     RunState,
     RunStatus,
@@ -14,7 +15,6 @@ from abstractruntime.core.models import (
     WaitState,
 )
 from abstractruntime.core.ports import Barrier, Command
-from abstractruntime.storage._records import STATUS_KEY_PREFIX
 from abstractruntime.storage._services import Durability
 from abstractruntime.storage._simfs import Mutations, SimFileSystem
 from abstractruntime.storage.directory import open_store

@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
 from abstractruntime.core.models import (
     RunState,
     RunStatus,
@@ -26,7 +27,6 @@ from abstractruntime.errors import (
     UnsupportedFormat,
     UsageError,
 )
-from abstractruntime.storage._records import STATUS_KEY_PREFIX
 from abstractruntime.storage.directory import open_store
 
 

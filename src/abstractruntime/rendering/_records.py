@@ -10,12 +10,11 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from abstractruntime._json import JsonObject, JsonValue
-
-TERMINAL_KEY_PREFIX = "system:terminal_status:"
 
 
 def text_or_none(value: JsonValue) -> str | None:
@@ -60,9 +59,9 @@ def is_completion(record: Mapping[str, Any]) -> bool:
 def terminal_status(record: Mapping[str, Any]) -> str | None:
     """Give the status that a closing `abstract.status` record repeats, else None."""
     key = text_or_none(record.get("idempotency_key")) or ""
-    if not key.startswith(TERMINAL_KEY_PREFIX):
+    if not key.startswith(STATUS_KEY_PREFIX):
         return None
-    return key[len(TERMINAL_KEY_PREFIX) :] or None
+    return key[len(STATUS_KEY_PREFIX) :] or None
 
 
 def attempt_number(record: Mapping[str, Any]) -> int:

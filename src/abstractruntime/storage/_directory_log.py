@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
+from abstractruntime.core._kernel.records import is_terminal_status
 from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.core.ports import Barrier, Command, Position
 from abstractruntime.errors import UsageError, WriterPoisoned
@@ -21,7 +22,6 @@ from abstractruntime.storage._header import changed_fields, is_terminal, run_fro
 from abstractruntime.storage._memory import LogMemory, checkpoint_bytes
 from abstractruntime.storage._plain import is_plain
 from abstractruntime.storage._records import (
-    STATUS_KEY_PREFIX,
     STATUS_TEXTS,
     EncodedRecord,
     RecordWriter,
@@ -322,8 +322,7 @@ class DirectoryRunLog:
 
 def _own_commit(record: StepRecord, epoch: int) -> JsonObject | None:
     """Give the commit of a record that rides along; the status record has none."""
-    is_status = (record.idempotency_key or "").startswith(STATUS_KEY_PREFIX)
-    return None if is_status else {"epoch": epoch}
+    return None if is_terminal_status(record) else {"epoch": epoch}
 
 
 def _keep_projection(before: Any, after: JsonObject) -> None:

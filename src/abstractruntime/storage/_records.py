@@ -21,6 +21,7 @@ from abstractruntime._json import (
     normalise,
     replace_surrogates,
 )
+from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
 from abstractruntime.core.models import StepRecord, StepStatus
 from abstractruntime.errors import ChainBroken
 from abstractruntime.storage._blobs import LIMIT_BYTES, MARK, Blobs
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 # Reading `.value` of an enum member costs more than the rest of the field.
 STATUS_TEXTS = {status: status.value for status in StepStatus}
-STATUS_KEY_PREFIX = "system:terminal_status:"
 
 
 class EncodedRecord(NamedTuple):

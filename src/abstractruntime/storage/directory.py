@@ -11,11 +11,12 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject
-from abstractruntime.core.models import RunState, StepRecord, StepStatus, format_time
+from abstractruntime._ports_system import SystemClock, SystemIds
+from abstractruntime.core._kernel.records import RecordFactory
+from abstractruntime.core.models import RunState, StepRecord, format_time
 from abstractruntime.core.ports import Barrier, Command, RunHeader, RunQuery, StoredRecord
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.storage._blobs import Blobs
-from abstractruntime.storage._clock import RandomIds, SystemClock
 from abstractruntime.storage._directory_log import DirectoryRunLog
 from abstractruntime.storage._fs import RealFileSystem, StoreFiles, file_name
 from abstractruntime.storage._header import header_of, run_from
@@ -26,7 +27,7 @@ from abstractruntime.storage._jsonl import JsonlFile, Tail, last_committed, scan
 from abstractruntime.storage._layout import STORE_FORMAT, Layout
 from abstractruntime.storage._lease import Leases
 from abstractruntime.storage._memory import LogMemory
-from abstractruntime.storage._records import STATUS_KEY_PREFIX, parse_line
+from abstractruntime.storage._records import parse_line
 from abstractruntime.storage._recovery import Recovery, Replay
 from abstractruntime.storage._services import Durability, Services
 from abstractruntime.storage._store_file import read_store_file, unsupported
@@ -90,7 +91,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
         signer=signer,
         lock=lock,
         clock=clock,
-        ids=ids or RandomIds(),
+        ids=ids or SystemIds(),
     )
 
 
@@ -131,6 +132,7 @@ class DirectoryEngine:
             signer=signer,
             origin=self.origin,
         )
+        self._records = RecordFactory(clock, ids)
         self._warm: OrderedDict[str, LogMemory] = OrderedDict()
 
     @property
@@ -215,9 +217,9 @@ class DirectoryEngine:
         run = run_from(memory.header, memory.shadow.state())
         log = DirectoryRunLog(self._services, lease, memory, run, self._keep_warm)
         if memory.recovered is not None:
-            log.commit(self._record(run, {"internal": "recovered", **memory.recovered}), scan=False)
+            log.commit(self._records.internal(run, "recovered", **memory.recovered), scan=False)
         if not is_closed:
-            log.append_status(self._status_record(run))
+            log.append_status(self._records.terminal_status(run))
         return log
 
     def _recover(self, run_id: str, replay: Replay) -> LogMemory:
@@ -273,31 +275,6 @@ class DirectoryEngine:
         while len(self._warm) > _WARM_LOGS:
             with contextlib.suppress(KeyError):
                 self._warm.popitem(last=False)[1].close()
-
-    def _record(self, run: RunState, result: JsonObject) -> StepRecord:
-        now = self._services.clock.now_iso()
-        return StepRecord(
-            run_id=run.run_id,
-            step_id=self._services.ids.step_id(),
-            node_id=run.current_node or "runtime",
-            status=StepStatus.COMPLETED,
-            result=result,
-            started_at=now,
-            ended_at=now,
-            actor_id=run.actor_id,
-            session_id=run.session_id,
-        )
-
-    def _status_record(self, run: RunState) -> StepRecord:
-        """Give the closing record of a finished run, as the kernel writes it."""
-        text = run.status.value
-        event = {"name": "abstract.status", "scope": "session", "payload": {"text": text}}
-        record = self._record(
-            run, {"emitted": True, "name": "abstract.status", "payload": {"text": text}}
-        )
-        record.effect = {"type": "emit_event", "payload": event, "result_key": None}
-        record.idempotency_key = f"{STATUS_KEY_PREFIX}{text}"
-        return record
 
     # -- reading -------------------------------------------------------------
 
