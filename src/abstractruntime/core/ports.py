@@ -78,8 +78,8 @@ class StoredRecord:
 class Command:
     """A durable request to a run that someone else may own; idempotent by `id`.
 
-    `kind` is resume, cancel, pause, unpause, event or child_done. A resume names the
-    wait it answers: `{"wait_key", "wait_seq", "payload", "actor"}`.
+    The kernel applies resume `{"wait_key", "payload", "actor"}`, cancel and pause
+    `{"reason"}`, and unpause; it acknowledges any other kind as refused.
     """
 
     id: str
