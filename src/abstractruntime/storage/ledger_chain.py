@@ -6,15 +6,18 @@ cut, only signed heads show. `verify_ledger_file` looks at both.
 
 from __future__ import annotations
 
+import threading
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from abstractruntime.errors import NotFound, StoreIOError
+from abstractruntime._json import normalise
+from abstractruntime.errors import NotFound, StoreIOError, UsageError
 from abstractruntime.signing._records import hash_record
 from abstractruntime.signing.heads import read_heads
 from abstractruntime.signing.trust import TrustStore
 from abstractruntime.signing.verdict import LedgerVerdict, verify_ledger
+from abstractruntime.storage._decorating import append_stored, bind_subscribe, inner_attribute
 from abstractruntime.storage.base import LedgerStore
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from abstractruntime.core.models import StepRecord
     from abstractruntime.signing.keys import VerifierKey
     from abstractruntime.signing.note import TreeHead
+
+_Replaces: TypeAlias = "Callable[[StepRecord], StepRecord]"
 
 _HEAD_LINE_LIMIT = 1024 * 1024
 
@@ -97,21 +102,52 @@ def _check_link(
 class HashChainedLedgerStore(LedgerStore):
     """A ledger store whose records are chained before the inner store keeps them.
 
-    The inner store must keep records as given: one that replaces large values would break
-    the chain, so wrap it the other way round. `subscribe`, `count`, `list_after` and other
-    extras of the inner store are passed through. One writer per run: the head is remembered.
+    Records are normalised and then hashed, so the chain is over what is stored. An inner
+    store that replaces large values does so before the hash is taken. `subscribe`, `count`,
+    `list_after` and other extras of the inner store are passed through. One writer per run:
+    the head is remembered.
+
+    Raises:
+        UsageError: values are replaced further down, where the chain cannot see it.
     """
 
     def __init__(self, inner: LedgerStore) -> None:
         self._inner = inner
+        self._replaces, self._target = _split(inner)
         self._heads: dict[str, str | None] = {}
+        # A subscriber below may append while it is being told of a record.
+        self._mutex = threading.RLock()
+        bind_subscribe(self, inner)
 
     @property
     def inner(self) -> LedgerStore:
         return self._inner
 
     def append(self, record: StepRecord) -> None:
-        """Set `prev_hash` and `record_hash` on `record` and append it."""
+        """Set `prev_hash` and `record_hash` on `record` and append it.
+
+        Raises:
+            InvalidValue: effect or result is not JSON; nothing was written.
+        """
+        self.append_stored(record)
+
+    def append_stored(self, record: StepRecord) -> StepRecord:
+        """Do what `append` does, and give the record as the inner store kept it."""
+        record.effect = normalise(record.effect, "/effect")
+        record.result = normalise(record.result, "/result")
+        stored = record if self._replaces is None else self._replaces(record)
+        with self._mutex:
+            self._link(stored)
+            try:
+                kept = append_stored(self._target, stored)
+            except BaseException:
+                # Whether it counts, the store knows.
+                del self._heads[record.run_id]
+                raise
+        record.prev_hash, record.record_hash = stored.prev_hash, stored.record_hash
+        return kept
+
+    def _link(self, record: StepRecord) -> None:
         run_id = record.run_id
         if run_id not in self._heads:
             self._heads[run_id] = self._stored_head(run_id)
@@ -119,7 +155,6 @@ class HashChainedLedgerStore(LedgerStore):
         record.record_hash = compute_record_hash(
             record=record.to_dict(), prev_hash=record.prev_hash
         )
-        self._inner.append(record)
         self._heads[run_id] = record.record_hash
 
     def list(self, run_id: str) -> list[dict[str, Any]]:
@@ -132,9 +167,23 @@ class HashChainedLedgerStore(LedgerStore):
         return head if isinstance(head, str) else None
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._inner, name)
+        return inner_attribute(self, self._inner, name)
+
+
+def _split(inner: LedgerStore) -> tuple[_Replaces | None, LedgerStore]:
+    """Give what must happen to a record before it is hashed, and where it goes then."""
+    replaces: _Replaces | None = getattr(inner, "offloaded", None)
+    if replaces is None:
+        return None, inner
+    if "offloaded" in vars(type(inner)):
+        target: LedgerStore = inner.inner  # type: ignore[attr-defined] # whoever has `offloaded` has `inner`
+        return replaces, target
+    # Hazard: a hash over a record that the store then changes would never verify.
+    raise UsageError(
+        f"{type(inner).__name__} stands between the chain and the store that offloads",
+        hint="chain first: OffloadingLedgerStore(HashChainedLedgerStore(...))",
+        argument="inner",
+    )
 
 
 def verify_ledger_file(
