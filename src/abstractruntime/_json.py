@@ -169,11 +169,15 @@ def replace_surrogates(text: str) -> str:
 
 
 def isolate(value: JsonValue) -> JsonValue:
-    """Copy a JSON value so that nothing is shared with the original."""
+    """Copy a JSON value so that nothing is shared with the original.
+
+    Raises:
+        InvalidValue: it holds another type, or a key that cannot become text.
+    """
     try:
         data = orjson.dumps(value, option=_ORJSON_STRICT)
     except (TypeError, orjson.JSONEncodeError):
-        return json.loads(json.dumps(value))
+        return json.loads(json.dumps(normalise(value)))
     return orjson.loads(data)
 
 

@@ -8,18 +8,21 @@ asks about its own run, gets the log that is already open.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from abstractruntime._json import isolate
+from abstractruntime._call_chain import CallChain
+from abstractruntime._effect_host import STOP_SIGNAL, EffectHost
+from abstractruntime._json import isolate, normalise
 from abstractruntime._ports_system import SystemClock, SystemIds
+from abstractruntime._runtime_reads import RuntimeReads
 from abstractruntime.core._kernel.effects import EffectRunner, Handler
 from abstractruntime.core._kernel.loop import Kernel
 from abstractruntime.core._kernel.records import RecordFactory
+from abstractruntime.core._kernel.traces import project_traces
 from abstractruntime.core.config import RuntimeConfig
+from abstractruntime.core.event_keys import build_event_wait_key
 from abstractruntime.core.models import (
     EffectType,
     JsonObject,
@@ -29,19 +32,34 @@ from abstractruntime.core.models import (
     utc_now,
 )
 from abstractruntime.core.policy import DefaultEffectPolicy, EffectPolicy
-from abstractruntime.core.ports import Clock, Command, EffectOutcome, Engine, Ids, RunLog
+from abstractruntime.core.ports import (
+    Clock,
+    Command,
+    EffectOutcome,
+    Engine,
+    Evidence,
+    Ids,
+    RunLog,
+)
 from abstractruntime.core.spec import RunContext, WorkflowSpec
-from abstractruntime.core.vars import LIMITS, RUNTIME
-from abstractruntime.effects._registry import builtin_handlers, merge_handlers
-from abstractruntime.errors import Busy, NotFound, UsageError
+from abstractruntime.core.vars import LIMITS, NODE_TRACES, RUNTIME, get_runtime
+from abstractruntime.effects._registry import (
+    INTERNAL_WORKFLOWS,
+    builtin_handlers,
+    merge_handlers,
+)
+from abstractruntime.effects.events import (
+    LISTENER_LIMIT,
+    Event,
+    as_event_payload,
+    deliver_event,
+    find_listeners,
+)
+from abstractruntime.errors import Busy, InvalidValue, UsageError
 
 Handlers = Mapping[EffectType, Callable[..., EffectOutcome] | Handler]
 
-_OPEN: ContextVar[dict[tuple[int, str], RunLog] | None] = ContextVar("open_run_logs", default=None)
-_STOP: ContextVar[Callable[[], bool] | None] = ContextVar("stop_signal", default=None)
-
-# How long a note waits for another run that just writes to the same index.
-_OWNER_WAIT_S, _OWNER_PAUSE_S = 10.0, 0.01
+TRACED_RECORDS = 200
 
 
 def utc_now_iso() -> str:
@@ -59,7 +77,7 @@ class DefaultRunContext:
         return self.clock.now_iso() if self.clock else utc_now_iso()
 
 
-class Runtime:
+class Runtime(RuntimeReads):
     """Starts, drives, answers and stops runs of one store."""
 
     def __init__(  # noqa: PLR0913 - the 0.4.x signature, keyword-only
@@ -76,9 +94,28 @@ class Runtime:
         chat_summarizer: Any = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
+        trace_records: int = TRACED_RECORDS,
+        engine: Engine | None = None,
     ) -> None:
-        self._engine: Engine = getattr(run_store, "engine", None) or _classic(
-            run_store, ledger_store
+        """Put a runtime over a pair of stores.
+
+        Args:
+            run_store: A `RunStore`, or a view of a directory store.
+            ledger_store: The `LedgerStore` beside it.
+            effect_handlers: Put over the built-in ones.
+            context: What node handlers get; default the time.
+            workflow_registry: Anything with `get(workflow_id)`; children and events need it.
+            artifact_store: Where notes, archives and evidence are kept.
+            effect_policy: Attempts, pauses and keys of effects; default one attempt.
+            config: Limits and model facts of new runs.
+            chat_summarizer: Summarises messages when memory is compacted.
+            clock: Time, for tests.
+            ids: Run and step ids, for tests.
+            trace_records: From how many recent records `tick` and `resume` give node traces.
+            engine: The engine behind the stores; see `on_engine`.
+        """
+        self._engine: Engine = (
+            engine or getattr(run_store, "engine", None) or _classic(run_store, ledger_store)
         )
         self._run_store, self._ledger_store = run_store, ledger_store
         self._registry = workflow_registry
@@ -88,25 +125,28 @@ class Runtime:
         self._chat_summarizer = chat_summarizer
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
-        self._records = RecordFactory(self._clock, self._ids)
+        self._trace_records = trace_records
+        self.records = RecordFactory(self._clock, self._ids)
+        self.chain = CallChain(self._engine)
+        self._host = EffectHost(self)
         effects = EffectRunner(
-            handlers=merge_handlers(builtin_handlers(self), effect_handlers or {}),
+            handlers=merge_handlers(builtin_handlers(self._host), effect_handlers or {}),
             policy=lambda: self._policy,
             clock=self._clock,
-            records=self._records,
+            records=self.records,
         )
         self._kernel = Kernel(
             clock=self._clock,
-            records=self._records,
+            records=self.records,
             effects=effects,
             context=context or DefaultRunContext(self._clock),
+            evidence=self._evidence,
         )
 
     @classmethod
     def on_engine(cls, engine: Engine, **options: Any) -> Runtime:
         """Build a runtime over an engine, such as `open_store(path)`; options as in `__init__`."""
-        store = _EngineStore(engine)
-        return cls(run_store=store, ledger_store=store, **options)
+        return cls(run_store=engine.runs, ledger_store=engine.ledgers, engine=engine, **options)
 
     # -- properties ----------------------------------------------------------
 
@@ -142,6 +182,10 @@ class Runtime:
     def config(self) -> RuntimeConfig:
         return self._config
 
+    @property
+    def chat_summarizer(self) -> Any:
+        return self._chat_summarizer
+
     def set_workflow_registry(self, registry: Any) -> None:
         self._registry = registry
 
@@ -175,7 +219,7 @@ class Runtime:
             workflow_id=workflow.workflow_id,
             status=RunStatus.RUNNING,
             current_node=workflow.entry_node,
-            vars=self._initial_vars(vars or {}),
+            vars=self._initial_vars({} if vars is None else vars),
             created_at=self._clock.now_iso(),
             updated_at=self._clock.now_iso(),
             actor_id=actor_id,
@@ -187,7 +231,7 @@ class Runtime:
             "entry_node": workflow.entry_node,
             **(provenance or {}),
         }
-        log = self._engine.create(run, self._records.internal(run, "run_started", **facts))
+        log = self._engine.create(run, self.records.internal(run, "run_started", **facts))
         try:
             log.settle()
         finally:
@@ -195,7 +239,12 @@ class Runtime:
         return run.run_id
 
     def _initial_vars(self, given: JsonObject) -> JsonObject:
-        own = isolate(given)
+        if not isinstance(given, dict):
+            raise InvalidValue(
+                f"variables are a {type(given).__name__}, expected an object",
+                hint='pass vars={"name": value}',
+            )
+        own = isolate(normalise(given))
         if own.get(LIMITS) is None:
             own[LIMITS] = self._config.to_limits_dict()
         runtime = own.get(RUNTIME)
@@ -228,13 +277,13 @@ class Runtime:
         Raises:
             NotFound, Busy, IntegrityError, StoreError
         """
-        with self._driven(run_id) as log:
-            token = _STOP.set(stop)
+        with self.chain.driven(run_id) as log:
+            token = STOP_SIGNAL.set(stop)
             try:
                 self._kernel.advance(log, workflow, max_steps=max_steps, stop=stop)
             finally:
-                _STOP.reset(token)
-            return self._settled(log)
+                STOP_SIGNAL.reset(token)
+            return self._settled(log, traced=True)
 
     def resume(
         self,
@@ -245,230 +294,151 @@ class Runtime:
         payload: Any,
         max_steps: int | None = 100,
         actor: str | None = None,
+        occurrence: int | None = None,
     ) -> RunState:
         """Answer the open wait of a run, then advance it; `max_steps=0` only stores the answer.
 
+        Args:
+            actor: Who answers, for the record.
+            occurrence: The wait that is meant, where the same key may wait again; see `WaitState`.
+
         Raises:
-            WaitMismatch: paused, not waiting, or waiting for another key.
+            WaitMismatch: paused, not waiting, or waiting for something else.
         """
-        with self._driven(run_id) as log:
+        with self.chain.driven(run_id) as log:
             self._kernel.apply_commands(log)
-            self._kernel.resume(log, payload, wait_key=wait_key, actor=actor)
+            self._kernel.resume(log, payload, wait_key=wait_key, actor=actor, occurrence=occurrence)
             if max_steps is None or max_steps > 0:
                 self._kernel.advance(log, workflow, max_steps=max_steps)
-            return self._settled(log)
-
-    def fail_wait(self, run_id: str, *, error: str, wait_key: str) -> RunState:
-        """End a run whose open wait cannot be answered; a run that waits for something else is left."""
-        with self._driven(run_id) as log:
-            if log.run.waiting and log.run.waiting.wait_key == wait_key:
-                self._kernel.fail_wait(log, error)
-            return self._settled(log)
+            return self._settled(log, traced=True)
 
     def apply_commands(self, run_id: str) -> RunState:
         """Apply what others asked of a run while it was owned; nothing is executed."""
-        with self._driven(run_id) as log:
+        with self.chain.driven(run_id) as log:
             self._kernel.apply_commands(log)
             return self._settled(log)
 
     def cancel_run(self, run_id: str, *, reason: str | None = None) -> RunState:
         """Cancel a run; when someone else drives it, leave the request in its inbox."""
-        return self._control(run_id, "cancel", reason, lambda log: self._kernel.cancel(log, reason))
+        return self._control(run_id, "cancel", {"reason": reason})
 
     def pause_run(self, run_id: str, *, reason: str | None = None) -> RunState:
         """Pause a run at its next step."""
-        return self._control(run_id, "pause", reason, lambda log: self._kernel.pause(log, reason))
+        return self._control(run_id, "pause", {"reason": reason})
 
     def resume_run(self, run_id: str) -> RunState:
         """Let a paused run go on; nothing is executed yet."""
-        return self._control(run_id, "unpause", None, self._kernel.unpause)
+        return self._control(run_id, "unpause", {})
 
-    def _control(
-        self, run_id: str, kind: str, reason: str | None, act: Callable[[RunLog], None]
-    ) -> RunState:
+    def update_limits(self, run_id: str, updates: JsonObject) -> None:
+        """Set limits of a run; names that are no limits are left out."""
+        self._control(run_id, "limits", {"updates": dict(updates)})
+
+    def _control(self, run_id: str, kind: str, facts: JsonObject) -> RunState:
+        """Ask something of a run: at once when nobody owns it, else by its inbox."""
         try:
-            with self._driven(run_id) as log:
-                act(log)
+            with self.chain.driven(run_id) as log:
+                self._kernel.apply_commands(log)
+                self._kernel.apply(log, Command("", kind, facts))
                 return self._settled(log)
         except Busy:
-            pass
-        command = Command(str(uuid.uuid4()), kind, {"reason": reason}, self._clock.now_iso())
+            command = Command(str(uuid.uuid4()), kind, facts, self._clock.now_iso())
+            return self.post(run_id, command)
+
+    def post(self, run_id: str, command: Command) -> RunState:
+        """Store a command and apply it unless the run is owned; its owner then applies it.
+
+        The command counts once, however often one with its id is posted.
+
+        Raises:
+            NotFound
+        """
         self._engine.post(run_id, command)
         try:
-            # Its owner may have looked into the inbox for the last time before the post.
+            # An owner may have looked into the inbox for the last time before the post.
             return self.apply_commands(run_id)
         except Busy:
             return self._engine.peek(run_id)
 
-    # -- reading -------------------------------------------------------------
-
-    def get_state(self, run_id: str) -> RunState:
-        """Read a run; the copy is the caller's.
-
-        Raises:
-            NotFound: also a KeyError.
-        """
-        return self._engine.peek(run_id)
-
-    def get_ledger(self, run_id: str) -> list[dict[str, Any]]:
-        """Give all records of a run; an unknown run has none."""
-        try:
-            return [stored.record for stored in self._engine.records(run_id)]
-        except NotFound:
-            return []
-
-    # -- children (the port of the start_subworkflow handler) -----------------
-
-    def has_workflow(self, workflow_id: str) -> bool:
-        return self._registry is not None and self._registry.get(workflow_id) is not None
-
-    def ensure_child(
+    def emit_event(  # noqa: PLR0913 - the fields of an event, keyword-only
         self,
         *,
-        run_id: str,
-        workflow_id: str,
-        vars: JsonObject,  # noqa: A002 - the 0.4.x name
-        parent: RunState,
-        session_id: str | None,
-    ) -> RunState:
-        try:
-            return self._engine.peek(run_id)
-        except NotFound:
-            self.start(
-                workflow=self._workflow(workflow_id),
-                vars=vars,
-                actor_id=parent.actor_id,
-                session_id=session_id or parent.session_id,
-                parent_run_id=parent.run_id,
+        name: str,
+        payload: Any = None,
+        scope: str = "session",
+        session_id: str | None = None,
+        workflow_id: str | None = None,
+        run_id: str | None = None,
+        event_id: str | None = None,
+        max_steps: int = 0,
+        limit: int = LISTENER_LIMIT,
+    ) -> JsonObject:
+        """Hand an event from outside to the runs that wait for it.
+
+        Args:
+            event_id: Names this event; emitting it again delivers nothing twice.
+            max_steps: How far each listener is driven at once.
+
+        Returns:
+            `{wait_key, name, scope, delivered, delivered_to, resumed}`.
+
+        Raises:
+            ValueError: blank name, unknown scope, or no id for the scope.
+            UsageError: there are listeners, but the runtime has no workflow registry.
+        """
+        event = Event(
+            name=name.strip(),
+            scope=scope,
+            wait_key=build_event_wait_key(
+                scope=scope,
+                name=name,
+                session_id=session_id,
+                workflow_id=workflow_id,
                 run_id=run_id,
+            ),
+            session_id=session_id,
+            payload=as_event_payload(payload),
+            emitted_at=self._clock.now_iso(),
+            emitter={"source": "external"},
+            delivery_id=f"event:{event_id or uuid.uuid4()}",
+            event_id=event_id,
+        )
+        found = find_listeners(self._host, event, limit=limit)
+        if found and self._registry is None and not self._engine.keeps_commands:
+            raise UsageError(
+                f"{event.wait_key!r} has listeners, but the runtime has no workflow registry",
+                hint="give the runtime a workflow_registry",
             )
-            return self._engine.peek(run_id)
+        return deliver_event(self._host, event, found, max_steps=max_steps)
 
-    def drive_child(self, run_id: str) -> RunState:
-        workflow = self._workflow(self._engine.peek(run_id).workflow_id)
-        try:
-            return self.tick(workflow=workflow, run_id=run_id, max_steps=None, stop=_STOP.get())
-        except Busy:
-            return self._engine.peek(run_id)
+    # -- workflows -----------------------------------------------------------
 
-    # -- owners of shared memory (the port of the memory handlers) --------------
-
-    def root_run_id(self, run_id: str) -> str:
-        run = self._engine.peek(run_id)
-        while run.parent_run_id is not None:
-            run = self._engine.peek(run.parent_run_id)
-        return run.run_id
-
-    def read_owner(self, owner_id: str) -> RunState | None:
-        try:
-            return self._engine.peek(owner_id)
-        except NotFound:
+    def _evidence(self) -> Evidence | None:
+        if self._artifact_store is None:
             return None
+        from abstractruntime.evidence import EvidenceRecorder  # noqa: PLC0415 - only tool calls need it
 
-    @contextmanager
-    def edit_owner(self, owner_id: str, workflow_id: str) -> Iterator[JsonObject]:
-        self._ensure_owner(owner_id, workflow_id)
-        with self._owned(owner_id, wait_s=_OWNER_WAIT_S) as log:
-            yield log.run.vars
-            log.commit(self._records.internal(log.run, "control", action="memory"))
-            log.settle()
+        return EvidenceRecorder(artifact_store=self._artifact_store)
 
-    def _ensure_owner(self, owner_id: str, workflow_id: str) -> None:
-        deadline = self._clock.monotonic() + _OWNER_WAIT_S
-        while self.read_owner(owner_id) is None:
-            try:
-                self._create_owner(owner_id, workflow_id)
-            except UsageError:
-                return  # someone else just created it
-            except Busy:
-                if self._clock.monotonic() >= deadline:
-                    raise
-                self._clock.sleep(_OWNER_PAUSE_S)
-
-    def _create_owner(self, owner_id: str, workflow_id: str) -> None:
-        now = self._clock.now_iso()
-        run = RunState(
-            run_id=owner_id,
-            workflow_id=workflow_id,
-            status=RunStatus.COMPLETED,
-            current_node="done",
-            vars={
-                "context": {"task": "", "messages": []},
-                "scratchpad": {},
-                RUNTIME: {"memory_spans": []},
-                "_temp": {},
-                LIMITS: {},
-            },
-            output={"messages": []},
-            created_at=now,
-            updated_at=now,
-        )
-        first = self._records.internal(
-            run, "run_started", workflow_id=workflow_id, entry_node="done"
-        )
-        log = self._engine.create(run, first)
-        try:
-            log.settle()
-        finally:
-            log.close()
-
-    def _workflow(self, workflow_id: str) -> WorkflowSpec:
+    def find_workflow(self, workflow_id: str) -> WorkflowSpec | None:
+        """Give a registered workflow, or one of the runtime's own, such as summarising a chat."""
         spec = self._registry.get(workflow_id) if self._registry is not None else None
-        if spec is None:
-            raise NotFound(
-                f"workflow {workflow_id!r} is not registered", kind="workflow", id=workflow_id
-            )
-        found: WorkflowSpec = spec
+        found: WorkflowSpec | None = spec or INTERNAL_WORKFLOWS.get(workflow_id)
         return found
 
-    # -- owning --------------------------------------------------------------
-
-    @contextmanager
-    def _driven(self, run_id: str) -> Iterator[RunLog]:
-        """Own a run to advance it, which nobody may do who is called from a step of that run."""
-        if self._open_log(run_id) is not None:
-            raise Busy(
-                f"run {run_id!r} is being driven by the caller",
-                hint="let the step end first; a run cannot advance itself",
-                run_id=run_id,
-            )
-        with self._owned(run_id) as log:
-            yield log
-
-    @contextmanager
-    def _owned(self, run_id: str, *, wait_s: float = 0.0) -> Iterator[RunLog]:
-        inherited = self._open_log(run_id)
-        if inherited is not None:
-            yield inherited
-            return
-        log = self._engine.open(run_id, wait_s=wait_s)
-        token = _OPEN.set({**(_OPEN.get() or {}), (id(self._engine), run_id): log})
-        try:
-            yield log
-        finally:
-            _OPEN.reset(token)
-            log.close()
-
-    def _open_log(self, run_id: str) -> RunLog | None:
-        return (_OPEN.get() or {}).get((id(self._engine), run_id))
-
-    @staticmethod
-    def _settled(log: RunLog) -> RunState:
+    def _settled(self, log: RunLog, *, traced: bool = False) -> RunState:
         log.settle()
         run = log.run
+        own = isolate(run.vars)
+        if traced and self._trace_records:
+            recent = self._engine.recent(run.run_id, self._trace_records)
+            get_runtime(own)[NODE_TRACES] = isolate(project_traces(r.record for r in recent))
         return replace(
             run,
-            vars=isolate(run.vars),
+            vars=own,
             output=isolate(run.output),
             waiting=replace(run.waiting) if run.waiting else None,
         )
-
-
-class _EngineStore:
-    """Stands in for the pair of stores of a runtime that was given an engine."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
 
 
 def _classic(run_store: Any, ledger_store: Any) -> Engine:

@@ -19,7 +19,7 @@ import pytest
 from abstractruntime._runtime import Runtime
 from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus, StepPlan
 from abstractruntime.core.policy import DefaultEffectPolicy
-from abstractruntime.core.ports import EffectOutcome, RunQuery
+from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.scheduler.driver import Driver, open_waits, run_tree
 from abstractruntime.scheduler.registry import WorkflowRegistry
@@ -62,6 +62,20 @@ def hop(run, ctx):
 
 def child_call(name: str, **options: Any) -> dict:
     return {"workflow_id": name, "vars": {"x": 1}, **options}
+
+
+def listen(run, ctx):
+    """Wait for the event twice, then end with what came."""
+    heard = run.vars.setdefault("heard", [])
+    if run.vars.get("event"):
+        heard.append(run.vars.pop("event"))
+    if len(heard) == 2:
+        return done(run, ctx)
+    return StepPlan("listen", Effect(EffectType.WAIT_EVENT, {"name": "go"}, "event"), "listen")
+
+
+def emit(key: str, then: str):
+    return asks(EffectType.EMIT_EVENT, {"name": "go", "payload": {"n": key}}, key=key, then=then)
 
 
 def recurse(run, ctx):
@@ -121,6 +135,11 @@ WORKFLOWS = [
     spec("failing_child", a=asks(START, child_call("bad", **{"async": True, "wait": True}), then="z"), z=done),
     spec("bad", a=asks(LLM, {"p": "always fails"}, then="z"), z=done),
     spec("recursion", recurse=recurse, z=done),
+    spec("cancelled", a=asks(LLM, {"p": 1}, key="one", then="b"), b=asks(LLM, {"p": "cancels"}, key="two", then="c"), c=asks(LLM, {"p": 3}, then="z"), z=done),
+    spec("listener", listen=listen),
+    spec("emitter", a=asks(START, child_call("listener", **{"async": True}), key="c1", then="b"), b=asks(START, child_call("listener", **{"async": True}), key="c2", then="q"),
+         q=asks(EffectType.ASK_USER, {"prompt": "ready?"}, then="e"), e=emit("one", "r"), r=asks(EffectType.ASK_USER, {"prompt": "again?"}, then="f"), f=emit("two", "z"), z=done),
+    spec("tool_child", a=asks(START, child_call("ask", wrap_as_tool_result=True, tool_name="helper"), then="z"), z=done),
     compiled("flow_leaf", "ask_user", pinDefaults={"prompt": "p"}),
     compiled("flow_mid", "subflow", subflowId="flow_leaf"),
     compiled("flow_top", "subflow", subflowId="flow_mid"),
@@ -148,6 +167,8 @@ class World:
         name = f"{run.workflow_id}:{run.current_node}:{run.vars.get('i', 0)}"
         self.calls[name] += 1
         self.fs.mark(name)
+        if effect.payload.get("p") == "cancels":
+            self.engine.post(RUN, Command("c1", "cancel", {"reason": "enough"}))
         if effect.payload.get("p") == "always fails":
             raise RuntimeError("no luck")
         if effect.payload.get("flaky", self.flaky) and self.calls[name] == 1:
@@ -163,9 +184,9 @@ class World:
             registry.register(workflow)
         _lease._claims.clear()
         self.fs = fs
-        engine = open_store(ROOT, origin="test/0", fs=fs, clock=self.clock)
+        self.engine = open_store(ROOT, origin="test/0", fs=fs, clock=self.clock)
         return Runtime.on_engine(
-            engine,
+            self.engine,
             effect_handlers={LLM: self.llm},
             workflow_registry=registry,
             artifact_store=self.artifacts,
@@ -236,7 +257,15 @@ def comparable(rt: Runtime) -> Any:
 def scrubbed(value: Any) -> Any:
     """Drop times and artifact ids, which differ between two tellings of a story."""
     volatile = {"created_at", "from_timestamp", "to_timestamp", "timestamp", "artifact_id"}
-    volatile |= {"span_id", "source_artifact_id", "message_id", "occurrence_id"}
+    volatile |= {
+        "emitted_at",
+        "delivered_to",
+        "resumed",
+        "span_id",
+        "source_artifact_id",
+        "message_id",
+        "occurrence_id",
+    }
     if isinstance(value, dict):
         return {k: scrubbed(v) for k, v in value.items() if k not in volatile}
     if isinstance(value, list):
@@ -258,7 +287,7 @@ def chains_hold(image: Image) -> None:
 STORIES = [
     "linear", "ends_on_effect", "loop", "ask", "timer", "sync_child", "asking_child",
     "async_child", "deep", "note", "session_note", "child_notes", "failing_child",
-    "recursion", "flow_leaf", "flow_top", "flow_of_bad",
+    "recursion", "flow_leaf", "flow_top", "flow_of_bad", "emitter", "tool_child",
 ]  # fmt: skip
 
 
@@ -293,6 +322,26 @@ def test_a_death_at_any_append_changes_nothing_but_the_call_in_flight(name, flak
             extra = world.calls - calls
             assert not calls - world.calls, where
             assert sum(extra.values()) <= 1, f"{where}: repeated {dict(extra)}"
+            chains_hold(fs.image())
+
+
+def test_a_cancel_during_an_effect_holds_whenever_the_process_dies(monkeypatch):
+    """The effect in flight may be lost with the run, but nothing behind it may start."""
+    *_, appends, _ = tell("cancelled", flaky=False)
+    for number in range(1, appends + 1):
+        for part in ("none", "half", "line", "all"):
+            fs, world = SimFileSystem(), World()
+            with monkeypatch.context() as patch:
+                cut_at(patch, number, part)
+                with pytest.raises(Died):
+                    to_the_end(world.runtime(fs), "cancelled")
+            fs = SimFileSystem(fs.image())
+            state = to_the_end(world.runtime(fs), "cancelled")
+
+            where = f"append {number}, {part} written"
+            assert (state.status, state.error) == (RunStatus.CANCELLED, "enough"), where
+            assert world.calls["cancelled:c:0"] == 0, where
+            assert sum(world.calls.values()) <= 3, where
             chains_hold(fs.image())
 
 

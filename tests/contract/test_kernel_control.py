@@ -198,15 +198,15 @@ def test_a_busy_child_is_waited_for(make):
     parent = spec("p", a=asks(START, {"workflow_id": "c"}, then="z"), z=done)
     rt = make(ok, child, parent)
     held: list[Any] = []
-    ensure = rt.ensure_child
+    start = rt.start
+    run_id = start(workflow=parent)
 
-    def ensure_and_hold(**options):
-        state = ensure(**options)
-        held.append(rt.engine.open(state.run_id))
-        return state
+    def start_and_hold(**options):
+        child_id = start(**options)
+        held.append(rt.engine.open(child_id))
+        return child_id
 
-    rt.ensure_child = ensure_and_hold
-    run_id = rt.start(workflow=parent)
+    rt.start = start_and_hold
     state = rt.tick(workflow=parent, run_id=run_id)
     held[0].close()
 

@@ -53,7 +53,13 @@ def test_event_keys_refuse(parts, message):
 
 @pytest.mark.parametrize(
     ("path", "tokens"),
-    [("a.b[2].3", ["a", "b", 2, 3]), ("/a~1b/0", ["a/b", 0]), ("a..b", ["a", "b"]), ("", [])],
+    [
+        ("a.b[2].3", ["a", "b", 2, 3]),
+        ("/a~1b/0", ["a/b", 0]),
+        ("a..b", ["a", "b"]),
+        ("", []),
+        ("a[-1].\u00b2", ["a", "-1", "\u00b2"]),
+    ],
 )
 def test_paths_into_variables(path, tokens):
     assert parse_vars_path(path) == tokens

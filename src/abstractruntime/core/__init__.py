@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from abstractruntime._exports import homes, lazy_names
 
-_HOMES = {
-    "Effect": "models", "EffectType": "models", "LimitWarning": "models", "RunState": "models",
-    "RunStatus": "models", "StepPlan": "models", "WaitReason": "models", "WaitState": "models",
-    "LIMITS": "vars", "ensure_limits": "vars", "get_limits": "vars",
-    "RuntimeConfig": "config", "WorkflowSpec": "spec", "Runtime": "runtime",
-}  # fmt: skip
+_HOMES = homes(
+    {
+        "models": "Effect EffectType LimitWarning RunState RunStatus StepPlan WaitReason WaitState",
+        "vars": "LIMITS ensure_limits get_limits",
+        "config": "RuntimeConfig",
+        "spec": "WorkflowSpec",
+        "runtime": "Runtime",
+    }
+)
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605 - the list above is the single source
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the single source
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"abstractruntime.core.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

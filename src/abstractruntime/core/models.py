@@ -135,7 +135,11 @@ class StepPlan:
 
 @dataclass
 class WaitState:
-    """Why a run is parked and what will wake it."""
+    """Why a run is parked and what will wake it.
+
+    `occurrence` numbers the effect that parked it: a question that is asked again has the
+    same wait key, but another occurrence.
+    """
 
     reason: WaitReason
     wait_key: str | None = None
@@ -146,8 +150,17 @@ class WaitState:
     choices: list[str] | None = None
     allow_free_text: bool = True
     details: JsonObject | None = None
+    occurrence: int | None = None
 
     def to_dict(self) -> JsonObject:
+        """Give the checkpoint form, which adds the occurrence to the nine public keys."""
+        data = self.public()
+        if self.occurrence is not None:
+            data["occurrence"] = self.occurrence
+        return data
+
+    def public(self) -> JsonObject:
+        """Give the nine keys that 0.4.x knows, as they stand in records."""
         return {
             "reason": _text(self.reason),
             "wait_key": self.wait_key,
@@ -292,7 +305,7 @@ class StepRecord:
 
     def finish_waiting(self, wait: WaitState, *, at: str | None = None) -> StepRecord:
         self.status, self.ended_at = StepStatus.WAITING, at or _now_text()
-        self.result = {"wait": wait.to_dict()}
+        self.result = {"wait": wait.public()}
         return self
 
     def finish_failure(self, error: str, *, at: str | None = None) -> StepRecord:

@@ -48,8 +48,8 @@ class Barrier(Enum):
 
     NONE survives the death of the process. EXTERNAL stands before and after an
     effect that leaves the process. ACK stands before anything is reported.
-    In mode `strict` EXTERNAL and ACK sync to the disk; in `relaxed` only ACK does;
-    in `off` nothing does.
+    In mode `strict` EXTERNAL and ACK sync to the disk; in `relaxed` only ACK does, when the
+    run waits or has ended; in `off` nothing does.
     """
 
     NONE = "none"
@@ -78,8 +78,11 @@ class StoredRecord:
 class Command:
     """A durable request to a run that someone else may own; idempotent by `id`.
 
-    The kernel applies resume `{"wait_key", "payload", "actor"}`, cancel and pause
-    `{"reason"}`, and unpause; it acknowledges any other kind as refused.
+    The kernel applies resume `{"wait_key", "payload", "actor", "occurrence"}`, deliver
+    `{"wait_key", "payload"}`, fail_wait `{"wait_key", "error"}`, cancel and pause
+    `{"reason"}`, unpause, and limits `{"updates"}`; it acknowledges any other kind as
+    refused. What is delivered to a paused run, an event or the end of a child, stays in
+    the inbox until the run goes on.
     """
 
     id: str
@@ -90,7 +93,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """Which runs to find; unset fields do not restrict. Newest `updated_at` first."""
+    """Which runs to find; unset fields do not restrict. Newest `updated_at` first.
+
+    `due_at` finds waiting runs whose deadline is not after it, earliest first. `child_ended`
+    finds runs that wait for a child which has ended.
+    """
 
     status: RunStatus | None = None
     wait_reason: WaitReason | None = None
@@ -100,6 +107,9 @@ class RunQuery:
     root_only: bool = False
     live_only: bool = False
     due_at: str | None = None
+    wait_keys: tuple[str, ...] = ()
+    wait_key_prefix: str | None = None
+    child_ended: bool = False
     has_commands: bool = False
     id_prefix: str | None = None
     limit: int = 100
@@ -201,7 +211,24 @@ class RunLog(Protocol):
 
 
 class Engine(Protocol):
-    """One store."""
+    """One store.
+
+    `keeps_commands`: a posted command outlives this process, so that whoever drives the
+    run next applies it.
+    """
+
+    @property
+    def keeps_commands(self) -> bool: ...
+
+    @property
+    def runs(self) -> Any:
+        """The runs as a 0.4.x `RunStore`."""
+        ...
+
+    @property
+    def ledgers(self) -> Any:
+        """The ledgers as a 0.4.x `LedgerStore`."""
+        ...
 
     def create(self, run: RunState, first: StepRecord) -> RunLog:
         """Create a run durably and own it; an existing id raises `Busy` or `UsageError`."""
@@ -223,7 +250,13 @@ class Engine(Protocol):
         """
         ...
 
-    def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]: ...
+    def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]:
+        """Give the records with a `seq` above `after`, in order."""
+        ...
+
+    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
+        """Give the last `limit` records, in order, without reading those before them."""
+        ...
 
     def post(self, run_id: str, command: Command) -> None:
         """Store a command durably for whoever owns the run now or next."""
@@ -237,6 +270,25 @@ class ArtifactStore(Protocol):
         self, data: Any, *, run_id: str | None = None, tags: dict[str, str] | None = None
     ) -> Any: ...
     def load_json(self, artifact_id: str) -> Any: ...
+
+
+class Evidence(Protocol):
+    """Keeps what tools brought in, before the outcome that refers to it is committed."""
+
+    def record_tool_calls(
+        self,
+        *,
+        run: RunState,
+        node_id: str,
+        tool_calls: list[Any],
+        tool_results: list[Any],
+        now_iso: str | None = None,
+    ) -> object:
+        """Store the raw parts of tool results; replaces them in place and indexes them in `run`.
+
+        Never raises for what a tool returned; a failure becomes a warning in the run.
+        """
+        ...
 
 
 @dataclass(frozen=True)

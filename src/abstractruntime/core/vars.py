@@ -13,10 +13,11 @@ RUNTIME: Final = "_runtime"
 TEMP: Final = "_temp"
 LIMITS: Final = "_limits"
 NODE_TRACES: Final = "node_traces"
+IN_FLIGHT: Final = "in_flight"
 DEFAULT_MAX_TOKENS: Final = 32768
 
 _NAMESPACES = (CONTEXT, SCRATCHPAD, RUNTIME, TEMP)
-_SEGMENT = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+_SEGMENT = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 
 
 def get_namespace(vars: JsonObject, key: str) -> JsonObject:  # noqa: A002 - the 0.4.x name
@@ -92,7 +93,7 @@ def parse_vars_path(path: str) -> list[str | int]:
 
 
 def _as_index(part: str) -> str | int:
-    return int(part) if part.isdigit() else part
+    return int(part) if part.isascii() and part.isdigit() else part
 
 
 def resolve_vars_path(root: Any, tokens: list[str | int]) -> Any:

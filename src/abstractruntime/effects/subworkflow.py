@@ -7,8 +7,10 @@ finds the child that the first one created, and drives it on instead of starting
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from abstractruntime.core._kernel.answers import stored_answer, tool_result
 from abstractruntime.core._kernel.effects import EffectContext
 from abstractruntime.core.models import (
     Effect,
@@ -18,7 +20,7 @@ from abstractruntime.core.models import (
     WaitReason,
     WaitState,
 )
-from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.ports import Command, EffectOutcome
 from abstractruntime.effects.waits import truthy
 
 _NAMESPACE: Final = uuid.UUID("6f1d0a54-6a1e-5a57-9a5e-0c6b7e3d9f21")
@@ -51,45 +53,93 @@ class ChildHost(Protocol):
         """Advance the child until it waits or ends; a child that someone else drives is left to them."""
         ...
 
+    def node_traces(self, run_id: str) -> JsonObject:
+        """Give the traces of a run's nodes, as `core.vars.get_node_traces` describes them."""
+        ...
+
 
 class StartSubworkflow:
-    """Handler of `start_subworkflow`: async, async and wait, or in place."""
+    """Handler of `start_subworkflow`: async, async and wait, or in place.
+
+    With `wrap_as_tool_result` the child counts as a tool: what it comes to is a tool result,
+    and so is its failure.
+    """
 
     def __init__(self, host: ChildHost) -> None:
         self._host = host
 
     def __call__(self, ctx: EffectContext, effect: Effect) -> EffectOutcome:
-        workflow_id = str(effect.payload.get("workflow_id") or "").strip()
+        payload = effect.payload
+        workflow_id = str(payload.get("workflow_id") or "").strip()
         if not workflow_id:
-            return EffectOutcome.failed("start_subworkflow requires payload.workflow_id")
+            return _failed(payload, "start_subworkflow requires payload.workflow_id")
         if not self._host.has_workflow(workflow_id):
-            return EffectOutcome.failed(f"Workflow not found: {workflow_id!r} is not registered")
+            return _failed(payload, f"Workflow not found: {workflow_id!r} is not registered")
         child = self._host.ensure_child(
             run_id=child_run_id(ctx.run.run_id, ctx.occurrence_id, ctx.attempt),
             workflow_id=workflow_id,
-            vars=_child_vars(ctx.run, effect.payload),
+            vars=_child_vars(ctx.run, payload),
             parent=ctx.run,
-            session_id=effect.payload.get("session_id") or effect.payload.get("sessionId"),
+            session_id=payload.get("session_id") or payload.get("sessionId"),
         )
-        if truthy(effect.payload.get("async")):
+        if truthy(payload.get("async")):
             return self._detached(ctx, effect, child)
         return self._in_place(ctx, effect, child)
 
     def _detached(self, ctx: EffectContext, effect: Effect, child: RunState) -> EffectOutcome:
-        if not truthy(effect.payload.get("wait")):
-            return EffectOutcome.completed({"sub_run_id": child.run_id, "async": True})
-        return EffectOutcome.waiting(_child_wait(ctx, effect, child, **{"async": True}))
+        payload = effect.payload
+        if truthy(payload.get("wait")):
+            return EffectOutcome.waiting(_child_wait(ctx, effect, child, **{"async": True}))
+        started: JsonObject = {"sub_run_id": child.run_id, "async": True}
+        if _is_wrapped(payload):
+            started = {"rendered": f"Started subworkflow {child.run_id}", **started}
+            return EffectOutcome.completed(_tool_result(payload, output=started))
+        return EffectOutcome.completed(started)
 
     def _in_place(self, ctx: EffectContext, effect: Effect, child: RunState) -> EffectOutcome:
         child = self._host.drive_child(child.run_id)
-        if child.status is RunStatus.COMPLETED:
-            return EffectOutcome.completed({"sub_run_id": child.run_id, "output": child.output})
         if child.status is RunStatus.WAITING and child.waiting:
             blocked_by = {"reason": child.waiting.reason.value, "wait_key": child.waiting.wait_key}
             return EffectOutcome.waiting(_child_wait(ctx, effect, child, sub_waiting=blocked_by))
+        wait = _child_wait(ctx, effect, child)
         if child.status is RunStatus.RUNNING:
-            return EffectOutcome.waiting(_child_wait(ctx, effect, child))
-        return EffectOutcome.failed(child_failure(child))
+            return EffectOutcome.waiting(wait)
+        if child.status is not RunStatus.COMPLETED:
+            return _failed(effect.payload, child_failure(child))
+        return EffectOutcome.completed(
+            stored_answer(wait, child_answer(wait, child, self._host.node_traces))
+        )
+
+
+def child_answer(
+    wait: WaitState, child: RunState, traces: Callable[[str], JsonObject]
+) -> JsonObject:
+    """Give what a finished child hands to the parent that waits for it.
+
+    A child that ended badly can only answer a parent that called it as a tool.
+    """
+    details = wait.details or {}
+    if child.status is not RunStatus.COMPLETED:
+        name, call_id = details.get("tool_name"), details.get("call_id")
+        return tool_result(name=name, call_id=call_id, error=child_failure(child))
+    answer: JsonObject = {"sub_run_id": child.run_id, "output": child.output}
+    if details.get("include_traces"):
+        answer["node_traces"] = traces(child.run_id)
+    return answer
+
+
+def hand_over(wait: WaitState, child: RunState, traces: Callable[[str], JsonObject]) -> Command:
+    """Give the command that ends the wait of a parent whose child has ended.
+
+    Its id names the child, so that it counts once, whoever posts it how often.
+    """
+    is_tool = bool((wait.details or {}).get("wrap_as_tool_result"))
+    facts: JsonObject = {"wait_key": wait.wait_key}
+    command_id = f"child:{child.run_id}"
+    if child.status is RunStatus.COMPLETED or is_tool:
+        payload = child_answer(wait, child, traces)
+        return Command(command_id, "deliver", {**facts, "payload": payload})
+    return Command(command_id, "fail_wait", {**facts, "error": child_failure(child)})
 
 
 def child_failure(child: RunState) -> str:
@@ -100,6 +150,29 @@ def child_failure(child: RunState) -> str:
 def child_run_id(parent_run_id: str, occurrence_id: str, attempt: int = 1) -> str:
     name = f"{parent_run_id}:{occurrence_id}"
     return str(uuid.uuid5(_NAMESPACE, name if attempt == 1 else f"{name}:{attempt}"))
+
+
+def _is_wrapped(payload: JsonObject) -> bool:
+    return truthy(payload.get("wrap_as_tool_result"))
+
+
+def _tool_names(payload: JsonObject) -> JsonObject:
+    return {
+        "tool_name": payload.get("tool_name") or payload.get("toolName"),
+        "call_id": payload.get("call_id") or payload.get("callId"),
+    }
+
+
+def _tool_result(payload: JsonObject, **facts: Any) -> JsonObject:
+    names = _tool_names(payload)
+    return tool_result(name=names["tool_name"], call_id=names["call_id"], **facts)
+
+
+def _failed(payload: JsonObject, error: str) -> EffectOutcome:
+    """Fail the effect, or give a failed tool call where the child stands for a tool."""
+    if _is_wrapped(payload):
+        return EffectOutcome.completed(_tool_result(payload, error=error))
+    return EffectOutcome.failed(error)
 
 
 def _child_vars(parent: RunState, payload: JsonObject) -> JsonObject:
@@ -118,6 +191,8 @@ def _child_wait(ctx: EffectContext, effect: Effect, child: RunState, **facts: An
         **facts,
         "include_traces": truthy(effect.payload.get("include_traces")),
     }
+    if _is_wrapped(effect.payload):
+        details.update({"wrap_as_tool_result": True, **_tool_names(effect.payload)})
     return WaitState(
         reason=WaitReason.SUBWORKFLOW,
         wait_key=f"subworkflow:{child.run_id}",

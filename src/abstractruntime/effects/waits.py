@@ -1,11 +1,10 @@
-"""Effects that park a run: events, deadlines, questions; and the answer to a person."""
+"""Effects that park a run until a deadline or an answer; and the message to a person."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from abstractruntime.core._kernel.effects import EffectContext
-from abstractruntime.core.event_keys import build_event_wait_key
 from abstractruntime.core.models import (
     Effect,
     JsonObject,
@@ -18,35 +17,6 @@ from abstractruntime.core.ports import EffectOutcome
 
 _TRUE_TEXTS = frozenset({"true", "1", "yes", "on"})
 _LEVELS = {"warning": "warning", "warn": "warning", "error": "error"}
-
-
-def wait_event(ctx: EffectContext, effect: Effect) -> EffectOutcome:
-    """Park until an event with this key arrives."""
-    payload = effect.payload
-    key = payload.get("wait_key")
-    if not (key or payload.get("name") or payload.get("event_name")):
-        return EffectOutcome.failed("wait_event requires payload.wait_key or payload.name")
-    if not key:
-        key = build_event_wait_key(
-            scope=payload.get("scope") or "session",
-            name=payload.get("name") or payload.get("event_name") or "",
-            session_id=payload.get("session_id") or ctx.run.session_id or ctx.run.run_id,
-            workflow_id=payload.get("workflow_id") or ctx.run.workflow_id,
-            run_id=payload.get("run_id") or ctx.run.run_id,
-        )
-    prompt = payload.get("prompt")
-    details = payload.get("details")
-    return EffectOutcome.waiting(
-        WaitState(
-            reason=WaitReason.EVENT,
-            wait_key=str(key),
-            prompt=prompt if isinstance(prompt, str) and prompt.strip() else None,
-            choices=_stripped_texts(payload.get("choices")),
-            allow_free_text=_allows_free_text(payload),
-            details=details if isinstance(details, dict) else None,
-            **_continuation(ctx, effect),
-        )
-    )
 
 
 def wait_until(ctx: EffectContext, effect: Effect) -> EffectOutcome:
@@ -63,7 +33,7 @@ def wait_until(ctx: EffectContext, effect: Effect) -> EffectOutcome:
     if now >= until:
         facts = {"until": canonical, "ready": True, "scheduled_for": canonical}
         return EffectOutcome.completed({**facts, "timestamp": format_time(now)})
-    wait = WaitState(reason=WaitReason.UNTIL, until=canonical, **_continuation(ctx, effect))
+    wait = WaitState(reason=WaitReason.UNTIL, until=canonical, **continuation(ctx, effect))
     return EffectOutcome.waiting(wait)
 
 
@@ -80,8 +50,8 @@ def ask_user(ctx: EffectContext, effect: Effect) -> EffectOutcome:
             wait_key=str(payload.get("wait_key") or f"user:{ctx.run.run_id}:{ctx.node_id}"),
             prompt=str(prompt),
             choices=choices if isinstance(choices, list) else None,
-            allow_free_text=_allows_free_text(payload),
-            **_continuation(ctx, effect),
+            allow_free_text=allows_free_text(payload),
+            **continuation(ctx, effect),
         )
     )
 
@@ -107,17 +77,20 @@ def truthy(value: Any) -> bool:
     return bool(value)
 
 
-def _allows_free_text(payload: JsonObject) -> bool:
+def allows_free_text(payload: JsonObject) -> bool:
+    """Read `allow_free_text`, which is true unless it is said otherwise."""
     value = payload.get("allow_free_text", payload.get("allowFreeText", True))
     return truthy(value)
 
 
-def _stripped_texts(value: Any) -> list[str] | None:
+def stripped_texts(value: Any) -> list[str] | None:
+    """Give the texts of a list that are not blank; None for anything else."""
     if not isinstance(value, list):
         return None
     return [text.strip() for text in value if isinstance(text, str) and text.strip()]
 
 
-def _continuation(ctx: EffectContext, effect: Effect) -> dict[str, Any]:
+def continuation(ctx: EffectContext, effect: Effect) -> dict[str, Any]:
+    """Give the fields of a wait that say where the run goes on, and where the answer belongs."""
     resume_to = effect.payload.get("resume_to_node") or ctx.next_node
     return {"resume_to_node": resume_to, "result_key": effect.result_key}

@@ -6,9 +6,10 @@ from typing import Any
 
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.transitions import Cancelled, Paused, Unpaused
-from abstractruntime.core.models import RunState, RunStatus, WaitReason
+from abstractruntime.core.limits import SETTABLE
+from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason
 from abstractruntime.core.ports import RunLog
-from abstractruntime.core.vars import get_namespace, get_runtime, is_paused
+from abstractruntime.core.vars import ensure_limits, get_namespace, get_runtime, is_paused
 
 
 class Control(Changes):
@@ -56,6 +57,19 @@ class Control(Changes):
         get_namespace(get_runtime(run.vars), "control")["resumed_at"] = self._clock.now_iso()
         self._apply(log, Unpaused())
         log.commit(self._records.internal(run, "control", action="unpause"), commands=commands)
+
+    def set_limits(self, log: RunLog, updates: JsonObject, commands: tuple[str, ...] = ()) -> None:
+        """Set limits of a run; names that are no limits are left out."""
+        known = {name: value for name, value in updates.items() if name in SETTABLE}
+        if not known:
+            self._acknowledge(log, commands)
+            return
+        ensure_limits(log.run.vars).update(known)
+        log.run.updated_at = self._clock.now_iso()
+        log.commit(
+            self._records.internal(log.run, "control", action="limits", updates=known),
+            commands=commands,
+        )
 
     def _acknowledge(self, log: RunLog, commands: tuple[str, ...], **facts: Any) -> None:
         if commands:

@@ -11,12 +11,14 @@ Rules:
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from abstractruntime._json import normalise
 from abstractruntime.core._kernel.records import RecordFactory
+from abstractruntime.core._kernel.tool_calls import with_call_ids
 from abstractruntime.core.models import (
     Effect,
     EffectType,
@@ -30,16 +32,30 @@ from abstractruntime.core.models import (
 )
 from abstractruntime.core.policy import EffectPolicy, OnUnknown, occurrence_id
 from abstractruntime.core.ports import Barrier, Clock, EffectOutcome, RunLog
-from abstractruntime.core.vars import is_paused
+from abstractruntime.core.vars import IN_FLIGHT, RUNTIME, get_runtime, is_paused
 from abstractruntime.errors import AbstractRuntimeError, InvalidValue, StoreError
 
+# Longer pauses are slept in slices, so that a cancel or pause is not waited for.
+_LONGEST_SLICE_S = 5.0
 _BACKOFF_ABORTS = frozenset({"cancel", "pause"})
+_LOG = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
 _STATUSES = frozenset({"completed", "waiting", "failed"})
+
+
+class PolicyFailed(Exception):  # noqa: N818 - a signal to the loop, which fails the run
+    """The host's policy raised; repeating the effect would ask it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class EffectContext:
-    """What a built-in handler gets besides the effect."""
+    """What a built-in handler gets besides the effect.
+
+    `began_at` is when the first attempt of this occurrence started, the same for all attempts.
+    `remember` makes a value durable before the handler acts on it, and `remembered` is what
+    an earlier attempt of this occurrence made durable: what it decided is then decided once.
+    A classic pair remembers nothing.
+    """
 
     run: RunState
     node_id: str
@@ -47,6 +63,9 @@ class EffectContext:
     occurrence_id: str
     attempt: int
     clock: Clock
+    began_at: str = ""
+    remembered: Any = None
+    remember: Callable[[Any], None] = lambda _value: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +112,14 @@ class EffectRequest:
     key: str
     occurrence: int
     attempt: int = 1
+    began_at: str | None = None
 
     @property
     def plan(self) -> JsonObject:
-        return {"next_node": self.next_node, "occ": self.occurrence}
+        plan: JsonObject = {"next_node": self.next_node, "occ": self.occurrence}
+        if self.began_at is not None:
+            plan["began_at"] = self.began_at
+        return plan
 
     @classmethod
     def from_record(cls, record: StepRecord) -> EffectRequest:
@@ -114,6 +137,7 @@ class EffectRequest:
             key=record.idempotency_key or "",
             occurrence=plan.get("occ", 0),
             attempt=record.attempt + 1 if concluded else record.attempt,
+            began_at=plan.get("began_at") or record.started_at,
         )
 
 
@@ -150,8 +174,33 @@ class EffectRunner:
             raise TypeError(f"expected an object as payload, got {type(payload).__name__}")
         if payload is not effect.payload or type(effect.type) is not EffectType:
             effect = replace(effect, type=EffectType(effect.type), payload=payload)
-        key = self._policy().idempotency_key(run=log.run, node_id=node_id, effect=effect)
-        return EffectRequest(node_id, effect, next_node, key, log.next_occurrence())
+        key = self._ask(
+            lambda p: p.idempotency_key(run=log.run, node_id=node_id, effect=effect),
+            passing=(TypeError, ValueError),
+        )
+        occurrence = log.next_occurrence()
+        effect = with_call_ids(effect, occurrence_id(key, occurrence))
+        return EffectRequest(node_id, effect, next_node, key, occurrence)
+
+    def _ask(
+        self,
+        question: Callable[[EffectPolicy], _Answer],
+        *,
+        passing: tuple[type[Exception], ...] = (),
+    ) -> _Answer:
+        """Ask the host's policy.
+
+        Raises:
+            PolicyFailed: it raised something that is not in `passing`.
+        """
+        try:
+            return question(self._policy())
+        except passing:
+            raise
+        except Exception as error:
+            raise PolicyFailed(
+                f"the effect policy raised {type(error).__name__}: {error}"
+            ) from error
 
     def handler(self, effect: Effect) -> Handler | None:
         return self._handlers.get(effect.type)
@@ -178,8 +227,11 @@ class EffectRunner:
                 log.run, request.node_id, request.effect.to_dict(), attempt=attempt, key=request.key
             )
             log.commit(record, barrier=barrier, plan=request.plan)
+            if request.began_at is None:
+                request = replace(request, began_at=record.started_at)
             outcome = self._call(handler, log, request, attempt)
             if outcome.status != "failed" or attempt >= limit:
+                get_runtime(log.run.vars).pop(IN_FLIGHT, None)
                 return record, _concluded(outcome, attempt)
             record.finish_failure(outcome.error or "", at=self._clock.now_iso())
             log.commit(record, barrier=barrier, plan=request.plan)
@@ -189,12 +241,11 @@ class EffectRunner:
 
     def _max_attempts(self, effect: Effect) -> int:
         """Give the budget; a child that ended badly is started anew only where the policy lists it."""
-        policy = self._policy()
-        listed = getattr(policy, "effect_max_attempts", None)
+        listed = getattr(self._policy(), "effect_max_attempts", None)
         is_listed = listed is None or effect.type.value in listed
         if effect.type is EffectType.START_SUBWORKFLOW and not is_listed:
             return 1
-        return policy.max_attempts(effect)
+        return self._ask(lambda policy: policy.max_attempts(effect))
 
     def _call(
         self, handler: Handler | None, log: RunLog, request: EffectRequest, attempt: int
@@ -203,13 +254,17 @@ class EffectRunner:
             return EffectOutcome.failed(
                 f"No effect handler registered for {request.effect.type.value}"
             )
+        own_id = occurrence_id(request.key, request.occurrence)
         context = EffectContext(
             run=log.run,
             node_id=request.node_id,
             next_node=request.next_node,
-            occurrence_id=occurrence_id(request.key, request.occurrence),
+            occurrence_id=own_id,
             attempt=attempt,
             clock=self._clock,
+            began_at=request.began_at or "",
+            remembered=_in_flight(log.run, own_id),
+            remember=lambda value: self._remember(log, own_id, value),
         )
         try:
             outcome = _checked(handler.call(context, request.effect))
@@ -223,16 +278,33 @@ class EffectRunner:
         except AbstractRuntimeError as error:
             return EffectOutcome.failed(str(error))
         except Exception as error:  # noqa: BLE001 - any handler failure is an outcome, recorded with its type
+            _LOG.debug("handler of %s raised", request.effect.type.value, exc_info=error)
             return EffectOutcome.failed(
                 f"Effect handler raised exception: {type(error).__name__}: {error}"
             )
 
+    def _remember(self, log: RunLog, own_id: str, value: Any) -> None:
+        if log.pending is None:
+            return  # a classic pair repeats the node, from the variables as they first were
+        get_runtime(log.run.vars)[IN_FLIGHT] = {"occurrence_id": own_id, "value": value}
+        log.commit(self._records.internal(log.run, "progress", occurrence_id=own_id))
+
     def _pause(self, log: RunLog, effect: Effect, attempt: int) -> bool:
         """Wait before the next attempt; False when a cancel or pause command came in first."""
-        seconds = self._policy().backoff_seconds(effect=effect, attempt=attempt)
-        if seconds > 0 and not _is_interrupted(log):
-            self._clock.sleep(seconds)
-        return not _is_interrupted(log)
+        left = self._ask(lambda p: p.backoff_seconds(effect=effect, attempt=attempt))
+        while not _is_interrupted(log):
+            if left <= 0:
+                return True
+            self._clock.sleep(min(left, _LONGEST_SLICE_S))
+            left -= _LONGEST_SLICE_S
+        return False
+
+
+def _in_flight(run: RunState, own_id: str) -> Any:
+    runtime = run.vars.get(RUNTIME)
+    noted = runtime.get(IN_FLIGHT) if isinstance(runtime, dict) else None
+    is_own = isinstance(noted, dict) and noted.get("occurrence_id") == own_id
+    return noted["value"] if noted and is_own else None
 
 
 def _is_interrupted(log: RunLog) -> bool:

@@ -12,11 +12,12 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from abstractruntime.core._kernel import doubt
 from abstractruntime.core._kernel.control import Control
-from abstractruntime.core._kernel.effects import EffectRequest, EffectRunner
+from abstractruntime.core._kernel.effects import EffectRequest, EffectRunner, PolicyFailed
 from abstractruntime.core._kernel.hops import Hops
 from abstractruntime.core._kernel.records import RecordFactory
 from abstractruntime.core._kernel.transitions import (
@@ -34,7 +35,7 @@ from abstractruntime.core.models import (
     StepPlan,
     StepRecord,
 )
-from abstractruntime.core.ports import Barrier, Clock, Command, EffectOutcome, RunLog
+from abstractruntime.core.ports import Barrier, Clock, Command, EffectOutcome, Evidence, RunLog
 from abstractruntime.core.spec import RunContext, WorkflowSpec
 from abstractruntime.core.vars import get_namespace, is_paused, set_result
 from abstractruntime.errors import InvalidValue, WaitMismatch
@@ -50,9 +51,15 @@ class Kernel(Waits, Control):
     """Advances runs; holds no run state of its own, so one kernel serves many runs."""
 
     def __init__(
-        self, *, clock: Clock, records: RecordFactory, effects: EffectRunner, context: RunContext
+        self,
+        *,
+        clock: Clock,
+        records: RecordFactory,
+        effects: EffectRunner,
+        context: RunContext,
+        evidence: Callable[[], Evidence | None] = lambda: None,
     ) -> None:
-        super().__init__(clock, records)
+        super().__init__(clock, records, evidence)
         self._effects = effects
         self._context = context
 
@@ -152,6 +159,8 @@ class Kernel(Waits, Control):
         assert plan.effect is not None  # noqa: S101 - the caller dispatched on it
         try:
             request = self._effects.request(log, plan.node_id, plan.effect, plan.next_node)
+        except PolicyFailed as error:
+            raise _Rejected(str(error)) from error
         except (TypeError, ValueError) as error:
             problem = f"node {plan.node_id!r} planned an effect that is not JSON: {error}"
             raise _Rejected(problem) from error
@@ -170,6 +179,9 @@ class Kernel(Waits, Control):
             )
         except InvalidValue as error:
             self._reject_state(log, f"node {request.node_id!r}", error)
+        except PolicyFailed as error:
+            log.rollback()
+            self._fail(log, str(error))
 
     def _outcome_interrupted(self, log: RunLog, *_: Any) -> None:
         """Leave the attempt unconcluded; the command that came in is applied next."""
@@ -189,13 +201,16 @@ class Kernel(Waits, Control):
         self, log: RunLog, request: EffectRequest, record: StepRecord, outcome: EffectOutcome
     ) -> None:
         assert outcome.wait is not None  # noqa: S101 - guaranteed by EffectOutcome.waiting
-        record.finish_waiting(outcome.wait, at=self._clock.now_iso())
-        self._apply(log, Parked(outcome.wait))
+        wait = replace(outcome.wait, occurrence=request.occurrence)
+        record.finish_waiting(wait, at=self._clock.now_iso())
+        self._apply(log, Parked(wait))
         log.commit(record, barrier=self._barrier(request))
 
     def _outcome_completed(
         self, log: RunLog, request: EffectRequest, record: StepRecord, outcome: EffectOutcome
     ) -> None:
+        if request.effect.type is EffectType.TOOL_CALLS:
+            self._capture(log.run, request.node_id, request.effect.payload, outcome.result)
         record.finish_success(outcome.result, at=self._clock.now_iso())
         self._complete(log, request, record, outcome.result)
 
@@ -252,15 +267,16 @@ class Kernel(Waits, Control):
         *,
         wait_key: str | None,
         actor: str | None = None,
+        occurrence: int | None = None,
         commands: tuple[str, ...] = (),
     ) -> None:
-        """Answer the open wait; None as key matches any.
+        """Answer the open wait; None as key or occurrence matches any.
 
         Raises:
-            WaitMismatch: paused, not waiting, or waiting for another key.
+            WaitMismatch: paused, not waiting, or waiting for something else.
             InvalidValue: the payload is not JSON.
         """
-        wait = self._require_wait(log.run, wait_key)
+        wait = self._require_wait(log.run, wait_key, occurrence)
         request = doubt.doubted_request(wait)
         choice = doubt.chosen(payload) if request else None
         self._wake(log, payload, actor=actor, commands=commands)
@@ -275,16 +291,20 @@ class Kernel(Waits, Control):
     def apply_commands(self, log: RunLog) -> None:
         """Apply what others asked of this run while it was owned; each command counts once."""
         for command in log.take_commands():
-            _COMMANDS.get(command.kind, Kernel._ignore)(self, log, command)
+            self.apply(log, command)
+
+    def apply(self, log: RunLog, command: Command) -> None:
+        """Apply one command; one without an id was never posted, and is not acknowledged."""
+        _COMMANDS.get(command.kind, Kernel._ignore)(self, log, command)
 
     def _command_cancel(self, log: RunLog, command: Command) -> None:
-        self.cancel(log, command.payload.get("reason"), (command.id,))
+        self.cancel(log, command.payload.get("reason"), _ids(command))
 
     def _command_pause(self, log: RunLog, command: Command) -> None:
-        self.pause(log, command.payload.get("reason"), (command.id,))
+        self.pause(log, command.payload.get("reason"), _ids(command))
 
     def _command_unpause(self, log: RunLog, command: Command) -> None:
-        self.unpause(log, (command.id,))
+        self.unpause(log, _ids(command))
 
     def _command_resume(self, log: RunLog, command: Command) -> None:
         payload = command.payload
@@ -294,13 +314,32 @@ class Kernel(Waits, Control):
                 payload.get("payload"),
                 wait_key=payload.get("wait_key"),
                 actor=payload.get("actor"),
-                commands=(command.id,),
+                occurrence=payload.get("occurrence"),
+                commands=_ids(command),
             )
         except (WaitMismatch, InvalidValue) as error:
-            self._acknowledge(log, (command.id,), refused=str(error))
+            self._acknowledge(log, _ids(command), refused=str(error))
+
+    def _command_deliver(self, log: RunLog, command: Command) -> None:
+        if not is_paused(log.run.vars):
+            self._command_resume(log, command)
+
+    def _command_fail_wait(self, log: RunLog, command: Command) -> None:
+        payload = command.payload
+        if is_paused(log.run.vars):
+            return
+        try:
+            self.fail_wait(
+                log, payload["error"], wait_key=payload["wait_key"], commands=_ids(command)
+            )
+        except WaitMismatch as error:
+            self._acknowledge(log, _ids(command), refused=str(error))
+
+    def _command_limits(self, log: RunLog, command: Command) -> None:
+        self.set_limits(log, command.payload.get("updates") or {}, _ids(command))
 
     def _ignore(self, log: RunLog, command: Command) -> None:
-        self._acknowledge(log, (command.id,), refused=f"unknown command {command.kind!r}")
+        self._acknowledge(log, _ids(command), refused=f"unknown command {command.kind!r}")
 
 
 _OUTCOMES: Mapping[str, Callable[..., None]] = {
@@ -315,7 +354,14 @@ _COMMANDS: Mapping[str, Callable[[Kernel, RunLog, Command], None]] = {
     "pause": Kernel._command_pause,  # noqa: SLF001
     "unpause": Kernel._command_unpause,  # noqa: SLF001
     "resume": Kernel._command_resume,  # noqa: SLF001
+    "deliver": Kernel._command_deliver,  # noqa: SLF001
+    "fail_wait": Kernel._command_fail_wait,  # noqa: SLF001
+    "limits": Kernel._command_limits,  # noqa: SLF001
 }
+
+
+def _ids(command: Command) -> tuple[str, ...]:
+    return (command.id,) if command.id else ()
 
 
 def _count_tokens(run: RunState, kind: EffectType, result: Any) -> bool:

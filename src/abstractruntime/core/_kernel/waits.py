@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from abstractruntime._json import isolate, normalise
+from abstractruntime.core._kernel.answers import stored_answer
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.transitions import Failed, Woken
 from abstractruntime.core.models import (
@@ -42,7 +44,9 @@ class Waits(Changes):
         self._wake(log, payload)
 
     @staticmethod
-    def _require_wait(run: RunState, wait_key: str | None) -> WaitState:
+    def _require_wait(
+        run: RunState, wait_key: str | None, occurrence: int | None = None
+    ) -> WaitState:
         hint = f"see what it waits for: art inspect {run.run_id}"
         if is_paused(run.vars):
             raise WaitMismatch(
@@ -65,6 +69,16 @@ class Waits(Changes):
                 expected=open_key,
                 given=wait_key,
             )
+        asked = run.waiting.occurrence
+        if occurrence is not None and asked is not None and occurrence != asked:
+            raise WaitMismatch(
+                f"the wait {open_key!r} of run {run.run_id!r} that this answers is over; "
+                "the same key waits again",
+                hint=hint,
+                run_id=run.run_id,
+                expected=asked,
+                given=occurrence,
+            )
         return run.waiting
 
     def _wake(
@@ -73,8 +87,11 @@ class Waits(Changes):
         run, wait = log.run, log.run.waiting
         assert wait is not None  # noqa: S101 - callers checked
         record = self._records.resumed(run, wait, payload, actor)
-        wrote = set_result(run.vars, wait.result_key, payload) if wait.result_key else None
-        self._apply(log, Woken(payload))
+        answer = self._answer(run, wait, payload)
+        wrote = set_result(run.vars, wait.result_key, answer) if wait.result_key else None
+        if answer is not payload:
+            wrote = None  # the record holds the answer as it was given
+        self._apply(log, Woken(answer))
         records = [record]
         if run.status is RunStatus.COMPLETED:
             facts = {"via": "resume", "wait_reason": wait.reason.value, "wait_key": wait.wait_key}
@@ -88,11 +105,32 @@ class Waits(Changes):
             log.rollback()
             raise
 
-    def fail_wait(self, log: RunLog, error: str) -> None:
-        """End a waiting run because what it waits for cannot come, as when its child failed."""
-        wait = self._require_wait(log.run, None)
+    def _answer(self, run: RunState, wait: WaitState, payload: Any) -> Any:
+        answer = stored_answer(wait, payload)
+        details = wait.details or {}
+        calls = details.get("tool_calls_for_evidence") or details.get("tool_calls")
+        if not calls:
+            return answer
+        own = isolate(normalise(answer, "/payload"))
+        self._capture(run, run.current_node, {"tool_calls": calls}, own)
+        return own if own != answer else answer
+
+    def fail_wait(
+        self,
+        log: RunLog,
+        error: str,
+        *,
+        wait_key: str | None = None,
+        commands: tuple[str, ...] = (),
+    ) -> None:
+        """End a waiting run because what it waits for cannot come, as when its child failed.
+
+        Raises:
+            WaitMismatch: paused, not waiting, or waiting for another key.
+        """
+        wait = self._require_wait(log.run, wait_key)
         record = self._records.resumed(log.run, wait, None, None)
         record.finish_failure(error, at=self._clock.now_iso())
         record.result = None
         self._apply(log, Failed(error))
-        self._commit_ending(log, record)
+        self._commit_ending(log, record, commands=commands)
