@@ -25,15 +25,7 @@ SHARED = ROOT.parent / "shared"
 CORPUS = SHARED / "conformance"
 FLOWS = SHARED / "flows"
 DEVIATIONS = Path(__file__).with_name("deviations.yaml")
-HAS_FILE_STORES = importlib.util.find_spec("abstractruntime.storage.json_files") is not None
-RUNS = [
-    pytest.param((), id="live"),
-    pytest.param(
-        ("--restart",),
-        id="restart",
-        marks=pytest.mark.skipif(not HAS_FILE_STORES, reason="no JSON file stores"),
-    ),
-]
+RUNS = [pytest.param((), id="live"), pytest.param(("--restart",), id="restart")]
 
 pytestmark = pytest.mark.skipif(
     not (CORPUS / "check.py").is_file(), reason=f"no conformance corpus at {CORPUS}"

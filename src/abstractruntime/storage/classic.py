@@ -13,15 +13,27 @@ from typing import Any
 
 from abstractruntime._json import dump_line, normalise
 from abstractruntime.core._kernel.records import is_extension, is_terminal_status
-from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepRecord, StepStatus
+from abstractruntime.core.models import (
+    JsonObject,
+    RunState,
+    RunStatus,
+    StepRecord,
+    StepStatus,
+    WaitReason,
+)
 from abstractruntime.core.ports import Barrier, Command, Position, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import Busy, NotFound, UsageError
 from abstractruntime.storage.base import LedgerStore, QueryableRunStore, RunStore
 
+# How many runs a query reads that the store itself cannot narrow down.
+_SCAN_LIMIT = 10_000
+
 
 class ClassicEngine:
     """Drives runs of any `RunStore` and `LedgerStore`; exclusion is per process."""
+
+    keeps_commands = False
 
     def __init__(self, run_store: RunStore, ledger_store: LedgerStore) -> None:
         self.run_store = run_store
@@ -29,6 +41,14 @@ class ClassicEngine:
         self._locks: dict[str, threading.Lock] = {}
         self._commands: dict[str, dict[str, Command]] = {}
         self._guard = threading.Lock()
+
+    @property
+    def runs(self) -> RunStore:
+        return self.run_store
+
+    @property
+    def ledgers(self) -> LedgerStore:
+        return self.ledger_store
 
     def create(self, run: RunState, first: StepRecord) -> ClassicRunLog:  # noqa: ARG002 - no start record in 0.4.x ledgers
         lock = self._acquire(run.run_id, 0.0)
@@ -68,6 +88,9 @@ class ClassicEngine:
             if seq > after:
                 yield StoredRecord(seq, seq, dump_line(record), record)
 
+    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
+        return list(self.records(run_id))[-limit:] if limit > 0 else []
+
     def post(self, run_id: str, command: Command) -> None:
         """Queue a command in this process; a pair has nowhere to keep it longer."""
         self.peek(run_id)
@@ -90,23 +113,36 @@ class ClassicEngine:
             raise UsageError(
                 f"{type(store).__name__} cannot be queried", hint="use a QueryableRunStore"
             )
+        limit = query.limit if _is_plain(query) else _SCAN_LIMIT
         if query.parent_run_id is not None:
             runs = store.list_children(parent_run_id=query.parent_run_id, status=query.status)
         elif query.due_at is not None:
-            runs = store.list_due_wait_until(now_iso=query.due_at, limit=query.limit)
+            runs = store.list_due_wait_until(now_iso=query.due_at, limit=limit)
         else:
             runs = store.list_runs(
                 status=query.status,
                 wait_reason=query.wait_reason,
                 workflow_id=query.workflow_id,
-                limit=query.limit,
+                limit=limit,
             )
-        found = [
-            run
-            for run in runs
-            if _matches(run, query) and (not query.has_commands or self.commands(run.run_id))
-        ]
-        return [RunHeader.of(run) for run in found][: query.limit]
+        found = [RunHeader.of(run) for run in runs if self._matches(run, query)]
+        return found[: query.limit] if query.limit > 0 else found
+
+    def _matches(self, run: RunState, query: RunQuery) -> bool:
+        return (
+            _matches(run, query)
+            and (not query.has_commands or bool(self.commands(run.run_id)))
+            and (not query.child_ended or self._child_has_ended(run))
+        )
+
+    def _child_has_ended(self, run: RunState) -> bool:
+        wait = run.waiting
+        if run.status is not RunStatus.WAITING or wait is None:
+            return False
+        if wait.reason is not WaitReason.SUBWORKFLOW:
+            return False
+        child = self.run_store.load((wait.wait_key or "").removeprefix("subworkflow:"))
+        return child is not None and child.status.is_terminal
 
     def _acquire(self, run_id: str, wait_s: float) -> threading.Lock:
         with self._guard:
@@ -224,7 +260,11 @@ class ClassicRunLog:
 
     def reusable(self, key: str) -> StepRecord | None:
         queue = self._reusable.get(key)
-        return queue.pop(0) if queue else None
+        if not queue:
+            return None
+        record, restore = queue.pop(0), getattr(self._engine.ledger_store, "restore", None)
+        # What the store moved into artifacts belongs back in place before a node gets it.
+        return StepRecord.from_dict(restore(record.to_dict())) if callable(restore) else record
 
     def settle(self) -> None:
         """Nothing is buffered."""
@@ -259,9 +299,24 @@ class ClassicRunLog:
         return index
 
 
+def _is_plain(query: RunQuery) -> bool:
+    """Tell whether a query asks only what the store itself filters by."""
+    asked = {
+        name
+        for name in RunQuery.__dataclass_fields__
+        if getattr(query, name) != RunQuery.__dataclass_fields__[name].default
+    }
+    return asked <= {"status", "wait_reason", "workflow_id", "limit"} and query.limit > 0
+
+
 def _matches(run: RunState, query: RunQuery) -> bool:
+    key = (run.waiting.wait_key if run.waiting else None) or ""
     return (
-        (query.session_id is None or run.session_id == query.session_id)
+        (not query.wait_keys or key in query.wait_keys)
+        and (not query.wait_key_prefix or key.startswith(query.wait_key_prefix))
+        and (query.wait_reason is None or (run.waiting and run.waiting.reason) is query.wait_reason)
+        and (query.workflow_id is None or run.workflow_id == query.workflow_id)
+        and (query.session_id is None or run.session_id == query.session_id)
         and not (query.live_only and run.status.is_terminal)
         and (not query.root_only or run.parent_run_id is None)
         and (query.id_prefix is None or run.run_id.startswith(query.id_prefix))
@@ -281,8 +336,14 @@ def _count(store: LedgerStore, run_id: str) -> int:
 
 def _list_after(store: LedgerStore, run_id: str, after: int) -> list[dict[str, Any]]:
     list_after = getattr(store, "list_after", None)
-    return (
-        list(list_after(run_id, after=after))
-        if callable(list_after)
-        else store.list(run_id)[after:]
-    )
+    if not callable(list_after):
+        return store.list(run_id)[after:]
+    page = list_after(run_id=run_id, after=after)
+    if isinstance(page, list):
+        return page
+    # Compat: some stores give pages, as `(records, cursor)`.
+    found: list[dict[str, Any]] = []
+    while page[0]:
+        found += page[0]
+        page = list_after(run_id=run_id, after=page[1])
+    return found

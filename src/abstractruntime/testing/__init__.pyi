@@ -1,0 +1,29 @@
+# What a type checker sees of this package; at run time its names load on first use.
+
+from abstractruntime.testing.clocks import (
+    FakeClock,
+    SequentialIds,
+)
+from abstractruntime.testing.store_contract import (
+    EngineContract,
+    LedgerStoreContract,
+    RunQueriesContract,
+    RunStoreContract,
+    StoreContract,
+)
+from abstractruntime.testing.stub_llm import (
+    StubAnswer,
+    StubLLM,
+)
+
+__all__ = [
+    "EngineContract",
+    "FakeClock",
+    "LedgerStoreContract",
+    "RunQueriesContract",
+    "RunStoreContract",
+    "SequentialIds",
+    "StoreContract",
+    "StubAnswer",
+    "StubLLM",
+]
