@@ -68,6 +68,30 @@ def hash_record(record: dict[str, Any]) -> str:
 
 
 @dataclass(slots=True)
+class Older:
+    """The lines of 0.4.x at the start of a ledger, as the record that imports them pins them."""
+
+    records: int = 0
+    size: int = 0
+    digest: Any = field(default_factory=sha256)
+    is_pinned: bool = False
+
+    def add(self, line: bytes) -> None:
+        self.records += 1
+        self.size += len(line) + 1
+        self.digest.update(line)
+        self.digest.update(b"\n")
+
+    def pins(self, head: Any) -> dict[str, Any]:
+        return {
+            "records": self.records,
+            "bytes": self.size,
+            "sha256": self.digest.hexdigest(),
+            "tail_hash": head if isinstance(head, str) else None,
+        }
+
+
+@dataclass(slots=True)
 class ChainState:
     """What the next line of a ledger has to follow from."""
 
@@ -79,6 +103,7 @@ class ChainState:
     chained: bool = False
     sequenced: bool = False
     unchained_records: int = 0
+    older: Older = field(default_factory=Older)
     last_key: Any = None
     warnings: dict[str, None] = field(default_factory=dict)
 
@@ -93,6 +118,8 @@ class ChainState:
 
     def accept(self, line: bytes) -> bool:
         """Take `line` if it is canonical, chained and next in sequence; else change nothing."""
+        if self.older.records and not self.sequenced:
+            return False
         try:
             record = orjson.loads(line)
             if type(record) is not dict or orjson.dumps(record) != line:
@@ -139,6 +166,7 @@ class ChainState:
         parsed = _parse(line)
         if isinstance(parsed, dict):
             problems = [
+                *self._judge_import(parsed, line),
                 *self._judge_form(parsed, line),
                 *self._judge_place(parsed),
                 *self._judge_chain(parsed),
@@ -155,6 +183,22 @@ class ChainState:
             Defect(code, index, offset, _brief(expected), _brief(found))
             for code, expected, found in problems
         ]
+
+    def _judge_import(self, record: dict[str, Any], line: bytes) -> Iterator[tuple[str, Any, Any]]:
+        if self.sequenced:
+            return
+        if "seq" not in record:
+            self.older.add(line)
+        elif self.older.records:
+            result = record.get("result")
+            is_import = isinstance(result, dict) and result.get("internal") == "imported"
+            pinned = result.get("ledger") if isinstance(result, dict) and is_import else None
+            found = self.older.pins(self.head)
+            self.older.is_pinned = pinned == found
+            if not is_import and not self.chained:
+                yield "import_missing", "a record that imports the lines of 0.4.x", None
+            elif is_import and pinned != found:
+                yield "import_mismatch", json.dumps(pinned), json.dumps(found)
 
     def _judge_form(self, record: dict[str, Any], line: bytes) -> Iterator[tuple[str, Any, Any]]:
         if record.get("signature") is not None:

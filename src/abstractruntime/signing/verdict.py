@@ -215,7 +215,10 @@ class _LedgerPass:
     def _warnings(self) -> Iterator[str]:
         yield from self.chain.warnings
         if self.chain.unchained_records:
-            yield f"{self.chain.unchained_records} records carry no hash"
+            pinned = (
+                "; the record that imports them pins them" if self.chain.older.is_pinned else ""
+            )
+            yield f"{self.chain.unchained_records} records carry no hash{pinned}"
         if self.torn:
             yield f"torn tail of {self.torn} bytes, never acknowledged, was left out"
 

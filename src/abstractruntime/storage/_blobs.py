@@ -15,10 +15,16 @@ from abstractruntime._json import JsonObject, dump_line, load_strict
 from abstractruntime.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from abstractruntime.storage._fs import StoreFiles
+    from abstractruntime.core.ports import Clock
+    from abstractruntime.storage._fs import FileInfo, StoreFiles
     from abstractruntime.storage._layout import Layout
 
 LIMIT_BYTES = 256 * 1024
+# A file that is referred to again is written again once it is this old, so that the garbage
+# collection, which spares what is younger than an hour, never takes it away meanwhile.
+REFRESH_S = 600
+# What the garbage collection holds in its hands has this suffix.
+ASIDE = ".gc"
 MARK = b'$blob"'
 
 _KEY = "$blob"
@@ -28,11 +34,12 @@ _STRUCTURE = frozenset({"init", "set", "app"})
 
 
 class Blobs:
-    """The blob files of one store."""
+    """The blob files of one store; without a clock, files that are there are never refreshed."""
 
-    def __init__(self, files: StoreFiles, layout: Layout) -> None:
+    def __init__(self, files: StoreFiles, layout: Layout, clock: Clock | None = None) -> None:
         self._files = files
         self._layout = layout
+        self._clock = clock
 
     def pack(self, value: Any, *, keep: bool = False) -> Any:
         """Give `value` with large parts offloaded, the smallest that suffice; `keep` spares its top."""
@@ -80,13 +87,21 @@ class Blobs:
         digest = hashlib.sha256(data).hexdigest()
         path = self._layout.blob(digest)
         known = self._files.info(path)
-        if known is None or known.size != len(data):
+        if known is None or known.size != len(data) or self._is_old(known):
             self._files.ensure_dir(self._layout.blobs)
             self._files.write_atomic(path, data)
         return {_KEY: digest, "size": len(data)}
 
+    def _is_old(self, file: FileInfo) -> bool:
+        if self._clock is None or not file.modified_ns:
+            return False
+        return self._clock.now().timestamp() - file.modified_ns / 1e9 > REFRESH_S
+
     def _load(self, digest: Any) -> Any:
-        data = self._files.read(self._layout.blob(str(digest)))
+        path = self._layout.blob(str(digest))
+        data = self._files.read(path)
+        if data is None:
+            data = self._files.read(path + ASIDE)
         if data is None or hashlib.sha256(data).hexdigest() != digest:
             raise IntegrityError(
                 f"blob {digest!r} is {'missing' if data is None else 'not what its name says'}",

@@ -14,11 +14,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
-from abstractruntime.core._kernel.records import is_terminal_status
+from abstractruntime.core._kernel.records import RecordFactory, is_terminal_status
 from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.core.ports import Barrier, Command, Position
 from abstractruntime.errors import UsageError, WriterPoisoned
+from abstractruntime.storage._blobs import holds_references
 from abstractruntime.storage._header import changed_fields, is_terminal, run_from, write_fields
+from abstractruntime.storage._jsonl import Tail, scan_lines
 from abstractruntime.storage._memory import LogMemory, checkpoint_bytes
 from abstractruntime.storage._plain import is_plain
 from abstractruntime.storage._records import (
@@ -26,13 +28,15 @@ from abstractruntime.storage._records import (
     EncodedRecord,
     RecordWriter,
     clean_record,
+    parse_line,
     result_of,
 )
 from abstractruntime.storage._recovery import REMEMBERED_COMMANDS, opens_attempt
+from abstractruntime.storage._reuse import REUSE, Reuse, rewound_range
 from abstractruntime.storage._services import SYNCED_BARRIERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from abstractruntime.storage._lease import Lease
     from abstractruntime.storage._services import Services
@@ -70,6 +74,8 @@ class DirectoryRunLog:
         self._writer = RecordWriter(services.blobs)
         self._synced = SYNCED_BARRIERS[services.durability]
         self._unforgotten = len(memory.commands)
+        self._unpublished: list[bytes] = []
+        self._reuse = Reuse(self._read_records)
         self._is_closed = False
         self._growth, self._ending_bytes = _RELAXED_GROWTH_BYTES, _RELAXED_ENDING_BYTES
         if services.durability == "strict":
@@ -78,6 +84,11 @@ class DirectoryRunLog:
     def next_occurrence(self) -> int:
         """Give the ordinal of the next effect occurrence; a commit with that plan uses it up."""
         return self._memory.occurrence
+
+    @property
+    def next_seq(self) -> int:
+        """The ordinal that the next record gets."""
+        return self._memory.seq
 
     def commit(
         self,
@@ -91,7 +102,8 @@ class DirectoryRunLog:
         """Write the records and everything that changed in `run`, as one transaction."""
         self._require_open()
         if not records:
-            raise UsageError("a commit needs at least one record", argument="records")
+            # A reused outcome: no attempt was committed before it, so anything may have changed.
+            records, scan = (self._reuse_record(),), True
         memory, first = self._memory, records[0]
         plain = clean_record(first, plain_effect=memory.plain_effect)
         memory.plain_effect = first.effect if plain else None
@@ -106,13 +118,37 @@ class DirectoryRunLog:
         position = self._append(records, commit, plain=plain)
         self._remember(first, changed, plan, delta, commands)
         self._after_append(barrier)
+        if self._unpublished:
+            self._publish()
         return position
 
-    def append_status(self, record: StepRecord) -> None:
-        """Write the closing record that a crash cut off; it carries no state."""
+    def append_bare(self, record: StepRecord) -> None:
+        """Write a record that carries no state: a closing one that is missing, or a foreign one."""
+        self._require_open()
         plain = clean_record(record)
         self._append((record,), None, plain=plain)
         self._memory.is_mid_commit = False
+        if self._unpublished:
+            self._publish()
+
+    def _publish(self) -> None:
+        lines, self._unpublished = self._unpublished, []
+        self._services.observers.publish(self.run.run_id, lines)
+
+    def _reuse_record(self) -> StepRecord:
+        services, reused = self._services, self._reuse.take()
+        if reused is None:
+            raise UsageError("a commit needs at least one record", argument="records")
+        records = RecordFactory(services.clock, services.ids)
+        facts = {"action": REUSE, "of": reused.seq, "key": reused.idempotency_key}
+        return records.internal(self.run, "control", **facts)
+
+    def _read_records(self) -> Iterator[JsonObject]:
+        services, memory = self._services, self._memory
+        path = services.layout.ledger(self.run.run_id)
+        for number, line in enumerate(scan_lines(services.files, path, tail=Tail())):
+            record = parse_line(memory.header["run_id"], number, line)
+            yield services.recovery.resolve(record) if holds_references(line.data) else record
 
     def _require_open(self) -> None:
         if self._is_closed or self._lease.is_lost:
@@ -163,6 +199,8 @@ class DirectoryRunLog:
             seq, head = seq + 1, encoded.record_hash
         offset = memory.file.append(b"".join([encoded.line + b"\n" for encoded in lines]))
         memory.note_lines(lines, offset)
+        if self._services.observers.subscribers:
+            self._unpublished += [encoded.line for encoded in lines]
         # Only now, as a record whose append failed must look as it did before.
         for record, place in zip(records, places, strict=True):
             record.seq, record.prev_hash, record.record_hash, record.commit = place
@@ -210,7 +248,6 @@ class DirectoryRunLog:
             self._sync()
         due = max(self._growth, CHECKPOINT_RATIO * memory.checkpoint_bytes)
         if memory.file.size - memory.checkpoint_size >= due:
-            self._sync()
             self._write_checkpoint(checkpoint_bytes(memory))
         if memory.heads is not None and memory.heads.unsigned >= RECORDS_PER_HEAD:
             self._sync()
@@ -248,15 +285,24 @@ class DirectoryRunLog:
         for name in RunState.__dataclass_fields__:
             setattr(self.run, name, getattr(restored, name))
 
-    def reusable(self, key: str) -> StepRecord | None:  # noqa: ARG002 - the port's signature
-        """Give nothing: an outcome and the state it leads to are one commit here."""
-        return None
+    def reusable(self, key: str) -> StepRecord | None:
+        """Give an outcome that a host rewound the run behind.
+
+        Otherwise there is none: an outcome and the state it leads to are one commit here.
+        """
+        rewound = rewound_range(self.run.vars)
+        return None if rewound is None else self._reuse.find(key, rewound)
 
     def settle(self) -> None:
-        """Make everything committed so far acknowledged: sync, checkpoint if due, sign the head."""
+        """Make everything committed so far acknowledged: sync, checkpoint if due, sign the head.
+
+        In `relaxed` only a run that came to rest is synced; one that runs survives the death
+        of its process as it is.
+        """
         self._require_open()
         memory = self._memory
-        self._sync()
+        if memory.is_resting or self._services.durability == "strict":
+            self._sync()
         self._forget_commands()
         self._checkpoint_if_due()
         if memory.heads is not None and memory.heads.unsigned and memory.is_resting:
@@ -287,8 +333,18 @@ class DirectoryRunLog:
             if len(data) < WAITING_CHECKPOINT_BYTES:
                 self._write_checkpoint(data)
 
+    def checkpoint(self) -> None:
+        """Write the checkpoint now, due or not."""
+        self._require_open()
+        self._write_checkpoint(checkpoint_bytes(self._memory))
+
+    def index_now(self) -> None:
+        """Write the row of this run in the index now."""
+        self._services.index.put(self._memory.header, self._memory.file.size, now=True)
+
     def _write_checkpoint(self, data: bytes) -> None:
         memory, services = self._memory, self._services
+        self._sync()
         # Without sync a power cut may leave any part of the file; it then does not parse and
         # is rebuilt from the ledger, which was synced before.
         services.files.write_atomic(

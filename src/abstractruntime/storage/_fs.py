@@ -6,7 +6,7 @@ as the operating system does, except that a missing file or directory is an answ
 """
 
 # Paths are text here: the port is called for every record, and a Path object costs more.
-# ruff: noqa: PTH102, PTH105, PTH108, PTH116, PTH120, PTH123, PTH208
+# ruff: noqa: PTH102, PTH105, PTH106, PTH108, PTH116, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
+_NOT_VACANT = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 # macOS has no fdatasync.
@@ -56,6 +57,10 @@ class AppendFile(Protocol):
     def inode(self) -> int: ...
     def sync(self) -> None: ...
     def truncate(self, size: int) -> None: ...
+    def lock(self) -> None:
+        """Wait until nobody else has this file locked, and lock it; `close` unlocks."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -82,6 +87,10 @@ class FileSystem(Protocol):
     def sync_dir(self, path: str) -> None: ...
     def make_dir(self, path: str) -> bool:
         """Create one directory; True when it was not there."""
+        ...
+
+    def remove_dir(self, path: str) -> bool:
+        """Remove one directory; False when it is not empty, or not there."""
         ...
 
     def info(self, path: str) -> FileInfo | None: ...
@@ -142,6 +151,15 @@ class RealFileSystem:
             return False
         return True
 
+    def remove_dir(self, path: str) -> bool:
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno in _NOT_VACANT:
+                return False
+            raise
+        return True
+
     def info(self, path: str) -> FileInfo | None:
         try:
             stat = os.stat(path)
@@ -181,7 +199,13 @@ class RealFileSystem:
                     with contextlib.suppress(FileNotFoundError):
                         stat = entry.stat()
                         found.append(
-                            FileInfo(entry.name, stat.st_size, stat.st_ino, entry.is_dir())
+                            FileInfo(
+                                entry.name,
+                                stat.st_size,
+                                stat.st_ino,
+                                entry.is_dir(),
+                                stat.st_mtime_ns,
+                            )
                         )
         except FileNotFoundError:
             return []
@@ -231,6 +255,9 @@ class _RealAppendFile:
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)
 
+    def lock(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
@@ -245,13 +272,20 @@ class _RealLock:
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        if descriptor < 0:
+            return
+        # Hazard: a child that was just forked, or has not reached its exec yet, holds the same
+        # lock; closing only our descriptor would leave the run owned until the child's is closed.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
 
     def abandon(self) -> None:
         # Hazard: LOCK_UN in a forked child would free the lock of its parent; closing the
         # inherited descriptor only drops the child's reference to it.
-        self.close()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -365,6 +399,16 @@ class StoreFiles:
     def remove(self, path: str) -> None:
         with store_errors(path):
             self._fs.remove(path)
+
+    def remove_dir(self, path: str) -> bool:
+        """Remove one directory; False when it is not empty, or not there."""
+        with store_errors(path):
+            return self._fs.remove_dir(path)
+
+    def rename(self, source: str, target: str) -> None:
+        """Give a file another name, replacing what has it; a power cut may undo that."""
+        with store_errors(source):
+            self._fs.replace(source, target)
 
     def info(self, path: str) -> FileInfo | None:
         with store_errors(path):

@@ -79,6 +79,11 @@ class HeadsFile:
         last = self.stack.last
         return self.stack.tree.size - (last.size if last else 0)
 
+    @property
+    def is_poisoned(self) -> bool:
+        """Whether a sync of the heads failed."""
+        return self._file is not None and self._file.is_poisoned
+
     def add(self, line: bytes) -> None:
         self.stack.tree.add(line)
 

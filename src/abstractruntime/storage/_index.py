@@ -5,8 +5,9 @@ Rules:
 2. A row is right while its `ledger_bytes` is the length of the ledger. A query first
    reads again the live runs for which it is not, and, when the directory was modified
    since the last time, looks for ledgers that have no row.
-3. A finished run is not looked at again; whoever revives one updates its row at once.
-4. Its failures are never failures of a run.
+3. A row with `UNCOUNTED` bytes is read again by every query while its run is live.
+4. A finished run is not looked at again; whoever revives one updates its row at once.
+5. Its failures are never failures of a run.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime.core.models import RunStatus, WaitReason
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.errors import AbstractRuntimeError
-from abstractruntime.storage._layout import run_id_of_ledger
+from abstractruntime.storage._fs import file_name
+from abstractruntime.storage._layout import run_ids
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
     from abstractruntime.storage._fs import StoreFiles
     from abstractruntime.storage._layout import Layout
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 3
 _ROWS_PER_BATCH = 64
+UNCOUNTED = -1
 _TICK_NS = 50_000_000
 _COLUMNS = (
     "run_id",
@@ -46,21 +49,30 @@ _COLUMNS = (
     "created_at",
     "updated_at",
 )
+_IS_LIVE = "status NOT IN ('completed', 'failed', 'cancelled')"
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS runs (
   run_id TEXT PRIMARY KEY, workflow_id TEXT, status TEXT, wait_reason TEXT, wait_key TEXT,
   wait_until TEXT, parent_run_id TEXT, actor_id TEXT, session_id TEXT, created_at TEXT,
   updated_at TEXT, ledger_bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS runs_live ON runs (ledger_bytes) WHERE {_IS_LIVE};
 CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status, updated_at);
 CREATE INDEX IF NOT EXISTS runs_by_due ON runs (wait_until) WHERE wait_until IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_by_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_by_wait_key ON runs (wait_key) WHERE wait_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_by_update ON runs (updated_at);
 CREATE TABLE IF NOT EXISTS scan (id INTEGER PRIMARY KEY, modified_ns INTEGER);
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
-_LIVE = (
-    "SELECT run_id, ledger_bytes FROM runs WHERE status NOT IN ('completed', 'failed', 'cancelled')"
+# Answered from `runs_live` alone, which holds the primary key as every index does.
+_LIVE = f"SELECT run_id, ledger_bytes FROM runs WHERE {_IS_LIVE}"  # noqa: S608 - constant terms
+_STATUSES = {status.value: status for status in RunStatus}
+_REASONS: dict[str | None, WaitReason] = {reason.value: reason for reason in WaitReason}
+_CHILD_ENDED = (
+    "status = 'waiting' AND wait_reason = 'subworkflow' AND EXISTS (SELECT 1 FROM runs AS child"
+    " WHERE child.run_id = substr(runs.wait_key, length('subworkflow:') + 1)"
+    " AND child.status IN ('completed', 'failed', 'cancelled'))"
 )
 _UPSERT = (
     f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}, ledger_bytes)"  # noqa: S608 - constant names
@@ -132,13 +144,11 @@ class RunIndex:
         stale: list[str] = []
         gone: list[str] = []
         if not modified_ns or _scanned_ns(db) != modified_ns:
-            known = {row[0] for row in db.execute("SELECT run_id FROM runs")}
-            present = set(self._run_ids())
-            stale, gone = list(present - known), list(known - present)
+            stale, gone = self._scan(db)
         live = db.execute(_LIVE).fetchall()
-        sizes = self._files.sizes(self._layout.ledger(run_id) for run_id, _ in live)
+        sizes = self._files.sizes(self._layout.ledgers(run_id for run_id, _ in live))
         for (run_id, indexed), size in zip(live, sizes, strict=True):
-            if size is None:
+            if size is None and indexed != UNCOUNTED:
                 gone.append(run_id)
             elif size != indexed:
                 stale.append(run_id)
@@ -153,9 +163,15 @@ class RunIndex:
         age_ns = self._clock.now().timestamp() * 1e9 - modified_ns
         return modified_ns if age_ns > _TICK_NS else 0
 
-    def _run_ids(self) -> list[str]:
-        found = map(run_id_of_ledger, self._files.names(self._layout.root))
-        return [run_id for run_id in found if run_id is not None]
+    def _scan(self, db: sqlite3.Connection) -> tuple[list[str], list[str]]:
+        """Give the runs that have no row, and those with a row but no file."""
+        known = [run_id for (run_id,) in db.execute("SELECT run_id FROM runs")]
+        names = set(self._files.names(self._layout.root))
+        expected = dict(zip(map(file_name, self._layout.ledgers(known)), known, strict=True))
+        # Nearly all names are ledgers of known runs; the others are looked at one by one.
+        others = run_ids(names.difference(expected))
+        missing = {run_id for name, run_id in expected.items() if name not in names}
+        return list(others.difference(known)), list(missing - others)
 
     def _rows(self, run_ids: list[str]) -> list[tuple[Any, ...]]:
         rows = []
@@ -268,21 +284,26 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
     if query.due_at is not None:
         terms.append("status = 'waiting' AND wait_until <= ?")
         values.append(query.due_at)
-    if query.id_prefix:
-        terms.append("run_id >= ? AND run_id < ?")
-        values += [query.id_prefix, query.id_prefix + "\U0010ffff"]
+    for column, prefix in (("run_id", query.id_prefix), ("wait_key", query.wait_key_prefix)):
+        if prefix:
+            terms.append(f"{column} >= ? AND {column} < ?")
+            values += [prefix, prefix + "\U0010ffff"]
+    if query.wait_keys:
+        terms.append(f"wait_key IN ({', '.join('?' * len(query.wait_keys))})")
+        values += query.wait_keys
+    if query.child_ended:
+        terms.append(_CHILD_ENDED)
     if among is not None:
         terms.append(f"run_id IN ({', '.join('?' * len(among))})")
         values += among
+    order = "wait_until, run_id" if query.due_at is not None else "updated_at DESC"
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
     values.append(query.limit if query.limit > 0 else -1)
     columns = ", ".join(_COLUMNS)
-    return f"SELECT {columns} FROM runs{where} ORDER BY updated_at DESC LIMIT ?", values  # noqa: S608 - constant names
+    return f"SELECT {columns} FROM runs{where} ORDER BY {order} LIMIT ?", values  # noqa: S608 - constant names
 
 
 def _header(row: tuple[Any, ...]) -> RunHeader:
-    fields = dict(zip(_COLUMNS, row, strict=True))
-    fields["status"] = RunStatus(fields["status"])
-    if fields["wait_reason"] is not None:
-        fields["wait_reason"] = WaitReason(fields["wait_reason"])
-    return RunHeader(**fields)
+    """Build a header; `_COLUMNS` has the order of its fields."""
+    run_id, workflow_id, status, reason, *rest = row
+    return RunHeader(run_id, workflow_id, _STATUSES[status], _REASONS.get(reason), *rest)

@@ -214,3 +214,26 @@ def last_committed(files: StoreFiles, path: str) -> Line | None:
     for line in scan_lines(files, path, tail=Tail()):  # noqa: B007 - the last one is the answer
         pass
     return line
+
+
+def last_lines(files: StoreFiles, path: str, limit: int) -> list[Line]:
+    """Give the last `limit` committed lines in order; reads back from the end only as far as needed."""
+    last = last_committed(files, path)
+    if last is None or limit <= 0:
+        return []
+    end = last.offset + len(last.data) + 1
+    span = 16 * 1024
+    while True:
+        start = max(0, end - span)
+        data = files.read(path, start, end - start) or b""
+        if start == 0 or data.count(b"\n") > limit:
+            break
+        span *= 4
+    if start:
+        cut = data.index(b"\n") + 1
+        start, data = start + cut, data[cut:]
+    lines = []
+    for line in data.split(b"\n")[:-1]:
+        lines.append(Line(start, line))
+        start += len(line) + 1
+    return lines[-limit:]

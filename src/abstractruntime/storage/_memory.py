@@ -89,6 +89,11 @@ class LogMemory:
             self.heads.close()
 
     @property
+    def is_poisoned(self) -> bool:
+        """Whether a sync failed, so that only the disk knows what was kept."""
+        return self.file.is_poisoned or (self.heads is not None and self.heads.is_poisoned)
+
+    @property
     def is_resting(self) -> bool:
         """Whether the run waits or is finished."""
         return self.header["status"] == "waiting" or is_terminal(self.header)

@@ -6,6 +6,8 @@ Rules:
 2. A ledger shorter than a checkpoint or a signed head of this run is data loss or
    tampering; nothing is changed then.
 3. Reading changes nothing: a torn tail is left out and reported.
+4. A run of 0.4.x that was not imported yet is read from its own checkpoint; one that was is
+   folded from the record that imported it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from abstractruntime._json import JsonObject
 from abstractruntime.core.models import RunState, StepRecord
@@ -21,6 +23,7 @@ from abstractruntime.errors import ChainBroken, HeadMismatch, NotFound
 from abstractruntime.storage._blobs import MARK, Blobs
 from abstractruntime.storage._header import is_terminal, read_fields, run_from
 from abstractruntime.storage._jsonl import Line, Tail, last_line, scan_lines
+from abstractruntime.storage._legacy import LegacyRun, LegacyRuns
 from abstractruntime.storage._records import Chain, is_status_record, stored_result_of
 from abstractruntime.storage._shadow import fold
 
@@ -45,6 +48,7 @@ class Replay:
     pending_at: tuple[int, int] | None = None
     commands: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED_COMMANDS))
     has_status_record: bool = False
+    is_legacy: bool = False
     checkpoint_size: int = 0
     checkpoint_bytes: int = 0
     tail: Tail = field(default_factory=Tail)
@@ -99,9 +103,10 @@ class Recovery:
         self._files = files
         self._layout = layout
         self._blobs = blobs
+        self.legacy = LegacyRuns(files, layout)
 
-    def load(self, run_id: str) -> Replay:
-        """Rebuild a run.
+    def load(self, run_id: str, *, from_start: bool = False) -> Replay:
+        """Rebuild a run; `from_start` takes nothing from a checkpoint.
 
         Raises:
             NotFound: no committed record of it exists.
@@ -111,18 +116,32 @@ class Recovery:
         """
         path = self._layout.ledger(run_id)
         checkpoint = self._read_checkpoint(run_id)
+        is_old = self.legacy.starts_here(run_id) if checkpoint is None else None
+        if is_old and (old := self.legacy.read(run_id)):
+            return _replay_of(old)
         promised = self._promised(run_id, checkpoint)
         info = self._files.info(path)
         if info is None:
             self._require_size(run_id, 0, promised)
             raise self._not_found(run_id)
-        replay = self._from_checkpoint(run_id, path, checkpoint) if checkpoint else None
-        replay = replay or Replay(Chain(run_id))
-        self._fold_tail(replay, path, promised)
+        replay = None
+        if checkpoint is not None and not from_start:
+            replay = self._from_checkpoint(run_id, path, checkpoint)
+        replay = replay or self._from_start(run_id, is_old=is_old)
+        replay.tail.committed = replay.tail.end = replay.checkpoint_size
+        if info.size != replay.checkpoint_size:
+            self._fold_tail(replay, path, promised)
         self._require_size(run_id, replay.tail.committed, promised)
         if replay.chain.seq == 0:
             raise self._not_found(run_id)
         return replay
+
+    def _from_start(self, run_id: str, *, is_old: bool | None) -> Replay:
+        """Give where folding starts; `is_old` None when nobody has looked at the ledger yet."""
+        if not (self.legacy.starts_here(run_id) if is_old is None else is_old):
+            return Replay(Chain(run_id))
+        prefix = self.legacy.imported_prefix(run_id)
+        return Replay(Chain(run_id, prefix.records, prefix.head), checkpoint_size=prefix.bytes)
 
     def _fold_tail(self, replay: Replay, path: str, promised: int) -> None:
         try:
@@ -150,6 +169,16 @@ class Recovery:
                 offset=line.offset,
                 line=replay.chain.seq,
             ) from cause
+
+    def checkpoint_fault(self, run_id: str) -> Literal["missing", "invalid", "mismatch"] | None:
+        """Say why the checkpoint of a run is not used; None when it is."""
+        if self._files.info(self._layout.checkpoint(run_id)) is None:
+            return "missing"
+        checkpoint = self._read_checkpoint(run_id)
+        if checkpoint is None:
+            return "invalid"
+        path = self._layout.ledger(run_id)
+        return None if self._from_checkpoint(run_id, path, checkpoint) else "mismatch"
 
     def resolve(self, record: JsonObject) -> JsonObject:
         """Give a record whose offloaded values are back in place.
@@ -181,9 +210,7 @@ class Recovery:
             return None
         chain = Chain(run_id, meta["seq"])
         try:
-            record = json.loads(line.data)
-            chain.head = record["prev_hash"]
-            chain.follow(line.data, line.offset)
+            chain.follow(line.data, line.offset, linked=False)
             if chain.head != meta["head"]:
                 return None
             return self._restore(chain, path, checkpoint, meta)
@@ -236,6 +263,16 @@ class Recovery:
         return NotFound(
             f"no run {run_id!r} in this store", hint="list them: art runs", kind="run", id=run_id
         )
+
+
+def _replay_of(old: LegacyRun) -> Replay:
+    return Replay(
+        Chain(old.run.run_id),
+        header=old.header,
+        state=old.run.vars,
+        is_legacy=True,
+        tail=old.tail,
+    )
 
 
 def signed_offset(files: StoreFiles, path: str, size: int) -> int:

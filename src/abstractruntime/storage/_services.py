@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from abstractruntime.core.ports import Barrier
+from abstractruntime.storage._observers import Observers
 
 if TYPE_CHECKING:
     from abstractruntime.core.ports import Clock, Ids
@@ -41,3 +42,4 @@ class Services:
     durability: Durability
     signer: HeadSignerPort | None
     origin: str
+    observers: Observers = field(default_factory=Observers)

@@ -133,6 +133,15 @@ class SimFileSystem:
         self.journal.append(Entry("mkdir", path=path))
         return True
 
+    def remove_dir(self, path: str) -> bool:
+        self._call("remove_dir")
+        entries = (_parent(name) for name in (*self._files, *self._dirs))
+        if path not in self._dirs or path in entries:
+            return False
+        # The model keeps no directory entries of directories: an empty one is no promise.
+        self._dirs.discard(path)
+        return True
+
     def info(self, path: str) -> FileInfo | None:
         self._call("info")
         inode = self._files.get(path)
@@ -229,6 +238,9 @@ class SimAppendFile:
         self._fs._call("truncate")  # noqa: SLF001 - one unit
         self._inode.content = self._inode.content[:size]
         self._fs.journal.append(Entry("cut", self._inode.number, size=size))
+
+    def lock(self) -> None:
+        """Nobody else is there."""
 
     def close(self) -> None:
         """Nothing is buffered."""

@@ -1,7 +1,12 @@
-"""`store.json`: what makes a directory a store, and what format it has."""
+"""`store.json`: what makes a directory a store, and what format it has.
+
+A directory of 0.4.x is a store without this file. It is written there by the first write,
+so that looking at such a directory leaves it as it is.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
@@ -9,15 +14,16 @@ import socket
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject, dump_line
-from abstractruntime.errors import NotFound, StoreIOError, UnsupportedFormat, UsageError
-from abstractruntime.storage._layout import STORE_FORMAT
+from abstractruntime.errors import Busy, NotFound, StoreIOError, UnsupportedFormat, UsageError
+from abstractruntime.storage._layout import STORE_FORMAT, run_ids
+from abstractruntime.storage._store_lock import StoreLock
 
 if TYPE_CHECKING:
     from abstractruntime.core.ports import Clock
     from abstractruntime.storage._fs import StoreFiles
     from abstractruntime.storage._layout import Layout
 
-_OLD_STORE = re.compile(r"(run_.+\.json|ledger_.+\.jsonl)")
+IMPORTED_FROM = "imported_from"
 _ORIGIN = re.compile(r"[^\s+]{1,200}")
 
 
@@ -26,15 +32,17 @@ def read_store_file(
 ) -> JsonObject:
     """Give the content of `store.json`, creating it in an empty or missing directory.
 
+    For a directory of 0.4.x it is what `save_store_file` will write; nothing is written yet.
+
     Raises:
         NotFound: there is no store and `create` is False.
         UsageError: the directory holds something else, or the origin cannot be a name.
-        UnsupportedFormat: it was written by 0.4.x.
     """
     data = files.read(layout.store_file)
     if data is not None:
         return _parse(data, layout)
-    _require_vacant(files, layout)
+    if _is_old_store(files, layout):
+        return {**_new_facts(origin or _old_origin(layout), clock), IMPORTED_FROM: "0.4"}
     if not create:
         raise NotFound(
             f"no store in {layout.root!r}",
@@ -42,14 +50,36 @@ def read_store_file(
             kind="store",
             id=layout.root,
         )
-    facts = {
-        "format": STORE_FORMAT,
-        "origin": _checked(origin) if origin else f"{_host()}/{secrets.token_hex(4)}",
-        "created_at": clock.now_iso(),
-    }
+    facts = _new_facts(origin or f"{_host()}/{secrets.token_hex(4)}", clock)
     files.ensure_dir(layout.root)
     files.write_atomic(layout.store_file, dump_line(facts) + b"\n")
     return facts
+
+
+def save_store_file(files: StoreFiles, layout: Layout, facts: JsonObject, *, clock: Clock) -> None:
+    """Make a directory of 0.4.x a store, durably; one that is one by now stays as it is.
+
+    Raises:
+        Busy: another process made it one, under another origin.
+    """
+    with StoreLock(files, layout.store_lock, clock=clock).held():
+        data = files.read(layout.store_file)
+        if data is None:
+            files.write_atomic(layout.store_file, dump_line(facts) + b"\n")
+        elif _parse(data, layout)["origin"] != facts["origin"]:
+            raise Busy(
+                f"another process has just made {layout.root!r} a store",
+                hint="open the store again",
+                path=layout.root,
+            )
+
+
+def _new_facts(origin: str, clock: Clock) -> JsonObject:
+    return {
+        "format": STORE_FORMAT,
+        "origin": _checked(origin),
+        "created_at": clock.now_iso(),
+    }
 
 
 def unsupported(found: str, path: str) -> UnsupportedFormat:
@@ -76,22 +106,27 @@ def _parse(data: bytes, layout: Layout) -> JsonObject:
     )
 
 
-def _require_vacant(files: StoreFiles, layout: Layout) -> None:
+def _is_old_store(files: StoreFiles, layout: Layout) -> bool:
+    """Tell a directory of 0.4.x from a vacant one.
+
+    Raises:
+        UsageError: it is neither.
+    """
     names = [name for name in files.names(layout.root) if not name.endswith(".tmp")]
-    if any(_OLD_STORE.fullmatch(name) for name in names):
-        raise UnsupportedFormat(
-            f"{layout.root!r} holds files of version 0.4.x",
-            hint="keep it as it is and name another directory for new runs",
-            found="0.4",
-            supported=STORE_FORMAT,
-            path=layout.root,
-        )
+    if run_ids(names):
+        return True
     if names:
         raise UsageError(
             f"{layout.root!r} is not a store and not empty: it holds {min(names)!r}",
             hint="name an empty or new directory",
             argument="path",
         )
+    return False
+
+
+def _old_origin(layout: Layout) -> str:
+    """Give a name that every process which opens this directory comes to."""
+    return f"{_host()}/{hashlib.sha256(layout.root.encode()).hexdigest()[:8]}"
 
 
 def _checked(origin: str) -> str:

@@ -13,24 +13,38 @@ from typing import TYPE_CHECKING
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime.core._kernel.records import RecordFactory
-from abstractruntime.core.models import RunState, StepRecord, format_time
+from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.core.ports import Barrier, Command, RunHeader, RunQuery, StoredRecord
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.storage._blobs import Blobs
 from abstractruntime.storage._directory_log import DirectoryRunLog
-from abstractruntime.storage._fs import RealFileSystem, StoreFiles, file_name
+from abstractruntime.storage._fs import RealFileSystem, StoreFiles
 from abstractruntime.storage._header import header_of, run_from
 from abstractruntime.storage._heads import HeadsFile, open_heads, signed_records
+from abstractruntime.storage._import import import_run
 from abstractruntime.storage._inbox import Inboxes
-from abstractruntime.storage._index import RunIndex
-from abstractruntime.storage._jsonl import JsonlFile, Tail, last_committed, scan_lines
-from abstractruntime.storage._layout import STORE_FORMAT, Layout
+from abstractruntime.storage._index import UNCOUNTED, RunIndex
+from abstractruntime.storage._jsonl import (
+    JsonlFile,
+    Tail,
+    last_committed,
+    last_lines,
+    scan_lines,
+)
+from abstractruntime.storage._layout import STORE_FORMAT, Layout, check_id
 from abstractruntime.storage._lease import Leases
 from abstractruntime.storage._memory import LogMemory
+from abstractruntime.storage._quarantine import quarantine_tail
 from abstractruntime.storage._records import parse_line
 from abstractruntime.storage._recovery import Recovery, Replay
 from abstractruntime.storage._services import Durability, Services
-from abstractruntime.storage._store_file import read_store_file, unsupported
+from abstractruntime.storage._store_file import (
+    IMPORTED_FROM,
+    read_store_file,
+    save_store_file,
+    unsupported,
+)
+from abstractruntime.storage._views import LedgerView, RunsView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +56,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._fs import FileSystem
     from abstractruntime.storage._heads import HeadSignerPort
     from abstractruntime.storage._lease import Lease
+    from abstractruntime.storage._observers import LedgerCallback, Unsubscribe
 
 _WARM_LOGS = 8
 
@@ -60,10 +75,14 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
 ) -> DirectoryEngine:
     """Open the store in a directory, creating it where nothing is.
 
+    A directory of 0.4.x is a store too: nothing in it changes until the first write, and a
+    run of it is imported when it is first opened for writing. A store of a newer format is
+    opened for reading only.
+
     Args:
         path: The directory.
         durability: `strict` syncs around external effects and before acknowledging,
-            `relaxed` only before acknowledging, `off` never.
+            `relaxed` only when a run comes to rest, `off` never.
         signer: Signs heads of ledgers; without one there are none.
         lock: False trusts the caller to be the only process.
         origin: The name of a new store in its signed heads; default `<host>/<8 hex>`.
@@ -75,7 +94,6 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
     Raises:
         NotFound: nothing is there and `create` is False.
         UsageError: the directory holds something else.
-        UnsupportedFormat: a 0.4.x directory. A newer format is opened for reading only.
         StoreError: it cannot be read or written.
     """
     clock = clock or SystemClock()
@@ -114,9 +132,13 @@ class DirectoryEngine:
         self.origin = str(facts["origin"])
         self.format = str(facts["format"])
         layout = Layout(root)
-        blobs = Blobs(files, layout)
+        blobs = Blobs(files, layout, clock)
         self._files = files
         self._layout = layout
+        self._facts = facts
+        # A directory of 0.4.x becomes a store with its first write.
+        self._is_unsaved = IMPORTED_FROM in facts and files.info(layout.store_file) is None
+        is_writable = not (self.is_read_only or self._is_unsaved)
         self._leases = Leases(files, layout, clock, lock=lock)
         self._recovery = Recovery(files, layout, blobs)
         self._services = Services(
@@ -125,7 +147,7 @@ class DirectoryEngine:
             blobs=blobs,
             inboxes=Inboxes(files, layout, clock),
             recovery=self._recovery,
-            index=RunIndex(files, layout, self._load_header, clock, writable=not self.is_read_only),
+            index=RunIndex(files, layout, self._load_header, clock, writable=is_writable),
             clock=clock,
             ids=ids,
             durability=durability,
@@ -134,6 +156,23 @@ class DirectoryEngine:
         )
         self._records = RecordFactory(clock, ids)
         self._warm: OrderedDict[str, LogMemory] = OrderedDict()
+
+    keeps_commands = True
+
+    @property
+    def services(self) -> Services:
+        """What the parts of this store share."""
+        return self._services
+
+    @property
+    def runs(self) -> RunsView:
+        """The runs as a 0.4.x run store."""
+        return RunsView(self)
+
+    @property
+    def ledgers(self) -> LedgerView:
+        """The ledgers as a 0.4.x ledger store."""
+        return LedgerView(self)
 
     @property
     def is_read_only(self) -> bool:
@@ -149,7 +188,8 @@ class DirectoryEngine:
             UsageError: the id exists, or cannot stand in a file name.
             Busy: someone is just creating or driving it.
         """
-        self._require_writable()
+        self.require_writable(run.run_id)
+        self._claim()
         path = self._layout.ledger(run.run_id)
         with contextlib.ExitStack() as undo:
             lease = self._leases.acquire(run.run_id)
@@ -195,9 +235,9 @@ class DirectoryEngine:
         Raises:
             NotFound, Busy, IntegrityError
         """
-        self._require_writable()
-        if self._files.info(self._layout.ledger(run_id)) is None:
-            self._recovery.load(run_id)
+        self.require_writable(run_id)
+        self._require_run(run_id)
+        self._claim()
         with contextlib.ExitStack() as undo:
             lease = self._leases.acquire(run_id, wait_s=wait_s)
             undo.callback(lease.release)
@@ -210,6 +250,9 @@ class DirectoryEngine:
         is_closed = True
         if memory is None:
             replay = self._recovery.load(run_id)
+            if replay.is_legacy:
+                import_run(self._services, self._records, run_id)
+                replay = self._recovery.load(run_id)
             is_closed = replay.is_closed
             memory = self._recover(run_id, replay)
         undo.callback(memory.close)
@@ -219,7 +262,7 @@ class DirectoryEngine:
         if memory.recovered is not None:
             log.commit(self._records.internal(run, "recovered", **memory.recovered), scan=False)
         if not is_closed:
-            log.append_status(self._records.terminal_status(run))
+            log.append_bare(self._records.terminal_status(run))
         return log
 
     def _recover(self, run_id: str, replay: Replay) -> LogMemory:
@@ -241,10 +284,7 @@ class DirectoryEngine:
         return memory
 
     def _quarantine(self, path: str, offset: int) -> None:
-        torn = self._files.read(path, offset) or b""
-        stamp = format_time(self._services.clock.now()).replace("+00:00", "Z").replace(":", "")
-        self._files.ensure_dir(self._layout.quarantine)
-        self._files.write_atomic(self._layout.quarantined(file_name(path), stamp), torn)
+        quarantine_tail(self._files, self._layout, self._services.clock, path, offset)
 
     def _heads(self, run_id: str) -> HeadsFile | None:
         services = self._services
@@ -259,12 +299,29 @@ class DirectoryEngine:
             durable=services.durability != "off",
         )
 
+    @contextlib.contextmanager
+    def fenced(self, run_id: str) -> Iterator[None]:
+        """Keep everybody from owning a run for the block; nothing of it is read.
+
+        Raises:
+            Busy: someone owns it.
+        """
+        self.require_writable(run_id)
+        lease = self._leases.acquire(run_id)
+        try:
+            memory = self._warm.pop(run_id, None)
+            if memory is not None:
+                memory.close()
+            yield
+        finally:
+            lease.release()
+
     def _take_warm(self, run_id: str) -> LogMemory | None:
         memory = self._warm.pop(run_id, None)
         if memory is None:
             return None
         info = self._files.info(self._layout.ledger(run_id))
-        if not memory.file.is_poisoned and memory.file.is_current(info.inode if info else None):
+        if not memory.is_poisoned and memory.file.is_current(info.inode if info else None):
             return memory
         memory.close()
         return None
@@ -297,12 +354,23 @@ class DirectoryEngine:
             NotFound: no such run.
             ChainBroken: a line is not a JSON object.
         """
+        self._require_run(run_id)
         path = self._layout.ledger(run_id)
-        if self._files.info(path) is None:
-            raise NotFound(f"no run {run_id!r} in this store", kind="run", id=run_id)
         for seq, line in enumerate(scan_lines(self._files, path, tail=Tail())):
             if seq > after:
                 yield StoredRecord(seq, line.offset, line.data, parse_line(run_id, seq, line))
+
+    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
+        """Give the last `limit` records, as `records` does, without reading those before them."""
+        self._require_run(run_id)
+        path = self._layout.ledger(run_id)
+        found = [
+            (line, parse_line(run_id, -1, line)) for line in last_lines(self._files, path, limit)
+        ]
+        if all("seq" in record for _, record in found):
+            return [StoredRecord(r["seq"], line.offset, line.data, r) for line, r in found]
+        # Lines of 0.4.x are not numbered.
+        return list(self.records(run_id))[-limit:]
 
     def resolve(self, record: JsonObject) -> JsonObject:
         """Give a stored record with its offloaded values back in place."""
@@ -313,10 +381,12 @@ class DirectoryEngine:
         path = self._layout.ledger(run_id)
         last = last_committed(self._files, path)
         if last is None:
-            raise NotFound(f"no run {run_id!r} in this store", kind="run", id=run_id)
+            self._recovery.load(run_id)
+            return {"records": 0, "head_hash": None, "bytes": 0, "signed_records": 0}
         record = parse_line(run_id, -1, last)
+        seq = record["seq"] if "seq" in record else sum(1 for _ in self.records(run_id)) - 1
         return {
-            "records": record.get("seq", -1) + 1,
+            "records": seq + 1,
             "head_hash": record.get("record_hash"),
             "bytes": last.offset + len(last.data) + 1,
             "signed_records": signed_records(self._files, self._layout.heads(run_id)),
@@ -329,7 +399,16 @@ class DirectoryEngine:
 
     def _load_header(self, run_id: str) -> tuple[JsonObject, int] | None:
         replay = self._recovery.load(run_id)
-        return replay.header, replay.tail.end
+        # What drives runs of 0.4.x also changes them without a record; they are read each time.
+        return replay.header, UNCOUNTED if replay.is_legacy else replay.tail.end
+
+    def subscribe(self, callback: LedgerCallback, *, run_id: str | None = None) -> Unsubscribe:
+        """Call `callback` with every record that this process commits, or with those of one run.
+
+        It gets a copy of the stored record, after the commit and in its thread; what it raises
+        disturbs nobody. Calling the answer ends it.
+        """
+        return self._services.observers.subscribe(callback, run_id=run_id)
 
     # -- requests ------------------------------------------------------------
 
@@ -339,9 +418,9 @@ class DirectoryEngine:
         Raises:
             NotFound: no such run.
         """
-        self._require_writable()
-        if self._files.info(self._layout.ledger(run_id)) is None:
-            raise NotFound(f"no run {run_id!r} in this store", kind="run", id=run_id)
+        self.require_writable(run_id)
+        self._require_run(run_id)
+        self._claim()
         self._services.inboxes.post(run_id, command)
 
     # -- names and ends ------------------------------------------------------
@@ -364,6 +443,24 @@ class DirectoryEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _require_writable(self) -> None:
+    def require_writable(self, run_id: str | None = None) -> None:
+        """Refuse to write a store of a newer version, or a run whose id only 0.4.x allowed.
+
+        Raises:
+            UnsupportedFormat, UsageError
+        """
         if self.is_read_only:
             raise unsupported(self.format, self.path)
+        if run_id is not None:
+            check_id(run_id)
+
+    def _require_run(self, run_id: str) -> None:
+        if self._files.info(self._layout.ledger(run_id)) is None:
+            # A run of 0.4.x needs no ledger.
+            self._recovery.load(run_id)
+
+    def _claim(self) -> None:
+        """Make the directory a store before anything is written into it."""
+        if self._is_unsaved:
+            save_store_file(self._files, self._layout, self._facts, clock=self._services.clock)
+            self._is_unsaved = False

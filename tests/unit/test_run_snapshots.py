@@ -1,0 +1,159 @@
+"""Snapshots of the runs of a directory store."""
+
+from __future__ import annotations
+
+import pytest
+
+from abstractruntime._runtime import Runtime
+from abstractruntime.core.models import Effect, EffectType, RunStatus, StepPlan
+from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.spec import WorkflowSpec
+from abstractruntime.errors import Busy, IntegrityError, NotFound, UsageError
+from abstractruntime.storage._run_snapshots import (
+    create_snapshot,
+    list_snapshots,
+    restore_snapshot,
+    snapshot_store,
+    state_at,
+)
+from abstractruntime.storage.directory import open_store
+
+
+def flow():
+    def tool(name, next_node):
+        def node(run, ctx):
+            effect = Effect(EffectType.TOOL_CALLS, {"tool_calls": [{"name": name}]}, name)
+            return StepPlan(run.current_node, effect=effect, next_node=next_node)
+
+        return node
+
+    def ask(run, ctx):
+        effect = Effect(EffectType.ASK_USER, {"prompt": "?"}, "answer")
+        return StepPlan("ask", effect=effect, next_node="after")
+
+    def end(run, ctx):
+        return StepPlan("end", complete_output={"answer": run.vars["answer"]})
+
+    nodes = {"start": tool("one", "ask"), "ask": ask, "after": tool("two", "end"), "end": end}
+    return WorkflowSpec("w", "start", nodes)
+
+
+class Host:
+    def __init__(self, path):
+        self.store = open_store(path)
+        self.calls = []
+        self.runtime = Runtime.on_engine(
+            self.store, effect_handlers={EffectType.TOOL_CALLS: self.perform}
+        )
+        self.run_id = self.runtime.start(workflow=flow())
+
+    def perform(self, run, effect, next_node=None):
+        self.calls.append(effect.payload["tool_calls"][0]["name"])
+        return EffectOutcome.completed({"n": len(self.calls)})
+
+    def tick(self, **options):
+        return self.runtime.tick(workflow=flow(), run_id=self.run_id, **options)
+
+    def answer(self, text):
+        key = self.store.peek(self.run_id).waiting.wait_key
+        return self.runtime.resume(
+            workflow=flow(), run_id=self.run_id, wait_key=key, payload={"text": text}
+        )
+
+
+@pytest.fixture
+def host(tmp_path):
+    host = Host(tmp_path / "store")
+    yield host
+    host.store.close()
+
+
+def test_a_snapshot_holds_the_state_and_names_its_record(host):
+    waiting = host.tick()
+    taken = create_snapshot(host.store, host.run_id, name="before", tags=["Demo"])
+
+    assert taken.run_state["vars"]["one"] == {"n": 1}
+    assert taken.run_state["status"] == waiting.status
+    assert taken.step_id == list(host.store.records(host.run_id))[-1].record["step_id"]
+    assert [s.name for s in list_snapshots(host.store, tag="demo")] == ["before"]
+    assert list_snapshots(host.store, run_id="other") == []
+    assert snapshot_store(host.store).load(taken.snapshot_id).run_state == taken.run_state
+
+
+def test_every_record_has_its_state(host):
+    host.tick()
+    host.answer("x")
+    statuses = [state_at(host.store, host.run_id, seq)[0].status.value for seq in range(4)]
+
+    assert statuses[0] == "running"
+    assert state_at(host.store, host.run_id)[0] == host.store._recovery.load(host.run_id).run()
+    assert "one" not in state_at(host.store, host.run_id, 1)[0].vars
+
+
+@pytest.mark.parametrize("run_id, step", [("absent", None), (None, 99), (None, -1)], ids=str)
+def test_unknown_runs_and_records_are_not_found(host, run_id, step):
+    with pytest.raises(NotFound):
+        create_snapshot(host.store, run_id or host.run_id, name="n", step=step)
+
+
+def test_a_finished_run_is_put_back_to_its_question(host):
+    host.tick()
+    taken = create_snapshot(host.store, host.run_id, name="question")
+    assert host.answer("first").output == {"answer": {"text": "first"}}
+
+    restored = restore_snapshot(host.store, taken.snapshot_id)
+    assert restored.status is RunStatus.WAITING
+    assert host.store.ledgers.list(host.run_id)[-1]["result"]["action"] == "restore_snapshot"
+    assert host.answer("second").output == {"answer": {"text": "second"}}
+    # The call behind the question has an equal payload, so its outcome is reused.
+    assert host.calls == ["one", "two"]
+
+
+def test_only_outcomes_since_the_snapshot_are_reused(host):
+    host.tick()
+    host.answer("x")
+    after_first = next(
+        s.seq
+        for s in host.store.records(host.run_id)
+        if s.record["status"] == "completed" and s.record["effect"]
+    )
+    taken = create_snapshot(host.store, host.run_id, name="n", step=after_first)
+    restore_snapshot(host.store, taken)
+    run = host.store.runs.load(host.run_id)
+    run.current_node = "start"
+    host.store.runs.save(run)
+    host.tick()
+
+    assert host.calls == ["one", "two", "one"]
+
+
+def test_a_running_run_is_not_put_back(host):
+    taken = create_snapshot(host.store, host.run_id, name="n")
+    with pytest.raises(UsageError, match="is running"):
+        restore_snapshot(host.store, taken)
+
+
+def test_a_driven_run_is_not_put_back(host):
+    host.tick()
+    taken = create_snapshot(host.store, host.run_id, name="n")
+    log = host.store.open(host.run_id)
+    with pytest.raises(Busy):
+        restore_snapshot(host.store, taken)
+    log.close()
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"run_id": "x"}, {"run_id": "x", "workflow_id": "w", "status": "completed", "current_node": "n"}],
+    ids=["empty", "incomplete", "another run"],
+)  # fmt: skip
+def test_a_damaged_snapshot_is_refused(host, state):
+    host.tick()
+    taken = create_snapshot(host.store, host.run_id, name="n")
+    taken.run_state = state
+    with pytest.raises(IntegrityError):
+        restore_snapshot(host.store, taken)
+
+
+def test_an_unknown_snapshot_is_not_found(host):
+    with pytest.raises(NotFound, match="no snapshot 'absent'"):
+        restore_snapshot(host.store, "absent")
