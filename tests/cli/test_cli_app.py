@@ -49,7 +49,9 @@ def test_help_loads_no_command() -> None:
     ours = {name for name in loaded if name.startswith("abstractruntime.")}
 
     assert not {"rich", "yaml", "jsonschema", "cryptography", "platformdirs"} & loaded
-    assert ours - {f"abstractruntime.{n}" for n in ("errors", "_json", "_version", "cli")} <= {
+    assert ours - {
+        f"abstractruntime.{n}" for n in ("errors", "_exports", "_json", "_version", "cli")
+    } <= {
         f"abstractruntime.cli{suffix}"
         for suffix in (".app", "._lazy", "._output", "._session", "._table")
     }

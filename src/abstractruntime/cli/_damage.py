@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, StoreIOError
 from abstractruntime.storage._fs import RealFileSystem, StoreFiles
 from abstractruntime.storage._jsonl import last_line
-from abstractruntime.storage._layout import Layout, run_id_of_ledger
+from abstractruntime.storage._layout import Layout, run_id_of_ledger, run_ids
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
@@ -64,16 +64,7 @@ def unlisted_damage(
 
 
 def _ids_in_files(root: Path) -> set[str]:
-    ids = set()
-    for path in root.iterdir():
-        ledger_of = run_id_of_ledger(path.name)
-        if ledger_of is not None:
-            ids.add(ledger_of)
-        elif path.name.startswith("run_") and path.suffix == ".json":
-            # One grammar of ids: what a ledger of this name could be called.
-            found = run_id_of_ledger(f"ledger_{path.stem.removeprefix('run_')}.jsonl")
-            ids |= {found} if found else set()
-    return ids
+    return run_ids(path.name for path in root.iterdir())
 
 
 def has_files(engine: DirectoryEngine, run_id: str) -> bool:

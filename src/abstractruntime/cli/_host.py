@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._json import JsonObject
 from abstractruntime._runtime import Runtime
 from abstractruntime.cli._bundles import Loaded, entry_of
+from abstractruntime.cli._damage import damage_of
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._store import started_facts
 from abstractruntime.core.models import Effect, EffectType, RunState
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage.directory import DirectoryEngine
 
 CODE_TYPES = frozenset({"code", "python_code", "function"})
+_DRIVERS_KEPT = 32
 _SIGNALS = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
@@ -71,18 +75,33 @@ class StopFlag:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn the first SIGINT or SIGTERM into a stop at a record boundary; the second one kills."""
+def stop_on_signals(*, patience_s: float | None = None) -> Iterator[StopFlag]:
+    """Turn the first SIGINT or SIGTERM into a stop at a record boundary; the second one kills.
+
+    Args:
+        patience_s: How long the effect in flight may take after the first one; then the
+            process ends, and the effect is in doubt, as after a crash. Default: for ever.
+    """
     flag = StopFlag()
 
     def stop(number: int, _frame: FrameType | None) -> None:
         flag.code = _SIGNALS[signal.Signals(number)]
-        signal.signal(number, signal.SIG_DFL)
+        for signaled in _SIGNALS:
+            signal.signal(signaled, signal.SIG_DFL)
+        if patience_s is not None:
+            before[signal.SIGALRM] = signal.signal(signal.SIGALRM, give_up)
+            signal.setitimer(signal.ITIMER_REAL, patience_s)
+
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        # Hazard: raising here could end up in a handler of the flow; the store survives a kill.
+        os._exit(int(flag.code or ExitCode.INTERRUPTED))
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
         yield flag
     finally:
+        if signal.SIGALRM in before:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -141,7 +160,14 @@ def make_runtime(session: Session, engine: DirectoryEngine, program: Program) ->
         effect_handlers=handlers,
         effect_policy=effect_policy(session.config),
         artifact_store=FileArtifactStore(engine.path),
+        # Node traces cost a read per tick, and no command shows them.
+        trace_records=0,
     )
+
+
+def control_runtime(engine: DirectoryEngine) -> Runtime:
+    """Give a runtime that stops, pauses and tells runs of any bundle; it executes nothing."""
+    return Runtime.on_engine(engine, trace_records=0)
 
 
 def effect_policy(config: Config) -> DefaultEffectPolicy:
@@ -190,9 +216,8 @@ def bundle_path(engine: DirectoryEngine, digest: str) -> Path:
 
 def install_bundle(engine: DirectoryEngine, loaded: Loaded) -> None:
     """Keep the bundle in the store, so that its runs can go on without the original file."""
-    target = bundle_path(engine, loaded.digest)
-    if not target.exists():
-        write_atomic(target, loaded.data, mode=0o600)
+    # Written even when it is there: garbage collection leaves alone what is young.
+    write_atomic(bundle_path(engine, loaded.digest), loaded.data, mode=0o600)
 
 
 def installed_bundle(engine: DirectoryEngine, run_id: str) -> Loaded:
@@ -243,19 +268,35 @@ def program_of_run(session: Session, engine: DirectoryEngine, run_id: str) -> Pr
     """
     if wait_s := session.config.get("lock_timeout"):
         engine.open(run_id, wait_s=wait_s).close()
+    return _compiled(session, engine, run_id)
+
+
+def _compiled(session: Session, engine: DirectoryEngine, run_id: str) -> Program:
     loaded = installed_bundle(engine, run_id)
-    if loaded.digest in read_trust(session).denied_digests:
+    require_allowed(session, loaded.digest, run_id)
+    root = root_of(engine, run_id)
+    services = code_services(trust_code=is_code_trusted(engine, root), sandbox="worker")
+    return compile_program(loaded, engine.peek(root).workflow_id, services=services)
+
+
+def require_allowed(session: Session, digest: str, run_id: str) -> None:
+    """Refuse a bundle that was put on the denied list after its run was started.
+
+    Raises:
+        Untrusted: it was.
+    """
+    if digest in read_trust(session).denied_digests:
         raise Untrusted(
-            f"bundle {loaded.digest} is on the denied list",
+            f"bundle {digest} is on the denied list",
             hint=f"cancel the run, or see its bundle: art show {run_id}",
             run_id=run_id,
-            digest=loaded.digest,
+            digest=digest,
         )
-    root = root_of(engine, run_id)
+
+
+def is_code_trusted(engine: DirectoryEngine, root: str) -> bool:
     overrides = started_facts(engine, root).get("overrides")
-    trusted = isinstance(overrides, list) and "trust_code" in overrides
-    services = code_services(trust_code=trusted, sandbox="worker")
-    return compile_program(loaded, engine.peek(root).workflow_id, services=services)
+    return isinstance(overrides, list) and "trust_code" in overrides
 
 
 def make_driver(
@@ -263,3 +304,36 @@ def make_driver(
 ) -> tuple[Runtime, Driver]:
     runtime = make_runtime(session, engine, program)
     return runtime, Driver(runtime, stop=stop)
+
+
+class Drivers:
+    """Drivers of the runs of a store, compiled once per bundle."""
+
+    def __init__(self, session: Session, engine: DirectoryEngine, stop: StopFlag) -> None:
+        self._session, self._engine, self._stop = session, engine, stop
+        self._known: OrderedDict[tuple[object, ...], Driver] = OrderedDict()
+
+    def find(self, root: str) -> Driver:
+        """Give who drives the tree of a root.
+
+        Raises:
+            NotFound: the store does not hold its bundle.
+            Untrusted: the bundle was put on the denied list since.
+            IntegrityError: the run is damaged.
+        """
+        if cause := damage_of(self._engine, root):
+            raise cause
+        digest = started_facts(self._engine, root).get("bundle_digest")
+        trusted = is_code_trusted(self._engine, root)
+        key = (digest, self._engine.peek(root).workflow_id, trusted)
+        driver = self._known.pop(key, None)
+        if driver is None:
+            # Whoever looks after many runs waits for none of them.
+            program = _compiled(self._session, self._engine, root)
+            _, driver = make_driver(self._session, self._engine, program, self._stop)
+        elif isinstance(digest, str):
+            require_allowed(self._session, digest, root)
+        self._known[key] = driver
+        while len(self._known) > _DRIVERS_KEPT:
+            self._known.popitem(last=False)
+        return driver

@@ -95,6 +95,24 @@ def parse_answer(value: str) -> Any:
     return answer
 
 
+def parse_payload(value: str) -> Any:
+    """Give the JSON value that is typed, in `@FILE`, or on stdin for `-`.
+
+    Raises:
+        UsageError: it is no JSON.
+    """
+    try:
+        payload = load_strict(read_text(value))
+    except (ValueError, RecursionError) as cause:
+        raise UsageError(
+            f"payload {_short(value)} is not JSON: {cause}",
+            hint="use JSON, @FILE, or - for stdin; a text needs quotes: '\"yes\"'",
+            argument="--payload",
+        ) from cause
+    _require_storable({"payload": payload})
+    return payload
+
+
 def read_text(value: str) -> str:
     """Give the text behind `-` (stdin) or `@FILE`, or the value itself."""
     if value == "-":

@@ -85,6 +85,18 @@ class Output:
             for item in document[items] if items else (document,):
                 self._write(json.dumps(item, ensure_ascii=False))
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether things are printed one by one, not as one document in the end."""
+        return self.mode in (Mode.TEXT, Mode.JSONL)
+
+    def stream(self, document: JsonObject, *, text: str) -> None:
+        """Give one of a series of things as soon as it happens; nothing unless `is_stream`."""
+        if self.is_stream:
+            self.emit(document, text=lambda: [text])
+            with _to_stdout():
+                sys.stdout.flush()
+
     def raw(self, text: str) -> None:
         """Print text as it is; for output that is a file format of its own."""
         if self.mode is not Mode.NONE:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from abstractruntime.cli._api_reference import error_parts, python_parts
 from abstractruntime.cli._config import SETTINGS
 from abstractruntime.cli._lazy import root_command
 from abstractruntime.cli._table import COMMANDS, Entry, Group
@@ -28,6 +29,8 @@ def pages() -> dict[str, str]:
     return {
         "cli.md": _page("Command line", _cli()),
         "exit-codes.md": _page("Exit codes and errors", _exit_codes()),
+        "errors.md": _page("Errors and what to do about them", error_parts()),
+        "python.md": _page("Python", python_parts()),
         "diagnostics.md": _page("Diagnostics of flow documents", _diagnostics()),
         "nodes.md": _page("Node types", _nodes()),
     }
@@ -81,6 +84,8 @@ def _command(name: str, entry: Entry, command: Any) -> Iterator[str]:
     yield "```text\n" + f"art {name} {_usage(command)}".rstrip() + "\n```"
     rows = [_option_row(item) for item in command.params if item.param_type_name == "option"]
     yield "\n".join(["| Option | Meaning |", "|---|---|", *rows])
+    if entry.exits:
+        yield f"Exit codes: {entry.exits}."
     if entry.examples:
         yield "\n".join(["Examples:", "", *(f"    {example}" for example in entry.examples)])
 

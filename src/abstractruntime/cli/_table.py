@@ -8,16 +8,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One command; `target` is `module:function` below this package."""
+    """One command; `target` is `module:function` below this package.
+
+    Attributes:
+        exits: What its exit codes mean, where that is special to it.
+    """
 
     target: str
     help: str
     examples: tuple[str, ...] = ()
+    exits: str = ""
 
     @property
     def epilog(self) -> str:
         shown = "".join(f"\n\n  {example}" for example in self.examples)
-        return f"\b\nExamples:{shown}" if shown else ""
+        examples = f"\b\nExamples:{shown}" if shown else ""
+        exits = f"Exit codes: {self.exits}" if self.exits else ""
+        return "\n\n".join(part for part in (examples, exits) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,9 @@ _LEDGER = Group(
             "ledger:show", "Show the records of a ledger.", ("art ledger show @last --jsonl",)
         ),
         "tail": Entry(
-            "ledger:tail", "Show the last records of a ledger.", ("art ledger tail @last -n 5",)
+            "ledger:tail",
+            "Show the last records of a ledger, and those that come.",
+            ("art ledger tail @last -n 5", "art ledger tail 3f2a -f --jsonl"),
         ),
     },
 )
@@ -70,6 +79,23 @@ _BUNDLE = Group(
             "bundle:sign",
             "Add a signature; the digest of the bundle stays the same.",
             ("art bundle sign X.flowbundle --key release",),
+        ),
+    },
+)
+
+_SNAPSHOT = Group(
+    "Keep named copies of runs, and put runs back to them.",
+    {
+        "create": Entry(
+            "snapshot:create",
+            "Keep a copy of a run under a name.",
+            ("art snapshot create @last --name before-release --tag ops",),
+        ),
+        "list": Entry("snapshot:list_", "List snapshots.", ("art snapshot list @last",)),
+        "restore": Entry(
+            "snapshot:restore",
+            "Put a waiting or finished run back to a snapshot.",
+            ("art snapshot restore 5d0c",),
         ),
     },
 )
@@ -131,6 +157,41 @@ COMMANDS = Group(
             "tick:tick",
             "Go on with runs whose timer is due or that were interrupted.",
             ("art tick --due", "art tick @last"),
+            exits="of one run as for art run; with --due that of the first run that could not go on, else 0",
+        ),
+        "serve": Entry(
+            "serve:serve",
+            "Drive whatever can go on in a store, until stopped.",
+            ("art serve", "art serve --jsonl --poll 5", "art serve --once"),
+            exits="143 or 130 when SIGTERM or SIGINT ended it, 75 when the store is served already; with --once that of the first run that could not go on",
+        ),
+        "emit": Entry(
+            "emit:emit",
+            "Hand an event to the runs that wait for it.",
+            (
+                'art emit approved --run @last --payload \'{"by": "alice"}\'',
+                "art emit deploy --global --payload @build.json --event-id build-1742",
+                "art emit approved --session 3f2a --drive",
+            ),
+            exits="0 also when nobody listens; else that of the first listener that could not be reached or driven",
+        ),
+        "cancel": Entry(
+            "control:cancel",
+            "Cancel a run and everything below it.",
+            ("art cancel @last --reason 'no longer needed'",),
+            exits="0 when cancelled, when its owner was asked to, and when it has ended already; `status` tells which",
+        ),
+        "pause": Entry(
+            "control:pause",
+            "Let a run and everything below it rest.",
+            ("art pause 3f2a --reason 'freeze until Monday'",),
+            exits="0 also when there was nothing to pause, and when its owner was asked to",
+        ),
+        "unpause": Entry(
+            "control:unpause",
+            "Let a paused run go on.",
+            ("art unpause 3f2a && art tick 3f2a",),
+            exits="0 also when it was not paused",
         ),
         "inspect": Entry(
             "inspect:inspect_",
@@ -175,10 +236,23 @@ COMMANDS = Group(
                 )
             },
         ),
+        "snapshot": _SNAPSHOT,
+        "gc": Entry(
+            "gc:gc",
+            "Remove what no run of a store needs.",
+            ("art gc", "art gc --grace 30 --apply", "art gc --purge 3f2a --apply"),
+        ),
         "doctor": Entry(
             "doctor:doctor",
             "Look for trouble in the installation, the keys and the store; changes nothing.",
             ("art doctor",),
+            exits="1 when something is wrong; warnings alone are 0",
+        ),
+        "repair": Entry(
+            "repair:repair",
+            "Mend the files of a run, as far as its ledger allows.",
+            ("art repair 3f2a", "art repair 3f2a --apply"),
+            exits="1 when something is wrong that it cannot mend, 75 when somebody drives the run",
         ),
     },
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 refused, 4 waiting, 5 cancelled, 66 not found,"

@@ -24,9 +24,12 @@ from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound
 from abstractruntime.signing import LedgerVerdict
 from abstractruntime.storage.directory import DirectoryEngine
+from abstractruntime.storage.repair import diagnose
 
 Level = Literal["ok", "note", "warning", "error"]
 _MAX_RUNS = 100_000
+_MOST_DIAGNOSED = 1000
+_SAID = frozenset({"torn_tail"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Finding:
 def doctor(session: Session) -> int:
     """Look for trouble in the installation, the keys and the store; changes nothing.
 
-    Exit code 1 when something is wrong; warnings alone are 0.
+    Reads every ledger from its start. Exit code 1 when something is wrong; warnings alone are 0.
     """
     findings = [item for check in _CHECKS for item in _guarded(check, session)]
     ok = all(item.level != "error" for item in findings)
@@ -147,10 +150,36 @@ def _store_findings(engine: DirectoryEngine) -> Iterator[Finding]:
         yield Finding("error", "store", f"{engine.path} cannot be written", "check permissions")
     if engine.is_read_only:
         yield Finding("warning", "store", f"format {engine.format} is newer; reading only")
+    bad = []
     for header in runs:
-        yield from _run_findings(engine, header.run_id, header.status)
+        found = list(_run_findings(engine, header.run_id, header.status))
+        bad += [header.run_id for item in found if item.level == "error"]
+        yield from found
     for run_id, cause in unlisted_damage(engine, {header.run_id for header in runs}):
+        bad.append(run_id)
         yield Finding("error", f"run {run_id}", str(cause), f"art ledger verify {run_id}")
+    if not engine.is_read_only:
+        yield from _file_findings(engine, [header.run_id for header in runs], set(bad))
+
+
+def _file_findings(engine: DirectoryEngine, runs: list[str], bad: set[str]) -> Iterator[Finding]:
+    """Give what else is odd about the files; what the ledger of a run told is not said again."""
+    if len(runs) <= _MOST_DIAGNOSED:
+        found = diagnose(engine)
+    else:
+        found = [item for run_id in runs[:_MOST_DIAGNOSED] for item in diagnose(engine, run_id)]
+        left = len(runs) - _MOST_DIAGNOSED
+        hint = "look at one of them: art repair RUN --plan"
+        yield Finding("note", "store", f"the files of the {left} oldest runs were not read", hint)
+    for item in found:
+        if item.run_id is None:
+            yield Finding(item.level, "store", item.message, item.hint)
+        elif (
+            item.run_id not in bad and item.code not in _SAID and not is_owned(engine, item.run_id)
+        ):
+            # Files of a run that is just driven are between two states.
+            step = f"art repair {item.run_id} --plan" if item.step else item.hint
+            yield Finding(item.level, f"run {item.run_id}", item.message, step)
 
 
 def _run_findings(engine: DirectoryEngine, run_id: str, status: RunStatus) -> Iterator[Finding]:

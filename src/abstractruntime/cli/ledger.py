@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime._ports_system import SystemClock
 from abstractruntime.cli._damage import checkpoint_meta, unlisted_damage, with_checkpoint
+from abstractruntime.cli._follow import follow
 from abstractruntime.cli._history_verdict import (
     HistoryVerdict,
     history_lines,
@@ -262,12 +263,34 @@ def tail(
     session: Session,
     run: RunArgument,
     count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="So many records.")] = 10,
+    is_followed: Annotated[
+        bool, typer.Option("-f", "--follow", help="Then the new ones, until the run has ended.")
+    ] = False,
 ) -> int:
-    """Show the last records of a ledger."""
+    """Show the last records of a ledger, and with -f those that come."""
+    if is_followed and session.out.mode is Mode.JSON:
+        raise UsageError(
+            "a document cannot grow", hint="use --jsonl with -f, which prints line by line"
+        )
     with reading(session) as engine:
         run_id = resolve_run(engine, run)
-        _emit_records(session, run_id, deque(engine.records(run_id), maxlen=min(count, _ALL_RUNS)))
+        stored = engine.recent(run_id, min(count, _ALL_RUNS))
+        if not is_followed:
+            _emit_records(session, run_id, stored)
+            return 0
+        # What is shown first are the same records, up to the end as it is now.
+        after = stored[0].seq - 1 if stored else -1
+        for item in follow(engine, run_id, after=after, clock=SystemClock()):
+            _emit_record(session, item)
     return 0
+
+
+def _emit_record(session: Session, item: StoredRecord) -> None:
+    if session.out.mode is Mode.JSONL:
+        session.out.raw_bytes([item.line])
+    else:
+        cells = ("" if cell is None else str(cell) for cell in _row(item.record))
+        session.out.stream(item.record, text="\t".join(cells))
 
 
 def _emit_records(session: Session, run_id: str, stored: Iterable[StoredRecord]) -> None:

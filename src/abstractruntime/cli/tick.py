@@ -8,9 +8,15 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
-from abstractruntime.cli._damage import damage_of
-from abstractruntime.cli._errors import as_known_error, error_document, error_lines
-from abstractruntime.cli._host import StopFlag, make_driver, program_of_run, stop_on_signals
+from abstractruntime.cli._errors import error_document, error_lines
+from abstractruntime.cli._events import error_of
+from abstractruntime.cli._host import (
+    Drivers,
+    StopFlag,
+    make_driver,
+    program_of_run,
+    stop_on_signals,
+)
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import HostKeyOption, LLMStubOption, WaitingOkOption
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
@@ -18,9 +24,10 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import header_row, resolve_run, started_facts, writing
 from abstractruntime.cli.run import set_flags
 from abstractruntime.core.ports import RunHeader
-from abstractruntime.errors import AbstractRuntimeError, ExitCode, UsageError
+from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.rendering._records import mapping
-from abstractruntime.scheduler.driver import root_of, runnable_roots
+from abstractruntime.scheduler.driver import root_of
+from abstractruntime.scheduler.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.storage.directory import DirectoryEngine
 
 
@@ -44,8 +51,9 @@ def tick(
 ) -> int:
     """Go on with one run, or with all that are due.
 
-    With --due, runs that still wait are no failure; a run that cannot go on is reported, the
-    others go on, and the exit code is that of the first failure.
+    With --due this is one pass of `art serve`, without a grace period: runs that still wait
+    are no failure, those that others drive are left to them; a run that cannot go on is
+    reported, the others go on, and the exit code is that of the first failure.
     """
     set_flags(session, host_key=host_key, llm_stub=llm_stub)
     if due == (run is not None):
@@ -64,18 +72,18 @@ def tick(
 
 
 def _tick_due(session: Session, engine: DirectoryEngine, stop: StopFlag, limit: int) -> int:
-    rows, failures = [], []
-    for root in runnable_roots(engine, now_iso=SystemClock().now_iso(), limit=limit):
-        if stop():
-            break
-        try:
-            rows.append(_tick_one(session, engine, root, stop))
-        except (AbstractRuntimeError, OSError) as found:
-            cause = as_known_error(found)
-            if cause is None:
-                raise
-            failures.append(cause)
-            session.out.complain(error_lines(cause))
+    events: list[ServeEvent] = []
+    loop = ServeLoop(
+        engine,
+        find_driver=Drivers(session, engine, stop).find,
+        clock=SystemClock(),
+        report=events.append,
+        stop=stop,
+        options=ServeOptions(max_runs=limit, grace_s=0.0),
+    )
+    loop.run_pass()
+    failures = [cause for event in events if (cause := error_of(event))]
+    rows = [row_of(engine, event.run_id) for event in events if event.error is None]
     document = {
         "format": "art-runs/1",
         "runs": rows,
@@ -88,6 +96,8 @@ def _tick_due(session: Session, engine: DirectoryEngine, stop: StopFlag, limit: 
             [(row["run_id"], row["status"], row["workflow_id"]) for row in rows],
         )
 
+    for cause in failures:
+        session.out.complain(error_lines(cause))
     session.out.emit(document, text=text, items="runs")
     session.out.note(f"{len(rows)} runs went on, {len(failures)} could not")
     if stop.code is not None:
@@ -95,9 +105,7 @@ def _tick_due(session: Session, engine: DirectoryEngine, stop: StopFlag, limit: 
     return int(failures[0].exit_code if failures else ExitCode.OK)
 
 
-def _tick_one(session: Session, engine: DirectoryEngine, root: str, stop: StopFlag) -> JsonObject:
-    if cause := damage_of(engine, root):
-        raise cause
-    _, driver = make_driver(session, engine, program_of_run(session, engine, root), stop)
-    state = driver.drive(root)
-    return header_row(RunHeader.of(state), mapping(started_facts(engine, root).get("labels")))
+def row_of(engine: DirectoryEngine, run_id: str) -> JsonObject:
+    """Give the `art-runs/1` entry of a run."""
+    labels = mapping(started_facts(engine, run_id).get("labels"))
+    return header_row(RunHeader.of(engine.peek(run_id)), labels)

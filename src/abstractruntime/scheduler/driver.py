@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from abstractruntime._runtime import Runtime
-from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason, parse_moment
+from abstractruntime.core.models import RunState, RunStatus, WaitReason, parse_moment
 from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
 from abstractruntime.core.vars import is_paused
-from abstractruntime.effects.subworkflow import child_failure
+from abstractruntime.effects.subworkflow import hand_over
 from abstractruntime.errors import (
+    AbstractRuntimeError,
     Busy,
-    IntegrityError,
     NotFound,
-    StoreError,
     UsageError,
     WaitMismatch,
 )
@@ -47,6 +46,7 @@ class OpenWait:
     choices: tuple[str, ...] | None
     allow_free_text: bool
     until: str | None
+    occurrence: int | None
 
     @classmethod
     def of(cls, run: RunState) -> OpenWait:
@@ -61,6 +61,7 @@ class OpenWait:
             choices=tuple(wait.choices) if wait.choices is not None else None,
             allow_free_text=wait.allow_free_text,
             until=wait.until,
+            occurrence=wait.occurrence,
         )
 
 
@@ -80,34 +81,35 @@ def run_tree(engine: Engine, run_id: str, *, live_only: bool = False) -> list[Ru
     return found
 
 
-def runnable_roots(engine: Engine, *, now_iso: str, limit: int = 100) -> list[str]:
-    """Give the roots of the trees in which something can go on now.
+def cancel_tree(runtime: Runtime, run_id: str, *, reason: str | None = None) -> list[RunState]:
+    """Cancel a run and all its live descendants, leaves first, and give those that are cancelled.
 
-    A run can go on when it is running (its process died), due, has commands, or waits for
-    a child that has ended.
+    The root comes first in what is given. Descendants below a run that has ended are reached
+    too. A run that someone else drives is cancelled by its owner, at its next step; what such
+    a run started meanwhile is found by looking again until nothing new appears.
+
+    Raises:
+        NotFound: there is no such run.
     """
-    waiting = RunQuery(wait_reason=WaitReason.SUBWORKFLOW, status=RunStatus.WAITING, limit=limit)
-    found = [
-        *engine.find(RunQuery(due_at=now_iso, limit=limit)),
-        *engine.find(RunQuery(status=RunStatus.RUNNING, limit=limit)),
-        *engine.find(RunQuery(has_commands=True, limit=limit)),
-        *(header for header in engine.find(waiting) if _child_has_ended(engine, header)),
-    ]
-    return list(dict.fromkeys(_root_or_self(engine, run.run_id) for run in found))[:limit]
+    seen: dict[str, RunHeader | RunState] = {}
+    while True:
+        tree = run_tree(runtime.engine, run_id)
+        fresh = [run for run in tree if run.run_id not in seen]
+        if not fresh:
+            break
+        seen.update((run.run_id, run) for run in fresh)
+        for run in reversed(fresh):
+            if not run.status.is_terminal:
+                runtime.cancel_run(run.run_id, reason=reason)
+    states = [runtime.get_state(found) for found in seen]
+    return [state for state in states if state.status is RunStatus.CANCELLED]
 
 
-def _child_has_ended(engine: Engine, parent: RunHeader) -> bool:
-    child_id = (parent.wait_key or "").removeprefix("subworkflow:")
-    try:
-        return engine.peek(child_id).status.is_terminal
-    except (NotFound, IntegrityError, StoreError, UsageError):
-        return False
-
-
-def _root_or_self(engine: Engine, run_id: str) -> str:
+def root_or_self(engine: Engine, run_id: str) -> str:
+    """Give the id of the run at the top of the tree, or that of the run when it cannot be found."""
     try:
         return root_of(engine, run_id)
-    except (IntegrityError, NotFound, StoreError):
+    except AbstractRuntimeError:
         # A damaged run stops nobody else; driving it says what is wrong with it.
         return run_id
 
@@ -133,6 +135,26 @@ def open_waits(engine: Engine, run_id: str) -> list[OpenWait]:
         if run.waiting and run.waiting.reason is not WaitReason.SUBWORKFLOW:
             waits.append(OpenWait.of(run))
     return waits
+
+
+def hand_over_child(runtime: Runtime, parent: RunState) -> bool:
+    """Give a parent what the child that it waits for came to; True when its wait ended.
+
+    A child that still lives, or a parent that waits for something else, changes nothing.
+    """
+    wait = parent.waiting
+    if wait is None or wait.reason is not WaitReason.SUBWORKFLOW:
+        return False
+    try:
+        child = runtime.get_state(str((wait.details or {}).get("sub_run_id")))
+    except NotFound:
+        return False
+    if not child.status.is_terminal:
+        return False
+    # By command, not by answer: whoever drives the parent just now takes it up.
+    command = hand_over(wait, child, runtime.get_node_traces)
+    after = runtime.post(parent.run_id, command)
+    return after.waiting is None or after.waiting.wait_key != wait.wait_key
 
 
 class Driver:
@@ -178,9 +200,10 @@ class Driver:
         return self._advance([r for r in run_tree(self._engine, root) if r.run_id not in known])
 
     def _apply_commands(self, root: str) -> None:
-        for run in self._engine.find(RunQuery(has_commands=True, limit=_TREE_LIMIT)):
-            with contextlib.suppress(Busy):  # whoever owns it applies them
-                if _root_or_self(self._engine, run.run_id) == root:
+        posted = {run.run_id for run in self._engine.find(RunQuery(has_commands=True, limit=0))}
+        for run in run_tree(self._engine, root) if posted else ():
+            if run.run_id in posted:
+                with contextlib.suppress(Busy):  # whoever owns it applies them
                     self._runtime.apply_commands(run.run_id)
 
     def _advance(self, runs: list[RunHeader | RunState]) -> bool:
@@ -205,8 +228,7 @@ class Driver:
         )
 
     def _workflow(self, workflow_id: str) -> Any:
-        registry = self._runtime.workflow_registry
-        spec = registry.get(workflow_id) if registry is not None else None
+        spec = self._runtime.find_workflow(workflow_id)
         if spec is None:
             raise NotFound(
                 f"workflow {workflow_id!r} is not loaded",
@@ -222,35 +244,11 @@ class Driver:
         if wait is None or is_paused(run.vars):
             return False
         if wait.reason is WaitReason.SUBWORKFLOW:
-            return self._hand_over(run)
+            return hand_over_child(self._runtime, run)
         if wait.until is not None and parse_moment(wait.until) <= self._clock.now():
             self._tick(run)
             return True
         return False
-
-    def _hand_over(self, parent: RunState) -> bool:
-        """Give a finished child's result to the parent that waits for it."""
-        wait = parent.waiting
-        details = (wait.details if wait else None) or {}
-        try:
-            child = self._engine.peek(str(details.get("sub_run_id")))
-        except NotFound:
-            return False
-        if wait is None or not child.status.is_terminal:
-            return False
-        if child.status is not RunStatus.COMPLETED:
-            key = wait.wait_key or ""
-            self._runtime.fail_wait(parent.run_id, error=child_failure(child), wait_key=key)
-            return True
-        payload: JsonObject = {"sub_run_id": child.run_id, "output": child.output}
-        self._runtime.resume(
-            workflow=self._workflow(parent.workflow_id),
-            run_id=parent.run_id,
-            wait_key=wait.wait_key,
-            payload=payload,
-            max_steps=0,
-        )
-        return True
 
     def _sleep(self, root: str, until: Until) -> bool:
         """Sleep towards the next deadline; False when only people or events can go on."""
@@ -281,7 +279,8 @@ class Driver:
         Raises:
             WaitMismatch: nothing waits there, the key names no open wait, or the answer is
                 none of the choices.
-            UsageError: several waits are open and no key was given.
+            UsageError: several questions, or without one several waits, are open and no key
+                was given.
         """
         wait = self._choose(run_id, wait_key, force=force)
         if not force:
@@ -293,6 +292,7 @@ class Driver:
             payload=payload,
             max_steps=0,
             actor=actor,
+            occurrence=wait.occurrence,
         )
         return wait
 
@@ -312,7 +312,10 @@ class Driver:
         parked = open_waits(self._engine, run_id)
         # A timer is no question: only `force` cuts it short.
         waits = [w for w in parked if force or w.reason is not WaitReason.UNTIL]
-        matching = [w for w in waits if wait_key is None or w.wait_key == wait_key]
+        questions = [w for w in waits if w.reason is WaitReason.USER]
+        # Listeners often stay open beside a question; without a key the question is meant.
+        unnamed = questions or waits
+        matching = [w for w in waits if w.wait_key == wait_key] if wait_key else unnamed
         if len(matching) == 1:
             return matching[0]
         keys = [w.wait_key for w in waits]

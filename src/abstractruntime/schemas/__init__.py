@@ -21,7 +21,8 @@ _SOURCES: dict[str, str] = {
         name: f"schemas._documents:{name.upper().replace('-', '_')}"
         for name in (
             "runs", "verify", "verify-all", "verify-history", "ledger", "bundle", "export", "error", "check",
-            "keys", "config", "doctor", "explain", "diagnostic",
+            "keys", "config", "doctor", "explain", "diagnostic", "serve", "serve-event", "emit", "snapshots",
+            "gc", "repair",
         )
     },
 }  # fmt: skip

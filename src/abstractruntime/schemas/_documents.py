@@ -326,3 +326,104 @@ EXPORT: Final = _document(
     "Receipt of an export",
     {"run_id": _TEXT, "file": _TEXT, "size_bytes": _COUNT, "sha256": _SHA256},
 )
+
+_NUMBER_OR_NULL: Final = {"type": ["number", "null"], "minimum": 0}
+SERVE_EVENT: Final = _document(
+    "art-serve-event/1",
+    "What became of one tree of runs",
+    {
+        "at": _TEXT,
+        "event": {"enum": ["advanced", "failed", "parked"]},
+        "run_id": _TEXT,
+        "reason": {"enum": ["timer", "command", "child", "woken", "interrupted"]},
+        "status": _TEXT_OR_NULL,
+        "error": {"anyOf": [{"type": "null"}, _ERROR_BODY]},
+        "retry_s": _NUMBER_OR_NULL,
+    },
+)
+SERVE: Final = _document(
+    "art-serve/1",
+    "What happened while a store was served; the latest 1000 events",
+    {
+        "advanced": _COUNT,
+        "failed": _COUNT,
+        "events": _list({k: v for k, v in SERVE_EVENT.items() if not k.startswith("$")}),
+    },
+)
+
+EMIT: Final = _document(
+    "art-emit/1",
+    "Who got an event",
+    {
+        "name": _TEXT,
+        "scope": {"enum": ["session", "workflow", "run", "global"]},
+        "wait_key": _TEXT,
+        "event_id": _TEXT_OR_NULL,
+        "delivered": _COUNT,
+        "listeners": _list(_object({"run_id": _TEXT, "reached": _FLAG, "error": _TEXT_OR_NULL})),
+        "waited_for": _TEXTS,
+        "runs": RUNS["properties"]["runs"],
+        "errors": _list(_ERROR_BODY),
+    },
+)
+
+SNAPSHOTS: Final = _document(
+    "art-snapshots/1",
+    "Named copies of runs",
+    {
+        "snapshots": _list(
+            _object(
+                {
+                    "snapshot_id": _TEXT,
+                    "run_id": _TEXT,
+                    "name": _TEXT,
+                    "description": _TEXT_OR_NULL,
+                    "tags": _TEXTS,
+                    "status": _TEXT_OR_NULL,
+                    "step_id": _TEXT_OR_NULL,
+                    "created_at": _TEXT,
+                }
+            )
+        )
+    },
+)
+
+_GC_ITEM: Final = _object({"kind": _TEXT, "path": _TEXT, "size_bytes": _COUNT})
+GC: Final = _document(
+    "art-gc/1",
+    "What garbage collection removes, or removed",
+    {
+        "applied": _FLAG,
+        "size_bytes": _COUNT,
+        "purges": _list(
+            _object(
+                {"run_id": _TEXT, "head_hash": _TEXT_OR_NULL, "runs": _TEXTS, "size_bytes": _COUNT}
+            )
+        ),
+        "items": _list(_GC_ITEM),
+        "kept": _list(_GC_ITEM),
+    },
+)
+
+_FINDING: Final = _object(
+    {
+        "code": _TEXT,
+        "level": {"enum": ["note", "warning", "error"]},
+        "run_id": _TEXT_OR_NULL,
+        "message": _TEXT,
+        "hint": _TEXT_OR_NULL,
+        "step": _TEXT_OR_NULL,
+    }
+)
+REPAIR: Final = _document(
+    "art-repair/1",
+    "What is wrong with the files of a run, and what mends it",
+    {
+        "run_id": _TEXT,
+        "applied": _FLAG,
+        "blocked": _FLAG,
+        "steps": _list(_object({"step": _TEXT, "text": _TEXT})),
+        "findings": _list(_FINDING),
+        "left": _list(_FINDING),
+    },
+)

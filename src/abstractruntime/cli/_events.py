@@ -1,0 +1,75 @@
+"""What `serve`, `tick` and `emit` say of the trees of runs that they drive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from abstractruntime.cli._errors import Defect, as_known_error, error_document, error_lines
+from abstractruntime.errors import AbstractRuntimeError
+
+if TYPE_CHECKING:
+    from abstractruntime._json import JsonObject
+    from abstractruntime.cli._output import Output
+    from abstractruntime.scheduler.serve import ServeEvent
+
+EVENT_FORMAT = "art-serve-event/1"
+
+_REASONS = {
+    "timer": "its deadline passed",
+    "command": "something was posted to it",
+    "child": "a child ended",
+    "woken": "an event or an unpause woke it",
+    "interrupted": "nobody drove it",
+}
+
+
+def error_of(event: ServeEvent) -> AbstractRuntimeError | None:
+    """Give why a tree could not go on, as an error that can be shown."""
+    if event.error is None:
+        return None
+    known = as_known_error(event.error)
+    if known is not None:
+        return known
+    kind = type(event.error).__name__
+    return Defect(
+        f"a defect of abstractruntime: {kind}: {event.error}",
+        hint=f"repeat it alone, which keeps the details: art tick {event.run_id}",
+        run_id=event.run_id,
+    )
+
+
+def event_document(event: ServeEvent) -> JsonObject:
+    """Give the `art-serve-event/1` document."""
+    error = error_of(event)
+    return {
+        "format": EVENT_FORMAT,
+        "at": event.at,
+        "event": event.kind,
+        "run_id": event.run_id,
+        "reason": event.reason,
+        "status": event.status.value if event.status else None,
+        "error": error_document(error)["error"] if error else None,
+        "retry_s": event.retry_s,
+    }
+
+
+def event_line(event: ServeEvent) -> str:
+    """Give the line for people."""
+    status = event.status.value if event.status else "unreadable"
+    why = _REASONS[event.reason]
+    if event.kind == "advanced":
+        return f"{event.at} run {event.run_id}: {status} ({why})"
+    return f"{event.at} run {event.run_id}: {event.kind}: {error_of(event)}"
+
+
+def complain_of(out: Output, event: ServeEvent) -> None:
+    """Say on stderr why a tree could not go on, and when it is tried again."""
+    if error := error_of(event):
+        out.complain(_complaint(error, event.retry_s))
+
+
+def _complaint(error: AbstractRuntimeError, retry_s: float | None) -> Iterator[str]:
+    yield from error_lines(error)
+    if retry_s is not None:
+        yield f"  = note: it is tried again after {retry_s:g} s"

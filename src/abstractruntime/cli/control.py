@@ -1,0 +1,140 @@
+"""`art cancel`, `art pause`, `art unpause`: stop runs from outside, and let them go on.
+
+Nothing is executed here, and no bundle is needed. A run that somebody else drives is asked:
+the request is durable, and its owner follows it at the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from abstractruntime.cli._host import control_runtime
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import resolve_run, run_document, writing
+from abstractruntime.cli.resume import RunArgument
+from abstractruntime.core.models import RunState, RunStatus, WaitReason
+from abstractruntime.core.vars import is_paused
+from abstractruntime.errors import ExitCode
+from abstractruntime.scheduler.driver import cancel_tree, run_tree
+from abstractruntime.storage.directory import DirectoryEngine
+
+ReasonOption = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")
+]
+OnlyOption = Annotated[
+    bool, typer.Option("--only", help="Just this run, not what it started below it.")
+]
+
+
+@uses_store
+def cancel(
+    session: Session, run: RunArgument, reason: ReasonOption = None, only: OnlyOption = False
+) -> int:
+    """Cancel a run and everything below it, leaves first.
+
+    Exit code 0 when it is cancelled, when its owner was asked to cancel it, and when it has
+    ended already; `status` in the document tells which.
+    """
+    with writing(session) as engine:
+        run_id = resolve_run(engine, run)
+        before = _tree(engine, run_id, only=only)
+        runtime = control_runtime(engine)
+        if only:
+            runtime.cancel_run(run_id, reason=reason)
+        else:
+            cancel_tree(runtime, run_id, reason=reason)
+        after = _tree(engine, run_id, only=only)
+        _conclude(session, engine, run_id, after)
+        ended = {state.run_id for state in before if state.status.is_terminal}
+        if len(ended) == len(after):
+            status = engine.peek(run_id).status.value
+            session.out.note(f"note: run {run_id} is {status} already; nothing to cancel")
+        _note_asked(session, (s for s in after if not s.status.is_terminal), "cancel")
+        return int(ExitCode.OK)
+
+
+@uses_store
+def pause(
+    session: Session, run: RunArgument, reason: ReasonOption = None, only: OnlyOption = False
+) -> int:
+    """Let a run and everything below it rest until `art unpause`.
+
+    Timers, events and ended children wait meanwhile. A run that asks a person is left alone:
+    it rests anyway. Exit code 0 also when there was nothing to pause.
+    """
+    with writing(session) as engine:
+        run_id = resolve_run(engine, run)
+        runtime = control_runtime(engine)
+        for state in _live(engine, run_id, only=only):
+            runtime.pause_run(state.run_id, reason=reason)
+        after = _live(engine, run_id, only=only)
+        _conclude(session, engine, run_id, after)
+        if not after:
+            status = engine.peek(run_id).status.value
+            session.out.note(f"note: run {run_id} is {status} already; nothing to pause")
+        running = [state for state in after if not is_paused(state.vars)]
+        for state in filter(_asks, running):
+            session.out.note(f"note: run {state.run_id} asks a person, and rests until the answer")
+        _note_asked(session, (state for state in running if not _asks(state)), "pause")
+        return int(ExitCode.OK)
+
+
+@uses_store
+def unpause(session: Session, run: RunArgument, only: OnlyOption = False) -> int:
+    """Let a paused run and everything below it go on; nothing is executed yet.
+
+    `art serve` takes it up, or `art tick RUN`. Exit code 0 also when it was not paused.
+    """
+    with writing(session) as engine:
+        run_id = resolve_run(engine, run)
+        runtime = control_runtime(engine)
+        paused = [s for s in _live(engine, run_id, only=only) if is_paused(s.vars)]
+        for state in paused:
+            runtime.resume_run(state.run_id)
+        after = [engine.peek(state.run_id) for state in paused]
+        _conclude(session, engine, run_id, after)
+        if paused:
+            session.out.note(f"  = hint: go on with it: art tick {run_id}")
+        else:
+            session.out.note(f"note: run {run_id} is not paused; nothing to do")
+        _note_asked(session, (state for state in after if is_paused(state.vars)), "go on")
+        return int(ExitCode.OK)
+
+
+def _tree(engine: DirectoryEngine, run_id: str, *, only: bool) -> list[RunState]:
+    if only:
+        return [engine.peek(run_id)]
+    return [engine.peek(run.run_id) for run in run_tree(engine, run_id)]
+
+
+def _live(engine: DirectoryEngine, run_id: str, *, only: bool) -> list[RunState]:
+    return [s for s in _tree(engine, run_id, only=only) if not s.status.is_terminal]
+
+
+def _asks(state: RunState) -> bool:
+    wait = state.waiting
+    return state.status is RunStatus.WAITING and wait is not None and wait.reason is WaitReason.USER
+
+
+def _conclude(
+    session: Session, engine: DirectoryEngine, run_id: str, states: Iterable[RunState]
+) -> None:
+    """Print the run document; for people, each run of the tree with its status."""
+    rows = [(s.run_id, "paused" if is_paused(s.vars) else s.status.value) for s in states]
+
+    def text() -> list[str]:
+        return session.out.table(("run", "status"), rows)
+
+    session.out.emit(run_document(engine, run_id), text=text)
+
+
+def _note_asked(session: Session, states: Iterable[RunState], what: str) -> None:
+    for state in states:
+        session.out.note(
+            f"asked to {what}: run {state.run_id} is driven by another process,"
+            " which follows at its next step"
+        )

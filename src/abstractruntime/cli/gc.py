@@ -1,0 +1,101 @@
+"""`art gc`: remove what no run of a store needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from abstractruntime._json import JsonObject
+from abstractruntime._ports_system import SystemClock
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import reading, resolve_run, writing
+from abstractruntime.errors import ExitCode, NotFound, UsageError
+from abstractruntime.storage.directory import DirectoryEngine
+from abstractruntime.storage.gc import GcPlan, GcReport, collect, plan_gc
+
+GC_FORMAT = "art-gc/1"
+_DAY_S = 86_400.0
+
+
+@uses_store
+def gc(
+    session: Session,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would go; the default.")
+    ] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Remove it.")] = False,
+    grace: Annotated[
+        float,
+        typer.Option("--grace", metavar="DAYS", min=0, max=36_500, help="What is younger stays."),
+    ] = 7.0,
+    purge: Annotated[
+        list[str],
+        typer.Option(
+            "--purge", metavar="RUN", help="Remove this finished run and all below it; repeatable."
+        ),
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Torn bytes that recovery kept aside, too.")
+    ] = False,
+) -> int:
+    """Say which files no run needs, or remove them; runs may go on meanwhile.
+
+    Runs go only when they are purged by name; of each a tombstone stays, which names the
+    head of its ledger. The bundle of a live run always stays.
+    """
+    if dry_run and apply:
+        raise UsageError("--dry-run and --apply exclude each other", hint="leave one of them out")
+    with writing(session) if apply else reading(session) as engine:
+        plan = plan_gc(
+            engine,
+            grace_s=grace * _DAY_S,
+            now=SystemClock().now(),
+            purge=[_run_to_purge(engine, text) for text in purge],
+            quarantine=quarantine,
+        )
+        report = collect(engine, plan) if apply else None
+    document = _document(plan, report)
+    session.out.emit(document, text=lambda: _lines(document), items="items")
+    _notes(session, document)
+    return int(ExitCode.OK)
+
+
+def _run_to_purge(engine: DirectoryEngine, text: str) -> str:
+    try:
+        return resolve_run(engine, text)
+    except NotFound:
+        return text  # it may be the run of a purge that was interrupted
+
+
+def _document(plan: GcPlan, report: GcReport | None) -> JsonObject:
+    going = set(plan.items if report is None else report.removed)
+    size_bytes = sum(p.size_bytes for p in plan.purges) + sum(i.size_bytes for i in going)
+    return {
+        "format": GC_FORMAT,
+        "applied": report is not None,
+        "size_bytes": size_bytes,
+        "purges": [part.to_dict() for part in plan.purges],
+        "items": [item.to_dict() for item in plan.items if item in going],
+        "kept": [item.to_dict() for item in plan.items if item not in going],
+    }
+
+
+def _lines(document: JsonObject) -> Iterator[str]:
+    for part in document["purges"]:
+        yield f"run\t{part['run_id']}\t{part['size_bytes']}"
+    for item in document["items"]:
+        yield f"{item['kind']}\t{item['path']}\t{item['size_bytes']}"
+
+
+def _notes(session: Session, document: JsonObject) -> None:
+    runs = sum(len(part["runs"]) for part in document["purges"])
+    verb = "removed" if document["applied"] else "would remove"
+    what = f"{len(document['items'])} files and {runs} runs"
+    session.out.note(f"{verb} {what}, {document['size_bytes']} bytes")
+    if document["kept"]:
+        session.out.note(f"note: {len(document['kept'])} files had changed meanwhile, and stay")
+    if not document["applied"] and (document["items"] or runs):
+        session.out.note("  = hint: remove them: the same with --apply")

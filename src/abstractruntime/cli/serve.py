@@ -1,0 +1,177 @@
+"""`art serve`: drive whatever can go on in a store, until told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from abstractruntime._json import JsonObject, dump_line
+from abstractruntime._ports_system import SystemClock
+from abstractruntime.cli._events import complain_of, error_of, event_document, event_line
+from abstractruntime.cli._host import Drivers, StopFlag, stop_on_signals
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import DurabilityOption, HostKeyOption, LLMStubOption
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import writing
+from abstractruntime.cli.run import set_flags
+from abstractruntime.errors import Busy, ExitCode
+from abstractruntime.scheduler.serve import ServeEvent, ServeLoop, ServeOptions
+from abstractruntime.storage.directory import DirectoryEngine
+
+SERVE_FORMAT = "art-serve/1"
+_EVENTS_KEPT = 1000
+# How long a stop waits for the effect in flight.
+_PATIENCE_S = 10.0
+
+
+@uses_store
+def serve(
+    session: Session,
+    poll: Annotated[
+        float,
+        typer.Option(
+            "--poll",
+            metavar="SECONDS",
+            min=0.01,
+            max=86_400,
+            help="Longest sleep between two looks.",
+        ),
+    ] = 1.0,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--max-runs", metavar="N", min=1, max=1_000_000, help="At most so many at once."
+        ),
+    ] = 1000,
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace",
+            metavar="SECONDS",
+            min=0,
+            max=31_536_000,
+            help="Take up running runs that nobody drives after so long.",
+        ),
+    ] = 30.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, then end.")] = False,
+    durability: DurabilityOption = None,
+    host_key: HostKeyOption = None,
+    llm_stub: LLMStubOption = None,
+) -> int:
+    """Drive timers, listeners, posted commands, ended children and interrupted runs of a store.
+
+    Says one line for each run that went on or could not; with --jsonl an object each. Ends
+    with SIGINT (130) or SIGTERM (143), after the effect in flight or 10 seconds; a second
+    signal ends it at once. A run that fails is left alone for 1 second, then 2, up to 300; one
+    whose bundle is missing is named once. A second `art serve` of one store is refused (75).
+    With --once the exit code is that of the first run that could not go on.
+    """
+    set_flags(session, durability=durability, host_key=host_key, llm_stub=llm_stub)
+    options = ServeOptions(poll_s=poll, max_runs=limit, grace_s=grace)
+    with writing(session) as engine, only_server(engine):
+        with stop_on_signals(patience_s=_PATIENCE_S) as stop:
+            diary = Diary(session)
+            loop = make_loop(session, engine, stop, diary, options)
+            session.out.note(f"serves {engine.path}, process {os.getpid()}")
+            loop.run_pass() if once else loop.run()
+            stop.poll()
+        document = diary.document()
+        if not session.out.is_stream:
+            session.out.emit(document, text=list)
+        session.out.note(f"{diary.moved} times a run went on, {diary.failed} times one could not")
+        if stop.code is not None:
+            return int(stop.code)
+        return int(diary.first_failure)
+
+
+def make_loop(
+    session: Session,
+    engine: DirectoryEngine,
+    stop: StopFlag,
+    diary: Diary,
+    options: ServeOptions,
+) -> ServeLoop:
+    """Put the loop of `scheduler.serve` over a store and the bundles in it."""
+    return ServeLoop(
+        engine,
+        find_driver=Drivers(session, engine, stop).find,
+        clock=SystemClock(),
+        report=diary.note,
+        stop=stop,
+        options=options,
+    )
+
+
+class Diary:
+    """Says what happens as it happens, and keeps the latest of it for the end."""
+
+    def __init__(self, session: Session) -> None:
+        self._out = session.out
+        self._latest: deque[ServeEvent] = deque(maxlen=_EVENTS_KEPT)
+        self.moved = self.failed = 0
+        self.first_failure = ExitCode.OK
+
+    def note(self, event: ServeEvent) -> None:
+        self._latest.append(event)
+        self._out.stream(event_document(event), text=event_line(event))
+        error = error_of(event)
+        if error is None:
+            self.moved += 1
+            return
+        self.failed += 1
+        self.first_failure = self.first_failure or error.exit_code
+        complain_of(self._out, event)
+
+    def document(self) -> JsonObject:
+        """Give the `art-serve/1` document."""
+        return {
+            "format": SERVE_FORMAT,
+            "advanced": self.moved,
+            "failed": self.failed,
+            "events": [event_document(event) for event in self._latest],
+        }
+
+
+@contextmanager
+def only_server(engine: DirectoryEngine) -> Iterator[None]:
+    """Be the one who serves this store.
+
+    Raises:
+        Busy: somebody else does.
+    """
+    engine.require_writable()
+    services = engine.services
+    files, path = services.files, services.layout.serve_lock
+    facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": services.clock.now_iso()}
+    files.ensure_dir(services.layout.locks)
+    lock = files.lock(path, dump_line(facts))
+    if lock is None:
+        raise _served_by(files.read(path) or b"{}", engine.path)
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def _served_by(note: bytes, store: str) -> Busy:
+    try:
+        facts = json.loads(note)
+    except ValueError:
+        facts = {}
+    known = facts if isinstance(facts, dict) else {}
+    pid, host, since = (known.get(name) for name in ("pid", "host", "since"))
+    return Busy(
+        f"the store {store!r} is served by process {pid} on {host!r} since {since}",
+        hint=f"one is enough; to replace it: kill {pid}, then repeat",
+        pid=pid,
+        host=host,
+        since=since,
+        path=store,
+    )

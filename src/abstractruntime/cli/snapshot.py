@@ -1,0 +1,153 @@
+"""`art snapshot`: named copies of a run that it can be put back to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from abstractruntime._json import JsonObject
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import reading, resolve_run, run_document, writing
+from abstractruntime.cli.resume import RunArgument
+from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.storage._run_snapshots import (
+    create_snapshot,
+    list_snapshots,
+    restore_snapshot,
+)
+from abstractruntime.storage.directory import DirectoryEngine
+from abstractruntime.storage.snapshots import Snapshot
+
+SNAPSHOTS_FORMAT = "art-snapshots/1"
+_MOST = 100_000
+_NEAR = 5
+
+
+@uses_store
+def create(
+    session: Session,
+    run: RunArgument,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="Default: the run's status now.")
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", metavar="TEXT", help="What it is for.")
+    ] = None,
+    tag: Annotated[
+        list[str], typer.Option("--tag", metavar="TEXT", help="Mark it; repeatable.")
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
+    step: Annotated[
+        int | None, typer.Option("--at", metavar="SEQ", min=0, help="As it was after this record.")
+    ] = None,
+) -> int:
+    """Keep a copy of a run as it is now, or as it was after a record.
+
+    Children are runs of their own and are not in it.
+    """
+    with writing(session) as engine:
+        run_id = resolve_run(engine, run)
+        snapshot = create_snapshot(
+            engine,
+            run_id,
+            name=name or engine.peek(run_id).status.value,
+            description=description,
+            tags=tag,
+            step=step,
+        )
+    _emit(session, [snapshot])
+    session.out.note(f"  = hint: put the run back: art snapshot restore {snapshot.snapshot_id}")
+    return 0
+
+
+@uses_store
+def list_(
+    session: Session,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Only those of this run.")
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Option("--tag", metavar="TEXT", help="Only those with it.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=_MOST)] = 50,
+) -> int:
+    """List snapshots, the newest first."""
+    with reading(session) as engine:
+        run_id = resolve_run(engine, run) if run is not None else None
+        found = list_snapshots(engine, run_id=run_id, tag=tag, limit=limit)
+    _emit(session, found)
+    return 0
+
+
+@uses_store
+def restore(
+    session: Session,
+    snapshot: Annotated[
+        str, typer.Argument(metavar="SNAPSHOT", help="Id, or the unique beginning of one.")
+    ],
+) -> int:
+    """Put a waiting or finished run back to a snapshot, by a record of its own.
+
+    Nothing is executed and nothing is erased: the ledger keeps what happened since. What
+    effects came to since is used again where they are asked the same.
+    """
+    with writing(session) as engine:
+        state = restore_snapshot(engine, _resolve(engine, snapshot))
+        document = run_document(engine, state.run_id)
+    session.out.emit(document, text=lambda: [f"{state.run_id}\t{state.status.value}"])
+    session.out.note(f"run {state.run_id} is as it was; see: art inspect {state.run_id}")
+    return 0
+
+
+def _resolve(engine: DirectoryEngine, text: str) -> str:
+    """Give the id of the one snapshot that begins so.
+
+    Raises:
+        NotFound: no snapshot.
+        UsageError: several snapshots begin like this.
+    """
+    known = [item.snapshot_id for item in list_snapshots(engine, limit=_MOST)]
+    found = [one for one in known if one.startswith(text)]
+    if text in found or len(found) == 1:
+        return text if text in found else found[0]
+    if found:
+        raise UsageError(
+            f"{len(found)} snapshots begin with {text!r}",
+            hint="give more of the id: " + ", ".join(found[:_NEAR]),
+            argument="SNAPSHOT",
+        )
+    raise NotFound(
+        f"no snapshot {text!r} in the store {engine.path!r}",
+        hint="see: art snapshot list",
+        kind="snapshot",
+        id=text,
+    )
+
+
+def _emit(session: Session, snapshots: list[Snapshot]) -> None:
+    rows = [_row(snapshot) for snapshot in snapshots]
+    document = {"format": SNAPSHOTS_FORMAT, "snapshots": rows}
+
+    def text() -> list[str]:
+        names = ("snapshot_id", "run_id", "name", "status", "created_at")
+        return session.out.table(
+            ("snapshot", "run", "name", "status", "created"),
+            [[row[name] for name in names] for row in rows],
+        )
+
+    session.out.emit(document, text=text, items="snapshots")
+
+
+def _row(snapshot: Snapshot) -> JsonObject:
+    state = snapshot.run_state
+    return {
+        "snapshot_id": snapshot.snapshot_id,
+        "run_id": snapshot.run_id,
+        "name": snapshot.name,
+        "description": snapshot.description,
+        "tags": list(snapshot.tags),
+        "status": state.get("status"),
+        "step_id": snapshot.step_id,
+        "created_at": snapshot.created_at,
+    }
