@@ -24,6 +24,15 @@ from abstractruntime.workflow_bundle.reader import (
     open_workflow_bundle,
     unpack_workflow_bundle,
 )
+from abstractruntime.workflow_bundle.registry import (
+    InstalledWorkflowBundle,
+    WorkflowBundleRegistry,
+    WorkflowBundleRegistryError,
+    WorkflowEntrypointRef,
+    default_workflow_bundles_dir,
+    sanitize_bundle_id,
+    sanitize_bundle_version,
+)
 from abstractruntime.workflow_bundle.verify import BundleVerdict, sign_bundle, verify_bundle
 
 __all__ = [
@@ -32,16 +41,23 @@ __all__ = [
     "BundlePlan",
     "BundleVerdict",
     "FlowLibrary",
+    "InstalledWorkflowBundle",
     "PackedWorkflowBundle",
     "Requirements",
     "WorkflowBundle",
     "WorkflowBundleEntrypoint",
     "WorkflowBundleError",
     "WorkflowBundleManifest",
+    "WorkflowBundleRegistry",
+    "WorkflowBundleRegistryError",
+    "WorkflowEntrypointRef",
+    "default_workflow_bundles_dir",
     "inspect_workflow_bundle",
     "open_workflow_bundle",
     "pack_flowbundle",
     "pack_workflow_bundle",
+    "sanitize_bundle_id",
+    "sanitize_bundle_version",
     "sign_bundle",
     "unpack_workflow_bundle",
     "verify_bundle",
