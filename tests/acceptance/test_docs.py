@@ -170,7 +170,7 @@ def test_kept_imports_are_there() -> None:
 def test_missing_modules_are_missing() -> None:
     names = re.findall(r"`([\w.]+)`", section(COMPATIBILITY, "import error:", "Instead of"))
 
-    assert len(names) > 10
+    assert names
     for name in names:
         with pytest.raises(ModuleNotFoundError):
             resolve(name)

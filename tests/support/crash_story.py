@@ -105,7 +105,8 @@ class Story:
 
     def settle(self) -> None:
         self.log.settle()
-        self.note(acknowledged=self.durability != "off")
+        rests = self.log.run.status is not RunStatus.RUNNING
+        self.note(acknowledged=self.durability == "strict" or (rests and self.durability != "off"))
 
     def reopen(self) -> None:
         self.log.close()

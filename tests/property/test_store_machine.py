@@ -1,0 +1,104 @@
+"""Deeds and accidents in any order: what was acknowledged stays, damage is noticed, calls happen once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from machine import StoreMachine
+
+from abstractruntime.core._kernel.waits import Waits
+from abstractruntime.errors import AbstractRuntimeError
+from abstractruntime.signing import verify_ledger
+from abstractruntime.storage import _lease
+from abstractruntime.storage._directory_log import DirectoryRunLog
+from abstractruntime.storage._jsonl import JsonlFile
+from abstractruntime.storage._lease import Leases
+from abstractruntime.storage._recovery import Replay, opens_attempt
+from abstractruntime.storage._simfs import SimAppendFile
+
+COMMON = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
+COMMIT = settings(COMMON, max_examples=400, stateful_step_count=30)
+NIGHTLY = settings(COMMON, max_examples=20_000, stateful_step_count=60, derandomize=False)
+QUICK = settings(COMMIT, report_multiple_bugs=False, phases=[Phase.generate])
+
+
+def test_any_order_of_deeds_and_accidents_keeps_the_promises():
+    run_state_machine_as_test(StoreMachine, settings=COMMIT)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_many_orders_of_deeds_and_accidents_keep_the_promises():
+    run_state_machine_as_test(StoreMachine, settings=NIGHTLY)
+
+
+# -- mutants ------------------------------------------------------------------------
+
+
+def skip_syncs(monkeypatch):
+    monkeypatch.setattr(SimAppendFile, "sync", lambda self: None)
+
+
+def ignore_leases(monkeypatch):
+    acquire = Leases.acquire
+
+    def careless(leases, run_id, **options):
+        _lease._claims.clear()
+        return acquire(leases, run_id, **options)
+
+    monkeypatch.setattr(Leases, "acquire", careless)
+
+
+def forget_command_ids(monkeypatch):
+    take = DirectoryRunLog.take_commands
+
+    def forgetful(log):
+        log._memory.commands.clear()
+        return take(log)
+
+    monkeypatch.setattr(DirectoryRunLog, "take_commands", forgetful)
+
+
+def ignore_wait_keys(monkeypatch):
+    require = Waits._require_wait
+    monkeypatch.setattr(
+        Waits, "_require_wait", staticmethod(lambda run, key, *more: require(run, None, *more))
+    )
+
+
+def forget_outcomes(monkeypatch):
+    def track(replay, record, line, *, has_plan):
+        if opens_attempt(record["status"], has_plan=has_plan):
+            replay.pending, replay.pending_at = record, (line.offset, len(line.data))
+
+    monkeypatch.setattr(Replay, "_track_pending", track)
+
+
+def trust_every_byte(monkeypatch):
+    monkeypatch.setattr("machine.verify_ledger", lambda lines, **options: VERIFIED)
+
+
+def keep_half_lines(monkeypatch):
+    monkeypatch.setattr(JsonlFile, "cut", lambda self, size: None)
+
+
+VERIFIED = verify_ledger([], run_id="r")
+MUTANTS = [
+    skip_syncs, ignore_leases, forget_command_ids, ignore_wait_keys, forget_outcomes,
+    trust_every_byte, keep_half_lines,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
+def test_a_mutant_is_caught(mutant, monkeypatch):
+    mutant(monkeypatch)
+
+    with pytest.raises((AssertionError, AbstractRuntimeError)):
+        run_state_machine_as_test(StoreMachine, settings=QUICK)
