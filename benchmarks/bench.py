@@ -117,18 +117,24 @@ def busy_seconds() -> float:
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def sample(contender: Contender, workload: Workload) -> Result:
-    """Take one sample of one workload in a new directory."""
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=ENVS) as directory:
-        arguments = dict(workload.arguments)
-        if workload.method == "verify":
-            written = measure(contender, "write", directory, arguments)
-            if "error" in written:
-                return written
-        return measure(contender, workload.method, directory, arguments)
+def sample(contender: Contender, workload: Workload, home: Path) -> Result:
+    """Take one sample of one workload: in a new directory, or in `home` when samples share theirs."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=ENVS) as fresh:
+        directory = home if workload.shared else Path(fresh)
+        run = partial(measure, contender, directory=str(directory))
+        arguments, prepared = dict(workload.arguments), Result()
+        if workload.prepare and not any(directory.iterdir()):
+            prepared = run(workload.prepare, arguments=arguments)
+        if workload.shared and "error" not in prepared:
+            prepared = run("disturb", arguments={})
+        if "error" in prepared:
+            return prepared
+        return run(workload.method, arguments={**arguments, **prepared})
 
 
-def subjects(workload: Workload, chosen: Sequence[Contender]) -> Iterator[tuple[str, Measurement]]:
+def subjects(
+    workload: Workload, chosen: Sequence[Contender], home: Path
+) -> Iterator[tuple[str, Measurement]]:
     """Give the rows of a workload: their names, and how one sample of each is taken."""
     if workload.method == "startup":
         for contender in chosen:
@@ -139,29 +145,35 @@ def subjects(workload: Workload, chosen: Sequence[Contender]) -> Iterator[tuple[
     seen = set()
     for contender in chosen:
         kind = getattr(contender.make, "func", contender.make)
-        # Durability makes no difference to reading and compiling, so each class does that once.
-        if hasattr(kind, workload.needs) and (workload.method == "chain" or kind not in seen):
-            seen.add(kind)
-            yield contender.name, partial(sample, contender, workload)
+        product = (kind, contender.packages)
+        if hasattr(kind, workload.method) and not (workload.only_reads and product in seen):
+            seen.add(product)
+            store = home / contender.name
+            store.mkdir()
+            yield contender.name, partial(sample, contender, workload, store)
 
 
 def run_workload(workload: Workload, chosen: Sequence[Contender], reps: int) -> Samples:
     """Take the samples of one workload, contenders in turn, another one first each time."""
-    rows = list(subjects(workload, chosen))
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=ENVS) as home:
+        return take_turns(workload, list(subjects(workload, chosen, Path(home))), reps)
+
+
+def take_turns(workload: Workload, rows: Sequence[tuple[str, Measurement]], reps: int) -> Samples:
     samples: Samples = {name: [] for name, _ in rows}
     if workload.method == "startup":
         for _, take in rows:
             take()
     for rep in range(reps):
         shift = rep % max(1, len(rows))
-        for name, take in rows[shift:] + rows[:shift]:
+        for name, take in (*rows[shift:], *rows[:shift]):
             held = samples[name]
             if any("error" in s or s.get("complete") is False for s in held):
                 continue
             before, began = busy_seconds(), time.perf_counter()
             result = take()
             held.append(result)
-            note = result.get("error") or f"{result.get('per_s', result.get('cpu_ms', 0)):,.0f}"
+            note = result.get("error") or f"{next(iter(result.values())):,.1f}"
             busy = (busy_seconds() - before) / (time.perf_counter() - began)
             print(f"{workload.name} {name} {note} (processors busy {busy:.1f})", file=sys.stderr)
     return samples

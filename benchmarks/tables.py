@@ -17,7 +17,10 @@ _PEER = {POWER_CUT: "langgraph-full", PROCESS_DEATH: "langgraph-normal"}
 _FAMILIES = {
     "w1": "W1: one run of sequential durable steps",
     "w2": "W2: the same with a conversation in the state",
+    "w3": "W3: short runs, one after the other",
+    "w4": "W4: runs that wait for a person, after a restart",
     "w5": "W5: verify a hash-chained ledger",
+    "w6": "W6: queries over a store of 10,000 runs",
     "w7": "W7: start-up, with cached bytecode",
     "w8": "W8: compile",
 }
@@ -59,7 +62,7 @@ def render_table(
     """Give one table: the median of each row's samples."""
     medians = {name: median_of(taken) for name, taken in samples.items() if taken}
     columns = {**_COLUMNS[workload.method]}
-    if workload.method == "chain":
+    if workload.method in _WITH_RATIO:
         promise = {c.name: c.survives for c in chosen}
         columns["ratio to the peer"] = lambda name, row: _peer_ratio(name, row, medians, promise)
     rows = [
@@ -68,7 +71,8 @@ def render_table(
         else [name, *(cell(name, row) for cell in columns.values())]
         for name, row in medians.items()
     ]
-    return _table([_FIRST[workload.method], *columns], rows)
+    first = "command" if workload.method == "startup" else "contender"
+    return _table([first, *columns], rows)
 
 
 def median_of(taken: Sequence[Result]) -> Result:
@@ -108,12 +112,12 @@ def _growth(_name: str, row: Result) -> str:
     return f"{row['last_us'] / row['first_us']:.2f}"
 
 
-_FIRST = {
-    "chain": "contender",
-    "verify": "contender",
-    "compile": "contender",
-    "startup": "command",
-}
+def _bytes(_name: str, row: Result) -> str:
+    return f"{row['bytes']:,.0f}" if row["bytes"] else "-"
+
+
+_WITH_RATIO = {"chain", "runs", "answer"}
+_TIMES = {"first in the process, ms": _figure("cold_ms", 1), "next, ms": _figure("warm_ms", 1)}
 
 _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     "chain": {
@@ -122,9 +126,18 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "us/step, first tenth": _figure("first_us"),
         "last tenth": _figure("last_us"),
         "last / first": _growth,
-        "bytes written/step": lambda _, row: f"{row['bytes']:,.0f}" if row["bytes"] else "-",
+        "bytes written/step": _bytes,
     },
-    "verify": {"records/s": _rate, "peak MB": _figure("peak_mb")},
+    "runs": {
+        "runs/s": _rate,
+        "CPU us/run": _figure("cpu_us"),
+        "last tenth / first": _growth,
+        "bytes written/run": _bytes,
+    },
+    "answer": {"resumes/s": _rate, "first, with opening the store, ms": _figure("first_ms", 1)},
+    "waiting": _TIMES,
+    "due": _TIMES,
+    "verify_ledger": {"records/s": _rate, "peak MB": _figure("peak_mb")},
     "compile": {"flows/s": _rate},
     "startup": {
         "CPU ms": _figure("cpu_ms"),

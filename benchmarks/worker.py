@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from workloads import (
     emit,
     messages,
     peak_memory_kb,
+    untimed,
 )
+
+Open = Callable[[], Any]
 
 _BUDGET_S = 40.0
 _COMPILE_S = 2.0
@@ -36,18 +40,66 @@ def contenders() -> Iterator[Contender]:
         yield from importlib.import_module(f"contenders.{file.stem}").CONTENDERS
 
 
-def chain(subject: Any, steps: int, state: int = 0) -> Result:
+def chain(opened: Open, steps: int, state: int = 0) -> Result:
     clock = StepClock(steps, _BUDGET_S, emit)
-    subject.chain(clock, {"blob": messages(state)} if state else {})
+    opened().chain(clock, {"blob": messages(state)} if state else {})
     return clock.result()
 
 
-def write(subject: Any, records: int) -> Result:
-    subject.write_ledger(records, TEXT)
+def runs(opened: Open, count: int, steps: int) -> Result:
+    def per_run(result: Result) -> Result:
+        scale = {"per_s": 1 / steps, "steps": 1 / steps, "cpu_us": steps, "bytes": steps}
+        return {k: v * scale[k] if k in scale else v for k, v in result.items()}
+
+    clock = StepClock(count * steps, _BUDGET_S, lambda result: emit(per_run(result)))
+    opened().runs(clock, count)
+    return per_run(clock.result())
+
+
+def disturb(opened: Open) -> Result:
+    opened().runs(untimed(1), 1)
     return {}
 
 
-def verify(subject: Any, records: int) -> Result:
+def park(opened: Open, count: int) -> Result:
+    return {"ids": opened().park(count)}
+
+
+def answer(opened: Open, count: int, ids: list[str]) -> Result:
+    began = time.perf_counter()
+    subject = opened()
+    subject.answer(ids[0])
+    first_s = time.perf_counter() - began
+    for run_id in ids[1:]:
+        subject.answer(run_id)
+    return {"per_s": count / (time.perf_counter() - began), "first_ms": first_s * 1e3}
+
+
+def fill(opened: Open, **numbers: int) -> Result:
+    opened().fill(**numbers)
+    return {}
+
+
+def listing(kind: str, opened: Open, **numbers: int) -> Result:
+    """Time the first listing of a process, opening the store included, and the one after it."""
+    times, subject = [], None
+    for _ in range(2):
+        began = time.perf_counter()
+        subject = subject or opened()
+        count = getattr(subject, kind)()
+        times.append((time.perf_counter() - began) * 1e3)
+        if count != numbers[kind]:
+            raise AssertionError(f"{count} runs were listed, {numbers[kind]} were left {kind}")
+    return {"cold_ms": times[0], "warm_ms": times[1]}
+
+
+def write(opened: Open, records: int) -> Result:
+    opened().write_ledger(records, TEXT)
+    return {}
+
+
+def verify(opened: Open, records: int) -> Result:
+    subject = opened()
     began = time.perf_counter()
     count = subject.verify_ledger()
     seconds = time.perf_counter() - began
@@ -56,8 +108,8 @@ def verify(subject: Any, records: int) -> Result:
     return {"per_s": count / seconds, "peak_mb": peak_memory_kb() / 1024}
 
 
-def compile_flows(subject: Any, nodes: int) -> Result:
-    document = json.dumps(chain_document(nodes))
+def compile_flows(opened: Open, nodes: int) -> Result:
+    subject, document = opened(), json.dumps(chain_document(nodes))
     subject.compile(json.loads(document))
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < _COMPILE_S:
@@ -68,8 +120,15 @@ def compile_flows(subject: Any, nodes: int) -> Result:
 
 WORK: dict[str, Callable[..., Result]] = {
     "chain": chain,
-    "write": write,
-    "verify": verify,
+    "runs": runs,
+    "park": park,
+    "answer": answer,
+    "fill": fill,
+    "disturb": disturb,
+    "waiting": partial(listing, "waiting"),
+    "due": partial(listing, "due"),
+    "write_ledger": write,
+    "verify_ledger": verify,
     "compile": compile_flows,
 }
 
@@ -77,7 +136,9 @@ WORK: dict[str, Callable[..., Result]] = {
 def main(name: str, work: str, directory: str, arguments: str) -> None:
     contender = next(c for c in contenders() if c.name == name)
     with contextlib.chdir(directory) if hasattr(contextlib, "chdir") else contextlib.nullcontext():
-        emit(WORK[work](contender.make(directory), **json.loads(arguments)))
+        for module in contender.modules:
+            importlib.import_module(module)
+        emit(WORK[work](partial(contender.make, directory), **json.loads(arguments)))
     # Threads that a contender left behind must not keep the measurement alive.
     sys.stdout.flush()
     os._exit(0)

@@ -4,6 +4,12 @@ A contender is a class over an empty directory. It has one method per kind of wo
 takes part in; a method that is missing leaves the contender out of that workload:
 
 - `chain(clock, state)`: one run of `clock.total` durable steps, `state` in its variables;
+- `runs(clock, count)`: that many runs one after the other, `clock.total // count` steps each;
+- `park(count)`: the ids of that many runs that wait for a person; then in a new process
+  `answer(run_id)`: bring one of them to its end;
+- `fill(total, waiting, timers, due)`: a store with that many runs, of which so many wait for a
+  person and so many for a time, which has come for `due` of them; then in a new process
+  `waiting()` and `due()`: how many the store lists;
 - `write_ledger(records, text)`, then in a new process `verify_ledger()`: the count it checked;
 - `compile(document)`: one flow document to something that could run.
 
@@ -35,7 +41,7 @@ class Contender:
     """One column of the comparison; `packages` empty means the interpreter that runs the harness.
 
     `commands` are command lines whose start-up is timed, by label; `{bin}` is the directory of
-    the environment's programs.
+    the environment's programs. `modules` are imported before anything is timed.
     """
 
     name: str
@@ -44,23 +50,29 @@ class Contender:
     promise: str
     packages: tuple[str, ...] = ()
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One table of the report: a method of the contenders, its arguments, and how often."""
+    """One table of the report: a method of the contenders, its arguments, and how often.
+
+    `prepare` runs before in a process of its own; what it gives is added to the arguments.
+    A method that only reads is measured once for each product, whatever its durability. Samples
+    that are `shared` use one prepared store, in which another process does a run before each.
+    """
 
     name: str
     title: str
     method: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     reps: int = 3
+    prepare: str = ""
+    only_reads: bool = False
+    shared: bool = False
 
-    @property
-    def needs(self) -> str:
-        """The method that a contender must have to take part."""
-        return "verify_ledger" if self.method == "verify" else self.method
 
+_STORE = {"total": 10_000, "waiting": 1_500, "timers": 500, "due": 250}
 
 WORKLOADS = (
     Workload("w1-100", "100 steps", "chain", {"steps": 100}, 5),
@@ -68,9 +80,20 @@ WORKLOADS = (
     Workload("w1-5000", "5,000 steps", "chain", {"steps": 5000}),
     Workload("w2-10k", "1,000 steps, 10 KB of state", "chain", {"steps": 1000, "state": 10_240}),
     Workload("w2-1m", "1,000 steps, 1 MB of state", "chain", {"steps": 1000, "state": 1_048_576}),
-    Workload("w5", "verify a ledger of 100,000 records", "verify", {"records": 100_000}),
+    Workload("w3", "1,000 runs of 5 steps", "runs", {"count": 1000, "steps": 5}),
+    Workload("w4", "500 runs, answered in a new process", "answer", {"count": 500}, prepare="park"),
+    Workload(
+        "w5",
+        "verify a ledger of 100,000 records",
+        "verify_ledger",
+        {"records": 100_000},
+        prepare="write_ledger",
+        only_reads=True,
+    ),
+    Workload("w6-waiting", "1,500 wait for a person", "waiting", _STORE, 5, "fill", True, True),
+    Workload("w6-due", "250 of 500 timers are due", "due", _STORE, 5, "fill", True, True),
     Workload("w7", "start-up of the command line", "startup", {}, 11),
-    Workload("w8", "compile a flow of 60 nodes", "compile", {"nodes": 60}),
+    Workload("w8", "compile a flow of 60 nodes", "compile", {"nodes": 60}, only_reads=True),
 )
 
 
@@ -124,6 +147,13 @@ class StepClock:
         """Give what one step writes: starting and ending the run are left out."""
         first, last = self._written
         return (last - first) / max(1, len(self._marks) - 1)
+
+
+def untimed(total: int) -> StepClock:
+    """Give a clock for steps that are not measured."""
+    clock = StepClock(total, float("inf"), emit)
+    clock.start()
+    return clock
 
 
 def bytes_written() -> int:
