@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime._runtime_reads import with_large_values
 from abstractruntime.core._kernel.traces import project_traces
 from abstractruntime.core.models import JsonObject, RunState, RunStatus
 from abstractruntime.core.ports import Command, RunHeader, RunQuery
@@ -77,11 +78,12 @@ class EffectHost:
     def drive_child(self, run_id: str) -> RunState:
         workflow = self._workflow(self._engine.peek(run_id).workflow_id)
         try:
-            return self._runtime.tick(
+            child = self._runtime.tick(
                 workflow=workflow, run_id=run_id, max_steps=None, stop=STOP_SIGNAL.get()
             )
         except Busy:
-            return self._engine.peek(run_id)
+            child = self._engine.peek(run_id)
+        return with_large_values(self._engine, child)
 
     def node_traces(self, run_id: str) -> JsonObject:
         stored = self._engine.recent(run_id, _TRACED_RECORDS)
@@ -98,9 +100,14 @@ class EffectHost:
     # -- the tree that a run belongs to ------------------------------------------
 
     def root_run_id(self, run_id: str) -> str:
-        run = self._peek(run_id)
-        while run.parent_run_id is not None:
-            run = self._peek(run.parent_run_id)
+        run, seen = self._peek(run_id), {run_id}
+        while run.parent_run_id is not None and run.parent_run_id not in seen:
+            # Compat: a host may name a parent that this store does not hold.
+            above = self.read_owner(run.parent_run_id)
+            if above is None:
+                break
+            run = above
+            seen.add(run.run_id)
         return run.run_id
 
     def may_reach(self, from_run: RunState, target_run_id: str) -> bool:

@@ -376,7 +376,9 @@ class Runtime(RuntimeReads):
         """Hand an event from outside to the runs that wait for it.
 
         Args:
-            event_id: Names this event; emitting it again delivers nothing twice.
+            event_id: Names this event among those of its key; emitting it again delivers
+                nothing twice to a run, as long as that remembers it: its last 64 commands in
+                a directory store, none in a classic pair.
             max_steps: How far each listener is driven at once.
 
         Returns:
@@ -400,9 +402,12 @@ class Runtime(RuntimeReads):
             payload=as_event_payload(payload),
             emitted_at=self._clock.now_iso(),
             emitter={"source": "external"},
-            delivery_id=f"event:{event_id or uuid.uuid4()}",
+            delivery_id=f"event:{uuid.uuid4()}",
             event_id=event_id,
         )
+        if event_id:
+            # One id may name several events, such as what happens to one order.
+            event = replace(event, delivery_id=f"event:{event.wait_key}:{event_id}")
         found = find_listeners(self._host, event, limit=limit)
         if found and self._registry is None and not self._engine.keeps_commands:
             raise UsageError(

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from abstractruntime.core.ports import Engine
 
 
+def with_large_values(engine: Engine, run: RunState) -> RunState:
+    """Give a run that was read with what its store had moved into artifacts put back.
+
+    Raises:
+        IntegrityError: an artifact is missing, or was changed.
+    """
+    restore = getattr(engine.runs, "restore", None)
+    restored: RunState = restore(run) if callable(restore) else run
+    return restored
+
+
 class RuntimeReads:
     """Everything a runtime tells without owning a run."""
 

@@ -53,7 +53,7 @@ def test_help_loads_no_command() -> None:
         f"abstractruntime.{n}" for n in ("errors", "_exports", "_json", "_version", "cli")
     } <= {
         f"abstractruntime.cli{suffix}"
-        for suffix in (".app", "._lazy", "._output", "._session", "._table")
+        for suffix in (".app", "._interrupts", "._lazy", "._output", "._session", "._table")
     }
 
 

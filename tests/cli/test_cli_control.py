@@ -42,6 +42,19 @@ def test_cancelling_what_has_ended_is_no_error(parked: Any, end: tuple[str, ...]
     assert parked("ledger", "show", "demo", "--jsonl").out == before
 
 
+def test_a_paused_run_says_so(art: Any) -> None:
+    listener(art, "l1")
+    art("pause", "l1")
+
+    shown, ticked = art("inspect", "l1"), art("tick", "l1")
+    assert art("inspect", "l1", "--json").document["paused"] is True
+    assert "art unpause l1" in shown.out
+    assert (ticked.code, "art unpause l1" in ticked.err) == (4, True)
+    assert "art resume" not in ticked.err
+    art("unpause", "l1")
+    assert art("inspect", "l1", "--json").document["paused"] is False
+
+
 def test_cancel_reaches_the_children(art: Any) -> None:
     child = family(art)
     result = art("cancel", "top")

@@ -33,6 +33,13 @@ APPROVAL = str(ROOT / "bundles" / "release-approval" / "flow.json")
         (("inspect", "../x"), 66),
         (("inspect", "demo", "--step", "9" * 30), 66),
         (("resume", "demo", "--input", r'{"response": "\ud800"}'), 2),
+        (("inspect", ""), 2),
+        (("cancel", ""), 2),
+        (("gc", "--purge", "", "--apply"), 2),
+        (("snapshot", "create", " "), 2),
+        (("inspect", "\udcff"), 2),
+        (("emit", "\udcff", "--global"), 2),
+        (("gc", "--grace", "0", "--apply"), 2),
     ],
 )
 def test_odd_arguments(parked: Any, tmp_path: Path, args: tuple[str, ...], code: int) -> None:
@@ -49,6 +56,20 @@ def test_the_store_is_a_file(art: Any, tmp_path: Path) -> None:
 
     assert [result.code for result in results] == [2, 2]
     assert all("expected a directory" in result.err for result in results)
+
+
+@pytest.mark.parametrize("args", [("explain", "node"), ("explain", "nodes"), ("schema", "--help")])
+def test_a_missing_name_gets_the_names(art: Any, args: tuple[str, ...]) -> None:
+    result = art(*args)
+
+    assert ("ask_user" if args[0] == "explain" else "serve-event") in result.out + result.err
+
+
+def test_a_name_with_a_line_end_stays_in_its_row(parked: Any) -> None:
+    parked("snapshot", "create", "demo", "--name", "a\nb\tc")
+
+    (row,) = parked("snapshot", "list").out.splitlines()
+    assert row.split("\t")[2] == r"a\x0ab\x09c"
 
 
 @pytest.mark.parametrize(

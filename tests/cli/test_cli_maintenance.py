@@ -104,9 +104,45 @@ def test_a_snapshot_has_to_be_named(parked: Any) -> None:
     unknown = parked("snapshot", "restore", "nope")
     assert (unknown.code, "art snapshot list" in unknown.err) == (66, True)
     ids = {create(parked)["snapshot_id"] for _ in range(2)}
-    several = parked("snapshot", "restore", "")
-    assert several.code == 2
-    assert all(one in several.err for one in ids)
+    unnamed = parked("snapshot", "restore", "")
+    assert (unnamed.code, "art snapshot list" in unnamed.err) == (2, True)
+    assert len(ids) == 2
+
+
+def test_an_empty_name_is_not_the_only_snapshot(parked: Any) -> None:
+    create(parked)
+    parked("resume", "demo", "--input", "approve")
+
+    assert parked("snapshot", "restore", "").code == 2
+    assert parked("inspect", "demo", "--json").document["status"] == "completed"
+
+
+def test_a_damaged_snapshot_is_named(parked: Any, tmp_path: Path) -> None:
+    one = create(parked)["snapshot_id"]
+    (tmp_path / "store" / "snapshots" / f"snapshot_{one}.json").write_text("garbage")
+
+    restored, doctor = parked("snapshot", "restore", one), parked("doctor")
+    listed = parked("snapshot", "list")
+    assert (restored.code, "is not a snapshot" in restored.err) == (1, True)
+    assert (listed.code, "art doctor" in listed.err) == (0, True)
+    assert f"error: snapshot {one}: " in doctor.out
+
+
+def test_the_bundle_of_a_live_run_is_missed(parked: Any, tmp_path: Path) -> None:
+    (bundle,) = (tmp_path / "store" / "bundles").iterdir()
+    bundle.rename(tmp_path / "kept")
+
+    lost = parked("doctor")
+    assert (lost.code, "error: run demo: bundle" in lost.out) == (1, True)
+    parked("cancel", "demo")
+    assert parked("doctor").code == 0
+
+
+def test_the_grace_period_is_told_in_days(parked: Any) -> None:
+    refused = parked("gc", "--grace", "0.01")
+
+    assert (refused.code, "argument --grace" in refused.err) == (2, True)
+    assert "0.042" in refused.err
 
 
 # -- garbage -------------------------------------------------------------------------
@@ -130,7 +166,7 @@ def test_gc_says_what_would_go(parked: Any, garbage: Path, args: tuple[str, ...]
     result = parked("gc", *args)
 
     assert result.out == f"bundle\tbundles/{garbage.name}\t5\n"
-    assert "would remove 1 files and 0 runs, 5 bytes" in result.err
+    assert "would remove 1 file and 0 runs, 5 bytes" in result.err
     assert garbage.exists()
 
 

@@ -108,6 +108,15 @@ def test_every_crash_state_keeps_the_promises(scenario):
     assert violations(story, states=STATES_PER_SCENARIO, seed=1) == []
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_many_crash_states_keep_the_promises(seed):
+    """Over all seeds, a million states."""
+    for scenario in SCENARIOS:
+        assert violations(told(scenario), states=STATES_PER_SCENARIO, seed=seed) == []
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 def test_relaxed_mode_keeps_what_was_settled(scenario):
     assert violations(told(scenario, "relaxed"), states=2_000, seed=2) == []

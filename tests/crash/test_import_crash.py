@@ -117,6 +117,7 @@ def test_death_at_every_call(case):
 def cut_power(fs: SimFileSystem, case: Any) -> None:
     """Import the run, and look at every disk that a power cut meanwhile may leave."""
     fs.make_dir("/s")
+    fs.sync_dir("/")
     for path, data in image_of(case).items():
         fs.write_new(path, data, sync=True)
     fs.sync_dir("/s")
@@ -130,6 +131,16 @@ def cut_power(fs: SimFileSystem, case: Any) -> None:
 @BY_NAME
 def test_every_disk_that_a_power_cut_may_leave(case):
     cut_power(SimFileSystem(), case)
+
+
+@pytest.mark.parametrize("kept", [1, 12, 40, 600, -1])
+def test_half_of_the_importing_line_leaves_an_old_run(kept):
+    case = DIRECTORIES["no ledger"]
+    fs = SimFileSystem(image_of(case))
+    drive(fs, [])
+    line = fs.image()[LEDGER].partition(b"\n")[0]
+
+    check({**fs.image(), **image_of(case), LEDGER: line[:kept]}, case, [])
 
 
 def test_a_missing_sync_would_be_found():

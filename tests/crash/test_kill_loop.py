@@ -164,9 +164,18 @@ def counts(records: list[dict], status: str) -> Counter:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kills", [200, pytest.param(5000, marks=pytest.mark.soak)])
-def test_killed_run_ends_as_if_never_killed(kills, tmp_path, monkeypatch):
-    rng = random.Random(7)
+def test_killed_run_ends_as_if_never_killed(tmp_path, monkeypatch):
+    kill(200, random.Random(7), tmp_path, monkeypatch)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(5))
+def test_runs_killed_many_times_end_as_if_never_killed(seed, tmp_path, monkeypatch):
+    kill(1_000, random.Random(seed), tmp_path, monkeypatch)
+
+
+def kill(kills: int, rng: random.Random, tmp_path, monkeypatch) -> None:
     assert node_types()
     totals: Counter[str] = Counter()
     while totals["kills"] < kills:

@@ -67,9 +67,22 @@ def test_removed_commands_are_gone(inboxes):
     assert inboxes.runs_with_commands() == ["r"]
 
 
-def test_unreadable_files_are_left_out(inboxes, fs):
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"[]",
+        b"7",
+        b'{"id": "b"}',
+        b'{"id": {}, "kind": "cancel"}',
+        b'{"id": "b", "kind": ["cancel"]}',
+        b'{"id": "b", "kind": "limits", "payload": "x"}',
+        b'{"id": "b", "kind": "resume", "payload": [1]}',
+    ],
+)
+def test_files_that_hold_no_command_are_left_out(inboxes, fs, data):
     inboxes.post("r", Command("a", "event"))
-    fs.write_new("/s/inbox/r/00000000000000000000000000.json", b"{", sync=True)
+    fs.write_new("/s/inbox/r/00000000000000000000000000.json", data, sync=True)
 
     assert ids(inboxes) == ["a"]
 

@@ -13,6 +13,7 @@ from abstractruntime.core.models import (
     WaitState,
 )
 from abstractruntime.core.ports import RunQuery
+from abstractruntime.errors import StoreIOError
 from abstractruntime.storage.directory import open_store
 
 
@@ -71,6 +72,26 @@ def test_a_header_tells_what_the_run_waits_for(store):
     )
 
 
+def test_a_run_that_the_disk_kept_back_is_found_by_a_later_query(store, monkeypatch):
+    index, kept_back = store.services.index, {"a1", "a2", "b1", "b2"}
+    load = index._load
+
+    def load_or_fail(run_id):
+        if run_id in kept_back:
+            raise StoreIOError(f"cannot access {run_id!r}", path=run_id)
+        return load(run_id)
+
+    store.close()
+    os.unlink(f"{store.path}/index.sqlite")
+    monkeypatch.setattr(index, "_load", load_or_fail)
+    assert ids(store, RunQuery()) == []
+    os.utime(store.path, (1, 1))
+    kept_back -= {"a1", "a2", "b1"}
+    assert ids(store, RunQuery()) == ["b1", "a2", "a1"]
+    kept_back.clear()
+    assert ids(store, RunQuery()) == ["b2", "b1", "a2", "a1"]
+
+
 @pytest.mark.parametrize("damage", [None, b"not a database" * 100], ids=["deleted", "damaged"])
 def test_a_lost_index_is_rebuilt(store, damage):
     store.find(RunQuery())
@@ -102,3 +123,10 @@ def test_a_damaged_run_stops_nobody_else(store):
     with open(f"{store.path}/ledger_broken.jsonl", "wb") as file:
         file.write(b"garbage\n")
     assert len(ids(store, RunQuery())) == 4
+
+
+def test_a_query_takes_any_number_of_runs_with_commands(store, monkeypatch):
+    known = [f"r{number}" for number in range(300_000)]
+    monkeypatch.setattr(store.services.inboxes, "runs_with_commands", lambda: [*known, "a1"])
+
+    assert ids(store, RunQuery(has_commands=True)) == ["a1"]

@@ -60,6 +60,7 @@ def test_document_of_a_completed_run():
         "updated_at": "2026-01-01T00:00:00+00:00",
         "parent_run_id": None,
         "session_id": "run-1",
+        "paused": False,
         "labels": {"team": "core"},
         "usage": Usage(1, 0, 30, 12, 42).to_dict(),
     }

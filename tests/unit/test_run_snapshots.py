@@ -9,6 +9,8 @@ from abstractruntime.core.models import Effect, EffectType, RunStatus, StepPlan
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import Busy, IntegrityError, NotFound, UsageError
+from abstractruntime.scheduler.driver import Driver
+from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage._run_snapshots import (
     create_snapshot,
     list_snapshots,
@@ -157,3 +159,33 @@ def test_a_damaged_snapshot_is_refused(host, state):
 def test_an_unknown_snapshot_is_not_found(host):
     with pytest.raises(NotFound, match="no snapshot 'absent'"):
         restore_snapshot(host.store, "absent")
+
+
+def test_a_parent_that_is_put_back_to_its_child_gets_the_end_of_it_again(tmp_path):
+    def starts(run, ctx):
+        payload = {"workflow_id": "child", "async": True, "wait": True}
+        effect = Effect(EffectType.START_SUBWORKFLOW, payload, "got")
+        return StepPlan("a", effect=effect, next_node="b")
+
+    def asks(run, ctx):
+        return StepPlan(run.current_node, effect=Effect(EffectType.ASK_USER, {"prompt": "?"}))
+
+    parent = WorkflowSpec("parent", "a", {"a": starts, "b": asks})
+    child = WorkflowSpec("child", "c", {"c": asks})
+    registry = WorkflowRegistry()
+    for workflow in (parent, child):
+        registry.register(workflow)
+    store = open_store(tmp_path / "s")
+    runtime = Runtime.on_engine(store, workflow_registry=registry)
+    run_id = runtime.start(workflow=parent)
+    driver = Driver(runtime)
+    child_id = driver.drive(run_id).waiting.details["sub_run_id"]
+    snapshot = create_snapshot(store, run_id, name="waits")
+    runtime.resume(workflow=child, run_id=child_id, wait_key=None, payload="yes")
+    first = driver.drive(run_id)
+
+    restore_snapshot(store, snapshot)
+    second = driver.drive(run_id)
+
+    assert first.current_node == second.current_node == "b"
+    assert first.vars["got"] == second.vars["got"]

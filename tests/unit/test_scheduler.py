@@ -581,3 +581,27 @@ def test_the_rest_delegates(world):
     scheduled.start(workflow=QUICK)
     with pytest.raises(KeyError):
         scheduled.tick("none")
+
+
+def test_a_run_that_fails_for_days_is_still_only_left_alone(world):
+    world.runtime.start(workflow=ASKS, run_id="r")
+    world.runtime.post("r", Command("c", "pause"))
+    scheduler = world.scheduler()
+    scheduler._runtime = Raises(world.runtime)
+    scheduler._engine.post("r", Command("d", "unpause"))
+
+    for _ in range(1100):
+        world.clock.advance(301.0)
+        scheduler.poll_once()
+
+    assert (scheduler.stats.runs_failed, scheduler.stats.runs_resumed) == (1100, 0)
+
+
+class Raises:
+    """A runtime of which nothing can be had but its workflows."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.find_workflow = runtime.find_workflow
+
+    def apply_commands(self, run_id: str) -> RunState:
+        raise RuntimeError("no")

@@ -49,6 +49,19 @@ def _why_unreadable(engine: DirectoryEngine, run_id: str) -> AbstractRuntimeErro
     return None
 
 
+def damaged_snapshots(engine: DirectoryEngine) -> Iterator[tuple[str, AbstractRuntimeError]]:
+    """Give the ids of snapshots that cannot be read, each with what is wrong with it."""
+    from abstractruntime.storage._run_snapshots import snapshot_store
+
+    store = snapshot_store(engine)
+    for path in sorted(Path(Layout(engine.path).snapshots).glob("snapshot_*.json")):
+        snapshot_id = path.stem.removeprefix("snapshot_")
+        try:
+            store.load(snapshot_id)
+        except AbstractRuntimeError as cause:
+            yield snapshot_id, cause
+
+
 def unlisted_damage(
     engine: DirectoryEngine, known: Collection[str]
 ) -> Iterator[tuple[str, AbstractRuntimeError]]:

@@ -59,6 +59,10 @@ def as_known_error(cause: BaseException) -> AbstractRuntimeError | None:
         return _os_error(cause)
     if isinstance(cause, UnicodeDecodeError):
         return UsageError(f"input is not UTF-8: {cause.reason} at byte {cause.start}")
+    if isinstance(cause, UnicodeEncodeError) and cause.reason == "surrogates not allowed":
+        # Arguments that are not UTF-8 arrive as lone surrogates.
+        given = cause.object[cause.start : cause.end]
+        return UsageError(f"text is not UTF-8: {given!r}", hint="give whole characters")
     return _usage_error(cause)
 
 

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command as build_command
 
+from abstractruntime.cli._interrupts import raised_by_interrupts
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._table import COMMANDS, Entry, Group
@@ -111,6 +112,7 @@ def _with_session(function: Callable[..., int]) -> Callable[..., int]:
         session = Session(mode_flag=_mode(values))
         if store := values.pop("store", None):
             session.flags["store"] = store
+        raised_by_interrupts()
         return function(session, **values)
 
     parameters = [*own, *(_option(name, hint) for name, hint in shared.items())]

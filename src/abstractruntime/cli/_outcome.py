@@ -72,6 +72,10 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
         line = f" (line {error['line']} of its code)" if "line" in error else ""
         yield f"error: {label}{error['message']}{line}"
         yield f"  = hint: see what happened: art inspect {run_id}"
+    if document["paused"]:
+        yield "it is paused; timers, events and ended children wait"
+        yield f"  = hint: let it go on: art unpause {run_id}"
+        return
     for wait in document["waits"]:
         yield from wait_lines(run_id, wait, several=len(document["waits"]) > 1)
     if document["status"] in ("running", "interrupted"):

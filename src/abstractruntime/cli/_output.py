@@ -28,6 +28,7 @@ class Mode(str, Enum):
     NONE = "none"
 
 
+_BREAKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 _FLAGS = {"--json": Mode.JSON, "--jsonl": Mode.JSONL, "-q": Mode.NONE, "--quiet": Mode.NONE}
 
 
@@ -160,7 +161,7 @@ def render_table(
     header: Sequence[str], rows: Iterable[Sequence[Any]], *, aligned: bool
 ) -> list[str]:
     """Give a table as lines: columns with a header, or tab-separated without one."""
-    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    cells = [["" if value is None else _cell(str(value)) for value in row] for row in rows]
     if not aligned:
         return ["\t".join(row) for row in cells]
     if not cells:
@@ -168,6 +169,11 @@ def render_table(
     table = [[name.upper() for name in header], *cells]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table]
+
+
+def _cell(text: str) -> str:
+    """Give text that neither ends its row nor starts another column."""
+    return text if text.isprintable() else "".join(_escape(c) if c in _BREAKS else c for c in text)
 
 
 def harmless_line(text: str) -> str:

@@ -79,8 +79,15 @@ def resolve_run(engine: DirectoryEngine, text: str) -> str:
 
     Raises:
         NotFound: no run.
-        UsageError: several runs begin like this.
+        UsageError: several runs begin like this, or the text is blank.
     """
+    if not text.strip():
+        # Hazard: everything begins with an empty text, and an unset shell variable is one.
+        raise UsageError(
+            "the id of the run is blank",
+            hint=f"give an id, the unique beginning of one, or {LAST}; see: art runs",
+            argument="RUN",
+        )
     if text == LAST:
         return _last_run(engine)
     found = engine.find(RunQuery(id_prefix=text, limit=_NEAR + 1))

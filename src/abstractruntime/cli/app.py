@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _ensure_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _print_version() if args in (["--version"], ["-V"]) else _run(args)
+        code = _print_version() if args in (["--version"], ["-V"]) else _guarded(args)
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
@@ -66,6 +66,13 @@ def _ensure_streams() -> None:
 def _drop_stdout() -> None:
     # What is still buffered would fail once more at exit, with a traceback.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _guarded(args: list[str]) -> int:
+    from abstractruntime.cli._interrupts import ended_by_interrupts
+
+    with ended_by_interrupts():
+        return _run(args)
 
 
 def _run(args: list[str]) -> int:

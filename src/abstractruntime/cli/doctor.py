@@ -12,16 +12,17 @@ from typing import Literal
 
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
-from abstractruntime.cli._damage import damage_of, unlisted_damage
-from abstractruntime.cli._host import sandbox_report
+from abstractruntime.cli._damage import damage_of, damaged_snapshots, unlisted_damage
+from abstractruntime.cli._host import bundle_path, sandbox_report
 from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import is_owned, reading
+from abstractruntime.cli._store import is_owned, reading, started_facts
 from abstractruntime.cli.ledger import case_of, judge
 from abstractruntime.core.models import RunStatus
-from abstractruntime.core.ports import RunQuery
+from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound
+from abstractruntime.rendering._terminal import plural
 from abstractruntime.signing import LedgerVerdict
 from abstractruntime.storage.directory import DirectoryEngine
 from abstractruntime.storage.repair import diagnose
@@ -29,6 +30,7 @@ from abstractruntime.storage.repair import diagnose
 Level = Literal["ok", "note", "warning", "error"]
 _MAX_RUNS = 100_000
 _MOST_DIAGNOSED = 1000
+_LIVE = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 _SAID = frozenset({"torn_tail"})
 
 
@@ -145,7 +147,9 @@ def _store(session: Session) -> Iterator[Finding]:
 
 def _store_findings(engine: DirectoryEngine) -> Iterator[Finding]:
     runs = engine.find(RunQuery(limit=_MAX_RUNS))
-    yield Finding("ok", "store", f"{engine.path}, origin {engine.origin}, {len(runs)} runs")
+    yield Finding(
+        "ok", "store", f"{engine.path}, origin {engine.origin}, {plural(len(runs), 'run')}"
+    )
     if not os.access(engine.path, os.W_OK):
         yield Finding("error", "store", f"{engine.path} cannot be written", "check permissions")
     if engine.is_read_only:
@@ -158,8 +162,27 @@ def _store_findings(engine: DirectoryEngine) -> Iterator[Finding]:
     for run_id, cause in unlisted_damage(engine, {header.run_id for header in runs}):
         bad.append(run_id)
         yield Finding("error", f"run {run_id}", str(cause), f"art ledger verify {run_id}")
+    yield from _lost_bundles(engine, [run for run in runs if run.run_id not in bad])
+    for snapshot_id, broken in damaged_snapshots(engine):
+        yield Finding("error", f"snapshot {snapshot_id}", str(broken), broken.hint)
     if not engine.is_read_only:
         yield from _file_findings(engine, [header.run_id for header in runs], set(bad))
+
+
+def _lost_bundles(engine: DirectoryEngine, runs: list[RunHeader]) -> Iterator[Finding]:
+    """Name the live runs that cannot go on because the store lost their bundle."""
+    for header in runs:
+        if header.status not in _LIVE:
+            continue
+        digest = started_facts(engine, header.run_id).get("bundle_digest")
+        if isinstance(digest, str) and not (path := bundle_path(engine, digest)).is_file():
+            hint = "put the original bundle back under this name"
+            yield Finding(
+                "error",
+                f"run {header.run_id}",
+                f"bundle '{path}' is missing; it cannot go on",
+                hint,
+            )
 
 
 def _file_findings(engine: DirectoryEngine, runs: list[str], bad: set[str]) -> Iterator[Finding]:
@@ -193,7 +216,7 @@ def _run_findings(engine: DirectoryEngine, run_id: str, status: RunStatus) -> It
         message = f"torn tail of {verdict.torn_tail_bytes} bytes, never acknowledged"
         yield Finding("note", subject, message, "the next write cuts it and keeps a copy")
     if verdict.ok and status is RunStatus.RUNNING and not is_owned(engine, run_id):
-        yield Finding("warning", subject, "was interrupted", f"art tick {run_id}")
+        yield Finding("warning", subject, "is running, but nobody drives it", f"art tick {run_id}")
 
 
 def _defect_text(verdict: LedgerVerdict) -> str:

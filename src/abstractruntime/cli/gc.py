@@ -13,8 +13,9 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, writing
 from abstractruntime.errors import ExitCode, NotFound, UsageError
+from abstractruntime.rendering._terminal import plural
 from abstractruntime.storage.directory import DirectoryEngine
-from abstractruntime.storage.gc import GcPlan, GcReport, collect, plan_gc
+from abstractruntime.storage.gc import MIN_GRACE_S, GcPlan, GcReport, collect, plan_gc
 
 GC_FORMAT = "art-gc/1"
 _DAY_S = 86_400.0
@@ -48,6 +49,12 @@ def gc(
     """
     if dry_run and apply:
         raise UsageError("--dry-run and --apply exclude each other", hint="leave one of them out")
+    if grace * _DAY_S < MIN_GRACE_S:
+        raise UsageError(
+            f"a grace period of {grace:g} days is too short: what runs are just writing could go",
+            hint="use 0.042 (an hour) or more",
+            argument="--grace",
+        )
     with writing(session) if apply else reading(session) as engine:
         plan = plan_gc(
             engine,
@@ -93,7 +100,7 @@ def _lines(document: JsonObject) -> Iterator[str]:
 def _notes(session: Session, document: JsonObject) -> None:
     runs = sum(len(part["runs"]) for part in document["purges"])
     verb = "removed" if document["applied"] else "would remove"
-    what = f"{len(document['items'])} files and {runs} runs"
+    what = f"{plural(len(document['items']), 'file')} and {plural(runs, 'run')}"
     session.out.note(f"{verb} {what}, {document['size_bytes']} bytes")
     if document["kept"]:
         session.out.note(f"note: {len(document['kept'])} files had changed meanwhile, and stay")

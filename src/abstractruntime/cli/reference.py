@@ -11,12 +11,14 @@ import typer
 
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
-from abstractruntime.schemas import load_schema
+from abstractruntime.schemas import load_schema, schema_names
 
 
 def schema(
     session: Session,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Such as run, verify, visualflow.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=f"One of {', '.join(schema_names())}.")
+    ],
 ) -> int:
     """Print a published JSON Schema."""
     session.out.raw(json.dumps(load_schema(name), indent=2, ensure_ascii=False))
@@ -46,6 +48,10 @@ def explanation(topic: list[str]) -> tuple[str, str]:
     """
     if topic == ["exit-codes"]:
         return "exit codes", exit_code_table()
+    if topic in (["node"], ["nodes"]):
+        from abstractruntime.nodes._registry import node_types
+
+        raise UsageError("no node type is named", hint=f"there are: {', '.join(node_types())}")
     if len(topic) == 2 and topic[0] in _TOPICS:
         return _TOPICS[topic[0]](topic[1])
     if len(topic) == 1:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime.cli._damage import damaged_snapshots
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document, writing
@@ -76,7 +77,10 @@ def list_(
     with reading(session) as engine:
         run_id = resolve_run(engine, run) if run is not None else None
         found = list_snapshots(engine, run_id=run_id, tag=tag, limit=limit)
+        damaged = [snapshot_id for snapshot_id, _ in damaged_snapshots(engine)]
     _emit(session, found)
+    if damaged:
+        session.out.note(f"damaged and left out: {', '.join(damaged)}; see: art doctor")
     return 0
 
 
@@ -105,8 +109,13 @@ def _resolve(engine: DirectoryEngine, text: str) -> str:
 
     Raises:
         NotFound: no snapshot.
-        UsageError: several snapshots begin like this.
+        UsageError: several snapshots begin like this, or the text is blank.
+        DamagedSnapshotError: this is the id of one that cannot be read.
     """
+    if not text.strip():
+        raise UsageError(
+            "the id of the snapshot is blank", hint="see: art snapshot list", argument="SNAPSHOT"
+        )
     known = [item.snapshot_id for item in list_snapshots(engine, limit=_MOST)]
     found = [one for one in known if one.startswith(text)]
     if text in found or len(found) == 1:
@@ -117,6 +126,9 @@ def _resolve(engine: DirectoryEngine, text: str) -> str:
             hint="give more of the id: " + ", ".join(found[:_NEAR]),
             argument="SNAPSHOT",
         )
+    for snapshot_id, cause in damaged_snapshots(engine):
+        if snapshot_id == text:
+            raise cause
     raise NotFound(
         f"no snapshot {text!r} in the store {engine.path!r}",
         hint="see: art snapshot list",

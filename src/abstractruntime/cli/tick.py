@@ -26,6 +26,7 @@ from abstractruntime.cli.run import set_flags
 from abstractruntime.core.ports import RunHeader
 from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.rendering._records import mapping
+from abstractruntime.rendering._terminal import plural
 from abstractruntime.scheduler.driver import root_of
 from abstractruntime.scheduler.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.storage.directory import DirectoryEngine
@@ -99,7 +100,7 @@ def _tick_due(session: Session, engine: DirectoryEngine, stop: StopFlag, limit: 
     for cause in failures:
         session.out.complain(error_lines(cause))
     session.out.emit(document, text=text, items="runs")
-    session.out.note(f"{len(rows)} runs went on, {len(failures)} could not")
+    session.out.note(f"{plural(len(rows), 'run')} went on, {len(failures)} could not")
     if stop.code is not None:
         return int(stop.code)
     return int(failures[0].exit_code if failures else ExitCode.OK)

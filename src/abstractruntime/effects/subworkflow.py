@@ -128,14 +128,17 @@ def child_answer(
     return answer
 
 
-def hand_over(wait: WaitState, child: RunState, traces: Callable[[str], JsonObject]) -> Command:
+def hand_over(
+    parent: RunState, wait: WaitState, child: RunState, traces: Callable[[str], JsonObject]
+) -> Command:
     """Give the command that ends the wait of a parent whose child has ended.
 
-    Its id names the child, so that it counts once, whoever posts it how often.
+    Its id names the child and the state of the parent, so that it counts once, whoever posts
+    it how often; a parent that was put back to the wait gets another one.
     """
     is_tool = bool((wait.details or {}).get("wrap_as_tool_result"))
     facts: JsonObject = {"wait_key": wait.wait_key}
-    command_id = f"child:{child.run_id}"
+    command_id = f"child:{child.run_id}:{parent.updated_at}"
     if child.status is RunStatus.COMPLETED or is_tool:
         payload = child_answer(wait, child, traces)
         return Command(command_id, "deliver", {**facts, "payload": payload})

@@ -86,6 +86,7 @@ RUN_DOCUMENT_SCHEMA: Final[JsonObject] = {
             "updated_at": _TEXT,
             "parent_run_id": _TEXT_OR_NULL,
             "session_id": _TEXT_OR_NULL,
+            "paused": {"type": "boolean", "description": "rests until `art unpause`"},
             "labels": {"type": "object", "additionalProperties": _TEXT},
             "usage": _closed(_USAGE),
         }

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime.core.models import RunStatus
+from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import ExitCode
 from abstractruntime.rendering._records import (
     is_completion,
@@ -98,6 +99,7 @@ def build_run_document(
         "updated_at": state.updated_at,
         "parent_run_id": state.parent_run_id,
         "session_id": state.session_id,
+        "paused": state.status.value in ("running", "waiting") and is_paused(state.vars),
         "labels": dict(mapping(facts.get("labels"))),
         "usage": (usage or Usage()).to_dict(),
     }

@@ -123,6 +123,9 @@ class _View:
             yield self.paint(f"{'':>{_INDENT}}{text}", "dim")
 
     def closing(self, doc: Mapping[str, Any]) -> Iterator[str]:
+        if doc["paused"]:
+            text = f"rests until: art unpause {doc['run_id']}"
+            yield from self._long_fact("paused", text, "yellow")
         for wait in doc["waits"]:
             yield from self._long_fact("waiting", _open_wait_text(wait, doc["run_id"]), "yellow")
         if doc["error"]:

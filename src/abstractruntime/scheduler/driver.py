@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from abstractruntime._runtime import Runtime
+from abstractruntime._runtime_reads import with_large_values
 from abstractruntime.core.models import RunState, RunStatus, WaitReason, parse_moment
 from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
 from abstractruntime.core.vars import is_paused
@@ -22,6 +23,7 @@ from abstractruntime.effects.subworkflow import hand_over
 from abstractruntime.errors import (
     AbstractRuntimeError,
     Busy,
+    IntegrityError,
     NotFound,
     UsageError,
     WaitMismatch,
@@ -29,7 +31,6 @@ from abstractruntime.errors import (
 
 Until = Literal["idle", "waiting", "done"]
 
-_TREE_LIMIT = 5000
 _STEPS_PER_TICK = 1000
 _LONGEST_SLEEP_S = 1.0
 
@@ -71,12 +72,11 @@ def run_tree(engine: Engine, run_id: str, *, live_only: bool = False) -> list[Ru
     With `live_only`, descendants that have ended, and what is below them, are left out.
     """
     found: list[RunHeader | RunState] = [engine.peek(run_id)]
+    known = {run_id}
     for parent in found:
-        if len(found) >= _TREE_LIMIT:
-            break
-        children = engine.find(
-            RunQuery(parent_run_id=parent.run_id, live_only=live_only, limit=_TREE_LIMIT)
-        )
+        query = RunQuery(parent_run_id=parent.run_id, live_only=live_only, limit=0)
+        children = [child for child in engine.find(query) if child.run_id not in known]
+        known.update(child.run_id for child in children)
         found.extend(sorted(children, key=lambda child: child.created_at))
     return found
 
@@ -90,8 +90,10 @@ def cancel_tree(runtime: Runtime, run_id: str, *, reason: str | None = None) -> 
 
     Raises:
         NotFound: there is no such run.
+        AbstractRuntimeError: a run could not be cancelled; all the others are.
     """
     seen: dict[str, RunHeader | RunState] = {}
+    failure: AbstractRuntimeError | None = None
     while True:
         tree = run_tree(runtime.engine, run_id)
         fresh = [run for run in tree if run.run_id not in seen]
@@ -100,7 +102,12 @@ def cancel_tree(runtime: Runtime, run_id: str, *, reason: str | None = None) -> 
         seen.update((run.run_id, run) for run in fresh)
         for run in reversed(fresh):
             if not run.status.is_terminal:
-                runtime.cancel_run(run.run_id, reason=reason)
+                try:
+                    runtime.cancel_run(run.run_id, reason=reason)
+                except AbstractRuntimeError as error:
+                    failure = failure or error
+    if failure is not None:
+        raise failure
     states = [runtime.get_state(found) for found in seen]
     return [state for state in states if state.status is RunStatus.CANCELLED]
 
@@ -116,12 +123,13 @@ def root_or_self(engine: Engine, run_id: str) -> str:
 
 def root_of(engine: Engine, run_id: str) -> str:
     """Give the id of the run at the top of the tree."""
-    run = engine.peek(run_id)
-    while run.parent_run_id is not None:
+    run, seen = engine.peek(run_id), {run_id}
+    while run.parent_run_id is not None and run.parent_run_id not in seen:
         try:
             run = engine.peek(run.parent_run_id)
         except NotFound:
             break
+        seen.add(run.run_id)
     return run.run_id
 
 
@@ -151,8 +159,9 @@ def hand_over_child(runtime: Runtime, parent: RunState) -> bool:
         return False
     if not child.status.is_terminal:
         return False
+    child = with_large_values(runtime.engine, child)
     # By command, not by answer: whoever drives the parent just now takes it up.
-    command = hand_over(wait, child, runtime.get_node_traces)
+    command = hand_over(parent, wait, child, runtime.get_node_traces)
     after = runtime.post(parent.run_id, command)
     return after.waiting is None or after.waiting.wait_key != wait.wait_key
 
@@ -207,17 +216,25 @@ class Driver:
                     self._runtime.apply_commands(run.run_id)
 
     def _advance(self, runs: list[RunHeader | RunState]) -> bool:
-        moved = False
+        moved, blocked = False, None
         for run in reversed(runs):
             if self._stop():
                 return False
-            if run.status is RunStatus.RUNNING:
-                if not is_paused(self._engine.peek(run.run_id).vars):
-                    self._tick(run)
-                    moved = True
-            elif run.status is RunStatus.WAITING:
-                moved = self._wake(run) or moved
+            try:
+                moved = self._go_on(run) or moved
+            except (Busy, IntegrityError) as error:
+                blocked = error  # concerns that run alone; the others go on first
+        if blocked is not None and not moved:
+            raise blocked
         return moved
+
+    def _go_on(self, run: RunHeader | RunState) -> bool:
+        if run.status is RunStatus.WAITING:
+            return self._wake(run)
+        if run.status is not RunStatus.RUNNING or is_paused(self._engine.peek(run.run_id).vars):
+            return False
+        self._tick(run)
+        return True
 
     def _tick(self, run: RunHeader | RunState) -> RunState:
         return self._runtime.tick(

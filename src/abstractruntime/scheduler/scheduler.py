@@ -34,7 +34,6 @@ from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.base import QueryableRunStore
 
 _LOG = logging.getLogger("abstractruntime.scheduler")
-_RUNS_PER_CYCLE = 10_000
 _PARENTS_SEARCHED = 1000
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 300.0
 _PATIENCE_S, _PAUSE_S = 5.0, 0.01
@@ -160,10 +159,10 @@ class Scheduler:
         self._stats.last_poll_at = now_iso
         advanced = 0
         for query, prepare in (
-            (RunQuery(has_commands=True, limit=_RUNS_PER_CYCLE), self._apply_posted),
-            (RunQuery(due_at=now_iso, limit=_RUNS_PER_CYCLE), self._is_ready),
+            (RunQuery(has_commands=True, limit=0), self._apply_posted),
+            (RunQuery(due_at=now_iso, limit=0), self._is_ready),
             (self._forgotten(), self._is_ready),
-            (RunQuery(child_ended=True, limit=_RUNS_PER_CYCLE), self._hand_over),
+            (RunQuery(child_ended=True, limit=0), self._hand_over),
         ):
             for header in self._engine.find(query) if query else ():
                 if stop():
@@ -174,7 +173,7 @@ class Scheduler:
     def _forgotten(self) -> RunQuery | None:
         if self._take_up_after_s is None:
             return None
-        return RunQuery(status=RunStatus.RUNNING, limit=_RUNS_PER_CYCLE)
+        return RunQuery(status=RunStatus.RUNNING, limit=0)
 
     def _advance(
         self, header: RunHeader, prepare: Callable[[RunState], bool], stop: Callable[[], bool]
@@ -247,7 +246,7 @@ class Scheduler:
 
     def _note_failure(self, header: RunHeader, error: Exception) -> None:
         failures = self._troubled.get(header.run_id, (0, 0.0))[0] + 1
-        pause_s = min(_FIRST_BACKOFF_S * 2 ** (failures - 1), _LONGEST_BACKOFF_S)
+        pause_s = min(_FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), _LONGEST_BACKOFF_S)
         self._troubled[header.run_id] = (failures, self._clock.monotonic() + pause_s)
         self._stats.runs_failed += 1
         self._note_error(f"run {header.run_id}: {type(error).__name__}: {error}")

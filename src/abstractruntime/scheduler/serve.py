@@ -27,7 +27,6 @@ from abstractruntime.scheduler.driver import root_or_self, run_tree
 Reason = Literal["timer", "command", "child", "woken", "interrupted"]
 Kind = Literal["advanced", "failed", "parked"]
 
-_RUNS_PER_QUERY = 10_000
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 300.0
 # A signal does not end a sleep; the loop looks for it this often.
 _LONGEST_SLEEP_S = 0.5
@@ -138,12 +137,13 @@ class ServeLoop:
 
     def _runnable(self) -> dict[str, Reason]:
         """Give the roots of the trees in which something can go on, each with the first reason."""
-        now_iso, everything = self._clock.now_iso(), _RUNS_PER_QUERY
-        running = RunQuery(status=RunStatus.RUNNING, limit=everything)
+        now_iso = self._clock.now_iso()
+        # Without a limit: what cannot go on, as it is paused, must not hide what can.
+        running = RunQuery(status=RunStatus.RUNNING, limit=0)
         queries: tuple[tuple[Reason, RunQuery, Callable[[RunHeader], bool]], ...] = (
-            ("timer", RunQuery(due_at=now_iso, limit=everything), self._is_unpaused),
-            ("command", RunQuery(has_commands=True, limit=everything), _always),
-            ("child", RunQuery(child_ended=True, limit=everything), self._is_unpaused),
+            ("timer", RunQuery(due_at=now_iso, limit=0), self._is_unpaused),
+            ("command", RunQuery(has_commands=True, limit=0), _always),
+            ("child", RunQuery(child_ended=True, limit=0), self._is_unpaused),
             ("woken", running, self._is_woken),
             ("interrupted", running, self._is_forgotten),
         )
@@ -248,7 +248,7 @@ class ServeLoop:
         """Give the time to the next deadline or retry; at most the poll interval."""
         now, now_s = self._clock.now(), self._clock.monotonic()
         horizon = format_time(now + timedelta(seconds=self._options.poll_s))
-        waits = self._engine.find(RunQuery(due_at=horizon, limit=_RUNS_PER_QUERY))
+        waits = self._engine.find(RunQuery(due_at=horizon, limit=0))
         # What is due already could not go on; it must not keep the loop spinning.
         moments = [moment for run in waits if (moment := _moment(run.wait_until))]
         left = [(moment - now).total_seconds() for moment in moments]

@@ -35,6 +35,8 @@ class ArtifactFiles:
         with self.lock.held():
             if self.files.read(blob) != content:
                 self.files.write_atomic(blob, content)
+            else:
+                self.files.sync_name(blob)
             self.files.write_atomic(self._ref(artifact_id), metadata)
 
     def read_metadata(self, artifact_id: str) -> bytes | None:

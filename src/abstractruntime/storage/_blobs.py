@@ -90,6 +90,9 @@ class Blobs:
         if known is None or known.size != len(data) or self._is_old(known):
             self._files.ensure_dir(self._layout.blobs)
             self._files.write_atomic(path, data)
+        else:
+            # Invariant: a line never refers to a file that a power cut may take away.
+            self._files.sync_name(path)
         return {_KEY: digest, "size": len(data)}
 
     def _is_old(self, file: FileInfo) -> bool:

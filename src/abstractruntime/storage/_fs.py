@@ -33,6 +33,7 @@ _sync_data = getattr(os, "fdatasync", os.fsync)
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+_MOST_NAMES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +361,8 @@ class StoreFiles:
     def __init__(self, fs: FileSystem, *, sync: bool = True) -> None:
         self._fs = fs
         self._sync = sync
+        # Names that this process made durable, or found so; forgetting one costs a sync.
+        self._durable: set[str] = set()
 
     def open_append(self, path: str, *, create: bool = False) -> AppendFile | None:
         with store_errors(path):
@@ -380,33 +383,78 @@ class StoreFiles:
                 raise
             if sync:
                 self._fs.sync_dir(os.path.dirname(path))
+                self._note_durable(path)
 
     def sync_dir(self, path: str) -> None:
         if self._sync:
             with store_errors(path):
                 self._fs.sync_dir(path)
 
-    def ensure_dir(self, path: str) -> None:
-        """Create a directory and its parents durably; one look-up when it is there."""
-        if self.info(path) is not None:
+    def sync_name(self, path: str) -> None:
+        """Make the name of something that is there durable; free when this process knows it is.
+
+        Whoever made the name may have died, or failed, before the sync of its directory, so
+        what is found must not be built upon before this.
+        """
+        if self._sync and path not in self._durable:
+            self.sync_dir(os.path.dirname(path))
+            self._note_durable(path)
+
+    def sync_file(self, path: str, *, is_named: bool = False) -> None:
+        """Make what anybody wrote to a file so far durable, and its name unless `is_named` is so."""
+        file = self.open_append(path) if self._sync else None
+        if file is None:
             return
-        parent = os.path.dirname(path)
-        self.ensure_dir(parent)
-        with store_errors(path):
-            if self._fs.make_dir(path) and self._sync:
-                self._fs.sync_dir(parent)
+        try:
+            with store_errors(path):
+                file.sync()
+        finally:
+            file.close()
+        if not is_named:
+            self.sync_name(path)
+
+    def _note_durable(self, path: str) -> None:
+        if len(self._durable) >= _MOST_NAMES:
+            self._durable.clear()
+        self._durable.add(path)
+
+    def ensure_dir(self, path: str, *, durable: bool = True) -> None:
+        """Create a directory and its parents durably; one look-up when this process did so before.
+
+        `durable` False leaves the last name to the operating system, for what a power cut may
+        take away.
+        """
+        is_found = self.info(path) is not None
+        if not is_found:
+            self._durable.discard(path)
+            # Invariant: a name below a directory is made only after that directory's own name
+            # is durable, so the parents of one that is found need no sync.
+            self.ensure_dir(os.path.dirname(path))
+            with store_errors(path):
+                self._fs.make_dir(path)
+        if not durable:
+            return
+        try:
+            self.sync_name(path)
+        except StoreIOError as error:
+            # Compat: a directory may have been prepared for us below one that we cannot open.
+            if not is_found or error.details.get("errno") not in _DENIED:
+                raise
 
     def remove(self, path: str) -> None:
+        self._durable.discard(path)
         with store_errors(path):
             self._fs.remove(path)
 
     def remove_dir(self, path: str) -> bool:
         """Remove one directory; False when it is not empty, or not there."""
+        self._durable.discard(path)
         with store_errors(path):
             return self._fs.remove_dir(path)
 
     def rename(self, source: str, target: str) -> None:
         """Give a file another name, replacing what has it; a power cut may undo that."""
+        self._durable -= {source, target}
         with store_errors(source):
             self._fs.replace(source, target)
 

@@ -135,7 +135,9 @@ def needed_bundles(census: Mapping[str, RunFacts]) -> set[str]:
     needed: set[str] = set()
     for facts in census.values():
         run: RunFacts | None = facts if facts.is_live else None
-        while run is not None:
+        seen: set[str] = set()
+        while run is not None and run.run_id not in seen:
+            seen.add(run.run_id)
             if run.bundle_digest is not None:
                 needed.add(run.bundle_digest)
             run = census.get(run.parent_run_id) if run.parent_run_id is not None else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from abstractruntime.errors import HeadMismatch
+from abstractruntime.errors import HeadMismatch, StoreError
 from abstractruntime.storage._jsonl import JsonlFile, Tail, scan_lines
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ class HeadsFile:
     __slots__ = (
         "_file",
         "_is_durable",
-        "_is_new",
         "_origin",
         "_run_id",
         "_services",
@@ -71,7 +70,6 @@ class HeadsFile:
         self._origin = origin
         self._file: JsonlFile | None = None
         self._is_durable = durable
-        self._is_new = False
 
     @property
     def unsigned(self) -> int:
@@ -101,10 +99,6 @@ class HeadsFile:
             raise
         if self._is_durable:
             file.sync()
-            if self._is_new:
-                files, layout = self._services
-                files.sync_dir(layout.root)
-                self._is_new = False
 
     def close(self) -> None:
         if self._file is not None:
@@ -116,13 +110,20 @@ class HeadsFile:
             return self._file
         files, layout = self._services
         path = layout.heads(self._run_id)
-        self._is_new = files.info(path) is None
         tail = Tail()
         for _ in scan_lines(files, path, tail=tail):
             pass
         handle = files.open_append(path, create=True)
         assert handle is not None  # noqa: S101 - created
-        self._file = JsonlFile(path, handle, tail.committed)
+        file = JsonlFile(path, handle, tail.committed)
+        if not tail.committed:
+            # Invariant: the name is durable before the first line, so a line proves that it is.
+            try:
+                files.sync_dir(layout.root)
+            except StoreError:
+                file.close()
+                raise
+        self._file = file
         if tail.torn_bytes:
             self._file.cut(tail.committed)
         return self._file

@@ -43,7 +43,10 @@ class Inboxes:
         directory = self._layout.inbox(run_id)
         tag = _tag(command.id)
         names = self._files.names(directory)
-        if any(name[_TIME_CHARS:] == tag + _SUFFIX for name in names):
+        known = next((name for name in names if name[_TIME_CHARS:] == tag + _SUFFIX), None)
+        if known is not None:
+            # The post that left it there may have failed at its last step.
+            self._files.sync_name(f"{directory}/{known}")
             return
         body = {
             "id": command.id,
@@ -118,8 +121,11 @@ def _number(text: str) -> int:
 def _parse(data: bytes | None) -> Command | None:
     try:
         body = json.loads(data or b"")
-        return Command(
-            body["id"], body["kind"], body.get("payload") or {}, body.get("created_at") or ""
-        )
-    except (ValueError, KeyError, TypeError):
+        command_id, kind = body["id"], body["kind"]
+        payload, created_at = body.get("payload") or {}, body.get("created_at") or ""
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    is_command = all(type(text) is str for text in (command_id, kind, created_at))
+    if not is_command or type(payload) is not dict:
+        return None
+    return Command(command_id, kind, payload, created_at)

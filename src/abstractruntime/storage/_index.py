@@ -12,14 +12,14 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
+import json
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.core.models import RunStatus, WaitReason
 from abstractruntime.core.ports import RunHeader, RunQuery
-from abstractruntime.errors import AbstractRuntimeError
+from abstractruntime.errors import AbstractRuntimeError, StoreError
 from abstractruntime.storage._fs import file_name
 from abstractruntime.storage._layout import run_ids
 
@@ -152,8 +152,9 @@ class RunIndex:
                 gone.append(run_id)
             elif size != indexed:
                 stale.append(run_id)
-        _write(db, self._rows(stale), gone)
-        if _scanned_ns(db) != modified_ns:
+        rows, is_whole = self._rows(stale)
+        _write(db, rows, gone)
+        if is_whole and _scanned_ns(db) != modified_ns:
             db.execute("INSERT OR REPLACE INTO scan VALUES (0, ?)", (modified_ns,))
 
     def _modified_ns(self) -> int:
@@ -173,15 +174,22 @@ class RunIndex:
         missing = {run_id for name, run_id in expected.items() if name not in names}
         return list(others.difference(known)), list(missing - others)
 
-    def _rows(self, run_ids: list[str]) -> list[tuple[Any, ...]]:
-        rows = []
+    def _rows(self, run_ids: list[str]) -> tuple[list[tuple[Any, ...]], bool]:
+        """Give the rows of runs, and whether the disk let all of them be read."""
+        rows, is_whole = [], True
         for run_id in run_ids:
-            with contextlib.suppress(AbstractRuntimeError):
-                # A damaged run stops nobody else; opening it tells what is wrong.
+            try:
                 loaded = self._load(run_id)
+            except StoreError:
+                # The disk may let it be read the next time, so the next query has to look again.
+                is_whole = False
+            except AbstractRuntimeError:
+                # A damaged run stops nobody else; opening it tells what is wrong.
+                continue
+            else:
                 if loaded is not None:
                     rows.append(_row(*loaded))
-        return rows
+        return rows, is_whole
 
     def _try(self, action: Callable[[sqlite3.Connection], Any]) -> Any:
         """Run `action`; when the database is damaged, delete it and try once more."""
@@ -294,8 +302,9 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
     if query.child_ended:
         terms.append(_CHILD_ENDED)
     if among is not None:
-        terms.append(f"run_id IN ({', '.join('?' * len(among))})")
-        values += among
+        # One value, however many runs: SQLite limits how many a statement may have.
+        terms.append("run_id IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(among))
     order = "wait_until, run_id" if query.due_at is not None else "updated_at DESC"
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
     values.append(query.limit if query.limit > 0 else -1)

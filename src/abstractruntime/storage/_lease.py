@@ -87,7 +87,7 @@ class Leases:
             Busy: naming pid, host and since of the owner.
         """
         path = self._layout.run_lock(run_id)
-        self._files.ensure_dir(self._layout.locks)
+        self._files.ensure_dir(self._layout.locks, durable=False)
         deadline = self._clock.monotonic() + wait_s
         pause = _FIRST_PAUSE_S
         while True:

@@ -133,7 +133,11 @@ class Recovery:
             self._fold_tail(replay, path, promised)
         self._require_size(run_id, replay.tail.committed, promised)
         if replay.chain.seq == 0:
-            raise self._not_found(run_id)
+            # All there is may be half of the line that was to import a run of 0.4.x.
+            old = self.legacy.read(run_id) if checkpoint is None else None
+            if old is None:
+                raise self._not_found(run_id)
+            return _replay_of(old)
         return replay
 
     def _from_start(self, run_id: str, *, is_old: bool | None) -> Replay:

@@ -9,6 +9,7 @@ Rules of the model:
 2. A directory keeps the names it held at its last sync. Each later creation, rename or
    removal may or may not have happened, whatever became of the data of the file.
 3. Syncing a file does not sync its name; syncing a directory does not sync its files.
+4. A directory is a name too: without it, nothing below it is found.
 
 Faults: `fail_at[n] = errno` makes the n-th call fail before it does anything. Locks always
 succeed and databases are in memory: both are caches or advice, not promises.
@@ -267,6 +268,7 @@ class _Disk:
     pending_data: dict[int, list[Entry]] = field(default_factory=dict)
     safe_names: dict[str, int] = field(default_factory=dict)
     pending_names: dict[str, list[Entry]] = field(default_factory=dict)
+    unsafe_dirs: set[str] = field(default_factory=set)
     marks: list[Any] = field(default_factory=list)
 
     def apply(self, entry: Entry) -> None:
@@ -275,11 +277,14 @@ class _Disk:
         elif entry.verb == "sync":
             self.safe_data[entry.inode] = self._full(entry.inode)
             self.pending_data.pop(entry.inode, None)
+        elif entry.verb == "mkdir":
+            self.unsafe_dirs.add(entry.path)
         elif entry.verb in ("link", "unlink"):
             self.pending_names.setdefault(_parent(entry.path), []).append(entry)
         elif entry.verb == "sync_dir":
             for change in self.pending_names.pop(entry.path, ()):
                 _rename(self.safe_names, change)
+            self.unsafe_dirs -= {path for path in self.unsafe_dirs if _parent(path) == entry.path}
         elif entry.verb == "mark":
             self.marks.append(entry.note)
 
@@ -297,6 +302,9 @@ class _Disk:
             for change in changes:
                 if rng.random() < odds:
                     _rename(names, change)
+        for lost in sorted(self.unsafe_dirs):
+            if rng.random() >= 0.5:
+                names = {p: i for p, i in names.items() if not p.startswith(f"{lost}/")}
         cache: dict[int, bytes] = {}
         for inode in set(names.values()):
             cache[inode] = self._survivor(inode, rng)

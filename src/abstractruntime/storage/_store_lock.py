@@ -76,7 +76,8 @@ class StoreLock:
             self._mutex.release()
 
     def _acquire(self) -> FileLock:
-        self._files.ensure_dir(os.path.dirname(self._path))  # noqa: PTH120 - store paths are text
+        directory = os.path.dirname(self._path)  # noqa: PTH120 - store paths are text
+        self._files.ensure_dir(directory, durable=False)
         note = dump_line({"pid": os.getpid()})
         deadline = self._clock.monotonic() + self._wait_s
         pause = _FIRST_PAUSE_S

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from abstractruntime._json import dump_line, normalise
+from abstractruntime._json import dump_line, isolate, normalise
 from abstractruntime.core._kernel.records import is_extension, is_terminal_status
 from abstractruntime.core.models import (
     JsonObject,
@@ -92,11 +93,17 @@ class ClassicEngine:
         return list(self.records(run_id))[-limit:] if limit > 0 else []
 
     def post(self, run_id: str, command: Command) -> None:
-        """Queue a command in this process; a pair has nowhere to keep it longer."""
+        """Queue a command in this process; a pair has nowhere to keep it longer.
+
+        Raises:
+            NotFound: no such run.
+            InvalidValue: its payload is not JSON.
+        """
         self.peek(run_id)
+        own = replace(command, payload=isolate(normalise(command.payload, "/payload")))
         with self._guard:
             queue = self._commands.setdefault(run_id, {})
-            queue.setdefault(command.id, command)
+            queue.setdefault(command.id, own)
 
     def commands(self, run_id: str) -> list[Command]:
         with self._guard:

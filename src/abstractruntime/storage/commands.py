@@ -219,6 +219,8 @@ class JsonlCommandStore:
             torn = self._catch_up()
             known = self._seqs.get(command.command_id)
             if known is not None:
+                # The append that left it there may have failed at its sync.
+                self._files.sync_file(self._path)
                 return CommandAppendResult(accepted=False, duplicate=True, seq=known)
             seq = self._last_seq() + 1
             self._write(_line(replace(command, seq=seq)), torn=torn)
@@ -274,7 +276,6 @@ class JsonlCommandStore:
 
     def _write(self, data: bytes, *, torn: int) -> None:
         self._files.ensure_dir(self._base)
-        is_new = self._files.info(self._path) is None
         opened = self._files.open_append(self._path, create=True)
         assert opened is not None  # noqa: S101 - create=True always gives a file
         file = JsonlFile(self._path, opened, self._committed)
@@ -285,8 +286,7 @@ class JsonlCommandStore:
             file.sync()
         finally:
             file.close()
-        if is_new:
-            self._files.sync_dir(self._base)
+        self._files.sync_name(self._path)
 
     def _read(self, page: list[_Line]) -> list[CommandRecord]:
         if not page:

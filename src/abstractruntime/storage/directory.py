@@ -421,6 +421,11 @@ class DirectoryEngine:
         self.require_writable(run_id)
         self._require_run(run_id)
         self._claim()
+        # Invariant: a command answers what its sender saw, which nobody may have synced yet. A
+        # power cut that kept the answer and lost the question would waste the answer. That
+        # there is a checkpoint proves that the ledger's name is durable.
+        checkpoint = self._files.info(self._layout.checkpoint(run_id))
+        self._files.sync_file(self._layout.ledger(run_id), is_named=checkpoint is not None)
         self._services.inboxes.post(run_id, command)
 
     # -- names and ends ------------------------------------------------------

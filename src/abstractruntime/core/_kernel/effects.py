@@ -165,6 +165,7 @@ class EffectRunner:
         Raises:
             InvalidValue: the payload is not JSON, or the result key names no place.
             TypeError, ValueError: it is no effect of a known type.
+            PolicyFailed: the host's policy gives it no key.
         """
         if not isinstance(effect, Effect):
             raise TypeError(f"expected an Effect, got {type(effect).__name__}")
@@ -178,6 +179,8 @@ class EffectRunner:
             lambda p: p.idempotency_key(run=log.run, node_id=node_id, effect=effect),
             passing=(TypeError, ValueError),
         )
+        if not isinstance(key, str):
+            raise PolicyFailed(f"the effect policy gave the key {key!r}, expected text")
         occurrence = log.next_occurrence()
         effect = with_call_ids(effect, occurrence_id(key, occurrence))
         return EffectRequest(node_id, effect, next_node, key, occurrence)
@@ -245,7 +248,7 @@ class EffectRunner:
         is_listed = listed is None or effect.type.value in listed
         if effect.type is EffectType.START_SUBWORKFLOW and not is_listed:
             return 1
-        return self._ask(lambda policy: policy.max_attempts(effect))
+        return self._ask(lambda policy: int(policy.max_attempts(effect)))
 
     def _call(
         self, handler: Handler | None, log: RunLog, request: EffectRequest, attempt: int
@@ -287,13 +290,15 @@ class EffectRunner:
         if log.pending is None:
             return  # a classic pair repeats the node, from the variables as they first were
         get_runtime(log.run.vars)[IN_FLIGHT] = {"occurrence_id": own_id, "value": value}
-        log.commit(self._records.internal(log.run, "progress", occurrence_id=own_id))
+        # Invariant: it is as durable as what the handler does next, which may reach other runs.
+        record = self._records.internal(log.run, "progress", occurrence_id=own_id)
+        log.commit(record, barrier=Barrier.EXTERNAL)
 
     def _pause(self, log: RunLog, effect: Effect, attempt: int) -> bool:
         """Wait before the next attempt; False when a cancel or pause command came in first."""
-        left = self._ask(lambda p: p.backoff_seconds(effect=effect, attempt=attempt))
+        left = self._ask(lambda p: float(p.backoff_seconds(effect=effect, attempt=attempt)))
         while not _is_interrupted(log):
-            if left <= 0:
+            if not left > 0:  # true of NaN as well
                 return True
             self._clock.sleep(min(left, _LONGEST_SLICE_S))
             left -= _LONGEST_SLICE_S

@@ -93,7 +93,7 @@ class Kernel(Waits, Control):
                 hops.reset()
             if hops.due:
                 self._commit_hops(log, hops)
-            self.apply_commands(log)
+            self._apply_between_steps(log)
         if hops.pending:
             self._commit_hops(log, hops)
 
@@ -103,6 +103,13 @@ class Kernel(Waits, Control):
         except InvalidValue as error:
             self._reject_state(log, f"a step before node {log.run.current_node!r}", error)
         hops.reset()
+
+    def _apply_between_steps(self, log: RunLog) -> None:
+        try:
+            self.apply_commands(log)
+        except InvalidValue as error:
+            # The hops that no commit holds yet ride along with the record of a command.
+            self._reject_state(log, f"a step before node {log.run.current_node!r}", error)
 
     @staticmethod
     def _may_step(run: RunState, steps: int, max_steps: int | None) -> bool:
@@ -330,13 +337,17 @@ class Kernel(Waits, Control):
             return
         try:
             self.fail_wait(
-                log, payload["error"], wait_key=payload["wait_key"], commands=_ids(command)
+                log,
+                str(payload.get("error") or "no reason given"),
+                wait_key=payload.get("wait_key"),
+                commands=_ids(command),
             )
         except WaitMismatch as error:
             self._acknowledge(log, _ids(command), refused=str(error))
 
     def _command_limits(self, log: RunLog, command: Command) -> None:
-        self.set_limits(log, command.payload.get("updates") or {}, _ids(command))
+        updates = command.payload.get("updates")
+        self.set_limits(log, updates if isinstance(updates, dict) else {}, _ids(command))
 
     def _ignore(self, log: RunLog, command: Command) -> None:
         self._acknowledge(log, _ids(command), refused=f"unknown command {command.kind!r}")
@@ -379,7 +390,9 @@ def _count_tokens(run: RunState, kind: EffectType, result: Any) -> bool:
         ),
         None,
     )
-    if used is None:
+    try:
+        count = int(used)  # type: ignore[arg-type]  # whatever a provider reports
+    except (TypeError, ValueError, OverflowError):
         return False
-    get_namespace(run.vars, "_limits")["estimated_tokens_used"] = int(used)
+    get_namespace(run.vars, "_limits")["estimated_tokens_used"] = count
     return True
