@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from flow_builder import flow
+from flow_builder import node as draw
 
 from abstractruntime._runtime import Runtime
 from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus, StepPlan
@@ -22,6 +24,7 @@ from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.scheduler.driver import Driver, open_waits, run_tree
+from abstractruntime.scheduler.listeners import Listeners
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage import _lease
 from abstractruntime.storage._records import Chain
@@ -29,7 +32,8 @@ from abstractruntime.storage._simfs import Image, SimAppendFile, SimFileSystem, 
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
-from abstractruntime.visualflow_compiler import compile_visualflow
+from abstractruntime.visualflow_compiler import compile_visualflow, compile_visualflow_tree
+from abstractruntime.visualflow_compiler.listeners import listener_documents
 
 ROOT, RUN = "/s", "root"
 LLM = EffectType.LLM_CALL
@@ -74,6 +78,21 @@ def listen(run, ctx):
     return StepPlan("listen", Effect(EffectType.WAIT_EVENT, {"name": "go"}, "event"), "listen")
 
 
+def hear(run, ctx):
+    """Keep an event, work on it, and listen again, until two came."""
+    if run.vars.get("event"):
+        run.vars.setdefault("heard", []).append(run.vars.pop("event")["payload"]["n"])
+        return StepPlan("hear", next_node="work")
+    wait = {"name": "go", "details": {"listen": True}}
+    return StepPlan("hear", Effect(EffectType.WAIT_EVENT, wait, "event"), "hear")
+
+
+def work(run, ctx):
+    run.vars["i"] = len(run.vars["heard"])
+    following = "hear" if run.vars["i"] < 2 else "z"
+    return StepPlan("work", Effect(LLM, {"p": "work"}, "said"), following)
+
+
 def emit(key: str, then: str):
     return asks(EffectType.EMIT_EVENT, {"name": "go", "payload": {"n": key}}, key=key, then=then)
 
@@ -111,6 +130,26 @@ def compiled(name: str, kind: str, **data: Any) -> WorkflowSpec:
     return compile_visualflow({"id": name, "nodes": nodes, "edges": edges})
 
 
+def hearing_flow() -> dict[str, Any]:
+    """Ask, then emit two events that a listener of the flow tells about."""
+    way = "s > q; q > m; m > m2; m2 > e; on > say; on.payload > say.message"
+    parts = [
+        draw("s", "on_flow_start", "", "exec-out"),
+        draw("q", "ask_user", "exec-in", "exec-out", pinDefaults={"prompt": "?"}),
+        draw(
+            "m", "emit_event", "exec-in", "exec-out", effectConfig={"name": "one", "scope": "run"}
+        ),
+        draw(
+            "m2", "emit_event", "exec-in", "exec-out", effectConfig={"name": "two", "scope": "run"}
+        ),
+        draw("e", "on_flow_end", "exec-in"),
+        draw("on", "on_event", "", "exec-out payload", eventConfig={"scope": "run"}),
+        draw("say", "answer_user", "exec-in message", "exec-out"),
+    ]
+    return flow(*parts, edges=way, id="flow_hears")
+
+
+LISTENERS = [listener.workflow_id for listener in listener_documents(hearing_flow())]
 START = EffectType.START_SUBWORKFLOW
 NOTE = EffectType.MEMORY_NOTE
 ASK = asks(EffectType.ASK_USER, {"prompt": "?"}, then="z")
@@ -139,11 +178,15 @@ WORKFLOWS = [
     spec("listener", listen=listen),
     spec("emitter", a=asks(START, child_call("listener", **{"async": True}), key="c1", then="b"), b=asks(START, child_call("listener", **{"async": True}), key="c2", then="q"),
          q=asks(EffectType.ASK_USER, {"prompt": "ready?"}, then="e"), e=emit("one", "r"), r=asks(EffectType.ASK_USER, {"prompt": "again?"}, then="f"), f=emit("two", "z"), z=done),
+    spec("busy_listener", hear=hear, work=work, z=done),
+    spec("two_events", a=asks(START, child_call("busy_listener", **{"async": True}), key="c1", then="q"), q=asks(EffectType.ASK_USER, {"prompt": "ready?"}, then="e"),
+         e=emit("one", "f"), f=emit("two", "z"), z=done),
     spec("tool_child", a=asks(START, child_call("ask", wrap_as_tool_result=True, tool_name="helper"), then="z"), z=done),
     compiled("flow_leaf", "ask_user", pinDefaults={"prompt": "p"}),
     compiled("flow_mid", "subflow", subflowId="flow_leaf"),
     compiled("flow_top", "subflow", subflowId="flow_mid"),
     compiled("flow_of_bad", "subflow", subflowId="bad"),
+    *compile_visualflow_tree(flows_by_id={"flow_hears": hearing_flow()}).values(),
 ]  # fmt: skip
 
 
@@ -203,7 +246,8 @@ def to_the_end(rt: Runtime, name: str) -> RunState:
         rt.start(workflow=workflow, run_id=RUN, session_id=session)
     except ValueError:
         pass
-    driver = Driver(rt)
+    own = LISTENERS if name == "flow_hears" else ()
+    driver = Driver(rt, listeners=Listeners(rt, own))
     for _ in range(20):
         state = driver.drive(RUN, until="waiting")
         if state.status.is_terminal:
@@ -287,7 +331,7 @@ def chains_hold(image: Image) -> None:
 STORIES = [
     "linear", "ends_on_effect", "loop", "ask", "timer", "sync_child", "asking_child",
     "async_child", "deep", "note", "session_note", "child_notes", "failing_child",
-    "recursion", "flow_leaf", "flow_top", "flow_of_bad", "emitter", "tool_child",
+    "recursion", "flow_leaf", "flow_top", "flow_of_bad", "emitter", "two_events", "flow_hears", "tool_child",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from awkward_hosts import LLM, START, asks, done, go, spec
 
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
-from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
 from abstractruntime.errors import UsageError, WaitMismatch
 from abstractruntime.scheduler.driver import Driver, cancel_tree
 
@@ -191,6 +191,113 @@ def test_a_looping_listener_hears_each_event_once(make):
 
     expected = ["one", "two"] if make.kind == "directory" else ["one", "one", "two", "one"]
     assert rt.get_state(run.run_id).vars["heard"] == expected
+
+
+def hearing(name: str = "go", **more: Any):
+    """Give a workflow that listens, and asks a model about each event it heard."""
+
+    def listen(run: RunState, ctx: Any) -> StepPlan:
+        if run.vars.get("event"):
+            run.vars.setdefault("heard", []).append(run.vars.pop("event")["payload"]["value"])
+            return StepPlan("listen", Effect(ASK, {"prompt": "busy"}, "said"), "listen")
+        wait = {"name": name, "scope": "global", "details": {"listen": True}}
+        return StepPlan("listen", Effect(WAIT, wait, "event"), "listen")
+
+    return spec("hearing", listen=listen, **more)
+
+
+def say(rt, *values: str, name: str = "go") -> list[int]:
+    return [rt.emit_event(name=name, scope="global", payload=v)["delivered"] for v in values]
+
+
+def told(rt, listener: Any, run_id: str) -> RunState:
+    """Answer the question of a busy listener, which then goes on."""
+    return rt.resume(workflow=listener, run_id=run_id, wait_key=None, payload="ok")
+
+
+@pytest.mark.parametrize("name", ["go", "*"])
+def test_a_busy_listener_hears_every_event_once_and_in_order(make, name):
+    listener = hearing(name)
+    rt = make(None, listener)
+    run_id = go(rt, listener).run_id
+
+    assert say(rt, "one", "two", "three") == [1, 1, 1]
+    heard = [rt.tick(workflow=listener, run_id=run_id).vars["heard"]]
+    heard += [list(told(rt, listener, run_id).vars["heard"]) for _ in range(2)]
+    state = told(rt, listener, run_id)
+
+    assert heard == [["one"], ["one", "two"], ["one", "two", "three"]]
+    assert (state.waiting.reason, state.vars["heard"]) == ("event", ["one", "two", "three"])
+    assert rt.get_state(run_id).listening == [f"evt:global:global:{name}"]
+
+
+def test_a_busy_listener_is_found_by_what_it_listens_to(make):
+    listener = hearing()
+    rt = make(None, listener)
+    run_id = go(rt, listener).run_id
+    say(rt, "one")
+    rt.tick(workflow=listener, run_id=run_id)
+    key = "evt:global:global:go"
+
+    found = {
+        keys: [run.run_id for run in rt.engine.find(RunQuery(listens_to=keys, live_only=True))]
+        for keys in ((key,), (key[:-1],), ("x", key), (key + "o",))
+    }
+    ended = [
+        rt.cancel_run(run_id).status,
+        rt.engine.find(RunQuery(listens_to=(key,), live_only=True)),
+    ]
+
+    assert found == {(key,): [run_id], (key[:-1],): [], ("x", key): [run_id], (key + "o",): []}
+    assert ended == ["cancelled", []]
+    assert say(rt, "late") == [0]
+
+
+def test_what_no_listener_waits_for_again_is_refused(make):
+    """A plain wait is over with its answer; only a listener keeps what comes later."""
+    rt = make(None, LISTENER)
+    waiting = go(rt, LISTENER)
+
+    emitted = [emit(rt)["delivered"] for _ in range(2)]
+
+    assert emitted == [1, 0]
+    assert rt.get_state(waiting.run_id).listening is None
+
+
+def test_a_run_does_not_hear_itself(make):
+    def talk(run: RunState, ctx: Any) -> StepPlan:
+        if run.vars.get("event"):
+            run.vars["heard"] = run.vars.get("heard", 0) + 1
+            event = {"name": "go", "scope": "global"}
+            return StepPlan("talk", Effect(EMIT, event, "said"), "again")
+        wait = {"name": "*", "scope": "global", "details": {"listen": True}}
+        return StepPlan("talk", Effect(WAIT, wait, "event"), "talk")
+
+    def again(run: RunState, ctx: Any) -> StepPlan:
+        run.vars.pop("event")
+        return StepPlan("again", next_node="talk")
+
+    talker = spec("talker", talk=talk, again=again)
+    rt = make(None, talker)
+    run_id = go(rt, talker).run_id
+    say(rt, "one")
+
+    state = rt.tick(workflow=talker, run_id=run_id)
+
+    assert (state.vars["heard"], state.vars["said"]["delivered"]) == (1, 0)
+
+
+@pytest.mark.parametrize(("events", "status"), [((), "cancelled"), (("one",), "waiting")])
+def test_an_idle_listener_is_closed_and_a_busy_one_goes_on(make, events, status):
+    listener = hearing()
+    rt = make(None, listener)
+    run_id = go(rt, listener).run_id
+    say(rt, *events)
+    rt.tick(workflow=listener, run_id=run_id)
+
+    rt.post(run_id, Command("close", "cancel", {"reason": "over", "if_listening": True}))
+
+    assert rt.get_state(run_id).status == status
 
 
 def test_listeners_of_unknown_workflows(make):

@@ -1,8 +1,8 @@
 """The data model: runs, steps, effects and waits.
 
 JSON form is `to_dict()`: field order is the serialised order, enums are their values.
-Public shapes are those of 0.4.x; `RunState.ledger_seq`, `StepRecord.seq` and
-`StepRecord.commit` are new, trailing, and omitted from JSON while unset.
+Public shapes are those of 0.4.x; `RunState.ledger_seq` and `listening`, `StepRecord.seq`
+and `commit` are new, trailing, and omitted from JSON while unset.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ class WaitState:
     """Why a run is parked and what will wake it.
 
     `occurrence` numbers the effect that parked it: a question that is asked again has the
-    same wait key, but another occurrence.
+    same wait key, but another occurrence. An event wait whose `details` hold
+    `{"listen": true}` is one of many for its key; see `RunState.listening`.
     """
 
     reason: WaitReason
@@ -184,7 +185,11 @@ _WAIT_FIELDS = tuple(WaitState.__dataclass_fields__)
 
 @dataclass
 class RunState:
-    """One execution of a workflow; the only mutable copy belongs to its open run log."""
+    """One execution of a workflow; the only mutable copy belongs to its open run log.
+
+    `listening` holds the keys of events that the run keeps waiting for: one that arrives
+    while it is busy stays in its inbox until it waits for that key again.
+    """
 
     run_id: str
     workflow_id: str
@@ -200,6 +205,7 @@ class RunState:
     session_id: str | None = None
     parent_run_id: str | None = None
     ledger_seq: int | None = None
+    listening: list[str] | None = None
 
     @classmethod
     def new(
@@ -231,6 +237,8 @@ class RunState:
         data["waiting"] = self.waiting.to_dict() if self.waiting else None
         if self.ledger_seq is None:
             del data["ledger_seq"]
+        if not self.listening:
+            del data["listening"]
         return data
 
     @classmethod

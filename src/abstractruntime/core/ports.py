@@ -82,7 +82,8 @@ class Command:
     `{"wait_key", "payload"}`, fail_wait `{"wait_key", "error"}`, cancel and pause
     `{"reason"}`, unpause, and limits `{"updates"}`; it acknowledges any other kind as
     refused. What is delivered to a paused run, an event or the end of a child, stays in
-    the inbox until the run goes on.
+    the inbox until the run goes on; so does an event for a listener that is busy. A cancel
+    with `{"if_listening": true}` is refused by a run that does not wait for an event then.
     """
 
     id: str
@@ -96,7 +97,8 @@ class RunQuery:
     """Which runs to find; unset fields do not restrict. Newest `updated_at` first.
 
     `due_at` finds waiting runs whose deadline is not after it, earliest first. `child_ended`
-    finds runs that wait for a child which has ended.
+    finds runs that wait for a child which has ended, `listens_to` those that listen to one
+    of these keys, even when they are busy now.
     """
 
     status: RunStatus | None = None
@@ -109,6 +111,7 @@ class RunQuery:
     due_at: str | None = None
     wait_keys: tuple[str, ...] = ()
     wait_key_prefix: str | None = None
+    listens_to: tuple[str, ...] = ()
     child_ended: bool = False
     has_commands: bool = False
     id_prefix: str | None = None
@@ -130,6 +133,7 @@ class RunHeader:
     session_id: str | None
     created_at: str
     updated_at: str
+    listening: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, run: RunState) -> RunHeader:
@@ -147,6 +151,7 @@ class RunHeader:
             session_id=run.session_id,
             created_at=run.created_at,
             updated_at=run.updated_at,
+            listening=tuple(run.listening or ()),
         )
 
 

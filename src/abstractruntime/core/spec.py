@@ -25,12 +25,15 @@ class WorkflowSpec:
     """A compiled workflow.
 
     A handler may change `run.vars`; it must not change anything else of the run,
-    and must give the same plan for the same variables.
+    and must give the same plan for the same variables. The nodes in `guarded` touch the
+    world beside the run: the state is committed before and after each of them, so that a
+    crash repeats at most that one node.
     """
 
     workflow_id: str
     entry_node: str
     nodes: dict[str, NodeHandler]
+    guarded: frozenset[str] = frozenset()
 
     def get_node(self, node_id: str) -> NodeHandler:
         """Give the handler of `node_id`.

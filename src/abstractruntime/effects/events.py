@@ -1,8 +1,10 @@
 """Events: handing one over to the runs that wait for it.
 
 An event reaches the runs that wait for its key, or for the wildcard `*` of its scope, at
-that moment; a paused one gets it when it goes on. The id of the hand-over derives from
-the emitting occurrence: an emitter that died and repeats itself delivers nothing twice.
+that moment; a paused one gets it when it goes on. A listener, which waits for its key again
+and again, gets it also when it is busy: as soon as it waits again. No run hears itself. The
+id of the hand-over derives from the emitting occurrence: an emitter that died and repeats
+itself delivers nothing twice.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _SCOPES = "scopes are session, workflow, run and global"
 
 
 class Listener(NamedTuple):
-    """A run that waits for an event, or for any event of its scope."""
+    """A run that waits, or listens, for an event, or for any event of its scope."""
 
     run_id: str
     workflow_id: str
@@ -127,10 +129,15 @@ def _wait_key(host: EventHost, ctx: EffectContext, payload: JsonObject, name: st
             name=name,
             session_id=payload.get("session_id") or event_session(host, ctx.run),
             workflow_id=payload.get("workflow_id") or ctx.run.workflow_id,
-            run_id=payload.get("run_id") or ctx.run.run_id,
+            run_id=payload.get("run_id") or _own_run(host, ctx, payload),
         )
     except ValueError as error:
         raise InvalidValue(f"event {name!r}: {error}", hint=_SCOPES) from error
+
+
+def _own_run(host: EventHost, ctx: EffectContext, payload: JsonObject) -> str:
+    """Give the run whose scope is meant when none is named: with `of_root` that of the whole tree."""
+    return host.root_run_id(ctx.run.run_id) if payload.get("of_root") else ctx.run.run_id
 
 
 class EmitEvent:
@@ -178,7 +185,8 @@ class EmitEvent:
                 "node_id": ctx.node_id,
             },
             delivery_id=f"event:{occurrence}",
-            event_id=payload.get("event_id"),
+            event_id=payload.get("event_id")
+            or f"{ctx.run.run_id}:{ctx.node_id}:{ctx.occurrence_id}",
         )
 
 
@@ -195,10 +203,15 @@ def as_event_payload(value: Any) -> JsonObject:
 
 
 def find_listeners(host: EventHost, event: Event, *, limit: int = LISTENER_LIMIT) -> list[Listener]:
-    """Give the runs that wait for an event now."""
+    """Give the runs that wait for an event now, then the busy ones that listen to it."""
     keys = (event.wait_key, event.wildcard_key)
-    found = host.listeners(replace(_WAITING, wait_keys=keys, limit=limit))
-    return [Listener(run.run_id, run.workflow_id, str(run.wait_key)) for run in found]
+    waiting = host.listeners(replace(_WAITING, wait_keys=keys, limit=limit))
+    found = {run.run_id: (run, str(run.wait_key)) for run in waiting}
+    for status in (RunStatus.WAITING, RunStatus.RUNNING):
+        for run in host.listeners(RunQuery(status=status, listens_to=keys, limit=limit)):
+            found.setdefault(run.run_id, (run, next(key for key in keys if key in run.listening)))
+    found.pop(str(event.emitter.get("run_id")), None)
+    return [Listener(run.run_id, run.workflow_id, key) for run, key in found.values()]
 
 
 def deliver_event(

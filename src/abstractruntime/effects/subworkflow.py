@@ -24,6 +24,8 @@ from abstractruntime.core.ports import Command, EffectOutcome
 from abstractruntime.effects.waits import truthy
 
 _NAMESPACE: Final = uuid.UUID("6f1d0a54-6a1e-5a57-9a5e-0c6b7e3d9f21")
+ON_CHILD_FAILURE: Final = "on_child_failure"
+CONTINUE: Final = "continue"
 _INHERITED = (
     "workspace_root",
     "workspace_access_mode",
@@ -62,7 +64,8 @@ class StartSubworkflow:
     """Handler of `start_subworkflow`: async, async and wait, or in place.
 
     With `wrap_as_tool_result` the child counts as a tool: what it comes to is a tool result,
-    and so is its failure.
+    and so is its failure. With `on_child_failure: "continue"` a child that ended badly gives
+    its output with `success: false` and `error`, where it otherwise fails its parent.
     """
 
     def __init__(self, host: ChildHost) -> None:
@@ -104,7 +107,7 @@ class StartSubworkflow:
         wait = _child_wait(ctx, effect, child)
         if child.status is RunStatus.RUNNING:
             return EffectOutcome.waiting(wait)
-        if child.status is not RunStatus.COMPLETED:
+        if child.status is not RunStatus.COMPLETED and not _goes_on(wait):
             return _failed(effect.payload, child_failure(child))
         return EffectOutcome.completed(
             stored_answer(wait, child_answer(wait, child, self._host.node_traces))
@@ -116,13 +119,15 @@ def child_answer(
 ) -> JsonObject:
     """Give what a finished child hands to the parent that waits for it.
 
-    A child that ended badly can only answer a parent that called it as a tool.
+    A child that ended badly can only answer a parent that called it as a tool, or goes on
+    without it.
     """
     details = wait.details or {}
-    if child.status is not RunStatus.COMPLETED:
+    if child.status is not RunStatus.COMPLETED and details.get("wrap_as_tool_result"):
         name, call_id = details.get("tool_name"), details.get("call_id")
         return tool_result(name=name, call_id=call_id, error=child_failure(child))
-    answer: JsonObject = {"sub_run_id": child.run_id, "output": child.output}
+    output = child.output if child.status is RunStatus.COMPLETED else _failed_output(child)
+    answer: JsonObject = {"sub_run_id": child.run_id, "output": output}
     if details.get("include_traces"):
         answer["node_traces"] = traces(child.run_id)
     return answer
@@ -136,13 +141,24 @@ def hand_over(
     Its id names the child and the state of the parent, so that it counts once, whoever posts
     it how often; a parent that was put back to the wait gets another one.
     """
-    is_tool = bool((wait.details or {}).get("wrap_as_tool_result"))
     facts: JsonObject = {"wait_key": wait.wait_key}
     command_id = f"child:{child.run_id}:{parent.updated_at}"
-    if child.status is RunStatus.COMPLETED or is_tool:
+    is_tool = bool((wait.details or {}).get("wrap_as_tool_result"))
+    if child.status is RunStatus.COMPLETED or is_tool or _goes_on(wait):
         payload = child_answer(wait, child, traces)
         return Command(command_id, "deliver", {**facts, "payload": payload})
     return Command(command_id, "fail_wait", {**facts, "error": child_failure(child)})
+
+
+def _failed_output(child: RunState) -> JsonObject:
+    output: JsonObject = dict(child.output) if isinstance(child.output, dict) else {}
+    cancelled = {"cancelled": True} if child.status is RunStatus.CANCELLED else {}
+    return {**output, "success": False, **cancelled, "error": child_failure(child)}
+
+
+def _goes_on(wait: WaitState) -> bool:
+    """Tell whether the parent goes on after a child that ended badly."""
+    return (wait.details or {}).get(ON_CHILD_FAILURE) == CONTINUE
 
 
 def child_failure(child: RunState) -> str:
@@ -194,6 +210,8 @@ def _child_wait(ctx: EffectContext, effect: Effect, child: RunState, **facts: An
         **facts,
         "include_traces": truthy(effect.payload.get("include_traces")),
     }
+    if effect.payload.get(ON_CHILD_FAILURE) == CONTINUE:
+        details[ON_CHILD_FAILURE] = CONTINUE
     if _is_wrapped(effect.payload):
         details.update({"wrap_as_tool_result": True, **_tool_names(effect.payload)})
     return WaitState(

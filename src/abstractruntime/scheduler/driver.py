@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from abstractruntime._runtime import Runtime
 from abstractruntime._runtime_reads import with_large_values
+from abstractruntime.core._kernel.transitions import is_listen_wait
 from abstractruntime.core.models import RunState, RunStatus, WaitReason, parse_moment
 from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
 from abstractruntime.core.vars import is_paused
@@ -28,6 +29,7 @@ from abstractruntime.errors import (
     UsageError,
     WaitMismatch,
 )
+from abstractruntime.scheduler.listeners import Listeners
 
 Until = Literal["idle", "waiting", "done"]
 
@@ -48,6 +50,7 @@ class OpenWait:
     allow_free_text: bool
     until: str | None
     occurrence: int | None
+    listens: bool = False
 
     @classmethod
     def of(cls, run: RunState) -> OpenWait:
@@ -63,6 +66,7 @@ class OpenWait:
             allow_free_text=wait.allow_free_text,
             until=wait.until,
             occurrence=wait.occurrence,
+            listens=is_listen_wait(wait),
         )
 
 
@@ -134,7 +138,7 @@ def root_of(engine: Engine, run_id: str) -> str:
 
 
 def open_waits(engine: Engine, run_id: str) -> list[OpenWait]:
-    """Give the leaf waits of a run and its descendants, oldest run first."""
+    """Give the leaf waits of a run and its descendants, oldest run first, listeners last."""
     waits = []
     for header in run_tree(engine, run_id):
         if header.status is not RunStatus.WAITING:
@@ -142,7 +146,7 @@ def open_waits(engine: Engine, run_id: str) -> list[OpenWait]:
         run = engine.peek(header.run_id)
         if run.waiting and run.waiting.reason is not WaitReason.SUBWORKFLOW:
             waits.append(OpenWait.of(run))
-    return waits
+    return sorted(waits, key=lambda wait: wait.listens)
 
 
 def hand_over_child(runtime: Runtime, parent: RunState) -> bool:
@@ -175,8 +179,10 @@ class Driver:
         *,
         clock: Clock | None = None,
         stop: Callable[[], bool] | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
         self._runtime = runtime
+        self._listeners = listeners or Listeners(runtime, ())
         self._engine = runtime.engine
         self._clock = clock or runtime.clock
         self._stop = stop or (lambda: False)
@@ -185,13 +191,17 @@ class Driver:
         """Drive the whole tree that `run_id` belongs to, and give the state of its root.
 
         `idle` stops when nothing can run now; `waiting` sleeps through timers; `done` waits
-        for whatever else may come, until the root has ended.
+        for whatever else may come, until the root has ended. A root that has ended takes its idle
+        listeners with it, unless they are kept.
         """
         root = root_of(self._engine, run_id)
+        self._listeners.start(root)
         while not self._stop():
             if self._pass(root):
                 continue
             state = self._engine.peek(root)
+            if state.status.is_terminal and self._listeners.close(root):
+                continue
             if state.status.is_terminal or until == "idle" or is_paused(state.vars):
                 return state
             if not self._sleep(root, until):
@@ -331,7 +341,7 @@ class Driver:
         waits = [w for w in parked if force or w.reason is not WaitReason.UNTIL]
         questions = [w for w in waits if w.reason is WaitReason.USER]
         # Listeners often stay open beside a question; without a key the question is meant.
-        unnamed = questions or waits
+        unnamed = questions or [w for w in waits if not w.listens] or waits
         matching = [w for w in waits if w.wait_key == wait_key] if wait_key else unnamed
         if len(matching) == 1:
             return matching[0]

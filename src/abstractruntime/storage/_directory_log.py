@@ -74,6 +74,7 @@ class DirectoryRunLog:
         self._writer = RecordWriter(services.blobs)
         self._synced = SYNCED_BARRIERS[services.durability]
         self._unforgotten = len(memory.commands)
+        self._posted: dict[str, Command] = {}
         self._unpublished: list[bytes] = []
         self._reuse = Reuse(self._read_records)
         self._is_closed = False
@@ -271,7 +272,8 @@ class DirectoryRunLog:
         applied = self._memory.commands
         if is_terminal(self._memory.header):
             return []
-        waiting = self._services.inboxes.read(self.run.run_id)
+        waiting = self._services.inboxes.read(self.run.run_id, self._posted)
+        self._posted = waiting
         if not waiting:
             return []
         return [command for command in waiting.values() if command.id not in applied]

@@ -28,12 +28,13 @@ _NAMES = {
     "actor_id": "actor_id",
     "session_id": "session_id",
     "parent_run_id": "parent_run_id",
+    "listening": "listening",
 }
 _IN_COMMIT = {name: field for field, name in _NAMES.items()}
 _TEXTS = tuple(
     field
     for field in _NAMES
-    if field not in ("status", "waiting", "output", "updated_at", "run_id")
+    if field not in ("status", "waiting", "output", "updated_at", "run_id", "listening")
 )
 _STATUS_TEXTS: Mapping[Any, str] = {status: status.value for status in RunStatus}
 _TERMINAL = frozenset(status.value for status in RunStatus if status.is_terminal)
@@ -49,6 +50,10 @@ def header_of(run: RunState) -> JsonObject:
     header["status"] = _status_text(run)
     header["waiting"] = _isolated(run.waiting.to_dict() if run.waiting else None, "/waiting")
     header["output"] = _isolated(run.output, "/output")
+    if run.listening:
+        header["listening"] = list(run.listening)
+    else:
+        del header["listening"]
     return header
 
 
@@ -71,6 +76,8 @@ def changed_fields(header: Mapping[str, Any], run: RunState) -> JsonObject:
         _note_change(changed, "waiting", header["waiting"], waiting)
     if run.output is not None or header["output"] is not None:
         _note_change(changed, "output", header["output"], run.output)
+    if (run.listening or None) != header.get("listening"):
+        changed["listening"] = list(run.listening or ()) or None
     if run.updated_at != header["updated_at"]:
         changed["updated_at"] = run.updated_at
     return changed

@@ -15,6 +15,8 @@ from abstractruntime.core.ports import Command
 from abstractruntime.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from abstractruntime.core.ports import Clock
     from abstractruntime.storage._fs import StoreFiles
     from abstractruntime.storage._layout import Layout
@@ -58,15 +60,18 @@ class Inboxes:
         path = self._layout.command(run_id, self._time_part(names) + tag)
         self._files.write_atomic(path, dump_line(body))
 
-    def read(self, run_id: str) -> dict[str, Command]:
-        """Give the waiting commands by file name, oldest first; unreadable files are left out."""
+    def read(self, run_id: str, known: Mapping[str, Command] | None = None) -> dict[str, Command]:
+        """Give the waiting commands by file name, oldest first; unreadable files are left out.
+
+        Those that are `known` from an earlier reading are not read again: a file never changes.
+        """
         directory = self._layout.inbox(run_id)
         found: dict[str, Command] = {}
         names = self._files.names(directory)
         for name in sorted(names) if names else names:
             if not name.endswith(_SUFFIX):
                 continue
-            command = _parse(self._files.read(f"{directory}/{name}"))
+            command = (known or {}).get(name) or _parse(self._files.read(f"{directory}/{name}"))
             if command is not None:
                 found[name] = command
         return found

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._fs import StoreFiles
     from abstractruntime.storage._layout import Layout
 
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 _ROWS_PER_BATCH = 64
 UNCOUNTED = -1
 _TICK_NS = 50_000_000
@@ -48,19 +48,21 @@ _COLUMNS = (
     "session_id",
     "created_at",
     "updated_at",
+    "listening",
 )
 _IS_LIVE = "status NOT IN ('completed', 'failed', 'cancelled')"
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS runs (
   run_id TEXT PRIMARY KEY, workflow_id TEXT, status TEXT, wait_reason TEXT, wait_key TEXT,
   wait_until TEXT, parent_run_id TEXT, actor_id TEXT, session_id TEXT, created_at TEXT,
-  updated_at TEXT, ledger_bytes INTEGER NOT NULL
+  updated_at TEXT, listening TEXT, ledger_bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS runs_live ON runs (ledger_bytes) WHERE {_IS_LIVE};
 CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status, updated_at);
 CREATE INDEX IF NOT EXISTS runs_by_due ON runs (wait_until) WHERE wait_until IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_by_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_by_wait_key ON runs (wait_key) WHERE wait_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_listening ON runs (run_id) WHERE listening IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_by_update ON runs (updated_at);
 CREATE TABLE IF NOT EXISTS scan (id INTEGER PRIMARY KEY, modified_ns INTEGER);
 PRAGMA user_version = {_SCHEMA_VERSION};
@@ -267,8 +269,14 @@ def _row(header: JsonObject, ledger_bytes: int) -> tuple[Any, ...]:
         "wait_reason": waiting.get("reason"),
         "wait_key": waiting.get("wait_key"),
         "wait_until": waiting.get("until"),
+        "listening": _listed(header.get("listening")),
     }
     return (*(wait[c] if c in wait else header.get(c) for c in _COLUMNS), ledger_bytes)
+
+
+def _listed(keys: list[str] | None) -> str | None:
+    """Give keys as lines of JSON, between line feeds, so that one can be searched for."""
+    return "".join(["\n", *(f"{json.dumps(key)}\n" for key in keys)]) if keys else None
 
 
 def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]]:
@@ -299,6 +307,10 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
     if query.wait_keys:
         terms.append(f"wait_key IN ({', '.join('?' * len(query.wait_keys))})")
         values += query.wait_keys
+    if query.listens_to:
+        found = " OR ".join(["instr(listening, ?) > 0"] * len(query.listens_to))
+        terms.append(f"listening IS NOT NULL AND ({found})")
+        values += [_listed([key]) for key in query.listens_to]
     if query.child_ended:
         terms.append(_CHILD_ENDED)
     if among is not None:
@@ -314,5 +326,6 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
 
 def _header(row: tuple[Any, ...]) -> RunHeader:
     """Build a header; `_COLUMNS` has the order of its fields."""
-    run_id, workflow_id, status, reason, *rest = row
-    return RunHeader(run_id, workflow_id, _STATUSES[status], _REASONS.get(reason), *rest)
+    run_id, workflow_id, status, reason, *rest, listening = row
+    keys = tuple(json.loads(line) for line in (listening or "").splitlines() if line)
+    return RunHeader(run_id, workflow_id, _STATUSES[status], _REASONS.get(reason), *(*rest, keys))

@@ -122,5 +122,6 @@ def checkpoint_bytes(memory: LogMemory) -> bytes:
         "cmd": list(memory.commands),
     }
     before = dump_any({name: header[name] for name in _BEFORE_VARS})
-    after = dump_any({**{name: header[name] for name in _AFTER_VARS}, "_meta": meta})
+    listening = {"listening": header["listening"]} if header.get("listening") else {}
+    after = dump_any({**{name: header[name] for name in _AFTER_VARS}, **listening, "_meta": meta})
     return before[:-1] + b',"vars":' + memory.shadow.to_json() + b"," + after[1:] + b"\n"

@@ -321,6 +321,7 @@ def _matches(run: RunState, query: RunQuery) -> bool:
     return (
         (not query.wait_keys or key in query.wait_keys)
         and (not query.wait_key_prefix or key.startswith(query.wait_key_prefix))
+        and (not query.listens_to or not set(query.listens_to).isdisjoint(run.listening or ()))
         and (query.wait_reason is None or (run.waiting and run.waiting.reason) is query.wait_reason)
         and (query.workflow_id is None or run.workflow_id == query.workflow_id)
         and (query.session_id is None or run.session_id == query.session_id)

@@ -3,7 +3,8 @@
 Rules:
 1. The run changes only through `transitions`; every change is committed with its records.
 2. Pure hops are deterministic, so they ride along with the next record; a run of hops is
-   committed every 64 of them, every second, and before the loop returns.
+   committed every 64 of them, every second, and before the loop returns. A hop into or out
+   of a guarded node is committed at once.
 3. A node that raises leaves no trace in the variables: they are rolled back before the
    failure is committed. Hops before it that no commit holds yet are walked again, each
    with a commit, so that the rollback takes back that node alone.
@@ -25,8 +26,10 @@ from abstractruntime.core._kernel.transitions import (
     Finished,
     Hopped,
     Parked,
+    is_listen_wait,
 )
 from abstractruntime.core._kernel.waits import Waits
+from abstractruntime.core.failures import CONTINUE, ON_FAILURE, failure_result, goes_on
 from abstractruntime.core.models import (
     EffectType,
     JsonObject,
@@ -78,6 +81,7 @@ class Kernel(Waits, Control):
         steps = 0
         while self._may_step(log.run, steps, max_steps) and not (stop and stop()):
             steps += 1
+            left = log.run.current_node
             try:
                 is_hop = self._step(log, workflow)
             except _Rejected as rejected:
@@ -91,7 +95,7 @@ class Kernel(Waits, Control):
                 hops.count()
             else:
                 hops.reset()
-            if hops.due:
+            if hops.due or (hops.pending and workflow.guarded & {left, log.run.current_node}):
                 self._commit_hops(log, hops)
             self._apply_between_steps(log)
         if hops.pending:
@@ -201,6 +205,12 @@ class Kernel(Waits, Control):
     ) -> None:
         error = outcome.error or f"effect ended with unknown status {outcome.status!r}"
         record.finish_failure(error, at=self._clock.now_iso())
+        if goes_on(request.effect.payload) and request.next_node is not None:
+            if request.effect.result_key:
+                set_result(log.run.vars, request.effect.result_key, failure_result(error))
+            self._apply(log, Hopped(request.next_node), at=record.ended_at)
+            log.commit(record, barrier=self._barrier(request))
+            return
         self._apply(log, Failed(error))
         self._commit_ending(log, record, barrier=self._barrier(request))
 
@@ -209,6 +219,8 @@ class Kernel(Waits, Control):
     ) -> None:
         assert outcome.wait is not None  # noqa: S101 - guaranteed by EffectOutcome.waiting
         wait = replace(outcome.wait, occurrence=request.occurrence)
+        if goes_on(request.effect.payload):
+            wait = replace(wait, details={**(wait.details or {}), ON_FAILURE: CONTINUE})
         record.finish_waiting(wait, at=self._clock.now_iso())
         self._apply(log, Parked(wait))
         log.commit(record, barrier=self._barrier(request))
@@ -296,8 +308,14 @@ class Kernel(Waits, Control):
             self._fail(log, doubt.describe_doubt(request))
 
     def apply_commands(self, log: RunLog) -> None:
-        """Apply what others asked of this run while it was owned; each command counts once."""
+        """Apply what others asked of this run while it was owned; each command counts once.
+
+        Of several events only the first is taken: the others stay in the inbox, in order,
+        until the run waits for them again. What comes after the end of a run is void.
+        """
         for command in log.take_commands():
+            if log.run.status.is_terminal:
+                break
             self.apply(log, command)
 
     def apply(self, log: RunLog, command: Command) -> None:
@@ -305,6 +323,10 @@ class Kernel(Waits, Control):
         _COMMANDS.get(command.kind, Kernel._ignore)(self, log, command)
 
     def _command_cancel(self, log: RunLog, command: Command) -> None:
+        idle = is_listen_wait(log.run.waiting) and not is_paused(log.run.vars)
+        if command.payload.get("if_listening") and not idle:
+            self._acknowledge(log, _ids(command), refused="the run is not waiting for an event")
+            return
         self.cancel(log, command.payload.get("reason"), _ids(command))
 
     def _command_pause(self, log: RunLog, command: Command) -> None:
@@ -328,7 +350,8 @@ class Kernel(Waits, Control):
             self._acknowledge(log, _ids(command), refused=str(error))
 
     def _command_deliver(self, log: RunLog, command: Command) -> None:
-        if not is_paused(log.run.vars):
+        busy = _is_heard_later(log.run, command.payload.get("wait_key"))
+        if not busy and not is_paused(log.run.vars):
             self._command_resume(log, command)
 
     def _command_fail_wait(self, log: RunLog, command: Command) -> None:
@@ -369,6 +392,12 @@ _COMMANDS: Mapping[str, Callable[[Kernel, RunLog, Command], None]] = {
     "fail_wait": Kernel._command_fail_wait,  # noqa: SLF001
     "limits": Kernel._command_limits,  # noqa: SLF001
 }
+
+
+def _is_heard_later(run: RunState, wait_key: Any) -> bool:
+    """Tell whether a run that does not wait for `wait_key` now is to do so again."""
+    open_key = run.waiting.wait_key if run.waiting else None
+    return open_key != wait_key and wait_key in (run.listening or ())
 
 
 def _ids(command: Command) -> tuple[str, ...]:

@@ -72,8 +72,19 @@ def _finish(_run: RunState, event: Any) -> Fields:
     return {"status": RunStatus.COMPLETED, "output": event.output, "waiting": None}
 
 
-def _park(_run: RunState, event: Any) -> Fields:
-    return {"status": RunStatus.WAITING, "waiting": event.wait}
+def _park(run: RunState, event: Any) -> Fields:
+    fields: Fields = {"status": RunStatus.WAITING, "waiting": event.wait}
+    known, key = run.listening or [], event.wait.wait_key
+    if is_listen_wait(event.wait) and key not in known:
+        fields["listening"] = [*known, key]
+    return fields
+
+
+def is_listen_wait(wait: WaitState | None) -> bool:
+    """Tell whether a run that parks here is to wait for this key again and again."""
+    if wait is None or wait.reason is not WaitReason.EVENT or not wait.wait_key:
+        return False
+    return (wait.details or {}).get("listen") is True
 
 
 def _fail(_run: RunState, event: Any) -> Fields:

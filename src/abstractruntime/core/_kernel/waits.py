@@ -8,6 +8,7 @@ from abstractruntime._json import isolate, normalise
 from abstractruntime.core._kernel.answers import stored_answer
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.transitions import Failed, Woken
+from abstractruntime.core.failures import failure_result, goes_on
 from abstractruntime.core.models import (
     JsonObject,
     RunState,
@@ -125,10 +126,15 @@ class Waits(Changes):
     ) -> None:
         """End a waiting run because what it waits for cannot come, as when its child failed.
 
+        A run that goes on after failures is woken with the failure instead.
+
         Raises:
             WaitMismatch: paused, not waiting, or waiting for another key.
         """
         wait = self._require_wait(log.run, wait_key)
+        if goes_on(wait.details) and wait.resume_to_node is not None:
+            self._wake(log, failure_result(error), commands=commands)
+            return
         record = self._records.resumed(log.run, wait, None, None)
         record.finish_failure(error, at=self._clock.now_iso())
         record.result = None

@@ -1,0 +1,30 @@
+"""Going on after a failure: what the run's variables hold in place of a result.
+
+An effect with `on_failure: "continue"` in its payload does not fail its run: the failure
+becomes its result, and control goes on to the next node. Where there is none, the run fails
+as usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+ON_FAILURE: Final = "on_failure"
+CONTINUE: Final = "continue"
+_KEYS: Final = frozenset({"success", "error"})
+
+
+def goes_on(facts: Mapping[str, Any] | None) -> bool:
+    """Tell whether the payload of an effect, or the details of a wait, ask to go on."""
+    return facts is not None and facts.get(ON_FAILURE) == CONTINUE
+
+
+def failure_result(error: str) -> dict[str, Any]:
+    """Give what stands for the result."""
+    return {"success": False, "error": error}
+
+
+def is_failure(value: Any) -> bool:
+    """Tell whether a stored value stands for a failure."""
+    return isinstance(value, dict) and value.keys() == _KEYS and value["success"] is False

@@ -1,0 +1,73 @@
+"""A parent that goes on after a child that ended badly, and one that does not."""
+
+from __future__ import annotations
+
+import pytest
+from test_kernel_contract import (  # type: ignore[import-not-found]  # pytest puts this directory on the path
+    asks,
+    done,
+    spec,
+)
+
+from abstractruntime._runtime import Runtime
+from abstractruntime.core.models import EffectType
+from abstractruntime.scheduler.driver import Driver, run_tree
+from abstractruntime.scheduler.registry import WorkflowRegistry
+from abstractruntime.storage.directory import open_store
+
+START, ASK = EffectType.START_SUBWORKFLOW, EffectType.ASK_USER
+GOES_ON = {"on_child_failure": "continue"}
+WAITS = {"async": True, "wait": True}
+
+
+def breaks(_run, _context):
+    raise RuntimeError("out of order")
+
+
+CHILDREN = (spec("bad", a=breaks), spec("asking", a=asks(ASK, {"prompt": "?"}, then="z"), z=done))
+
+
+def run_parent(tmp_path, child, **payload):
+    call = {"workflow_id": child, "vars": {}, **payload}
+    parent = spec("parent", a=asks(START, call, key="out", then="z"), z=done)
+    registry = WorkflowRegistry()
+    for workflow in (parent, *CHILDREN):
+        registry.register(workflow)
+    runtime = Runtime.on_engine(open_store(tmp_path), workflow_registry=registry)
+    runtime.start(workflow=parent, run_id="parent-1", vars={})
+    return runtime, Driver(runtime)
+
+
+@pytest.mark.parametrize("how", [WAITS, {}], ids=["waiting", "in place"])
+def test_a_failed_child_gives_its_failure_as_output(tmp_path, how):
+    runtime, driver = run_parent(tmp_path, "bad", **how, **GOES_ON)
+
+    state = driver.drive("parent-1")
+
+    out = state.vars["out"]
+    assert state.status == "completed"
+    assert out["sub_run_id"] == run_tree(runtime.engine, "parent-1")[1].run_id
+    assert out["output"]["success"] is False
+    assert "out of order" in out["output"]["error"]
+
+
+@pytest.mark.parametrize("how", [WAITS, {}], ids=["waiting", "in place"])
+@pytest.mark.parametrize("policy", [{}, {"on_child_failure": "fail"}], ids=["default", "fail"])
+def test_otherwise_the_parent_fails_with_its_child(tmp_path, how, policy):
+    _, driver = run_parent(tmp_path, "bad", **how, **policy)
+
+    state = driver.drive("parent-1")
+
+    assert state.status == "failed"
+    assert "out of order" in state.error
+
+
+def test_a_cancelled_child_is_told_apart(tmp_path):
+    runtime, driver = run_parent(tmp_path, "asking", **WAITS, **GOES_ON)
+    driver.drive("parent-1")
+    runtime.cancel_run(run_tree(runtime.engine, "parent-1")[1].run_id, reason="enough")
+
+    output = driver.drive("parent-1").vars["out"]["output"]
+
+    assert (output["success"], output["cancelled"]) == (False, True)
+    assert "cancelled" in output["error"]
