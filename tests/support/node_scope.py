@@ -6,7 +6,7 @@ import random
 from datetime import datetime, timezone
 from typing import Any
 
-from abstractruntime.nodes._base import Element, ElementPin
+from abstractruntime.nodes._base import Element, ElementPin, StagedNode
 from abstractruntime.nodes._registry import find_node_type
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
@@ -16,8 +16,12 @@ class FakeScope:
     """Variables, an ambient value and a clock that stands still."""
 
     run_id = "run-1"
+    flow_id = "f"
     random = random.Random(1)
     code: Any = None
+    catalog: Any = None
+    files: Any = None
+    artifacts: Any = None
 
     def __init__(self, variables: dict[str, Any] | None = None, ambient: Any = None) -> None:
         self.vars = {} if variables is None else variables
@@ -56,9 +60,13 @@ def evaluate(
 def plan(
     kind: str, inputs: dict[str, Any], variables: dict[str, Any] | None = None, **how: Any
 ) -> Any:
-    """Give the payload that an effect node plans."""
+    """Give the payload that an effect node plans on its first visit."""
     node_type: Any = find_node_type(kind)
-    return node_type.plan(element(kind, **how), inputs, FakeScope(variables)).payload
+    scope = FakeScope(variables)
+    if isinstance(node_type, StagedNode):
+        move: Any = node_type.advance(element(kind, **how), {}, inputs, scope)
+        return move.payload
+    return node_type.plan(element(kind, **how), inputs, scope).payload
 
 
 def pins(kind: str, result: Any, **how: Any) -> Any:

@@ -5,8 +5,13 @@ import pytest
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.errors import UsageError
 from abstractruntime.llm import LLMHandler, LLMReply
-from abstractruntime.llm.structured import parse_answer, read_schema, schema_violation
-from abstractruntime.testing import StubLLM
+from abstractruntime.llm.structured import (
+    parse_answer,
+    parse_object,
+    read_schema,
+    schema_violation,
+)
+from abstractruntime.testing import StubLLM, StubTools
 
 OBJECT = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
@@ -276,3 +281,45 @@ def test_violation_names_the_place():
 )
 def test_broken_schema_is_a_violation(schema):
     assert "schema itself is invalid" in schema_violation({}, schema)
+
+
+def test_tools_are_described_as_the_executor_describes_them():
+    client, own = StubLLM(["hi"]), {"name": "own", "description": "d", "parameters": {}}
+    handler = LLMHandler(client, tools=StubTools({"ls": 1}))
+    payload = {"prompt": "p", "tools": ["ls", own, "gone", 5]}
+
+    outcome = handler(a_run(), Effect(EffectType.LLM_CALL, payload), None)
+
+    assert [tool["name"] for tool in client.calls[0].tools] == ["ls", "own"]
+    assert outcome.result["metadata"]["_unknown_tools"] == ["gone"]
+
+
+def test_names_without_an_executor_are_told_to_be_unknown():
+    outcome = call(StubLLM(["hi"]), {"prompt": "p", "tools": ["ls"]})
+
+    assert outcome.result["metadata"] == {"_unknown_tools": ["ls"]}
+
+
+def test_pending_media_join_the_next_call_once():
+    client, run = StubLLM(["hi"]), a_run(_runtime={"pending_media": ["a", "b"]})
+
+    call(client, {"prompt": "p", "media": ["b"]}, run)
+    call(client, {"prompt": "p"}, run)
+
+    assert [request.media for request in client.calls] == [["b", "a"], []]
+
+
+def test_pending_media_stay_when_the_call_fails():
+    run = a_run(_runtime={"pending_media": ["a"]})
+
+    call(StubLLM([RuntimeError("no")]), {"prompt": "p"}, run)
+
+    assert run.vars["_runtime"]["pending_media"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [('{"a": 1}', {"a": 1}), ('[1] {"a": 2}', {"a": 2}), ('"text"', None), ("prose", None)],
+)
+def test_the_first_object_of_an_answer(text, found):
+    assert parse_object(text) == found

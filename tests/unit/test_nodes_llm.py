@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from node_scope import element, pins, plan
+from node_scope import FakeScope, element, pins, plan
 
 from abstractruntime.nodes._base import NodeError
 from abstractruntime.nodes._registry import find_node_type
@@ -60,7 +60,37 @@ TALK = {
         (
             {"use_session_attachments": "no"},
             {},
-            {"params": {"temperature": 0.7, "include_session_attachments_index": False}},
+            {
+                "params": {"temperature": 0.7, "include_session_attachments_index": False},
+                "use_session_attachments": False,
+            },
+        ),
+        ({"temperature": "nan", "seed": 10**400}, {}, {"params": {"temperature": 0.7}}),
+        (
+            {"thinking": "high", "prompt_cache_binding": {"key": "k"}},
+            {},
+            {
+                "params": {
+                    "temperature": 0.7,
+                    "thinking": "high",
+                    "prompt_cache_binding": {"key": "k"},
+                }
+            },
+        ),
+        (
+            {"resp_schema": '{"type": "object"}'},
+            {},
+            {"response_schema": {"type": "object"}, "response_schema_name": "LLM_StructuredOutput"},
+        ),
+        ({"resp_schema": "prose"}, {}, {}),
+        (
+            {
+                "memory": {"memory_query": "m", "kg_limit": "3"},
+                "kg_limit": 4,
+                "recall_level": "Deep",
+            },
+            {},
+            {"memory_query": "m", "recall_level": "deep", "kg_limit": 4},
         ),
         ({"context": {"attachments": ["a", "", {"b": 1}, 3]}}, {}, {"media": ["a", {"b": 1}]}),
     ],
@@ -119,21 +149,120 @@ def test_conversation_is_cut_to_the_limits(limits, contents):
     assert [m["content"] for m in payload["messages"]] == contents
 
 
-@pytest.mark.parametrize(
-    "inputs",
-    [{"use_kg_memory": True}, {"use_span_memory": "yes"}, {"memory": {"use_kg_memory": 1}}],
-)
-def test_memory_recall_is_refused_and_never_skipped(inputs):
-    with pytest.raises(NodeError, match="recall"):
-        plan("llm_call", {"prompt": "p", **inputs}, effectConfig=CONFIG)
+QUERIED = {"results": [{"meta": {"span_ids": ["s1", "s2"]}}]}
+FACTS = {"active_memory_text": "## KG ACTIVE MEMORY\n- a knows b"}
+RECALLED = {
+    "context": {
+        "messages": [
+            {"role": "user", "content": "old", "metadata": {"source_artifact_id": "s1"}},
+            {"role": "user", "content": "other", "metadata": {"source_artifact_id": "s9"}},
+        ]
+    }
+}
 
 
-def test_memory_recall_in_the_document_is_a_problem():
+def advance(inputs, bucket=None, variables=None):
     node_type = find_node_type("llm_call")
+    what = element("llm_call", effectConfig=CONFIG)
+    return node_type.advance(what, bucket or {}, {"prompt": "p", **inputs}, FakeScope(variables))
 
-    found = list(node_type.check(element("llm_call", pinDefaults={"use_kg_memory": True})))
 
-    assert [(p.pin, p.severity) for p in found] == [("use_kg_memory", "error")]
+@pytest.mark.parametrize(
+    ("inputs", "bucket", "effect", "payload"),
+    [
+        (
+            {"use_span_memory": "yes"},
+            {},
+            "memory_query",
+            {"query": "p", "scope": "run", "return": "meta"},
+        ),
+        (
+            {"use_span_memory": True, "memory_query": "q", "memory_scope": "Session"},
+            {},
+            "memory_query",
+            {"query": "q", "scope": "session", "return": "meta"},
+        ),
+        (
+            {"use_span_memory": True},
+            {"span_query": QUERIED},
+            "memory_rehydrate",
+            {"span_ids": ["s1", "s2"], "placement": "after_summary", "max_messages": 80},
+        ),
+        (
+            {"use_span_memory": True, "recall_level": "deep"},
+            {"span_query": None},
+            "memory_rehydrate",
+            {"span_ids": [], "placement": "after_summary", "recall_level": "deep"},
+        ),
+        (
+            {"memory": {"use_kg_memory": 1, "kg_min_score": 0.35}},
+            {},
+            "memory_kg_query",
+            {
+                "query_text": "p",
+                "scope": "run",
+                "min_score": 0.35,
+                "max_input_tokens": 1200,
+                "model": "M",
+            },
+        ),
+        (
+            {"use_span_memory": True, "use_kg_memory": True, "recall_level": "urgent"},
+            {"span_query": QUERIED, "span_rehydrate": {}},
+            "memory_kg_query",
+            {"query_text": "p", "scope": "run", "recall_level": "urgent", "model": "M"},
+        ),
+    ],
+)
+def test_memory_sources_are_recalled_first(inputs, bucket, effect, payload):
+    stage = advance(inputs, bucket)
+
+    assert (stage.effect, stage.payload) == (effect, payload)
+
+
+def test_a_blank_question_recalls_by_the_last_user_message():
+    stage = advance({"prompt": " ", "use_kg_memory": True}, variables=TALK)
+
+    assert stage.payload["query_text"] == "a"
+
+
+def test_facts_join_the_system_text():
+    inputs = {"use_kg_memory": True, "system": "be brief"}
+
+    payload = advance(inputs, {"kg_query": FACTS}).payload
+
+    assert payload["system_prompt"] == f"be brief\n\n{FACTS['active_memory_text']}"
+    assert payload["use_kg_memory"] is True
+
+
+def test_facts_go_behind_the_system_messages_of_a_given_conversation():
+    inputs = {"use_kg_memory": True, "context": TALK["context"]}
+
+    payload = advance(inputs, {"kg_query": FACTS}).payload
+
+    assert [m["content"][:5] for m in payload["messages"]] == ["## KG", "a", "s", "p"]
+
+
+def test_recalled_messages_go_out_between_system_and_prompt():
+    bucket = {"span_query": QUERIED, "span_rehydrate": {"inserted": 1}}
+
+    payload = advance({"use_span_memory": True, "system": "be brief"}, bucket, RECALLED).payload
+
+    assert [m["content"] for m in payload["messages"]] == ["be brief", "old", "p"]
+
+
+def test_settings_chosen_for_the_author_are_told():
+    node_type = find_node_type("llm_call")
+    inputs = {"use_span_memory": True, "use_kg_memory": True, "use_semantic_search": True}
+
+    echo = node_type.echo(element("llm_call"), inputs, advance({}))
+
+    assert [w.split()[0] for w in echo["warnings"]] == [
+        "max_span_messages",
+        "kg_max_input_tokens",
+        "use_semantic_search",
+    ]
+    assert node_type.echo(element("llm_call"), {"use_kg_memory": False}, advance({})) == {}
 
 
 def test_semantic_schema_needs_its_package(monkeypatch):

@@ -111,3 +111,39 @@ def test_nothing_is_inherited_from_an_empty_conversation(parent):
 
 def test_subflow_without_id_is_a_problem():
     assert [p.severity for p in find_node_type("subflow").check(element("subflow"))] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"effectConfig": {"on_child_failure": "continue"}}, "continue"),
+        ({"on_child_failure": "continue"}, "continue"),
+        ({"effectConfig": {"on_child_failure": "fail"}}, None),
+        ({}, None),
+    ],
+    ids=["config", "data", "fail", "none"],
+)
+def test_going_on_after_a_failed_child_is_asked_for(data, expected):
+    payload = plan("subflow", {}, ins="q", subflowId="c", **data)
+
+    assert payload.get("on_child_failure") == expected
+
+
+def test_another_policy_for_failed_children_is_a_problem():
+    config = {"on_child_failure": "ignore"}
+
+    found = list(
+        find_node_type("subflow").check(element("subflow", subflowId="c", effectConfig=config))
+    )
+
+    assert [(p.severity, p.pointer) for p in found] == [
+        ("error", "/data/effectConfig/on_child_failure")
+    ]
+
+
+def test_pins_of_a_failed_child():
+    output = {"success": False, "error": "it broke"}
+
+    found = pins("subflow", {"sub_run_id": "C1", "output": output}, outs="success error answer")
+
+    assert (found["success"], found["error"], found.get("answer")) == (False, "it broke", None)

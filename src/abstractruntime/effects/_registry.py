@@ -23,6 +23,7 @@ from abstractruntime.effects.memory import (
 )
 from abstractruntime.effects.subworkflow import StartSubworkflow
 from abstractruntime.effects.vars_query import VarsQuery
+from abstractruntime.kg import no_graph
 
 # Workflows that the runtime itself brings along.
 INTERNAL_WORKFLOWS: Mapping[str, WorkflowSpec] = {COMPACT_WORKFLOW_ID: compact_workflow()}
@@ -45,6 +46,9 @@ def builtin_handlers(host: Host) -> dict[EffectType, Handler]:
         EffectType.MEMORY_TAG: Handler(MemoryTag(host)),
         EffectType.MEMORY_COMPACT: Handler(MemoryCompact(host), external=True),
         EffectType.MEMORY_REHYDRATE: Handler(MemoryRehydrate(host)),
+        EffectType.MEMORY_KG_ASSERT: Handler(no_graph, state_free=True),
+        EffectType.MEMORY_KG_QUERY: Handler(no_graph, state_free=True),
+        EffectType.MEMORY_KG_RESOLVE: Handler(no_graph, state_free=True),
         EffectType.VARS_QUERY: Handler(VarsQuery(host), state_free=True),
         EffectType.START_SUBWORKFLOW: Handler(
             StartSubworkflow(host), external=True, state_free=True

@@ -5,6 +5,10 @@ Rules:
 2. With `include_context`, the question and the answer join `vars.context.messages`; they do so
    together, after the call, and exactly as written by user and model.
 3. Everything from the client is foreign text: it is made JSON before it becomes a result.
+4. Tools named in a request are described to the model as the executor describes them; names it
+   does not know are left out, and listed in the result's `metadata._unknown_tools`.
+5. Media that tools left in `_runtime.pending_media` join the next call, and are forgotten when
+   it was answered.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from typing import Any
 from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
 from abstractruntime.core.models import Effect, RunState
 from abstractruntime.core.ports import EffectOutcome
-from abstractruntime.core.vars import LIMITS, get_context
+from abstractruntime.core.vars import LIMITS, RUNTIME, get_context
 from abstractruntime.errors import InvalidValue, UsageError
 from abstractruntime.llm.port import LLMCallFailed, LLMClient, LLMReply, LLMRequest
 from abstractruntime.llm.structured import parse_answer, read_schema, schema_violation
+from abstractruntime.tools.port import ToolExecutor
 
 _TRUNCATED = frozenset({"length", "max_tokens", "max_output_tokens"})
+_PENDING_MEDIA = "pending_media"
 _ATTEMPTS = 3
 _BUDGET = 2048
 _BUDGET_STEP = 500
@@ -31,8 +37,10 @@ _BUDGET_CAP = 1_000_000
 class LLMHandler:
     """Answers `llm_call` effects with a client; every failure of a call is a failed outcome."""
 
-    def __init__(self, client: LLMClient) -> None:
+    def __init__(self, client: LLMClient, *, tools: ToolExecutor | None = None) -> None:
+        """Answer with `client`; `tools` describes the tools that requests name."""
         self._client = client
+        self._tools = tools
 
     def __call__(
         self,
@@ -43,15 +51,30 @@ class LLMHandler:
         """Ask the model and give its result object."""
         payload = effect.payload
         try:
-            request = _request(run, payload)
+            tools, unknown = self._described(payload.get("tools"))
+            request = _request(run, payload, tools)
             reply = self._answer(request, payload, run.vars.get(LIMITS))
             result = normalise(_clean(reply.to_result()))
         except (LLMCallFailed, UsageError, InvalidValue) as failure:
             return EffectOutcome.failed(str(failure))
+        if unknown:
+            result["metadata"] = {**result["metadata"], "_unknown_tools": unknown}
+        _forget_pending_media(run)
         if _is_set(payload.get("include_context")) or _is_set(payload.get("use_context")):
             _remember(run, request, result)
         _count_tokens(run, result)
         return EffectOutcome.completed(result)
+
+    def _described(self, given: JsonValue) -> tuple[list[JsonObject], list[str]]:
+        """Give the specifications of the tools asked for, and the names nobody knows."""
+        asked = [tool for tool in _list(given) if isinstance(tool, str | dict)]
+        names = [tool for tool in asked if isinstance(tool, str)]
+        known: dict[str, JsonObject] = {}
+        if names and self._tools is not None:
+            known = {str(spec.get("name")): spec for spec in self._tools.specs()}
+        unknown = [name for name in names if name not in known]
+        found = [tool if isinstance(tool, dict) else known.get(tool) for tool in asked]
+        return [spec for spec in found if spec is not None], unknown
 
     def _answer(self, request: LLMRequest, payload: JsonObject, limits: Any) -> LLMReply:
         reply = self._complete(request, payload, limits)
@@ -92,7 +115,7 @@ class LLMHandler:
             request = replace(request, params={**request.params, "max_output_tokens": wider})
 
 
-def _request(run: RunState, payload: JsonObject) -> LLMRequest:
+def _request(run: RunState, payload: JsonObject, tools: list[JsonObject]) -> LLMRequest:
     prompt, messages = payload.get("prompt"), payload.get("messages")
     prompt = prompt if isinstance(prompt, str) else ""
     messages = [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
@@ -103,8 +126,8 @@ def _request(run: RunState, payload: JsonObject) -> LLMRequest:
         prompt=prompt,
         system_prompt=_text(payload.get("system_prompt")) or "",
         messages=messages or None,
-        tools=_objects(payload.get("tools")),
-        media=_list(payload.get("media")),
+        tools=tools,
+        media=_with_pending(_list(payload.get("media")), run.vars.get(RUNTIME)),
         params=_params(payload, run.vars.get(LIMITS)),
         provider=_text(payload.get("provider")),
         model=_text(payload.get("model")),
@@ -114,6 +137,17 @@ def _request(run: RunState, payload: JsonObject) -> LLMRequest:
         run_id=run.run_id,
         node_id=run.current_node,
     )
+
+
+def _with_pending(media: list[JsonValue], runtime: Any) -> list[JsonValue]:
+    pending = _list(runtime.get(_PENDING_MEDIA)) if isinstance(runtime, dict) else []
+    return [*media, *(item for item in pending if item not in media)]
+
+
+def _forget_pending_media(run: RunState) -> None:
+    runtime = run.vars.get(RUNTIME)
+    if isinstance(runtime, dict):
+        runtime.pop(_PENDING_MEDIA, None)
 
 
 def _params(payload: JsonObject, limits: Any) -> JsonObject:
@@ -198,10 +232,6 @@ def _text(value: JsonValue) -> str | None:
 
 def _list(value: JsonValue) -> list[JsonValue]:
     return list(value) if isinstance(value, list) else []
-
-
-def _objects(value: JsonValue) -> list[JsonObject]:
-    return [item for item in _list(value) if isinstance(item, dict)]
 
 
 def _is_set(value: JsonValue) -> bool:

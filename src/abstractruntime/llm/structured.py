@@ -11,7 +11,7 @@ from itertools import islice
 from abstractruntime._json import JsonObject, JsonValue, load_strict
 from abstractruntime.errors import UsageError
 
-__all__ = ["parse_answer", "read_schema", "schema_violation"]
+__all__ = ["parse_answer", "parse_object", "read_schema", "schema_violation"]
 
 _WRAPPERS = ("response_format", "responseFormat", "json_schema", "schema")
 _SCHEMA_KEYS = frozenset(
@@ -59,13 +59,22 @@ def parse_answer(text: str) -> tuple[JsonValue, str | None]:
     Gives the data and what went wrong, one of them None; data that is no object comes as
     `{"value": data}`.
     """
-    for attempt in _candidates(text):
-        try:
-            data = attempt()
-        except (ValueError, RecursionError):
-            continue
+    for data in _readings(text):
         return (data if isinstance(data, dict) else {"value": data}), None
     return None, "the answer holds no JSON"
+
+
+def parse_object(text: str) -> JsonObject | None:
+    """Give the first object in an answer, looking where `parse_answer` looks."""
+    return next((data for data in _readings(text) if isinstance(data, dict)), None)
+
+
+def _readings(text: str) -> Iterator[JsonValue]:
+    for attempt in _candidates(text):
+        try:
+            yield attempt()
+        except (ValueError, RecursionError):
+            continue
 
 
 def schema_violation(data: JsonValue, schema: JsonObject) -> str | None:

@@ -11,6 +11,7 @@ generated from it. Behaviour is one method, whose shape depends on the kind:
 | PASS_THROUGH | `evaluate(element, inputs, scope)`  | output record; changes `scope.vars`    |
 | CONTROL      | `open_frame` and `next_turn`        | which branch runs next                 |
 | EFFECT       | `plan` and `pins`                   | a request; then pins from its result   |
+| STAGED       | `advance` and `pins`                | one move of several; then the same     |
 
 Rules:
 1. Node types keep no state; everything durable is in `scope.vars` or a frame.
@@ -32,6 +33,7 @@ from enum import Enum
 from typing import Any, ClassVar, Final, Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.nodes._services import Artifacts, Catalog, Files
 
 
 class _Missing(Enum):
@@ -52,6 +54,7 @@ class Kind(Enum):
     PASS_THROUGH = "pass_through"  # noqa: S105 - a kind of node, not a secret
     CONTROL = "control"
     EFFECT = "effect"
+    STAGED = "staged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,11 @@ class Element:
         return value if isinstance(value, dict) else {}
 
     @property
+    def goes_on(self) -> bool:
+        """True when a failure of this node becomes a value: `data.onError` is `continue`."""
+        return self.data.get("onError") == "continue"
+
+    @property
     def input_ids(self) -> tuple[str, ...]:
         return tuple(pin.id for pin in self.inputs)
 
@@ -161,8 +169,10 @@ class Scope(Protocol):
     @property
     def run_id(self) -> str: ...
     @property
+    def flow_id(self) -> str: ...
+    @property
     def vars(self) -> JsonObject:
-        """The run's variables; only FUNCTION, PASS_THROUGH and CONTROL types may change them."""
+        """The run's variables; PURE and EFFECT types must not change them."""
         ...
 
     @property
@@ -174,6 +184,15 @@ class Scope(Protocol):
     def random(self) -> RandomSource: ...
     @property
     def code(self) -> CodeRunner: ...
+    @property
+    def catalog(self) -> Catalog | None: ...
+    @property
+    def files(self) -> Files:
+        """The files of the workspace, narrowed to what the run may see of it."""
+        ...
+
+    @property
+    def artifacts(self) -> Artifacts | None: ...
     def now(self) -> datetime: ...
 
 
@@ -194,6 +213,8 @@ class NodeType:
     """True when `evaluate` gives the value of the one pin `result`: the record is `{"result": value}`."""
     draws: ClassVar[bool] = False
     """True when equal inputs may give another output; the first output of an activation is kept."""
+    touches_files: ClassVar[bool] = False
+    """True when evaluating it changes or reads files: a crash repeats at most this one step."""
     reads_variables: ClassVar[bool] = False
     """True when the output is taken from the run's variables as it is."""
     ends_run: ClassVar[bool] = False
@@ -300,9 +321,21 @@ class EffectNode(NodeType):
     """A node that asks the runtime for an effect and derives its pins from the result."""
 
     kind = Kind.EFFECT
+    names_effect: ClassVar[bool] = True
+    """False when the payload of its effect does not repeat the effect's type."""
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         raise NotImplementedError
+
+    def rearms(self, element: Element, inputs: JsonObject) -> bool:
+        """Tell whether the chain that the effect starts is a branch: its end returns to the node."""
+        return False
+
+    def replan(
+        self, element: Element, inputs: JsonObject, scope: Scope, before: JsonObject
+    ) -> PlannedEffect:
+        """Plan the next turn of a node whose branch has ended; `before` are the pins of the last turn."""
+        return self.plan(element, inputs, scope)
 
     def echo(self, element: Element, inputs: JsonObject, effect: PlannedEffect) -> JsonObject:
         """Give output pins known before the effect runs; they are stored with the run."""
@@ -315,3 +348,49 @@ class EffectNode(NodeType):
     def primary(self, element: Element, record: JsonObject) -> JsonValue:
         """Give the value that `data.outputKey` stores."""
         return record
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One effect on the way: its result is stored in the bucket as `name`, and the node goes on."""
+
+    effect: str
+    payload: JsonObject
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of a staged node without an effect of its own.
+
+    `result` is what `pins` derives the output record from; `ambient` replaces the ambient
+    value; `completion` is the output of a run that ends here. An `error` is noted in the
+    run's variables, and the flow goes on.
+    """
+
+    result: JsonValue
+    ambient: JsonValue = MISSING
+    completion: JsonObject = field(default_factory=dict)
+    error: str | None = None
+
+
+class StagedNode(EffectNode):
+    """A node that needs several effects, one after another.
+
+    `advance` is called on each visit of an activation. The bucket is empty on the first one
+    and then holds the results of all stages so far under their names, None for a stage
+    that gave nothing; so what is in the bucket says where the node is. What `advance` changes
+    in the bucket is kept until the activation ends; the names `inputs` and `stage` are taken.
+    `inputs` are those of the first visit. A `PlannedEffect` is the last effect: its result is
+    the node's, as for any effect node. The variables may be changed before a `Finish`, and
+    only then.
+    """
+
+    kind = Kind.STAGED
+    area: ClassVar[str]
+    """Where under `_temp` the buckets of open activations are."""
+
+    def advance(
+        self, element: Element, bucket: JsonObject, inputs: JsonObject, scope: Scope
+    ) -> Stage | PlannedEffect | Finish:
+        raise NotImplementedError

@@ -28,7 +28,7 @@ def inherit_context(child: JsonObject, parent: JsonObject) -> None:
         *(m for m in inherited if not is_system(m)),
         *(m for m in own if not is_system(m)),
     ]
-    context["messages"] = isolate(_unique(merged))
+    context["messages"] = isolate(unique_messages(merged))
     if source.get("attachments") and not context.get("attachments"):
         context["attachments"] = isolate(source["attachments"])
     child["context"] = context
@@ -81,7 +81,8 @@ def _messages(context: JsonObject) -> list[JsonObject]:
     return [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
 
 
-def _unique(messages: list[JsonObject]) -> list[JsonObject]:
+def unique_messages(messages: list[JsonObject]) -> list[JsonObject]:
+    """Drop messages whose id came before; messages without an id stay."""
     seen: set[str] = set()
     kept = []
     for message in messages:

@@ -164,3 +164,66 @@ def _parsed(value: JsonValue) -> JsonValue:
         return parse_loose_json(value)
     except NodeError:
         return None
+
+
+_COMPLETED: JsonObject = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}, "b": {"type": "number"}},
+    "required": ["b"],
+}
+
+
+@register
+class EditJsonSchema(PureNode):
+    type = "edit_json_schema"
+    family = "data"
+    doc = (
+        "Gives a JSON Schema with what the node's own schema (`literalValue`) adds: properties, required "
+        "names and definitions that the incoming `schema` lacks. What it has already stays as it is."
+    )
+    inputs = (Pin("schema", "json_schema", "The schema to add to.", default={}),)
+    outputs = (
+        Pin("schema", "json_schema", "The completed schema."),
+        Pin("value", "json_schema", "The same."),
+    )
+    data_schema: ClassVar[JsonObject] = {"literalValue": {"type": "object"}}
+    examples = (
+        Example(
+            {"schema": {"type": "object", "properties": {"a": {"type": "string"}}}},
+            {"schema": _COMPLETED, "value": _COMPLETED},
+            data={
+                "literalValue": {
+                    "properties": {"a": {"type": "null"}, "b": {"type": "number"}},
+                    "required": ["b"],
+                }
+            },
+        ),
+    )
+    compat = "Unknown to 0.4.2, which copied its inputs (quirk 9)."
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        given, added = inputs.get("schema"), element.data.get("literalValue")
+        schema: JsonObject = dict(given) if isinstance(given, dict) else {}
+        if isinstance(added, dict):
+            schema = _completed(schema, added)
+        return {"schema": schema, "value": schema}
+
+
+def _completed(schema: JsonObject, added: JsonObject) -> JsonObject:
+    result = {**added, **schema}
+    for key in ("properties", "$defs"):
+        parts = [part.get(key) for part in (added, schema)]
+        present = [part for part in parts if isinstance(part, dict)]
+        if present:
+            known = schema.get(key)
+            order = known if isinstance(known, dict) else {}
+            merged = {name: value for part in present for name, value in part.items()}
+            result[key] = {**{name: merged[name] for name in order}, **merged}
+    required = [name for part in (schema, added) for name in _names(part.get("required"))]
+    if required:
+        result["required"] = list(dict.fromkeys(required))
+    return result
+
+
+def _names(value: JsonValue) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []

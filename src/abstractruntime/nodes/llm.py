@@ -2,75 +2,97 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._base import (
-    EffectNode,
     Element,
-    NodeError,
     Pin,
     PlannedEffect,
-    Problem,
     Scope,
+    Stage,
+    StagedNode,
     register,
 )
-from abstractruntime.nodes._history import active_messages, trim, with_prompt
+from abstractruntime.nodes._history import active_messages, is_system, trim, with_prompt
+from abstractruntime.nodes._recall import (
+    KG_MARKER,
+    MEMORY_PINS,
+    Recall,
+    kg_text,
+    last_user_text,
+    span_messages,
+)
+from abstractruntime.nodes._schema import read_response_schema
+from abstractruntime.nodes._settings import (
+    DEFAULT_TEMPERATURE,
+    MAX_IN,
+    MAX_OUT,
+    RESPONSE_SCHEMA,
+    as_number,
+    chosen_text,
+    context_flag,
+    first_positive,
+    object_messages,
+    seed_of,
+    text,
+    unique,
+)
 from abstractruntime.nodes.interaction import as_flag
 
 META_SCHEMA = "abstractflow.llm_call.v1.meta"
 SCHEMA_NAME = "LLM_StructuredOutput"
-_SEMANTIC_PREFIX = "abstractsemantics:"
-_MEMORY_SWITCHES = ("use_span_memory", "use_kg_memory")
-_RECALL_HINT = "put a memory_query node before this one and wire its text into the prompt"
-_DEFAULT_TEMPERATURE = 0.7
+_FORWARDED = ("thinking", "prompt_cache_binding")
 
 
 @register
-class LlmCall(EffectNode):
+class LlmCall(StagedNode):
     type = "llm_call"
     family = "llm"
+    area = "memory_sources"
     bare_input = "prompt"
     doc = (
         "Asks a language model. The prompt goes out alone, or behind the run's conversation when "
         "`include_context` is on, or behind the messages of the `context` pin. With a response schema "
-        "the answer is an object at `data`, and its JSON text at `response`."
+        "the answer is an object at `data`, and its JSON text at `response`. Memory sources are "
+        "recalled first, each as an effect of its own: recalled messages stay in the run's "
+        "conversation, facts of the knowledge graph join the system text of this one call. A model "
+        "that cannot answer fails the run."
     )
     inputs = (
-        Pin("prompt", "string", default=""),
-        Pin("system", "string", default=""),
-        Pin("provider", "provider"),
-        Pin("model", "model"),
-        Pin("temperature", "number", default=_DEFAULT_TEMPERATURE),
-        Pin("seed", "number", default=-1),
-        Pin("tools", "tools"),
-        Pin("max_in_tokens", "number", aliases=("max_input_tokens", "maxInputTokens")),
+        Pin("prompt", "string", "The question.", default=""),
+        Pin("system", "string", "Instructions for the model.", default=""),
+        Pin("provider", "provider", "Who runs the model; without both, the host's choice."),
+        Pin("model", "model", "Which model."),
+        Pin("temperature", "number", "How freely it answers.", default=DEFAULT_TEMPERATURE),
+        Pin("seed", "number", "For repeatable answers; not sent below 0.", default=-1),
+        Pin("tools", "tools", "Names or specifications of tools it may ask for."),
+        MAX_IN,
+        MAX_OUT,
         Pin(
-            "max_out_tokens",
-            "number",
-            aliases=("max_output_tokens", "maxOutTokens", "maxOutputTokens"),
+            "include_context",
+            "boolean",
+            "Put the run's conversation before the prompt, and add this turn to it.",
+            aliases=("use_context",),
         ),
-        Pin("include_context", "boolean", aliases=("use_context",)),
-        Pin("context", "object"),
-        Pin("resp_schema", "json_schema", aliases=("response_schema",)),
-        Pin("memory", "memory"),
-        Pin("use_span_memory", "boolean"),
-        Pin("use_kg_memory", "boolean"),
-        Pin("use_session_attachments", "boolean"),
+        Pin("context", "object", "`messages` in place of the run's, and `attachments`."),
+        RESPONSE_SCHEMA,
+        *MEMORY_PINS,
+        Pin("thinking", doc="Handed to the model client as it is."),
+        Pin("prompt_cache_binding", doc="Handed to the model client as it is."),
     )
     outputs = (
-        Pin("response", "string"),
-        Pin("success", "boolean"),
-        Pin("data", "object"),
-        Pin("tool_calls", "array"),
-        Pin("meta", "object"),
-        Pin("result", "object"),
-        Pin("raw", "object"),
-        Pin("gen_time", "number"),
-        Pin("ttft_ms", "number"),
+        Pin("response", "string", "The answer; the JSON text of `data` if there is any."),
+        Pin("success", "boolean", "Always true: a call that fails, fails the run."),
+        Pin("data", "object", "The answer as an object, with a response schema."),
+        Pin("tool_calls", "array", "The tools that the model asks for; it does not call them."),
+        Pin("meta", "object", "Provider, model, usage and how the model ended."),
+        Pin("result", "object", "The whole result of the call."),
+        Pin("raw", "object", "The same as `result`."),
+        Pin("gen_time", "number", "How long the answer took, in milliseconds."),
+        Pin("ttft_ms", "number", "Time to the first token, in milliseconds."),
+        Pin("warnings", "array", "Settings of memory sources that were chosen for the author."),
     )
     data_schema: ClassVar[JsonObject] = {
         "effectConfig": {
@@ -90,42 +112,29 @@ class LlmCall(EffectNode):
     }
     compat = (
         "Effects 13: without provider or model nothing else is dropped from the request, and the "
-        "runtime's default applies; `data`, `result` and `raw` are always there."
+        "runtime's default applies; `data`, `result` and `raw` are always there. Effects 14: the "
+        "conversation keeps what was written, without time stamps. Language 7.3: a schema may be JSON text."
     )
 
-    def check(self, element: Element) -> Iterable[Problem]:
-        sources = (element.pin_defaults, element.config("effectConfig"))
-        for switch in _MEMORY_SWITCHES:
-            if any(as_flag(source.get(switch)) for source in sources):
-                yield Problem("VF-LLM-MEMORY", _no_recall(switch), pin=switch, hint=_RECALL_HINT)
-
-    def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
+    def advance(
+        self, element: Element, bucket: JsonObject, inputs: JsonObject, scope: Scope
+    ) -> Stage | PlannedEffect:
         config = element.config("effectConfig")
-        _refuse_memory(inputs)
-        payload: JsonObject = {
-            "prompt": _text(inputs.get("prompt")),
-            "system_prompt": inputs.get("system", "") or "",
-            "tools": _tools(inputs, config),
-            "params": _params(inputs, config),
-        }
-        payload |= _routing(inputs, config)
-        include = inputs.get("include_context")
-        if include is None:
-            include = config.get("include_context", config.get("use_context"))
-        payload["include_context"] = as_flag(include)
-        max_tokens = _positive(
-            inputs, config, "max_in_tokens", ("max_input_tokens", "maxInputTokens")
+        recall = _recall(inputs, config, scope.vars)
+        return recall.next_stage(bucket) or PlannedEffect(
+            "llm_call", _request(inputs, config, recall, bucket, scope.vars)
         )
-        payload |= {"max_input_tokens": max_tokens} if max_tokens else {}
-        payload |= _schema(inputs, config)
-        return PlannedEffect("llm_call", _with_messages(payload, inputs, scope.vars))
+
+    def echo(self, element: Element, inputs: JsonObject, effect: PlannedEffect) -> JsonObject:
+        warnings = Recall.of(inputs, fallback="").warnings
+        return {"warnings": warnings} if warnings else {}
 
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         raw = result if isinstance(result, dict) else {"content": result}
         data = raw.get("data")
         structured = isinstance(data, dict | list)
         calls = _calls(raw.get("tool_calls"))
-        response = _compact(data) if structured else _text(raw.get("content"))
+        response = compact_json(data) if structured else text(raw.get("content"))
         return {
             "response": response,
             "success": True,
@@ -142,25 +151,38 @@ class LlmCall(EffectNode):
         return record["response"]
 
 
-def _no_recall(switch: str) -> str:
-    return f"{switch!r} is on, and this version does not recall memory for a prompt"
-
-
-def _refuse_memory(inputs: JsonObject) -> None:
-    bundle = inputs.get("memory")
-    for switch in _MEMORY_SWITCHES:
-        value = inputs.get(switch)
-        if value is None and isinstance(bundle, dict):
-            value = bundle.get(switch)
-        if as_flag(value):
-            raise NodeError(f"{_no_recall(switch)}: {_RECALL_HINT}")
-
-
 # --- request ---------------------------------------------------------------------------
 
 
-def _text(value: JsonValue) -> str:
-    return "" if value is None else str(value)
+def _recall(inputs: JsonObject, config: JsonObject, variables: JsonObject) -> Recall:
+    question = text(inputs.get("prompt"))
+    if not question.strip():
+        question = last_user_text(_given_messages(inputs) or active_messages(variables))
+    return Recall.of(inputs, fallback=question, model=_routing(inputs, config).get("model"))
+
+
+def _request(
+    inputs: JsonObject,
+    config: JsonObject,
+    recall: Recall,
+    bucket: JsonObject,
+    variables: JsonObject,
+) -> JsonObject:
+    payload: JsonObject = {
+        "prompt": text(inputs.get("prompt")),
+        "system_prompt": inputs.get("system", "") or "",
+        "tools": _tools(inputs, config),
+        "params": _params(inputs, config, recall),
+        **_routing(inputs, config),
+        "include_context": as_flag(context_flag(inputs, config)),
+        **recall.settings,
+    }
+    max_tokens = first_positive(inputs, config, MAX_IN)
+    payload |= {"max_input_tokens": max_tokens} if max_tokens else {}
+    payload |= _schema(inputs, config)
+    _add_messages(payload, inputs, bucket, variables)
+    _add_media(payload, inputs, variables)
+    return payload
 
 
 def _tools(inputs: JsonObject, config: JsonObject) -> list[JsonValue]:
@@ -169,114 +191,88 @@ def _tools(inputs: JsonObject, config: JsonObject) -> list[JsonValue]:
     if not isinstance(tools, list):
         return []
     names = [tool.strip() if isinstance(tool, str) else tool for tool in tools]
-    kept = [tool for tool in names if tool and isinstance(tool, str | dict)]
-    return [tool for index, tool in enumerate(kept) if tool not in kept[:index]]
+    return unique([tool for tool in names if tool and isinstance(tool, str | dict)])
 
 
-def _params(inputs: JsonObject, config: JsonObject) -> JsonObject:
-    fallback = _as_number(config.get("temperature"), float, _DEFAULT_TEMPERATURE)
-    params: JsonObject = {"temperature": _as_number(inputs.get("temperature"), float, fallback)}
-    seed = _as_number(inputs.get("seed"), int, _as_number(config.get("seed"), int, -1))
-    if seed >= 0:
-        params["seed"] = seed
-    max_tokens = _positive(
-        inputs, config, "max_out_tokens", ("max_output_tokens", "maxOutputTokens", "max_out_tokens")
-    )
-    if max_tokens:
-        params["max_output_tokens"] = max_tokens
-    if inputs.get("use_session_attachments") is not None:
-        params["include_session_attachments_index"] = as_flag(inputs["use_session_attachments"])
-    return params
-
-
-def _as_number(value: JsonValue, kind: Callable[[JsonValue], float], default: float) -> float:
-    try:
-        return kind(value)
-    except (TypeError, ValueError, OverflowError):
-        return default
-
-
-def _positive(
-    inputs: JsonObject, config: JsonObject, pin: str, keys: tuple[str, ...]
-) -> int | None:
-    for value in (inputs.get(pin), *(config.get(key) for key in keys)):
-        number = 0 if value is None else _as_number(value, int, 0)
-        if number > 0:
-            return int(number)
-    return None
+def _params(inputs: JsonObject, config: JsonObject, recall: Recall) -> JsonObject:
+    fallback = as_number(config.get("temperature"), float, DEFAULT_TEMPERATURE)
+    params: JsonObject = {"temperature": as_number(inputs.get("temperature"), float, fallback)}
+    seed = seed_of(inputs, config)
+    max_tokens = first_positive(inputs, config, MAX_OUT)
+    optional = {
+        "seed": seed,
+        "max_output_tokens": max_tokens,
+        "include_session_attachments_index": recall.settings.get("use_session_attachments"),
+        **{name: inputs.get(name) for name in _FORWARDED},
+    }
+    return params | {name: value for name, value in optional.items() if value is not None}
 
 
 def _routing(inputs: JsonObject, config: JsonObject) -> JsonObject:
-    chosen: JsonObject = {}
-    for name in ("provider", "model"):
-        value = inputs.get(name)
-        if not isinstance(value, str):
-            value = config.get(name)
-        if isinstance(value, str) and value.strip():
-            chosen[name] = value.strip()
-    return chosen if len(chosen) == 2 else {}
+    """Give provider and model; without both the client chooses."""
+    chosen = {name: chosen_text(inputs, config, name) for name in ("provider", "model")}
+    return chosen if all(chosen.values()) else {}
 
 
 def _schema(inputs: JsonObject, config: JsonObject) -> JsonObject:
-    schema = inputs.get("resp_schema")
-    if not isinstance(schema, dict) or not schema:
+    schema = read_response_schema(inputs.get("resp_schema"))
+    if schema is None:
         return {}
-    found: JsonObject = {
-        "response_schema": _resolved(_unwrapped(schema)),
-        "response_schema_name": SCHEMA_NAME,
-    }
+    found: JsonObject = {"response_schema": schema, "response_schema_name": SCHEMA_NAME}
     if as_flag(config.get("structured_output_fallback")):
         found["structured_output_fallback"] = True
     return found
 
 
-def _unwrapped(schema: JsonObject) -> JsonObject:
-    inner = schema.get("json_schema")
-    if schema.get("type") == "json_schema" and isinstance(inner, dict):
-        found = inner.get("schema")
-        return found if isinstance(found, dict) else schema
-    return schema
-
-
-def _resolved(schema: JsonObject) -> JsonObject:
-    ref = schema.get("$ref")
-    if not isinstance(ref, str) or not ref.startswith(_SEMANTIC_PREFIX):
-        return schema
-    try:
-        semantics = importlib.import_module("abstractsemantics")
-    except ImportError:
-        raise NodeError(
-            f"schema {ref!r} needs the package abstractsemantics (extra 'memory')"
-        ) from None
-    found = semantics.resolve_schema_ref(schema)
-    if not isinstance(found, dict):
-        raise NodeError(f"schema {ref!r} is not known to abstractsemantics")
-    return found
-
-
-def _with_messages(payload: JsonObject, inputs: JsonObject, variables: JsonObject) -> JsonObject:
+def _given_messages(inputs: JsonObject) -> list[JsonObject]:
     context = inputs.get("context")
-    context = context if isinstance(context, dict) else {}
+    return object_messages(context.get("messages")) if isinstance(context, dict) else []
+
+
+def _add_messages(
+    payload: JsonObject, inputs: JsonObject, bucket: JsonObject, variables: JsonObject
+) -> None:
+    """Replace prompt and system text by messages where there is a conversation; add what was recalled."""
+    given, facts = _given_messages(inputs), kg_text(bucket)
+    if not given and facts and KG_MARKER not in text(payload["system_prompt"]):
+        parts = (text(payload["system_prompt"]), facts)
+        payload["system_prompt"] = "\n\n".join(filter(None, parts))
+    system, prompt = payload["system_prompt"], payload["prompt"]
+    if given:
+        recalled = [] if payload["include_context"] else span_messages(bucket, variables)
+        messages = _behind_system(with_prompt(given, system, prompt), recalled)
+        if facts and not any(KG_MARKER in str(m.get("content")) for m in messages):
+            messages = _behind_system(messages, [{"role": "system", "content": facts}])
+    elif payload["include_context"]:
+        messages = with_prompt(active_messages(variables), system, prompt)
+    elif recalled := span_messages(bucket, variables):
+        messages = [*with_prompt([], system, ""), *recalled, *with_prompt([], "", prompt)]
+    else:
+        return
+    del payload["system_prompt"], payload["prompt"]
+    limit = None if given else _limit(variables)
+    payload["messages"] = trim(messages, payload.get("max_input_tokens") or limit)
+
+
+def _behind_system(messages: list[JsonObject], added: list[JsonObject]) -> list[JsonObject]:
+    lead = next((i for i, m in enumerate(messages) if not is_system(m)), len(messages))
+    return [*messages[:lead], *added, *messages[lead:]]
+
+
+def _limit(variables: JsonObject) -> int:
     limits = variables.get("_limits")
-    budget = payload.get("max_input_tokens")
-    if isinstance(context.get("attachments"), list):
-        payload["media"] = _media(context["attachments"])
-    messages = context.get("messages")
-    messages = [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
-    if not messages and payload["include_context"]:
-        messages = active_messages(variables)
-        if not budget and isinstance(limits, dict):
-            budget = _as_number(limits.get("max_input_tokens"), int, 0)
-        messages = messages or [{}]
-    if messages:
-        messages = [m for m in messages if m]
-        system, prompt = payload.pop("system_prompt"), payload.pop("prompt")
-        payload["messages"] = trim(with_prompt(messages, system, prompt), int(budget or 0))
-    own = variables.get("context")
-    if payload["include_context"] and "media" not in payload and isinstance(own, dict):
+    found = limits.get("max_input_tokens") if isinstance(limits, dict) else None
+    return int(as_number(found, int, 0))
+
+
+def _add_media(payload: JsonObject, inputs: JsonObject, variables: JsonObject) -> None:
+    """Attach what the `context` pin says, even nothing, else what the run has."""
+    given, own = inputs.get("context"), variables.get("context")
+    if isinstance(given, dict) and isinstance(given.get("attachments"), list):
+        payload["media"] = _media(given["attachments"])
+    elif payload["include_context"] and isinstance(own, dict):
         media = _media(own.get("attachments"))
         payload |= {"media": media} if media else {}
-    return payload
 
 
 def _media(attachments: JsonValue) -> list[JsonValue]:
@@ -287,7 +283,7 @@ def _media(attachments: JsonValue) -> list[JsonValue]:
 # --- answer ----------------------------------------------------------------------------
 
 
-def _compact(value: JsonValue) -> str:
+def compact_json(value: JsonValue) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""Notes that outlive a step, and recalling them."""
+"""Notes that outlive a step, recalling them, and archiving and restoring the conversation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
+from abstractruntime.nodes._coerce import as_list, whole_or
 from abstractruntime.nodes.interaction import as_flag
 
 _DEFAULT_LIMIT = 10
+_DEFAULT_PLACEMENT = "after_summary"
+_PLACEMENTS = frozenset({_DEFAULT_PLACEMENT, "after_system", "end"})
 
 
 @register
@@ -28,12 +31,17 @@ class MemoryNote(EffectNode):
         "note fails the run."
     )
     inputs = (
-        Pin("content", "string", default=""),
-        Pin("tags", "object"),
-        Pin("sources", "object"),
-        Pin("location", "string"),
-        Pin("scope", "string"),
-        Pin("keep_in_context", "boolean", aliases=("keepInContext",)),
+        Pin("content", "string", default="", doc="the note"),
+        Pin("tags", "object", doc="texts by name; `kind` belongs to the runtime"),
+        Pin("sources", "object", doc="what it is about: run_id, span_ids, message_ids"),
+        Pin("location", "string", doc="where it was made"),
+        Pin("scope", "string", doc="run, session or global; run when nothing is given"),
+        Pin(
+            "keep_in_context",
+            "boolean",
+            aliases=("keepInContext",),
+            doc="also add it to the run's conversation",
+        ),
     )
     outputs = (Pin("note_id", "string"), Pin("raw", "object"))
     data_schema: ClassVar[JsonObject] = {
@@ -71,22 +79,25 @@ class MemoryQuery(EffectNode):
     bare_input = "query"
     doc = "Finds notes and archived messages by text, tags, authors, places and time."
     inputs = (
-        Pin("query", "string", default=""),
-        Pin("limit", "number", default=_DEFAULT_LIMIT),
-        Pin("recall_level", "string"),
-        Pin("tags", "object"),
-        Pin("tags_mode", "string"),
-        Pin("usernames", "array"),
+        Pin("query", "string", default="", doc="text to search for; empty finds everything"),
+        Pin("limit", "number", default=_DEFAULT_LIMIT, doc="how many at most"),
+        Pin("recall_level", "string", doc="urgent, standard or deep; sets and bounds the limits"),
+        Pin("tags", "object", doc="a text, or a list of texts, by name"),
+        Pin("tags_mode", "string", doc="all or any of the tags; all when nothing is given"),
+        Pin("usernames", "array", doc="authors"),
         Pin("locations", "array"),
-        Pin("since", "string"),
-        Pin("until", "string"),
-        Pin("scope", "string"),
+        Pin("since", "string", doc="ISO 8601"),
+        Pin("until", "string", doc="ISO 8601"),
+        Pin("scope", "string", doc="run, session, global or all; run when nothing is given"),
     )
     outputs = (
-        Pin("results", "array"),
-        Pin("rendered", "string"),
+        Pin("results", "array", doc="what was found, newest first"),
+        Pin("rendered", "string", doc="the same as text for a prompt"),
         Pin("span_ids", "array"),
         Pin("raw", "object"),
+    )
+    compat = (
+        "Effects 24: `limit` is 10 when nothing is given, as 0.4.2 did, not 5 as its editor says."
     )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -118,6 +129,134 @@ class MemoryQuery(EffectNode):
 
     def primary(self, element: Element, record: JsonObject) -> JsonValue:
         return record["results"]
+
+
+@register
+class MemoryTag(EffectNode):
+    type = "memory_tag"
+    family = "memory"
+    doc = (
+        "Puts tags on a stored note or archive, which `span_id` names by its id, or by its place: 1 is the "
+        "newest. Tags are added to those it has; with `merge` off they replace them. A missing span, an "
+        "unknown one, or no tags at all fails the run."
+    )
+    inputs = (
+        Pin("span_id", "string", aliases=("spanId",), doc="id of a note or archive, or its place"),
+        Pin("tags", "object", doc="texts by name; `kind` belongs to the runtime"),
+        Pin("merge", "boolean", doc="add to the present tags; true when nothing is given"),
+        Pin("scope", "string", doc="run, session, global or all"),
+    )
+    outputs = (
+        Pin("success", "boolean"),
+        Pin("rendered", "string"),
+        Pin("results", "array"),
+        Pin("raw", "object"),
+    )
+    compat = "Kernel 4.11: places count from the newest span, as in every other memory node."
+
+    def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
+        tags = inputs.get("tags")
+        payload: JsonObject = {
+            "span_id": inputs.get("span_id"),
+            "tags": tags if isinstance(tags, dict) else {},
+        }
+        merge = inputs.get("merge")
+        payload |= {} if merge is None else {"merge": as_flag(merge)}
+        return PlannedEffect("memory_tag", payload | _texts(inputs, "scope"))
+
+    def pins(self, element: Element, result: JsonValue) -> JsonObject:
+        first = _result(result)
+        return {
+            "success": first.get("success") is True,
+            "rendered": first.get("output") or "",
+            "results": result.get("results") if isinstance(result, dict) else [],
+            "raw": result,
+        }
+
+    def primary(self, element: Element, record: JsonObject) -> JsonValue:
+        return record.get("rendered")
+
+
+@register
+class MemoryCompact(EffectNode):
+    type = "memory_compact"
+    family = "memory"
+    doc = (
+        "Archives the older messages of the run's conversation and leaves a summary in their place. The "
+        "newest `preserve_recent` messages stay as they are. `span_id` names the archive, and is null "
+        "when there was nothing to archive. Without a summarizer of the host the summary costs one model "
+        "call, in a run of its own."
+    )
+    inputs = (
+        Pin("preserve_recent", "number", doc="how many messages stay; 6 when nothing is given"),
+        Pin("compression_mode", "string", doc="light, standard or heavy"),
+        Pin("focus", "string", doc="what the summary must keep"),
+    )
+    outputs = (Pin("span_id", "string"), Pin("raw", "object"))
+    compat = "Effects 24: `preserve_recent` 0 keeps nothing, instead of 6 messages."
+
+    def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
+        payload: JsonObject = {}
+        if inputs.get("preserve_recent") is not None:
+            payload["preserve_recent"] = inputs["preserve_recent"]
+        return PlannedEffect(
+            "memory_compact", payload | _texts(inputs, "compression_mode", "focus")
+        )
+
+    def pins(self, element: Element, result: JsonValue) -> JsonObject:
+        return {"span_id": _first(result).get("span_id"), "raw": result}
+
+    def primary(self, element: Element, record: JsonObject) -> JsonValue:
+        return record.get("span_id")
+
+
+@register
+class MemoryRehydrate(EffectNode):
+    type = "memory_rehydrate"
+    family = "memory"
+    doc = (
+        "Puts archived messages and notes back into the run's conversation. Messages that are there "
+        "already are not inserted twice; an unknown id is listed in `artifacts` and fails nothing."
+    )
+    inputs = (
+        Pin("span_ids", "array", aliases=("span_id", "spanId"), doc="ids, or one id"),
+        Pin(
+            "placement",
+            "string",
+            default=_DEFAULT_PLACEMENT,
+            doc="after_summary, after_system or end",
+        ),
+        Pin("max_messages", "number", doc="how many messages at most; 0 inserts none"),
+        Pin("recall_level", "string", doc="urgent, standard or deep; sets and bounds max_messages"),
+    )
+    outputs = (
+        Pin("inserted", "number"),
+        Pin("skipped", "number"),
+        Pin("artifacts", "array"),
+        Pin("raw", "object"),
+    )
+
+    def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
+        placement = str(inputs.get("placement") or "").strip().lower()
+        payload: JsonObject = {
+            "span_ids": as_list(inputs.get("span_ids")),
+            "placement": placement if placement in _PLACEMENTS else _DEFAULT_PLACEMENT,
+        }
+        cap = whole_or(inputs.get("max_messages"), None)
+        payload |= {} if cap is None else {"max_messages": cap}
+        return PlannedEffect("memory_rehydrate", payload | _texts(inputs, "recall_level"))
+
+    def pins(self, element: Element, result: JsonValue) -> JsonObject:
+        facts = result if isinstance(result, dict) else {}
+        return {
+            "inserted": facts.get("inserted", 0),
+            "skipped": facts.get("skipped", 0),
+            "artifacts": facts.get("artifacts") or [],
+            "raw": result,
+        }
+
+    def primary(self, element: Element, record: JsonObject) -> JsonValue:
+        return record.get("raw")
 
 
 def _limit(value: JsonValue) -> int:

@@ -40,7 +40,9 @@ class Subflow(EffectNode):
     bare_input = "input"
     doc = (
         "Runs another flow as a child run and waits for it. Input pins become the child's variables, on "
-        "top of an object at `vars` or `input`; output pins are read from the child's output by name."
+        "top of an object at `vars` or `input`; output pins are read from the child's output by name. "
+        "A child that fails or is cancelled fails this run, unless `effectConfig.on_child_failure` is "
+        "`continue`: then `success` is false, `error` says why, and the flow goes on."
     )
     inputs = (
         Pin("vars", "object"),
@@ -53,10 +55,19 @@ class Subflow(EffectNode):
     outputs = (
         Pin("sub_run_id", "string"),
         Pin("output"),
-        Pin("child_output", "object"),
+        Pin("child_output", "object", doc="The child's whole output."),
         Pin("results", dynamic=True, doc="One pin per value of the child's output."),
     )
-    data_schema: ClassVar[JsonObject] = {key: {"type": "string"} for key in ID_KEYS}
+    data_schema: ClassVar[JsonObject] = {
+        **{key: {"type": "string"} for key in ID_KEYS},
+        "effectConfig": {
+            "type": "object",
+            "properties": {
+                "inherit_context": {"type": "boolean"},
+                "on_child_failure": {"enum": ["fail", "continue"]},
+            },
+        },
+    }
     compat = (
         "Effects 9: a pin is looked up in the child's output first, also when that has a `result`. "
         "Effects 10: session ids and inherit_context never come from the ambient value."
@@ -70,6 +81,15 @@ class Subflow(EffectNode):
                 pointer="/data/subflowId",
                 severity="warning",
                 hint="set data.subflowId to the id of the flow to run",
+            )
+
+        policy = _on_child_failure(element)
+        if policy not in (None, "fail", "continue"):
+            yield Problem(
+                "VF-SUBFLOW-FAILURE",
+                f"on_child_failure is {policy!r}, expected 'fail' or 'continue'",
+                pointer="/data/effectConfig/on_child_failure",
+                hint="leave it out to fail with the child",
             )
 
     def takes_bus(self, element: Element) -> bool:
@@ -88,6 +108,8 @@ class Subflow(EffectNode):
             "async": True,
             "wait": True,
         }
+        if _on_child_failure(element) == "continue":
+            payload["on_child_failure"] = "continue"
         session = next((inputs[k] for k in _SESSION_KEYS if inputs.get(k)), None)
         if session is not None and str(session).strip():
             payload["session_id"] = str(session).strip()
@@ -135,6 +157,11 @@ def _child_vars(element: Element, inputs: JsonObject) -> JsonObject:
             ):
                 chosen[name] = inputs[name]
     return {name: value for name, value in chosen.items() if name not in _RESERVED}
+
+
+def _on_child_failure(element: Element) -> JsonValue:
+    config = element.config("effectConfig")
+    return config.get("on_child_failure", element.data.get("on_child_failure"))
 
 
 def _inherits(element: Element, inputs: JsonObject) -> bool:

@@ -299,6 +299,23 @@ class Contains(_TextNode):
 
 
 @register
+class IsEmptyString(_TextNode):
+    type = "is_empty_string"
+    doc = "True when `text` has no character at all; null and a missing value count as empty, blanks do not."
+    inputs = (Pin("text", "string", "The text to look at."),)
+    outputs = (Pin("result", "boolean", "True or false."),)
+    examples = (
+        Example({"text": ""}, True),
+        Example({}, True),
+        Example({"text": " "}, False),
+    )
+    compat = "Unknown to 0.4.2, which copied its inputs (quirk 9)."
+
+    def compute(self, inputs: JsonObject) -> bool:
+        return not text_of(inputs.get("text"))
+
+
+@register
 class Replace(_TextNode):
     type = "replace"
     doc = (

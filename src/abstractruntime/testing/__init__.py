@@ -12,7 +12,9 @@ _HOMES = homes(
         "clocks": "FakeClock SequentialIds",
         "store_contract": "EngineContract LedgerStoreContract RunQueriesContract RunStoreContract"
         " StoreContract",
+        "stub_graph": "StubGraph",
         "stub_llm": "StubAnswer StubLLM",
+        "stub_tools": "StubTools",
     }
 )
 

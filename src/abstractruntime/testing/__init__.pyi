@@ -11,9 +11,15 @@ from abstractruntime.testing.store_contract import (
     RunStoreContract,
     StoreContract,
 )
+from abstractruntime.testing.stub_graph import (
+    StubGraph,
+)
 from abstractruntime.testing.stub_llm import (
     StubAnswer,
     StubLLM,
+)
+from abstractruntime.testing.stub_tools import (
+    StubTools,
 )
 
 __all__ = [
@@ -25,5 +31,7 @@ __all__ = [
     "SequentialIds",
     "StoreContract",
     "StubAnswer",
+    "StubGraph",
     "StubLLM",
+    "StubTools",
 ]
