@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 from typing import Any
 
@@ -12,7 +13,7 @@ from abstractruntime.cli import _lazy, config
 
 def test_interrupts_are_raised_in_commands_only(art: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    load = _lazy.import_module
+    load = importlib.import_module
 
     def loading(name: str) -> Any:
         seen.append(signal.getsignal(signal.SIGINT))

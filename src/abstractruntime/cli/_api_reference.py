@@ -23,6 +23,8 @@ _MODULES = {
     "rendering": "Values and traces as text.",
     "effects": "The handler that knows its occurrence.",
     "llm": "Language models.",
+    "tools": "Tools that flows and agents call.",
+    "agents": "The workflows behind agent nodes.",
     "testing": "Helpers for tests of flows, handlers and stores.",
 }
 

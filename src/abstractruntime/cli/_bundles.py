@@ -47,15 +47,23 @@ _UNFIT = re.compile(r"[^a-z0-9_-]+")
 _CAPABILITIES = {
     "llm_call": "llm:*",
     "agent": "llm:*",
+    "tool_calls": "tool:*",
+    "call_tool": "tool:*",
     "code": "code",
     "python_code": "code",
     "read_file": "file:read:*",
+    "list_folder_files": "file:read:*",
+    "import_workspace_file": "file:read:*",
     "write_file": "file:write:*",
+    "export_artifact": "file:write:*",
     "memory_note": "memory",
     "memory_query": "memory",
     "memory_tag": "memory",
     "memory_compact": "memory",
     "memory_rehydrate": "memory",
+    "memory_kg_assert": "memory",
+    "memory_kg_query": "memory",
+    "memory_kg_resolve": "memory",
 }
 
 

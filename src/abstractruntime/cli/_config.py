@@ -44,6 +44,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("strict", "relaxed", "off"), "strict",
     ),
     Setting("lock_timeout", "seconds to wait for a run that is owned", "ART_LOCK_TIMEOUT", "number", default=0),
+    Setting("workspace", "directory whose files flows may touch; default: the current one", "ART_WORKSPACE", "path"),
     Setting("signing_key", "key that signs bundles: name or path", "ART_SIGNING_KEY"),
     Setting("host_key", "key that signs heads of ledgers: name or path", "ART_HOST_KEY"),
     Setting("trust_store", "file of trust decisions", "ART_TRUST_STORE", "path"),

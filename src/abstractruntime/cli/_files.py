@@ -8,11 +8,12 @@ from abstractruntime.errors import NotFound
 from abstractruntime.signing._files import write_atomic
 
 
-def write_result(path: Path, data: bytes, *, mode: int) -> None:
+def write_result(path: Path, data: bytes, *, mode: int, replace: bool = True) -> None:
     """Write a file whole or not at all, in a directory that exists.
 
     Raises:
         NotFound: there is no such directory; a misspelt path must not become a new place.
+        UsageError: `replace` is false and the file exists.
         StoreIOError: the operating system refused.
     """
     if not path.parent.is_dir():
@@ -21,4 +22,4 @@ def write_result(path: Path, data: bytes, *, mode: int) -> None:
             hint=f"make it: mkdir -p {path.parent}",
             path=str(path.parent),
         )
-    write_atomic(path, data, mode=mode)
+    write_atomic(path, data, mode=mode, replace=replace)

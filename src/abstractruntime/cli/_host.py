@@ -7,28 +7,35 @@ import signal
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
 from abstractruntime._runtime import Runtime
+from abstractruntime.agents import stub_agent
 from abstractruntime.cli._bundles import Loaded, entry_of
+from abstractruntime.cli._consent import workspace_of
 from abstractruntime.cli._damage import damage_of
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._store import started_facts
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.effects import Handler
+from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted, UsageError
 from abstractruntime.scheduler.driver import Driver, root_of
+from abstractruntime.scheduler.listeners import Listeners
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing._files import write_atomic
 from abstractruntime.storage.artifacts import FileArtifactStore
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
 from abstractruntime.visualflow_compiler._load import parse_flow
+from abstractruntime.visualflow_compiler.listeners import listener_documents
 from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
+from abstractruntime.workspace import Workspace
 
 if TYPE_CHECKING:
     from abstractruntime.cli._config import Config
@@ -52,6 +59,7 @@ class Program:
     registry: WorkflowRegistry
     labels: Mapping[str, str]
     has_code: bool = False
+    listeners: tuple[str, ...] = ()
 
     @property
     def workflow(self) -> WorkflowSpec:
@@ -116,13 +124,16 @@ def compile_program(loaded: Loaded, entry: str | None, *, services: Services) ->
     chosen = entry_of(loaded.bundle, entry)
     documents = loaded.bundle.flow_documents()
     registry = WorkflowRegistry()
-    specs = compile_visualflow_tree(root_id=chosen, flows_by_id=documents, services=services)
+    specs = compile_visualflow_tree(
+        root_id=chosen, flows_by_id=documents, services=services, agents=stub_agent
+    )
     for spec in specs.values():
         registry.register(spec)
     elements = [e for document in documents.values() for e in parse_flow(document)[0].elements]
     labels = {e.id: e.label for e in elements if e.label}
     has_code = any(e.type in CODE_TYPES for e in elements)
-    return Program(chosen, registry, labels, has_code)
+    listeners = tuple(found.workflow_id for found in listener_documents(documents[chosen]))
+    return Program(chosen, registry, labels, has_code, listeners)
 
 
 def node_labels(document: Mapping[str, Any]) -> dict[str, str]:
@@ -130,13 +141,29 @@ def node_labels(document: Mapping[str, Any]) -> dict[str, str]:
     return {e.id: e.label for e in parse_flow(document)[0].elements if e.label}
 
 
-def code_services(*, trust_code: bool, sandbox: str) -> Services:
-    """Give what nodes may use; code runs in a confined worker unless it is trusted."""
+def code_services(
+    *,
+    trust_code: bool,
+    sandbox: str,
+    workspace: Workspace | None = None,
+    store: str | Path | None = None,
+) -> Services:
+    """Give what nodes may use; code runs in a confined worker unless it is trusted.
+
+    Args:
+        trust_code: Run code in this process.
+        sandbox: Where code runs otherwise.
+        workspace: The files that nodes may touch.
+        store: The directory of artifacts.
+    """
+    services = Services(
+        workspace=workspace, artifacts=FileArtifactStore(store) if store is not None else None
+    )
     if not trust_code and sandbox != "in-process":
-        return Services()
+        return services
     from abstractruntime.sandbox import InProcessRunner
 
-    return Services(code=InProcessRunner())
+    return replace(services, code=InProcessRunner())
 
 
 def sandbox_report(*, in_process: bool) -> JsonObject:
@@ -153,7 +180,11 @@ def sandbox_report(*, in_process: bool) -> JsonObject:
 
 
 def make_runtime(session: Session, engine: DirectoryEngine, program: Program) -> Runtime:
-    handlers = {EffectType.LLM_CALL: llm_handler(session.config)}
+    handlers = {
+        EffectType.LLM_CALL: llm_handler(session.config),
+        # Without tools of its own, the command line shows the calls and takes the results.
+        EffectType.TOOL_CALLS: Handler(ToolCalls(), external=True, state_free=True),
+    }
     return Runtime.on_engine(
         engine,
         workflow_registry=program.registry,
@@ -275,7 +306,12 @@ def _compiled(session: Session, engine: DirectoryEngine, run_id: str) -> Program
     loaded = installed_bundle(engine, run_id)
     require_allowed(session, loaded.digest, run_id)
     root = root_of(engine, run_id)
-    services = code_services(trust_code=is_code_trusted(engine, root), sandbox="worker")
+    services = code_services(
+        trust_code=is_code_trusted(engine, root),
+        sandbox="worker",
+        workspace=workspace_of(started_facts(engine, root)),
+        store=engine.path,
+    )
     return compile_program(loaded, engine.peek(root).workflow_id, services=services)
 
 
@@ -300,17 +336,44 @@ def is_code_trusted(engine: DirectoryEngine, root: str) -> bool:
 
 
 def make_driver(
-    session: Session, engine: DirectoryEngine, program: Program, stop: StopFlag
+    session: Session,
+    engine: DirectoryEngine,
+    program: Program,
+    stop: StopFlag,
+    *,
+    keep_listeners: bool = False,
 ) -> tuple[Runtime, Driver]:
     runtime = make_runtime(session, engine, program)
-    return runtime, Driver(runtime, stop=stop)
+    listeners = Listeners(runtime, program.listeners, keep=keep_listeners)
+    return runtime, Driver(runtime, stop=stop, listeners=listeners)
+
+
+def keeps_listeners(engine: DirectoryEngine, root: str) -> bool:
+    """Tell whether a root was started to leave its listeners alive."""
+    return started_facts(engine, root).get("keep_listeners") is True
+
+
+def leaves_listeners(engine: DirectoryEngine, root: str) -> bool:
+    """Tell whether to leave them: also when the root has ended before, and whoever drove it did."""
+    return keeps_listeners(engine, root) or engine.peek(root).status.is_terminal
 
 
 class Drivers:
-    """Drivers of the runs of a store, compiled once per bundle."""
+    """Drivers of the runs of a store, compiled once per bundle.
 
-    def __init__(self, session: Session, engine: DirectoryEngine, stop: StopFlag) -> None:
+    With `keep_listeners`, those of a root that ends live on, whatever it was started with.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        engine: DirectoryEngine,
+        stop: StopFlag,
+        *,
+        keep_listeners: bool = False,
+    ) -> None:
         self._session, self._engine, self._stop = session, engine, stop
+        self._keep_listeners = keep_listeners
         self._known: OrderedDict[tuple[object, ...], Driver] = OrderedDict()
 
     def find(self, root: str) -> Driver:
@@ -323,14 +386,18 @@ class Drivers:
         """
         if cause := damage_of(self._engine, root):
             raise cause
-        digest = started_facts(self._engine, root).get("bundle_digest")
+        facts = started_facts(self._engine, root)
+        digest, files = facts.get("bundle_digest"), workspace_of(facts)
         trusted = is_code_trusted(self._engine, root)
-        key = (digest, self._engine.peek(root).workflow_id, trusted)
+        keep = self._keep_listeners or leaves_listeners(self._engine, root)
+        key = (digest, self._engine.peek(root).workflow_id, trusted, keep, files)
         driver = self._known.pop(key, None)
         if driver is None:
             # Whoever looks after many runs waits for none of them.
             program = _compiled(self._session, self._engine, root)
-            _, driver = make_driver(self._session, self._engine, program, self._stop)
+            _, driver = make_driver(
+                self._session, self._engine, program, self._stop, keep_listeners=keep
+            )
         elif isinstance(digest, str):
             require_allowed(self._session, digest, root)
         self._known[key] = driver

@@ -76,8 +76,9 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
         yield "it is paused; timers, events and ended children wait"
         yield f"  = hint: let it go on: art unpause {run_id}"
         return
+    questions = sum(not _listens(wait) for wait in document["waits"])
     for wait in document["waits"]:
-        yield from wait_lines(run_id, wait, several=len(document["waits"]) > 1)
+        yield from wait_lines(run_id, wait, several=questions > 1)
     if document["status"] in ("running", "interrupted"):
         yield f"  = hint: go on with it: art tick {run_id}"
 
@@ -88,6 +89,10 @@ def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]
         yield f"waits until {wait['until']}"
         yield "  = hint: when the time has come: art tick --due"
         return
+    if _listens(wait):
+        yield f"listens for {wait['wait_key']}"
+        yield f"  = hint: let it hear something: art emit NAME --run {run_id} --drive"
+        return
     yield f"waits for {'an answer' if wait['reason'] == 'user' else wait['reason']}: " + (
         wait["prompt"] or wait["wait_key"] or ""
     )
@@ -95,6 +100,10 @@ def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]
         yield f"  choices: {', '.join(map(str, wait['choices']))}"
     key = f" --wait-key '{wait['wait_key']}'" if several else ""
     yield f"  = hint: art resume {run_id} --input ANSWER{key}"
+
+
+def _listens(wait: JsonObject) -> bool:
+    return (wait["details"] or {}).get("listen") is True
 
 
 class Follower:

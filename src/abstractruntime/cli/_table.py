@@ -215,6 +215,34 @@ COMMANDS = Group(
             "Find every problem of flow documents.",
             ("art check flow.json", "art check flows/*.json --format github"),
         ),
+        "fmt": Entry(
+            "author:fmt",
+            "Write flow documents in their normal form.",
+            ("art fmt flow.json", "art fmt flows/ --check", "art fmt - < flow.json"),
+        ),
+        "diff": Entry(
+            "author:diff",
+            "Say what changed between two flows, apart from how they are drawn.",
+            ("art diff old.json new.json", "art diff v1.flowbundle v2.flowbundle --json"),
+        ),
+        "graph": Entry(
+            "graph:graph",
+            "Draw a flow, or how far a run of it came.",
+            (
+                "art graph flow.json",
+                "art graph @last --format svg -o run.svg",
+                "art graph review.flowbundle --format mermaid",
+            ),
+        ),
+        "test": Entry(
+            "flow_tests:run_cases",
+            "Run the cases of flows, in memory and without a network.",
+            (
+                "art test bundles/release-approval",
+                "art test flow.json --filter approved --junit report.xml",
+                "art test flow.json --save-from @last",
+            ),
+        ),
         "schema": Entry("reference:schema", "Print a published JSON Schema.", ("art schema run",)),
         "explain": Entry(
             "reference:explain",

@@ -12,6 +12,7 @@ import typer
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
 from abstractruntime.cli._bundles import require_documents
+from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.visualflow_compiler._check import (
@@ -23,7 +24,7 @@ from abstractruntime.visualflow_compiler._check import (
     render_text,
 )
 
-_FORMATS = ("text", "github", "sarif")
+_FORMATS = ("text", "json", "github", "sarif")
 
 
 def check(
@@ -32,7 +33,8 @@ def check(
         list[Path], typer.Argument(metavar="FLOW|DIR...", help="Documents, or directories of them.")
     ],
     report: Annotated[
-        str, typer.Option("--format", metavar="text|github|sarif", help="Form of the findings.")
+        str,
+        typer.Option("--format", metavar="text|json|github|sarif", help="Form of the findings."),
     ] = "text",
     tree: Annotated[
         bool,
@@ -42,6 +44,8 @@ def check(
     """Find every problem of flow documents. Exit code 1 when there is an error."""
     if report not in _FORMATS:
         raise UsageError(f"unknown format {report!r}", hint=f"use {', '.join(_FORMATS)}")
+    if report == "json":
+        session.mode_flag = Mode.JSON
     documents = {str(path): path.read_bytes() for path in flow_files(flows)}
     results = check_all(documents, tree=tree)
     if report == "sarif":
@@ -103,6 +107,9 @@ def _emit(session: Session, results: dict[str, CheckResult], report: str) -> Non
                 yield render(item)
 
     session.out.emit(check_report(results), text=text, items="files")
+    for file, result in results.items():
+        if result.omitted:
+            session.out.note(f"{file}: {result.omitted} more findings are left out")
     bad = sum(not result.ok for result in results.values())
     total = f"{len(results)} document{'s' if len(results) != 1 else ''}"
     session.out.note(f"{total}: {f'{bad} with errors' if bad else 'no errors'}")

@@ -7,7 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from abstractruntime.cli._host import make_driver, program_of_run, stop_on_signals
+from abstractruntime.cli._host import (
+    leaves_listeners,
+    make_driver,
+    program_of_run,
+    stop_on_signals,
+)
 from abstractruntime.cli._inputs import parse_answer
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import (
@@ -70,12 +75,13 @@ def resume(  # noqa: PLR0917 - the options of the command
     with writing(session) as engine, stop_on_signals() as stop:
         run_id = resolve_run(engine, run)
         program = program_of_run(session, engine, run_id)
-        _, driver = make_driver(session, engine, program, stop)
+        root = root_of(engine, run_id)
+        keep = leaves_listeners(engine, root)
+        _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         if event is not None:
             wait_key = event_key(open_waits(engine, run_id), event, run_id)
         driver.answer(run_id, payload, wait_key=wait_key, actor=actor or os_user(), force=force)
         driver.drive(run_id, until=until.value)
-        root = root_of(engine, run_id)
         return conclude(
             session, engine, root, labels=program.labels, waiting_ok=waiting_ok, stop=stop
         )

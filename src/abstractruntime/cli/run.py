@@ -18,6 +18,13 @@ from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime import Runtime
 from abstractruntime._version import __version__
 from abstractruntime.cli._bundles import Loaded, load_bundle_or_flow
+from abstractruntime.cli._consent import (
+    granted,
+    uses_files,
+    workspace_facts,
+    workspace_of,
+    workspace_root,
+)
 from abstractruntime.cli._contract import check_input, input_schema
 from abstractruntime.cli._host import (
     Program,
@@ -60,6 +67,9 @@ class Start:
     overrides: tuple[str, ...] = ()
     sandbox: JsonObject | None = None
     once: str | None = None
+    keep_listeners: bool = False
+    grants: tuple[str, ...] = ()
+    workspace: str | None = None
 
     @property
     def inputs_sha256(self) -> str:
@@ -95,6 +105,14 @@ def run(  # noqa: PLR0917 - the options of the command
     allow_unsigned: Annotated[
         bool, typer.Option("--allow-unsigned", help="Run what nobody trusted signed; recorded.")
     ] = False,
+    allow: Annotated[
+        list[str],
+        typer.Option("--allow", metavar="CAPABILITY", help="Grant such as file:write; repeatable."),
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
+    keep_listeners: Annotated[
+        bool,
+        typer.Option("--keep-listeners", help="Listeners of the flow live on when the run ends."),
+    ] = False,
     waiting_ok: WaitingOkOption = False,
     durability: DurabilityOption = None,
     host_key: HostKeyOption = None,
@@ -121,7 +139,15 @@ def run(  # noqa: PLR0917 - the options of the command
         raise UsageError("--once and --run-id exclude each other", hint="leave one of them out")
     loaded = _load(session, path, entry, allow_unsigned=allow_unsigned)
     home = session.config.get("sandbox")
-    services = code_services(trust_code=trust_code, sandbox=home)
+    grants = granted(loaded, allow)
+    has_files = uses_files(loaded.bundle.flow_documents().values())
+    workspace = workspace_root(session) if has_files else None
+    services = code_services(
+        trust_code=trust_code,
+        sandbox=home,
+        workspace=workspace_of(workspace_facts(grants, workspace)),
+        store=session.config.store,
+    )
     program = compile_program(loaded, entry, services=services)
     in_process = trust_code or home == "in-process"
     start = Start(
@@ -133,6 +159,9 @@ def run(  # noqa: PLR0917 - the options of the command
         overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
         sandbox=sandbox_report(in_process=in_process) if program.has_code else None,
         once=once,
+        keep_listeners=keep_listeners,
+        grants=grants,
+        workspace=workspace,
     )
     for line in input_notes(loaded.bundle.flow_documents()[program.entry], start.inputs):
         session.out.note(line)
@@ -197,7 +226,8 @@ def _drive(
 ) -> int:
     existing = start.once is not None and find_same(engine, loaded, start)
     with stop_on_signals() as stop:
-        runtime, driver = make_driver(session, engine, program, stop)
+        keep = start.keep_listeners
+        runtime, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         install_bundle(engine, loaded)
         run_id = start.run_id
         if not existing:
@@ -256,10 +286,11 @@ def provenance(loaded: Loaded, start: Start, origin: str) -> JsonObject:
         "runtime_version": __version__,
         "overrides": list(start.overrides),
         "sandbox": start.sandbox,
-        "grants": [],
+        **workspace_facts(start.grants, start.workspace),
         "actor": start.actor,
         "labels": dict(start.labels),
         **({"once": start.once} if start.once else {}),
+        **({"keep_listeners": True} if start.keep_listeners else {}),
     }
 
 

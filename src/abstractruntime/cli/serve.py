@@ -67,6 +67,8 @@ def serve(
 ) -> int:
     """Drive timers, listeners, posted commands, ended children and interrupted runs of a store.
 
+    Listeners of a run that ends here live on, and hear events as long as the store is served.
+
     Says one line for each run that went on or could not; with --jsonl an object each. Ends
     with SIGINT (130) or SIGTERM (143), after the effect in flight or 10 seconds; a second
     signal ends it at once. A run that fails is left alone for 1 second, then 2, up to 300; one
@@ -101,7 +103,7 @@ def make_loop(
     """Put the loop of `scheduler.serve` over a store and the bundles in it."""
     return ServeLoop(
         engine,
-        find_driver=Drivers(session, engine, stop).find,
+        find_driver=Drivers(session, engine, stop, keep_listeners=True).find,
         clock=SystemClock(),
         report=diary.note,
         stop=stop,

@@ -13,6 +13,7 @@ from abstractruntime.cli._events import error_of
 from abstractruntime.cli._host import (
     Drivers,
     StopFlag,
+    keeps_listeners,
     make_driver,
     program_of_run,
     stop_on_signals,
@@ -64,9 +65,10 @@ def tick(
             return _tick_due(session, engine, stop, limit)
         run_id = resolve_run(engine, run)
         program = program_of_run(session, engine, run_id)
-        _, driver = make_driver(session, engine, program, stop)
-        driver.drive(run_id, until=until.value)
         root = root_of(engine, run_id)
+        keep = keeps_listeners(engine, root)
+        _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
+        driver.drive(run_id, until=until.value)
         return conclude(
             session, engine, root, labels=program.labels, waiting_ok=waiting_ok, stop=stop
         )

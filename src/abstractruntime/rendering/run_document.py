@@ -76,7 +76,8 @@ def build_run_document(
         ledger: Size, head and signed size of its ledger.
         started: The result of its `run_started` record; empty where none was written.
         leaf_waits: Open waits of the run's tree that no other run answers, each with
-            the id of the run that owns it; `waiting` shows the first, `waits` all.
+            the id of the run that owns it; `waiting` shows the first, `waits` all. Those of
+            a run that has ended belong to listeners or children that go on without it.
         node_labels: Node id to the name its author gave it.
         usage: Totals of the run and its children.
         interrupted: True if the run is running and nobody owns it.
@@ -91,7 +92,7 @@ def build_run_document(
         "status": _status(state, interrupted=interrupted),
         "output": state.output,
         "error": _error(state, node_labels or {}, last_record or {}),
-        "waiting": waits[0] if waits else None,
+        "waiting": waits[0] if waits and state.status is RunStatus.WAITING else None,
         "waits": waits,
         "bundle": _bundle(facts),
         "ledger": asdict(ledger),
@@ -123,7 +124,7 @@ def _status(state: RunState, *, interrupted: bool) -> str:
 
 
 def _waits(state: RunState, leaf_waits: Sequence[tuple[str, WaitState]]) -> list[JsonObject]:
-    if state.status is not RunStatus.WAITING:
+    if state.status is RunStatus.RUNNING:
         return []
     if not leaf_waits and state.waiting is not None:
         leaf_waits = [(state.run_id, state.waiting)]

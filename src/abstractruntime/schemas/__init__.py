@@ -18,6 +18,9 @@ _SOURCES: dict[str, str] = {
     "run": "rendering._run_schema:RUN_DOCUMENT_SCHEMA",
     "history": "_history.schema:HISTORY_BUNDLE_SCHEMA",
     **{
+        name: f"schemas._author:{name.upper()}" for name in ("fmt", "diff", "graph", "test", "case")
+    },
+    **{
         name: f"schemas._documents:{name.upper().replace('-', '_')}"
         for name in (
             "runs", "verify", "verify-all", "verify-history", "ledger", "bundle", "export", "error", "check",

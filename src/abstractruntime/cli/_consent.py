@@ -1,0 +1,81 @@
+"""What a flow may do beyond itself: consent to its capabilities, and the workspace of its files.
+
+Rules:
+1. A flow document that is run directly is own work: it may do what its nodes can do.
+2. A bundle needs a grant for each capability that reaches outside: writing files, the
+   network, commands, MCP servers, secrets. Without it nothing is started.
+3. What was granted, and the workspace, stand in the run's first record, so that they are the
+   same whoever goes on with the run, and from where.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime.cli._bundles import Loaded, requirements
+from abstractruntime.errors import ConsentNeeded
+from abstractruntime.workspace import Workspace
+
+if TYPE_CHECKING:
+    from abstractruntime._json import JsonObject
+    from abstractruntime.cli._session import Session
+
+FILE_WRITE = "file:write"
+_ASKED = ("net:", "file:write:", "command:", "mcp:", "secret:")
+_OWN_WORK = "own_work"
+
+
+def granted(loaded: Loaded, allowed: Iterable[str]) -> tuple[str, ...]:
+    """Give what a run of this bundle is granted.
+
+    Raises:
+        ConsentNeeded: its nodes can do more than that.
+    """
+    grants = tuple(dict.fromkeys(text.strip() for text in allowed if text.strip()))
+    needs = requirements(loaded.bundle.flow_documents().values()).capabilities
+    asked = [need for need in needs if need.startswith(_ASKED)]
+    if loaded.rule == _OWN_WORK:
+        return tuple(dict.fromkeys((*grants, *asked)))
+    missing = [need for need in asked if not any(_covers(grant, need) for grant in grants)]
+    if missing:
+        names = [need.removesuffix(":*") for need in missing]
+        raise ConsentNeeded(
+            f"bundle '{loaded.ref}' needs {', '.join(names)}, which nobody granted",
+            hint="if you trust it with that, add: " + " ".join(f"--allow {name}" for name in names),
+            missing=missing,
+            digest=loaded.digest,
+        )
+    return grants
+
+
+def uses_files(documents: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether a node of these flows can touch files."""
+    return any(need.startswith("file:") for need in requirements(documents).capabilities)
+
+
+def workspace_root(session: Session) -> str:
+    """Give the directory whose files a new run may touch: as configured, else the current one."""
+    chosen = session.config.path("workspace") or Path.cwd()
+    return os.path.realpath(chosen)
+
+
+def workspace_of(facts: Mapping[str, Any]) -> Workspace | None:
+    """Give the workspace that the first record of a run names; None for a run without files."""
+    root = facts.get("workspace")
+    if not isinstance(root, str):
+        return None
+    grants = facts.get("grants")
+    listed = grants if isinstance(grants, list) else []
+    return Workspace(Path(root), may_write=any(_covers(g, f"{FILE_WRITE}:*") for g in listed))
+
+
+def workspace_facts(grants: tuple[str, ...], workspace: str | None) -> JsonObject:
+    """Give what the first record says of consent and files."""
+    return {"grants": list(grants), **({"workspace": workspace} if workspace else {})}
+
+
+def _covers(grant: str, need: str) -> bool:
+    return need == grant or need.startswith(f"{grant}:")

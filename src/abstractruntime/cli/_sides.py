@@ -1,0 +1,92 @@
+"""What `art diff` compares: documents, bundles and directories, as flows by id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from abstractruntime.cli._bundles import naming, require_documents
+from abstractruntime.errors import NotFound
+from abstractruntime.visualflow_compiler._diff import Side
+from abstractruntime.visualflow_compiler._load import document_id
+from abstractruntime.visualflow_compiler._source import read_document
+from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
+
+_ARCHIVE_START = b"PK"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSide:
+    """A side, and whether it is a single document, which is compared with its like only."""
+
+    path: Path
+    side: Side
+    is_single: bool = False
+    is_nothing: bool = False
+
+
+def load_side(path: Path) -> NamedSide:
+    """Read one side. The null device, as git names a missing file, has no flows.
+
+    Raises:
+        NotFound: there is nothing of this name.
+        FlowError: a document cannot be read.
+    """
+    if str(path) == os.devnull:
+        return NamedSide(path, Side(), is_nothing=True)
+    if path.is_dir():
+        documents = [_document(file.read_bytes(), file) for file in require_documents(path)]
+        return NamedSide(path, Side({document_id(d): d for d in documents}))
+    data = read_archive_file(path)
+    if data.startswith(_ARCHIVE_START):
+        with naming(path):
+            bundle = read_bundle(data, path)
+        starts = tuple(entry.flow_id for entry in bundle.manifest.entrypoints)
+        return NamedSide(path, Side(dict(bundle.flow_documents()), starts))
+    document = _document(data, path)
+    return NamedSide(path, Side({document_id(document): document}), is_single=True)
+
+
+def _document(data: bytes, path: Path) -> Mapping[str, Any]:
+    return read_document(data, file=str(path)).document
+
+
+def paired(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
+    """Give two sides that can be compared flow by flow.
+
+    Two documents are compared whatever their ids are. A document is compared with the flow of
+    its id in a bundle or directory, or with the only one there.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if before.is_nothing or after.is_nothing or before.is_single == after.is_single:
+        return _renamed(before, after)
+    if before.is_single:
+        return before.side, _only(after, before)
+    return _only(before, after), after.side
+
+
+def _renamed(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
+    if not (before.is_single and after.is_single):
+        return before.side, after.side
+    (key,) = after.side.flows
+    return replace(before.side, flows={key: next(iter(before.side.flows.values()))}), after.side
+
+
+def _only(many: NamedSide, single: NamedSide) -> Side:
+    (wanted,) = single.side.flows
+    found = many.side.flows.get(wanted)
+    if found is None and len(many.side.flows) == 1:
+        found = next(iter(many.side.flows.values()))
+    if found is None:
+        raise NotFound(
+            f"'{many.path}' has no flow {wanted!r}, which '{single.path}' is",
+            hint="its flows: " + ", ".join(sorted(many.side.flows)),
+            kind="flow",
+            id=wanted,
+        )
+    return Side({wanted: found})

@@ -1,0 +1,159 @@
+"""`art fmt` and `art diff`: flow documents as files under version control."""
+
+from __future__ import annotations
+
+import difflib
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abstractruntime._json import JsonObject
+from abstractruntime.cli._files import write_result
+from abstractruntime.cli._session import Session
+from abstractruntime.cli.flow import flow_files
+from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
+from abstractruntime.signing._files import read_bounded
+from abstractruntime.visualflow_compiler._diff import BundleDiff, diff_sides
+from abstractruntime.visualflow_compiler._diff_text import diff_lines
+from abstractruntime.visualflow_compiler._fmt import format_document
+from abstractruntime.visualflow_compiler._source import MAX_DOCUMENT_BYTES
+
+_STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Formatted:
+    """One document before and after."""
+
+    path: str
+    before: bytes = field(repr=False)
+    after: bytes = field(repr=False)
+
+    @property
+    def is_changed(self) -> bool:
+        return self.before != self.after
+
+    def diff(self) -> list[str]:
+        before, after = (_lines(text) for text in (self.before, self.after))
+        return list(difflib.unified_diff(before, after, self.path, self.path, lineterm=""))
+
+
+def _lines(data: bytes) -> list[str]:
+    """Give the lines, with carriage returns and byte order marks made visible."""
+    text = data.decode("utf-8", "replace").replace("\ufeff", "\\ufeff").replace("\r", "\\r")
+    return text.removesuffix("\n").split("\n")
+
+
+def fmt(
+    session: Session,
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FLOW|DIR|-...", help="Documents, directories of them, or stdin."),
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 when something would change.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Write nothing; show what would change.")
+    ] = False,
+) -> int:
+    """Write flow documents in their normal form.
+
+    Nothing is written unless all of them can be formatted. `-` formats stdin to stdout.
+    """
+    if _STDIN in files:
+        if len(files) > 1:
+            raise UsageError("'-' stands alone", hint="format files and stdin one after the other")
+        return _format_stdin(session, check=check, diff=diff)
+    done = [_formatted(path) for path in flow_files(Path(file) for file in files)]
+    changed = [item for item in done if item.is_changed]
+    is_dry = check or diff
+    for item in () if is_dry else changed:
+        _overwrite(Path(item.path), item.after)
+    _report(session, done, is_dry=is_dry, diff=diff)
+    return int(ExitCode.FAILED if check and changed else ExitCode.OK)
+
+
+def _formatted(path: Path) -> Formatted:
+    data = read_bounded(path, MAX_DOCUMENT_BYTES)
+    try:
+        return Formatted(str(path), data, format_document(data, file=str(path)))
+    except AbstractRuntimeError as cause:
+        cause.details.setdefault("file", str(path))
+        raise
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    # A link keeps pointing to the file, and the file keeps its mode.
+    real = path.resolve()
+    write_result(real, data, mode=stat.S_IMODE(real.stat().st_mode))
+
+
+def _format_stdin(session: Session, *, check: bool, diff: bool) -> int:
+    data = sys.stdin.buffer.read()
+    item = Formatted("<stdin>", data, format_document(data, file="<stdin>"))
+    if check or diff:
+        _report(session, [item], is_dry=True, diff=diff)
+        return int(ExitCode.FAILED if check and item.is_changed else ExitCode.OK)
+    session.out.raw(item.after.decode().removesuffix("\n"))
+    return 0
+
+
+def _report(session: Session, done: list[Formatted], *, is_dry: bool, diff: bool) -> None:
+    changed = [item for item in done if item.is_changed]
+
+    def text() -> Iterator[str]:
+        for item in changed:
+            yield from item.diff() if diff else [item.path]
+
+    def entry(item: Formatted) -> JsonObject:
+        shown = {"diff": item.diff()} if diff else {}
+        written = item.is_changed and not is_dry
+        return {"file": item.path, "changed": item.is_changed, "written": written, **shown}
+
+    document = {
+        "format": "art-fmt/1",
+        "changed": len(changed),
+        "files": [entry(item) for item in done],
+    }
+    session.out.emit(document, text=text, items="files")
+    verb = "would change" if is_dry else "changed"
+    session.out.note(f"{len(done)} document{'s' if len(done) != 1 else ''}: {len(changed)} {verb}")
+
+
+# -- diff ----------------------------------------------------------------------------------
+
+
+def diff(
+    session: Session,
+    before: Annotated[Path, typer.Argument(metavar="A", help="A document, bundle or directory.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="A document, bundle or directory.")],
+) -> int:
+    """Say what changed between two flows, apart from how they are drawn.
+
+    Exit code 0 when they mean the same, 1 when not, and 2 when one of them cannot be read.
+    """
+    found = _compared(before, after)
+    session.out.emit(
+        {**found.to_dict(), "before": str(before), "after": str(after)},
+        text=lambda: diff_lines(found),
+        items="flows",
+    )
+    return int(ExitCode.FAILED if found.is_different else ExitCode.OK)
+
+
+def _compared(before: Path, after: Path) -> BundleDiff:
+    from abstractruntime.cli._sides import load_side, paired
+
+    try:
+        return diff_sides(*paired(load_side(before), load_side(after)))
+    except FlowError as cause:
+        # Exit code 1 says "different", so what cannot be compared needs another one.
+        raise UsageError(
+            f"cannot compare: {cause.message}", hint=cause.hint, **cause.details
+        ) from cause

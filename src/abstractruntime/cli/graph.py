@@ -1,0 +1,136 @@
+"""`art graph`: a flow, or how far a run of it came, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from abstractruntime.cli._bundles import entry_of, naming
+from abstractruntime.cli._files import write_result
+from abstractruntime.cli._host import installed_bundle
+from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import reading, resolve_run
+from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.rendering.graph import (
+    Outcome,
+    Picture,
+    draw_flow,
+    render_ascii,
+    render_dot,
+    render_mermaid,
+    render_svg,
+    run_outcomes,
+)
+from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
+from abstractruntime.visualflow_compiler._load import parse_flow
+from abstractruntime.visualflow_compiler._source import read_document
+from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
+
+_RENDERERS: Mapping[str, Callable[[Picture], str]] = {
+    "ascii": render_ascii,
+    "mermaid": render_mermaid,
+    "dot": render_dot,
+    "svg": render_svg,
+}
+_ARCHIVE_START = b"PK"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is drawn: a flow, and of a run also how far it came."""
+
+    flow: FlowGraph
+    run_id: str | None = None
+    outcomes: Mapping[str, Outcome] | None = None
+
+
+@uses_store
+def graph(
+    session: Session,
+    what: Annotated[str, typer.Argument(metavar="FLOW|BUNDLE|RUN", help="What to draw.")],
+    form: Annotated[
+        str, typer.Option("--format", metavar="ascii|mermaid|dot|svg", help="Form of the picture.")
+    ] = "ascii",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.")
+    ] = None,
+    data: Annotated[
+        bool, typer.Option("--data", help="Draw pure nodes and the ways of values, too.")
+    ] = False,
+    entry: Annotated[
+        str | None, typer.Option("--entry", metavar="ID", help="Which flow of a bundle.")
+    ] = None,
+) -> int:
+    """Draw a flow, or with the id of a run, how far it came.
+
+    Nothing but this tool is needed: no network, no Graphviz.
+    """
+    if form not in _RENDERERS:
+        raise UsageError(f"unknown format {form!r}", hint=f"use {', '.join(_RENDERERS)}")
+    shown = _shown(session, what, entry)
+    picture = draw_flow(shown.flow, data=data, outcomes=shown.outcomes)
+    rendered = _RENDERERS[form](picture)
+    if output is not None:
+        write_result(output, rendered.encode("utf-8", "replace"), mode=0o644)
+        session.out.note(f"wrote {output}")
+    document = {
+        "format": "art-graph/1",
+        "flow_id": shown.flow.flow.id,
+        "run_id": shown.run_id,
+        "file": str(output) if output else None,
+        "title": picture.title,
+        "description": picture.description,
+        **picture.to_dict(),
+    }
+    lines = [] if output is not None else rendered.removesuffix("\n").split("\n")
+    session.out.emit(document, text=lambda: lines, items="nodes")
+    return 0
+
+
+def _shown(session: Session, what: str, entry: str | None) -> Shown:
+    path = Path(what)
+    if path.is_dir():
+        raise UsageError(
+            f"'{path}' is a directory, expected a flow, a bundle or a run",
+            hint="name a document in it",
+            path=str(path),
+        )
+    return _of_file(path, entry) if path.exists() or path.suffix else _of_run(session, what, entry)
+
+
+def _of_file(path: Path, entry: str | None) -> Shown:
+    data = read_archive_file(path)
+    if not data.startswith(_ARCHIVE_START):
+        return Shown(_analysed(read_document(data, file=str(path)).document))
+    with naming(path):
+        bundle = read_bundle(data, path)
+    return Shown(_analysed(bundle.flow_documents()[entry_of(bundle, entry)]))
+
+
+def _of_run(session: Session, what: str, entry: str | None) -> Shown:
+    if entry is not None:
+        raise UsageError("--entry is for bundles", hint="a run shows the flow that it executes")
+    with reading(session) as engine:
+        run_id = resolve_run(engine, what)
+        state = engine.peek(run_id)
+        documents = installed_bundle(engine, run_id).bundle.flow_documents()
+        document = documents.get(state.workflow_id)
+        if document is None:
+            raise NotFound(
+                f"run {run_id!r} executes {state.workflow_id!r}, which is no flow of its bundle",
+                hint="draw the run above it",
+                kind="flow",
+                id=state.workflow_id,
+            )
+        flow = _analysed(document)
+        records = [engine.resolve(item.record) for item in engine.records(run_id)]
+    return Shown(flow, run_id, run_outcomes(flow, state, records))
+
+
+def _analysed(document: Mapping[str, Any]) -> FlowGraph:
+    return analyse(parse_flow(document)[0])
