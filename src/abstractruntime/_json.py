@@ -76,10 +76,48 @@ def normalise(value: JsonValue, path: str = "") -> JsonValue:
         InvalidValue: NaN, infinity, a lone surrogate, another type, or more than
             200 levels; `details["path"]` is the JSON pointer of the culprit.
     """
-    return _normalise(value, path, 0)
+    return value if _is_plain(value) else _normalise(value, path, 0)
 
 
 _SIMPLE = frozenset({type(None), bool, int})
+
+
+def _is_plain(value: JsonValue) -> bool:
+    """Tell quickly that nothing has to change; False means: perhaps something has to."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is str:
+                if not (item.isascii() or _encodes(item)):
+                    return False
+            elif kind is dict:
+                if not (set(map(type, item)) <= _TEXT_ONLY and _encodes("".join(item))):
+                    return False
+                inner += item.values()
+            elif kind is list:
+                inner += item
+            elif not (kind in _SIMPLE or (kind is float and math.isfinite(item))):
+                return False
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
+_TEXT_ONLY = frozenset({str})
+
+
+def _encodes(text: str) -> bool:
+    """Tell whether a text holds no lone surrogate."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _normalise(value: JsonValue, path: str, depth: int) -> JsonValue:
@@ -150,15 +188,9 @@ def _key_text(key: Any, path: str) -> str:
 
 
 def _checked_text(text: str, path: str) -> str:
-    if text.isascii():
+    if _encodes(text):
         return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidValue(
-            f"text at {path or '/'!r} holds a lone surrogate", path=path or "/"
-        ) from None
-    return text
+    raise InvalidValue(f"text at {path or '/'!r} holds a lone surrogate", path=path or "/")
 
 
 def replace_surrogates(text: str) -> str:

@@ -37,7 +37,9 @@ def check(document):
 
 
 def found(document):
-    return [(d.code, d.severity, d.pointer) for d in check(document).diagnostics]
+    """Everything but the notes, and that nothing feeds the pin of `END`."""
+    some = (d for d in check(document).diagnostics if d.severity != "info" and d.code != "VF310")
+    return [(d.code, d.severity, d.pointer) for d in some]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,12 @@ def found(document):
             id="unknown-type",
         ),
         pytest.param(
-            flow(START, END, node("m", "agent", "exec-in", "exec-out"), edges=("start > end",)),
+            flow(
+                START,
+                END,
+                node("m", "generate_image", "exec-in", "exec-out"),
+                edges=("start > end",),
+            ),
             [("VF105", "warning", "/nodes/2"), ("VF202", "warning", "/nodes/2/type")],
             id="refused-but-unreachable",
         ),
@@ -217,7 +224,7 @@ def test_tree_reports_a_missing_subflow_at_its_node():
     alone = check_tree({"p.json": parent})["p.json"]
     together = check_tree({"p.json": parent, "c.json": child, "bad.json": b"["})
 
-    assert [(d.code, d.node_id, d.pointer) for d in alone.diagnostics] == [
+    assert [(d.code, d.node_id, d.pointer) for d in alone.errors] == [
         ("VF205", "m", "/nodes/1/data/subflowId")
     ]
     assert together["p.json"].ok

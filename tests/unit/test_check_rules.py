@@ -4,7 +4,7 @@ import pytest
 
 from abstractruntime.visualflow_compiler._check import RULES, check_document, check_tree
 
-TREE_RULES = {"VF205"}
+TREE_RULES = {"VF205", "VF208", "VF209"}
 
 
 def codes_of(data, code):

@@ -113,3 +113,13 @@ def test_only_steps_that_control_reaches_have_handlers():
 def test_unknown_node_id_is_a_key_error():
     with pytest.raises(KeyError, match="Unknown node_id: nope"):
         compile_visualflow(PLAIN).get_node("nope")
+
+
+def test_many_edges_to_missing_nodes_hide_no_error():
+    edges = [
+        {"source": f"gone{i}", "sourceHandle": "x", "target": "e", "targetHandle": "y"}
+        for i in range(150)
+    ]
+
+    with pytest.raises(FlowError, match="Flow must have an entry node"):
+        compile_visualflow({"id": "f", "nodes": [], "edges": edges})

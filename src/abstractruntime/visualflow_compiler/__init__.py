@@ -9,6 +9,7 @@ from abstractruntime.visualflow_compiler.compiler import (
     compile_visualflow_tree,
     visual_to_flow,
 )
+from abstractruntime.visualflow_compiler.flow import Flow, FlowEdge, FlowNode
 from abstractruntime.visualflow_compiler.models import (
     VisualEdge,
     VisualFlow,
@@ -17,6 +18,9 @@ from abstractruntime.visualflow_compiler.models import (
 )
 
 __all__ = [
+    "Flow",
+    "FlowEdge",
+    "FlowNode",
     "Services",
     "VisualEdge",
     "VisualFlow",

@@ -19,6 +19,7 @@ _KINDS = {
     Kind.PASS_THROUGH: "step: changes run variables and leaves the ambient value alone",
     Kind.CONTROL: "step: runs branches until it is finished",
     Kind.EFFECT: "step: asks the runtime for an effect, which is recorded",
+    Kind.STAGED: "step: asks the runtime for one effect after another, each of them recorded",
 }
 
 

@@ -28,6 +28,7 @@ CONSTANT_TYPES = frozenset(
         "json_schema",
     }
 )
+_LISTENS = "on_event"
 # Compat: code declared without execution pins is a pure function, as in 0.4.2.
 _STEP_OR_PURE = frozenset({"code", "function"})
 
@@ -87,6 +88,21 @@ class FlowGraph:
         return self.reachable_from(self.entry.node_id) if self.entry else frozenset()
 
     @cached_property
+    def listeners(self) -> tuple[str, ...]:
+        """Steps that hear events beside the flow: none that control reaches from the entry."""
+        return tuple(
+            node_id
+            for node_id in self.steps
+            if self.elements[node_id].type == _LISTENS and node_id not in self.reachable
+        )
+
+    @cached_property
+    def served(self) -> frozenset[str]:
+        """What a run or one of its listeners can visit, and the pure nodes whose values they pull."""
+        heard = self.reachable_from(*self.listeners)
+        return self.live | heard | frozenset(self.pure_ancestors(*sorted(heard)))
+
+    @cached_property
     def live(self) -> frozenset[str]:
         """Reachable steps and the pure nodes whose values they pull."""
         return frozenset({*self.reachable, *self.pure_ancestors(*sorted(self.reachable))})
@@ -122,8 +138,16 @@ class FlowGraph:
 
     def pure_sources(self, node_id: str) -> tuple[str, ...]:
         """Give the pure nodes that feed `node_id` directly, each once."""
-        sources = (edge.source for edge in self.data_in.get(node_id, ()))
-        return tuple(dict.fromkeys(s for s in sources if not self.is_step(s)))
+        return self._pure_sources.get(node_id, ())
+
+    @cached_property
+    def _pure_sources(self) -> Mapping[str, tuple[str, ...]]:
+        steps, sources = self._step_set, {}
+        for node_id, edges in self.data_in.items():
+            pure = [edge.source for edge in edges if edge.source not in steps]
+            if pure:
+                sources[node_id] = tuple(dict.fromkeys(pure))
+        return sources
 
     def pure_ancestors(self, *node_ids: str) -> tuple[str, ...]:
         """Give the pure nodes that these nodes pull, directly or not, sources first."""
@@ -136,7 +160,12 @@ class FlowGraph:
 
     def pure_cycles(self) -> list[tuple[str, ...]]:
         """Give one path for each way in which pure nodes feed themselves."""
-        pure = (node_id for node_id in self.elements if not self.is_step(node_id))
+        return self._pure_cycles
+
+    @cached_property
+    def _pure_cycles(self) -> list[tuple[str, ...]]:
+        # A pure node without sources that are pure cannot be part of a cycle.
+        pure = (node_id for node_id in self._pure_sources if not self.is_step(node_id))
         return _cycles(pure, self.pure_sources)
 
 
@@ -183,7 +212,10 @@ def _better_trigger(graph: FlowGraph, named: str) -> str | None:
     if not element.exec_inputs or element.exec_outputs or graph.exec_out.get(named):
         return None
     triggers = [node_id for node_id in graph.steps if _is_trigger(graph, node_id)]
-    return triggers[0] if len(triggers) == 1 else None
+    # What hears events runs beside a flow that has a start of its own.
+    starts = [node_id for node_id in triggers if graph.elements[node_id].type != _LISTENS]
+    chosen = starts or triggers
+    return chosen[0] if len(chosen) == 1 else None
 
 
 def _is_trigger(graph: FlowGraph, node_id: str) -> bool:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from abstractruntime._json import JsonObject, escape_pointer, normalise
@@ -80,10 +81,11 @@ def load_flow(raw: Any) -> Flow:
     return flow
 
 
-def parse_flow(raw: Mapping[str, Any]) -> tuple[Flow, list[Diagnostic]]:
+def parse_flow(raw: Mapping[str, Any], *, is_normal: bool = False) -> tuple[Flow, list[Diagnostic]]:
     """Read what can be understood of a document, and say what was left out.
 
-    A document without an id gives a flow with an empty id and an error finding.
+    A document without an id gives a flow with an empty id and an error finding. `is_normal`
+    says that the document went through `normalise` already, as that of a `Source` has.
     """
     nodes, findings = read_nodes(raw)
     edges, edge_findings = read_edges(raw)
@@ -91,7 +93,7 @@ def parse_flow(raw: Mapping[str, Any]) -> tuple[Flow, list[Diagnostic]]:
     flow_id = _first_id(raw)
     if not flow_id:
         findings.insert(0, _missing_id())
-    elements, element_findings = _elements(nodes, edges)
+    elements, element_findings = _elements(nodes, edges, is_normal=is_normal)
     data_edges, exec_edges, end_findings = _split_edges(edges, {node.id for node in nodes})
     flow = Flow(
         id=flow_id,
@@ -252,19 +254,25 @@ def _type_name(value: Any) -> str:
 
 
 def _elements(
-    nodes: Iterable[NodeEntry], edges: Iterable[EdgeEntry]
+    nodes: Iterable[NodeEntry], edges: Iterable[EdgeEntry], *, is_normal: bool
 ) -> tuple[tuple[Element, ...], list[Diagnostic]]:
     wired: defaultdict[str, set[str]] = defaultdict(set)
     for edge in edges:
         if edge.pin != EXEC_IN and edge.handle != EXEC_OUT:
             wired[edge.target].add(edge.pin)
     findings: list[Diagnostic] = []
-    elements = tuple(_element(node, frozenset(wired[node.id]), findings) for node in nodes)
+    elements = tuple(
+        _element(
+            node,
+            node.data if is_normal else _storable(node, findings),
+            frozenset(wired.get(node.id, ())),
+        )
+        for node in nodes
+    )
     return elements, findings
 
 
-def _element(node: NodeEntry, wired: frozenset[str], findings: list[Diagnostic]) -> Element:
-    data = _storable(node, findings)
+def _element(node: NodeEntry, data: JsonObject, wired: frozenset[str]) -> Element:
     inputs, exec_inputs = _pins(data.get("inputs"))
     outputs, exec_outputs = _pins(data.get("outputs"))
     return Element(
@@ -309,8 +317,12 @@ def _pins(value: Any) -> tuple[tuple[ElementPin, ...], tuple[str, ...]]:
         if kind == _EXECUTION:
             handles.append(name)
         elif name:
-            data.append(ElementPin(name, kind if isinstance(kind, str) else "any"))
+            data.append(_pin(name, kind if isinstance(kind, str) else "any"))
     return tuple(data), tuple(handles)
+
+
+# The same few pins occur in every document.
+_pin = lru_cache(maxsize=4096)(ElementPin)
 
 
 def _pin_defaults(value: Any) -> JsonObject:

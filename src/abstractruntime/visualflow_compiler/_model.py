@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 from abstractruntime.nodes._base import Element
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "info"]
 
 EXEC_IN = "exec-in"
 EXEC_OUT = "exec-out"
+SOURCE_KEY = "_listener_of"
+"""The key in a derived document that names the flow it was drawn in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,12 @@ class Flow:
     entry_node: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
     positions: tuple[int, ...] = ()
+
+    @property
+    def source_id(self) -> str:
+        """The id of the flow as it was drawn: that of a listener is the flow it is part of."""
+        source = self.raw.get(SOURCE_KEY)
+        return source if isinstance(source, str) else self.id
 
 
 @dataclass(frozen=True, slots=True)

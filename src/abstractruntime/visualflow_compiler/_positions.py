@@ -1,22 +1,27 @@
 """Line and column of places in a JSON text.
 
-The document is parsed without positions; this scanner walks the text a second time,
-only when there is something to report. It keeps its own stack, so depth is no hazard.
+The document is parsed without positions; the text is walked a second time, only when there
+is something to report, and only along the way to what is reported.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from abstractruntime._json import escape_pointer
+from abstractruntime._json import escape_pointer, split_pointer
 
 _SPACE = re.compile(r"[ \t\n\r\ufeff]*")
 _TEXT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SCALAR = re.compile(r"[^\s,\]}:\[{\"]+")
+_CLOSING: Final = {"{": "}", "[": "]"}
+_Wanted: TypeAlias = "dict[str, _Wanted]"
+_skip_value: Any = json.JSONDecoder(strict=False).scan_once  # type: ignore[attr-defined]  # not in typeshed
+"""Parses the value at an offset: gives it, and where it ends."""
 
 
 class Place(NamedTuple):
@@ -45,14 +50,49 @@ class _Item(NamedTuple):
 
 def locate(text: str, pointers: Iterable[str]) -> dict[str, Place]:
     """Give the place of each pointer; one that does not exist gets its nearest ancestor."""
-    wanted = {known for pointer in pointers for known in _with_ancestors(pointer)}
-    offsets = {item.pointer: item.offset for item in _scan(text) if item.pointer in wanted}
+    wanted: _Wanted = {}
+    asked = tuple(pointers)
+    for pointer in asked:
+        branch = wanted
+        for token in split_pointer(pointer):
+            branch = branch.setdefault(token, {})
+    offsets: dict[str, int] = {}
+    # What follows a place that is no JSON, or too deep to be parsed, has no place of its own.
+    with contextlib.suppress(StopIteration, ValueError, RecursionError):
+        _find(text, _skip_space(text, 0), "", wanted, offsets)
     found: dict[str, Place] = {}
-    for pointer in pointers:
+    for pointer in asked:
         nearest = next((p for p in _with_ancestors(pointer) if p in offsets), None)
         if nearest is not None:
             found[pointer] = place_at(text, offsets[nearest])
     return found
+
+
+def _find(text: str, offset: int, pointer: str, wanted: _Wanted, offsets: dict[str, int]) -> int:
+    """Note where the wanted values inside the value at `offset` are, and give its end.
+
+    What nobody asks for is skipped by the parser. The walk is as deep as the pointers.
+    """
+    offsets[pointer] = offset
+    opening = text[offset : offset + 1]
+    if not wanted or opening not in _CLOSING:
+        return int(_skip_value(text, offset)[1])
+    index, offset = 0, _skip_space(text, offset + 1)
+    while text[offset : offset + 1] != _CLOSING[opening]:
+        token = str(index)
+        if opening == "{":
+            key, offset = _skip_value(text, offset)
+            token, offset = str(key), _skip_space(text, _skip_space(text, offset) + 1)
+        if token in wanted:
+            inner = f"{pointer}/{escape_pointer(token)}"
+            offset = _find(text, offset, inner, wanted[token], offsets)
+        else:
+            offset = _skip_value(text, offset)[1]
+        offset = _skip_space(text, offset)
+        if text[offset : offset + 1] == ",":
+            offset = _skip_space(text, offset + 1)
+        index += 1
+    return offset + 1
 
 
 def first_duplicate_key(text: str) -> tuple[str, Place] | None:

@@ -89,6 +89,11 @@ def _node(types: Iterable[str]) -> JsonObject:
                     "inputs": {"type": "array", "items": {"$ref": "#/$defs/pin"}},
                     "outputs": {"type": "array", "items": {"$ref": "#/$defs/pin"}},
                     "pinDefaults": {"type": "object"},
+                    "onError": {
+                        "enum": ["fail", "continue"],
+                        "default": "fail",
+                        "description": "continue: an error is given at the pin `error`, and the flow goes on",
+                    },
                 },
             },
         },

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from abstractruntime.agents.port import AgentWorkflows
 from abstractruntime.core.spec import WorkflowSpec
+from abstractruntime.nodes._agent_request import agent_workflow_id
 from abstractruntime.nodes.subflow import subflow_id
-from abstractruntime.visualflow_compiler._check import check_flow, require_ok
-from abstractruntime.visualflow_compiler._graph import analyse
+from abstractruntime.visualflow_compiler._check import compilable
+from abstractruntime.visualflow_compiler._drawn import DrawnFlow
 from abstractruntime.visualflow_compiler._load import document_id, document_mapping, parse_flow
 from abstractruntime.visualflow_compiler._lower import Services, lower
-from abstractruntime.visualflow_compiler._model import Flow
+from abstractruntime.visualflow_compiler._lower._python import lower_python
+from abstractruntime.visualflow_compiler._model import Flow as Document
+from abstractruntime.visualflow_compiler.flow import Flow
+from abstractruntime.visualflow_compiler.listeners import flow_listeners
 from abstractruntime.visualflow_compiler.models import VisualFlow
 
 __all__ = [
@@ -22,10 +28,6 @@ __all__ = [
     "compile_visualflow_tree",
     "visual_to_flow",
 ]
-
-
-# Compat: 0.4.2 compiled flows with edges to deleted nodes; `art check` refuses them.
-_LEFT_OUT = frozenset({"VF010"})
 
 
 def compile_visualflow(raw: Any, *, services: Services | None = None) -> WorkflowSpec:
@@ -42,11 +44,15 @@ def compile_visualflow(raw: Any, *, services: Services | None = None) -> Workflo
     return compile_flow(visual_to_flow(raw), services=services)
 
 
-def visual_to_flow(visual: Any) -> Flow:
-    """Give the typed form of a document, ready for `compile_flow`, which checks it.
+def visual_to_flow(visual: Any) -> DrawnFlow:
+    """Give the flow of a document, ready for `compile_flow`, which checks it.
 
     Args:
         visual: A `VisualFlow`, or whatever `compile_visualflow` takes.
+
+    Returns:
+        A `Flow` that cannot be added to. A node of it can be tried without a run:
+        `flow.nodes[id].handler(input)`.
 
     Raises:
         TypeError: `visual` is none of these.
@@ -54,32 +60,47 @@ def visual_to_flow(visual: Any) -> Flow:
     """
     document = _document(visual)
     document_id(document)
-    flow, _ = parse_flow(document)
-    return flow
+    return DrawnFlow(*parse_flow(document))
 
 
 def compile_flow(flow: Flow, *, services: Services | None = None) -> WorkflowSpec:
-    """Compile a flow that was read already.
+    """Compile a flow that was built in Python, or read by `visual_to_flow`.
+
+    The handlers of the workflow keep nothing between calls: they may serve any number of runs
+    and threads at once, as far as the functions in the flow do.
+
+    Args:
+        flow: The flow. Flows nested in it are not compiled along: register each of them.
+        services: As in `compile_visualflow`.
 
     Raises:
-        FlowError: the flow has errors; `findings` lists all of them.
+        FlowError: the flow has errors; a drawn flow lists all of them in `findings`.
+        TypeError: the handler of a node is no function, flow or agent.
     """
-    require_ok(check_flow(flow), tolerated=_LEFT_OUT)
-    return lower(analyse(flow), services)
+    if not isinstance(flow, DrawnFlow):
+        return lower_python(flow, services)
+    compilable(flow.graph, flow.findings)
+    return lower(flow.graph, services)
 
 
 def compile_visualflow_tree(
-    *, root_id: str | None = None, flows_by_id: Mapping[str, Any], services: Services | None = None
+    *,
+    root_id: str | None = None,
+    flows_by_id: Mapping[str, Any],
+    services: Services | None = None,
+    agents: AgentWorkflows | None = None,
 ) -> dict[str, WorkflowSpec]:
-    """Compile a flow and every flow it runs through subflow nodes, each once.
+    """Compile a flow and every flow it runs through subflow nodes, each once, with its listeners.
 
     Args:
         root_id: Key of the first flow; the map's first key when it is None or blank.
         flows_by_id: Documents by id. Ids that are not in the map are left to the host.
         services: As in `compile_visualflow`.
+        agents: Makes a workflow for each agent node; without it they are left to the host.
 
     Returns:
-        The workflows by their own id; empty when the root is not in the map.
+        The workflows by their own id, those of agents included; empty when the root is not in
+        the map.
 
     Raises:
         TypeError: a document is neither a dict nor an object that gives one.
@@ -95,15 +116,31 @@ def compile_visualflow_tree(
         if key not in parsed:
             continue
         flow = parsed[key]
-        specs[flow.id] = compile_flow(flow, services=services)
-        for child in _children(flow):
+        specs[flow.flow_id] = compile_flow(flow, services=services)
+        specs |= _agent_workflows(flow.document, agents) if agents is not None else {}
+        for listener in flow_listeners(flow.document):
+            spec = compile_visualflow(listener.document, services=services)
+            specs[listener.workflow_id] = spec
+        for child in _children(flow.document):
             if child not in seen:
                 seen.add(child)
                 waiting.append(child)
     return specs
 
 
-def _children(flow: Flow) -> Iterable[str]:
+def _agent_workflows(flow: Document, agents: AgentWorkflows) -> dict[str, WorkflowSpec]:
+    """Give the workflows of a flow's agent nodes, under the ids that the nodes run."""
+    specs = {}
+    for element in flow.elements:
+        if element.type == "agent":
+            config = element.config("agentConfig")
+            workflow_id = agent_workflow_id(flow.id, element.id, config)
+            made = agents(flow.id, element.id, config)
+            specs[workflow_id] = replace(made, workflow_id=workflow_id)
+    return specs
+
+
+def _children(flow: Document) -> Iterable[str]:
     ids = (subflow_id(e.data) for e in flow.elements if e.type == "subflow")
     return (child for child in ids if child)
 

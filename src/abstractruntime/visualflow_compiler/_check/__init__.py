@@ -14,9 +14,10 @@ from abstractruntime.visualflow_compiler._check._run import (
     CheckResult,
     check_document,
     check_flow,
-    check_tree,
+    compilable,
     require_ok,
 )
+from abstractruntime.visualflow_compiler._check.tree import check_tree
 
 __all__ = [
     "MAX_FINDINGS",
@@ -26,6 +27,7 @@ __all__ = [
     "check_document",
     "check_flow",
     "check_tree",
+    "compilable",
     "render_github",
     "render_pointer",
     "render_sarif",

@@ -2,7 +2,8 @@
 
 Rules:
 1. A code never changes its meaning. `VF0nn` is about reading a document, `VF1nn` about
-   its structure, `VF2nn` about node types, `VF3nn` about edges and pins, `VF4nn` about code.
+   its structure, `VF2nn` about node types, `VF3nn` about edges and pins, `VF4nn` about code,
+   `VF5nn` about variables. A finding of severity info changes nothing and asks for nothing.
 2. One function per rule; it yields findings, and the registry stamps code and severity.
 3. A rule that `spares_dead_nodes` only warns about nodes that no run can visit.
 4. Every rule has an example that it reports and one that it does not; tests run both.
@@ -91,7 +92,7 @@ def rule(
 def diagnose(rule: Rule, graph: FlowGraph, finding: Finding) -> Diagnostic:
     """Turn a finding into a diagnostic, softened when no run can visit its node."""
     element = graph.elements.get(finding.node_id or "")
-    dead = finding.node_id is not None and finding.node_id not in graph.live
+    dead = finding.node_id is not None and finding.node_id not in graph.served
     softened = dead and rule.spares_dead_nodes and rule.severity == "error"
     notes = (*finding.notes, "no run can visit this node") if softened else finding.notes
     return Diagnostic(

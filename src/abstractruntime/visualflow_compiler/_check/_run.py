@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from abstractruntime._json import split_pointer
 from abstractruntime.errors import FlowError
 from abstractruntime.nodes._base import Element, NodeType, Problem
-from abstractruntime.visualflow_compiler._check import code, document, edges, structure, types
+from abstractruntime.visualflow_compiler._check import (
+    code,
+    document,
+    edges,
+    endings,
+    structure,
+    types,
+    values,
+    variables,
+)
 from abstractruntime.visualflow_compiler._check._rules import (
     RULES,
     Finding,
@@ -18,7 +28,7 @@ from abstractruntime.visualflow_compiler._check._rules import (
 )
 from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
 from abstractruntime.visualflow_compiler._load import Source, parse_flow, read_document
-from abstractruntime.visualflow_compiler._model import Diagnostic, Flow
+from abstractruntime.visualflow_compiler._model import Diagnostic, Flow, Severity
 from abstractruntime.visualflow_compiler._positions import locate
 
 __all__ = [
@@ -26,17 +36,17 @@ __all__ = [
     "CheckResult",
     "check_document",
     "check_flow",
-    "check_tree",
+    "compilable",
     "require_ok",
+    "with_more",
 ]
 
-RULE_MODULES = (document, structure, types, edges, code)
+RULE_MODULES = (document, structure, endings, types, edges, values, code, variables)
 MAX_FINDINGS = 100
 
 # Node types name their problems in their own words; these have a rule of their own.
-_PROBLEM_RULES = {"text-as-truth": "VF306", "VF-SUBFLOW": "VF204"}
+_PROBLEM_RULES = {"text-as-truth": "VF306", "VF-SUBFLOW": "VF204", "VF-TOOLS-OPEN": "VF207"}
 _GENERAL_RULE = "VF203"
-_SUBFLOW_KEYS = ("subflowId", "flowId", "workflowId", "workflow_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ def check_document(data: bytes, *, file: str | None = None) -> CheckResult:
         source = read_document(data, file=file)
     except FlowError as unreadable:
         return CheckResult(None, unreadable.findings)
-    flow, found = parse_flow(source.document)
+    flow, found = parse_flow(source.document, is_normal=True)
     found = [*source.findings, *found, *_check_graph(analyse(flow))]
     return _result(flow, found, source)
 
@@ -84,35 +94,42 @@ def check_flow(flow: Flow, *, source: Source | None = None) -> list[Diagnostic]:
     return list(_result(flow, found, source).diagnostics)
 
 
-def check_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
-    """Check documents that belong together, by file name.
-
-    On top of `check_document`, a subflow node whose flow is not among them is an error.
-    """
-    results = {file: check_document(data, file=file) for file, data in documents.items()}
-    known = {result.flow.id for result in results.values() if result.flow is not None}
-    return {file: _with_missing_children(result, known) for file, result in results.items()}
-
-
-def require_ok(
-    diagnostics: Iterable[Diagnostic], *, tolerated: frozenset[str] = frozenset()
-) -> None:
-    """Do nothing when there is no error among `diagnostics`, those with `tolerated` codes aside.
+def require_ok(diagnostics: Iterable[Diagnostic]) -> None:
+    """Do nothing when there is no error among `diagnostics`.
 
     Raises:
         FlowError: there is; its message is that of the first, `findings` has them all.
     """
     findings = tuple(diagnostics)
-    errors = [item for item in findings if item.severity == "error" and item.code not in tolerated]
+    errors = [item for item in findings if item.severity == "error"]
     if not errors:
         return
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     raise FlowError(errors[0].message + more, findings=findings, hint=errors[0].hint)
 
 
-def _check_graph(graph: FlowGraph) -> Iterator[Diagnostic]:
+# Compat: 0.4.2 compiled flows with edges to deleted nodes; `art check` refuses them.
+_LEFT_OUT: Final = frozenset({"VF010"})
+
+
+def compilable(graph: FlowGraph, found: Iterable[Diagnostic]) -> None:
+    """Do nothing when a flow compiles; `found` is what the loader found when it read it.
+
+    Edges to missing nodes are left out when a flow is compiled, and not reported.
+
+    Raises:
+        FlowError: it does not; `findings` has what else `check_flow` finds.
+    """
+    loaded = [item for item in found if item.code not in _LEFT_OUT]
+    # Rules that only warn are asked when there is an error to show them with.
+    candidates = (*loaded, *_check_graph(graph, only_errors=True))
+    if any(item.severity == "error" for item in candidates):
+        require_ok(_result(graph.flow, (*loaded, *_check_graph(graph)), None).diagnostics)
+
+
+def _check_graph(graph: FlowGraph, *, only_errors: bool = False) -> Iterator[Diagnostic]:
     for rule in RULES.values():
-        if rule.check is not None:
+        if rule.check is not None and (rule.severity == "error" or not only_errors):
             for finding in rule.check(graph):
                 yield diagnose(rule, graph, finding)
     for node_id, node_type in graph.types.items():
@@ -143,34 +160,10 @@ def _pin_pointer(element: Element, problem: Problem) -> str:
     return f"/data/pinDefaults/{problem.pin}" if has_default else ""
 
 
-def _with_missing_children(result: CheckResult, known: set[str]) -> CheckResult:
-    if result.flow is None:
-        return result
-    graph = analyse(result.flow)
-    missing = [diagnose(RULES["VF205"], graph, item) for item in _missing_children(graph, known)]
-    if not missing:
-        return result
-    checked = _result(result.flow, [*result.diagnostics, *missing], result.source)
+def with_more(result: CheckResult, graph: FlowGraph, more: Iterable[Diagnostic]) -> CheckResult:
+    """Give the result of a check with further findings about the same document."""
+    checked = _result(graph.flow, [*result.diagnostics, *more], result.source)
     return replace(checked, omitted=checked.omitted + result.omitted)
-
-
-def _missing_children(graph: FlowGraph, known: set[str]) -> Iterator[Finding]:
-    for node_id, element in graph.elements.items():
-        if element.type != "subflow":
-            continue
-        for key in _SUBFLOW_KEYS:
-            child = element.data.get(key)
-            if not isinstance(child, str) or not child.strip():
-                continue
-            if child.strip() not in known:
-                yield Finding(
-                    f"node {node_id!r} of flow {graph.flow.id!r} runs the subflow "
-                    f"{child.strip()!r}, which is missing",
-                    node_pointer(graph, node_id, f"/data/{key}"),
-                    node_id=node_id,
-                    hint="add its document, or correct the id",
-                )
-            break
 
 
 # --- order and places ------------------------------------------------------------------
@@ -184,11 +177,14 @@ def _result(flow: Flow, found: Iterable[Diagnostic], source: Source | None) -> C
     return CheckResult(flow, diagnostics, len(ranked) - len(kept), source)
 
 
-def _rank(item: Diagnostic, order: Mapping[str, int]) -> tuple[bool, int, list[tuple[int, str]]]:
+_LEVELS: Final[tuple[Severity, ...]] = ("error", "warning", "info")
+
+
+def _rank(item: Diagnostic, order: Mapping[str, int]) -> tuple[int, int, list[tuple[int, str]]]:
     tokens = split_pointer(item.pointer)
     place = order.get(tokens[0], len(order)) if tokens else -1
     inner = [(int(t), "") if t.isdecimal() else (-1, t) for t in tokens[1:]]
-    return item.severity != "error", place, inner
+    return _LEVELS.index(item.severity), place, inner
 
 
 def _placed(items: Iterable[Diagnostic], source: Source) -> Iterator[Diagnostic]:

@@ -21,6 +21,9 @@ from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecE
 _BRANCH_HANDLES = ("true", "false", "default", "case:*")
 _BRANCHING_TYPES = frozenset({"code", "function"})
 _BARE_HANDLES = frozenset({"result", "output"})
+_OUTCOME_PINS = frozenset({"success", "error"})
+_SPEAKERS = frozenset({"ask_user", "llm_call", "agent"})
+_SPEECH = frozenset({"response", "answer", "text"})
 _CONDITION_TYPES = frozenset({"if", "while"})
 
 _IF = node("check", "if", "exec-in condition", "true false")
@@ -154,7 +157,7 @@ def crowded_pin(graph: FlowGraph) -> Iterator[Finding]:
 def unknown_input(graph: FlowGraph) -> Iterator[Finding]:
     for edge in graph.flow.data_edges:
         element, node_type = graph.elements[edge.target], graph.types[edge.target]
-        if node_type is None or not element.declares_pins:
+        if node_type is None or not element.declares_pins or _has(node_type.inputs, edge.pin):
             continue
         known = _known_pins(element.input_ids, node_type.inputs)
         if known is not None and edge.pin not in known:
@@ -188,6 +191,10 @@ def unknown_output(graph: FlowGraph) -> Iterator[Finding]:
         element, node_type = graph.elements[edge.source], graph.types[edge.source]
         if node_type is None or not element.declares_pins or edge.handle in _BARE_HANDLES:
             continue
+        if element.goes_on and edge.handle in _OUTCOME_PINS:
+            continue
+        if _has(node_type.outputs, edge.handle):
+            continue
         known = _known_pins(element.output_ids, node_type.outputs)
         if known is not None and edge.handle not in known:
             yield Finding(
@@ -199,6 +206,11 @@ def unknown_output(graph: FlowGraph) -> Iterator[Finding]:
                 notes=(_pin_note(node_type, "output", element.output_ids),),
                 hint=did_you_mean(difflib.get_close_matches(edge.handle, known, n=1)),
             )
+
+
+def _has(typed: tuple[Pin, ...], pin_id: str) -> bool:
+    """Tell quickly that a node type has a pin of this name, or takes any."""
+    return any(pin.id == pin_id or pin.dynamic for pin in typed)
 
 
 def _known_pins(declared: tuple[str, ...], typed: tuple[Pin, ...]) -> list[str] | None:
@@ -249,6 +261,24 @@ def text_condition(graph: FlowGraph) -> Iterator[Finding]:
                     pin="condition",
                     hint="use a boolean, or a compare node",
                 )
+        for edge in graph.data_in.get(node_id, ()):
+            if edge.pin == "condition" and _gives_text(graph, edge):
+                yield Finding(
+                    f"the condition of node {node_id!r} is the text {edge.handle!r} of node "
+                    f"{edge.source!r}: whatever it says, it counts as true",
+                    edge_pointer(edge.index),
+                    node_id=node_id,
+                    pin="condition",
+                    hint="compare it with the answer you expect, with compare or switch",
+                )
+
+
+def _gives_text(graph: FlowGraph, edge: DataEdge) -> bool:
+    """Tell whether an edge carries what a person or a model said.
+
+    Other texts may be meant to be tested for being empty; these are hardly ever empty.
+    """
+    return graph.elements[edge.source].type in _SPEAKERS and edge.handle in _SPEECH
 
 
 def _condition_texts(graph: FlowGraph, element: Element) -> Iterator[tuple[str, object]]:

@@ -14,7 +14,7 @@ from abstractruntime.visualflow_compiler._check._rules import (
 )
 from abstractruntime.visualflow_compiler._graph import CONSTANT_TYPES, FlowGraph
 
-_ON_EVENT = "on_event"
+_ROUTES = ("entryRoutes", "inputRouteOverrides")
 _UPPER = node("upper", "uppercase", "text", "result")
 _LOWER = node("lower", "lowercase", "text", "result")
 
@@ -118,10 +118,8 @@ def duplicate_id(graph: FlowGraph) -> Iterator[Finding]:
 def unreachable(graph: FlowGraph) -> Iterator[Finding]:
     if graph.entry is None:
         return
-    listeners = [node_id for node_id in graph.steps if graph.elements[node_id].type == _ON_EVENT]
-    reached = graph.reachable | graph.reachable_from(*listeners)
     for node_id in graph.steps:
-        if node_id not in reached:
+        if node_id not in graph.served:
             yield Finding(
                 f"node {node_id!r} cannot be reached from the entry {graph.entry.node_id!r}",
                 node_pointer(graph, node_id),
@@ -262,3 +260,36 @@ def _pure_hint(graph: FlowGraph, node_id: str) -> str:
     if node_type is not None and node_type.kind is not Kind.PURE:
         return "give the node its exec-in and exec-out pins"
     return "connect control to the step that uses its value"
+
+
+@rule(
+    "VF111",
+    "error",
+    "a node has other inputs for each way in",
+    explanation="data.entryRoutes and data.inputRouteOverrides let the values of a node depend on "
+    "the edge through which control came. Here a node has one set of inputs, so its values would be "
+    "wrong for all ways but one. Several execution edges into one node are fine without them.",
+    bad=flow(
+        START,
+        node("say", "answer_user", "exec-in message", "exec-out", entryRoutes=[{"id": "again"}]),
+        END,
+        edges=("start > say", "say > end"),
+    ),
+    good=flow(
+        START,
+        node("say", "answer_user", "exec-in message", "exec-out", entryRoutes=[]),
+        END,
+        edges=("start > say", "say > end"),
+    ),
+)
+def routed_inputs(graph: FlowGraph) -> Iterator[Finding]:
+    for node_id, element in graph.elements.items():
+        for key in _ROUTES:
+            if element.data.get(key):
+                yield Finding(
+                    f"node {node_id!r} has {key}, which this version does not support",
+                    node_pointer(graph, node_id, f"/data/{key}"),
+                    node_id=node_id,
+                    hint="give each way a node of its own, or set a variable on each way and read "
+                    "it with get_var",
+                )

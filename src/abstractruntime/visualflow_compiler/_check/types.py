@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from abstractruntime.nodes._base import Element
+from abstractruntime.nodes._base import Element, Kind, NodeType
 from abstractruntime.nodes._registry import REFUSED_TYPES, similar_types
 from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler._check._rules import (
@@ -16,8 +16,10 @@ from abstractruntime.visualflow_compiler._check._rules import (
     rule,
 )
 from abstractruntime.visualflow_compiler._graph import FlowGraph
+from abstractruntime.visualflow_compiler._model import EXEC_OUT
 
-_RECALL = {"pinDefaults": {"use_kg_memory": True}}
+_ALLOWLIST = {"effectConfig": {"allowed_tools": ["read_file"]}}
+_UNKNOWN_POLICY = {"effectConfig": {"on_child_failure": "ignore"}}
 _CHAIN = ("start > middle", "middle > end")
 
 
@@ -70,6 +72,53 @@ def _of_no_type(graph: FlowGraph) -> Iterator[Element]:
             yield element
 
 
+@rule(
+    "VF206",
+    "error",
+    "onError cannot be honoured",
+    explanation='With data.onError "continue" a node that fails gives its error at the pin `error` and '
+    'control goes on through exec-out. The other value is "fail", which is what happens without it. '
+    "Nodes without exec-out, triggers, and control nodes have no way to go on.",
+    bad=flow(
+        START,
+        node("check", "if", "exec-in condition", "true false", onError="continue"),
+        END,
+        edges=("start > check", "check.true > end"),
+    ),
+    good=flow(
+        START,
+        node("middle", "parse_json", "exec-in text", "exec-out", onError="continue"),
+        END,
+        edges=(*_CHAIN, "middle.error > end.answer"),
+    ),
+)
+def useless_on_error(graph: FlowGraph) -> Iterator[Finding]:
+    for node_id, element in graph.elements.items():
+        wish, node_type = element.data.get("onError"), graph.types[node_id]
+        if wish is None or wish == "fail" or node_type is None:
+            continue
+        if wish != "continue":
+            what = f"node {node_id!r} has onError {wish!r}, expected 'continue' or 'fail'"
+        elif not graph.is_step(node_id):
+            what = f"node {node_id!r} is pure: its errors are those of the step that uses its value"
+        elif not _can_go_on(element, node_type):
+            what = f"{node_type.type} node {node_id!r} cannot go on after an error"
+        else:
+            continue
+        yield Finding(
+            what,
+            node_pointer(graph, node_id, "/data/onError"),
+            node_id=node_id,
+            hint="set it on a step with exec-out, or remove it",
+        )
+
+
+def _can_go_on(element: Element, node_type: NodeType) -> bool:
+    if node_type.is_trigger or node_type.ends_run or node_type.kind is Kind.CONTROL:
+        return False
+    return EXEC_OUT in (element.exec_outputs or node_type.handles)
+
+
 declare(
     Rule(
         "VF203",
@@ -79,7 +128,7 @@ declare(
         "only fail, or that does not mean what it seems to.",
         bad=flow(
             START,
-            node("middle", "llm_call", "exec-in use_kg_memory", "exec-out", **_RECALL),
+            node("middle", "subflow", "exec-in", "exec-out", subflowId="child", **_UNKNOWN_POLICY),
             END,
             edges=_CHAIN,
         ),
@@ -116,5 +165,26 @@ declare(
             edges=_CHAIN,
         ),
         good=PASS,
+    )
+)
+declare(
+    Rule(
+        "VF207",
+        "warning",
+        "a node may call any tool",
+        "Which tool is called comes from data, often from a model. Without an allowlist that may be "
+        "any tool of the host, also one that writes, sends or deletes.",
+        bad=flow(
+            START,
+            node("middle", "call_tool", "exec-in tool_call", "exec-out"),
+            END,
+            edges=_CHAIN,
+        ),
+        good=flow(
+            START,
+            node("middle", "call_tool", "exec-in tool_call", "exec-out", **_ALLOWLIST),
+            END,
+            edges=_CHAIN,
+        ),
     )
 )

@@ -22,4 +22,5 @@ def lower(graph: FlowGraph, services: Services | None = None) -> WorkflowSpec:
     nodes = {
         node_id: make_handler(program, program.units[node_id], chosen) for node_id in program.steps
     }
-    return WorkflowSpec(program.flow_id, program.entry, nodes)
+    guarded = frozenset(n for n in program.steps if program.units[n].type.touches_files)
+    return WorkflowSpec(program.flow_id, program.entry, nodes, guarded)

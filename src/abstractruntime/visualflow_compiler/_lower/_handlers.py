@@ -3,7 +3,8 @@
 Rules:
 1. A chain that ends inside a control node returns to that node; otherwise the run ends.
 2. Whatever goes wrong while a node is planned ends the run, completed, with the envelope
-   `{error, success: false, node}`. Failing effects are the kernel's business.
+   `{error, success: false, node}`, or makes it a value; see `_failures`. Failing effects
+   are the kernel's business.
 """
 
 from __future__ import annotations
@@ -15,14 +16,26 @@ from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surr
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.spec import NodeHandler, RunContext
 from abstractruntime.nodes._base import (
+    MISSING,
     ControlNode,
     EffectNode,
+    Finish,
     Kind,
     NodeError,
     PassThroughNode,
+    PlannedEffect,
+    Stage,
+    StagedNode,
     Turn,
 )
 from abstractruntime.nodes._paths import assign
+from abstractruntime.visualflow_compiler._lower._failures import (
+    failure_of,
+    forget_failure,
+    note_failure,
+    require_stage,
+    tolerant,
+)
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, own, result_key
 from abstractruntime.visualflow_compiler._lower._step import Services, Step
@@ -40,17 +53,26 @@ def make_handler(program: Program, unit: Unit, services: Services) -> NodeHandle
         step = Step(program, services, run, context)
         try:
             _store_mapped(step)
-            return body(step, unit)
+            if unit.element.goes_on:
+                forget_failure(step.state, unit)
+                require_stage(step.state, unit)
+            plan = body(step, unit)
         # Rule 2: the error path of compiled flows; what is caught is the run's output.
         except Exception as cause:  # noqa: BLE001 - see above
-            return _failure(run, unit, cause)
+            return _failure(step, unit, cause)
+        return tolerant(plan) if unit.element.goes_on else plan
 
     return handle
 
 
-def _failure(run: RunState, unit: Unit, cause: Exception) -> StepPlan:
+def _failure(step: Step, unit: Unit, cause: Exception) -> StepPlan:
+    run = step.run
     _LOG.debug("node %r of run %s failed", unit.id, run.run_id, exc_info=cause)
     text = replace_surrogates(str(cause) or type(cause).__name__)
+    following = unit.targets.get(EXEC_OUT) or _parent(step, unit)
+    if unit.element.goes_on and following is not None:
+        note_failure(step.state, unit, text)
+        return StepPlan(unit.id, next_node=following)
     run.vars["_flow_error"] = text
     run.vars["_flow_error_node"] = unit.id
     line = getattr(cause, "line", None)
@@ -184,17 +206,98 @@ def _run_effect(step: Step, unit: Unit) -> StepPlan:
     node = unit.type
     if not isinstance(node, EffectNode):
         raise TypeError(f"{node.type!r} has the kind of an effect node without its methods")
+    before = _turn_before(step, unit)
     inputs, scope = step.inputs(unit)
-    planned = node.plan(unit.element, inputs, scope)
+    if before is None:
+        planned = node.plan(unit.element, inputs, scope)
+    else:
+        planned = node.replan(unit.element, inputs, scope, before)
+    _arm(step, unit, is_armed=node.rearms(unit.element, inputs))
+    return _request(step, unit, node, inputs, planned)
+
+
+def _turn_before(step: Step, unit: Unit) -> JsonObject | None:
+    """Give the pins of the turn whose branch has ended; None when the node starts anew."""
+    if step.state.frame(unit.id) is None:
+        return None
+    step.state.clear_draws()
+    record = step.effect_record(unit)
+    return record if isinstance(record, dict) else {}
+
+
+def _arm(step: Step, unit: Unit, *, is_armed: bool) -> None:
+    """Make the node the one that its branch returns to, or stop it from being that."""
+    was_armed = step.state.frame(unit.id) is not None
+    if was_armed:
+        step.state.unwind_to(unit.id)
+    if is_armed and not was_armed:
+        step.state.push(unit.id, {"kind": unit.type.type})
+    elif was_armed and not is_armed:
+        step.state.pop(unit.id)
+
+
+def _request(
+    step: Step, unit: Unit, node: EffectNode, inputs: JsonObject, planned: PlannedEffect
+) -> StepPlan:
+    """Plan the effect whose result becomes the node's."""
     echo = node.echo(unit.element, inputs, planned)
     if echo:
         step.state.write("echoes", unit.id, own(normalise(echo)))
-    following = unit.targets.get(EXEC_OUT) or _parent(step, unit)
+    is_armed = step.state.active == unit.id
+    following = unit.targets.get(EXEC_OUT) or (unit.id if is_armed else _parent(step, unit))
     if unit.output_key is not None:
         step.state.expect_mapped(unit.id)
-    payload = {"type": planned.effect, **planned.payload, "resume_to_node": following}
+    named = {"type": planned.effect} if node.names_effect else {}
+    payload = {**named, **planned.payload, "resume_to_node": following}
     effect = Effect(EffectType(planned.effect), own(normalise(payload)), result_key(unit.id))
     return StepPlan(unit.id, effect=effect, next_node=following)
+
+
+def _run_staged(step: Step, unit: Unit) -> StepPlan:
+    """Make one move of a staged node; its bucket exists while an activation is open."""
+    node = unit.type
+    if not isinstance(node, StagedNode):
+        raise TypeError(f"{node.type!r} has the kind of a staged node without its methods")
+    is_open, held = step.state.read(node.area, unit.id)
+    if is_open:
+        (inputs, bucket), scope = _taken_up(held), step.scope(unit)
+    else:
+        inputs, scope = step.inputs(unit)
+        bucket = {}
+    frozen = own(normalise(inputs))
+    move = node.advance(unit.element, bucket, inputs, scope)
+    if isinstance(move, Stage):
+        held = {"inputs": frozen, "stage": move.name, **normalise(bucket)}
+        step.state.write(node.area, unit.id, held)
+        key = result_key(unit.id, node.area, move.name)
+        effect = Effect(EffectType(move.effect), own(normalise(move.payload)), key)
+        return StepPlan(unit.id, effect=effect, next_node=unit.id)
+    step.state.drop(node.area, unit.id)
+    if isinstance(move, PlannedEffect):
+        return _request(step, unit, node, inputs, move)
+    return _finish(step, unit, node, move)
+
+
+def _taken_up(held: JsonObject) -> tuple[JsonObject, JsonObject]:
+    """Give the inputs and the bucket of an open activation, both the caller's own."""
+    bucket = own(held)
+    inputs, stage = bucket.pop("inputs"), bucket.pop("stage")
+    # A stage without a result, as when an operator skipped it, must not be planned again.
+    bucket.setdefault(stage, None)
+    return inputs, bucket
+
+
+def _finish(step: Step, unit: Unit, node: StagedNode, end: Finish) -> StepPlan:
+    result = own(normalise(end.result))
+    step.state.write("effects", unit.id, result)
+    if end.error is not None:
+        step.run.vars["_flow_error"] = end.error
+    if end.ambient is not MISSING:
+        step.run.vars[AMBIENT] = own(normalise(end.ambient))
+    if unit.output_key is not None:
+        record = node.pins(unit.element, result)
+        _store_output(step, unit.output_key, node.primary(unit.element, record))
+    return _go(step, unit, unit.targets.get(EXEC_OUT), end.completion)
 
 
 def _store_mapped(step: Step) -> None:
@@ -204,7 +307,7 @@ def _store_mapped(step: Step) -> None:
     if unit is None or unit.output_key is None or not isinstance(unit.type, EffectNode):
         return
     record = step.effect_record(unit)
-    if isinstance(record, dict):
+    if isinstance(record, dict) and failure_of(step.state, unit) is None:
         _store_output(step, unit.output_key, unit.type.primary(unit.element, record))
 
 
@@ -223,4 +326,5 @@ _BODIES: dict[Kind, Callable[[Step, Unit], StepPlan]] = {
     Kind.PASS_THROUGH: _run_pass_through,
     Kind.CONTROL: _run_control,
     Kind.EFFECT: _run_effect,
+    Kind.STAGED: _run_staged,
 }

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
 from abstractruntime._json import JsonValue
-from abstractruntime.nodes._base import EffectNode, Element, Kind, NodeType
+from abstractruntime.nodes._base import EffectNode, Element, NodeType
 from abstractruntime.visualflow_compiler._graph import FlowGraph
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 
@@ -64,6 +65,7 @@ class Program:
     """All units of a flow by node id, and the nodes whose values depend on themselves."""
 
     flow_id: str
+    source_id: str
     entry: str
     units: Mapping[str, Unit]
     steps: tuple[str, ...]
@@ -86,6 +88,7 @@ def build_program(graph: FlowGraph) -> Program:
         units[node_id] = _unit(graph, node_id, node_type)
     return Program(
         flow_id=graph.flow.id,
+        source_id=graph.flow.source_id,
         entry=entry.node_id,
         units=units,
         steps=tuple(node_id for node_id in graph.steps if node_id in graph.reachable),
@@ -114,7 +117,8 @@ def _unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
     )
 
 
-def _canonical_names(node_type: NodeType) -> dict[str, str]:
+@cache
+def _canonical_names(node_type: NodeType) -> Mapping[str, str]:
     """Map every spelling of the type's pins to its canonical id, canonical ids included."""
     return {
         name: pin.id
@@ -173,7 +177,7 @@ def _targets(graph: FlowGraph, node_id: str, node_type: NodeType) -> Mapping[str
         for edge in graph.exec_out.get(node_id, ())
         if graph.is_step(edge.target)
     }
-    if node_type.kind is Kind.EFFECT:
+    if isinstance(node_type, EffectNode):
         targets = {handle: target for handle, target in targets.items() if handle == EXEC_OUT}
     return MappingProxyType(targets)
 

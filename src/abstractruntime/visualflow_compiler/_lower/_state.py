@@ -6,7 +6,9 @@
 | `_temp.node_outputs.<id>`     | outputs of function-like, pass-through and control nodes |
 | `_temp.effects.<id>`          | raw effect results, written by the kernel           |
 | `_temp.echoes.<id>`           | output pins of an effect node known before its effect |
+| `_temp.errors.<id>`           | failures of nodes after which the flow goes on      |
 | `_temp.draws.<id>`            | first outputs of nodes that draw                    |
+| `_temp.<area>.<id>`           | open activations of staged nodes: inputs, stage, results of its stages |
 | `_temp.mapped`                | effect nodes whose result still goes to `outputKey` |
 | `_temp._control.stack`        | active control nodes, innermost last                |
 | `_temp._control.frames.<id>`  | their frames                                        |
@@ -30,11 +32,12 @@ def own(value: JsonValue) -> JsonValue:
     return isolate(value) if isinstance(value, dict | list) else value
 
 
-def result_key(node_id: str) -> str:
-    """Give the place of a node's effect result: a dotted path, or a pointer when the id has dots."""
+def result_key(node_id: str, place: str = "effects", *way: str) -> str:
+    """Give where an effect's result goes: a dotted path, or a pointer when the id has dots."""
+    parts = (_TEMP, place, node_id, *way)
     if "." in node_id:
-        return f"/{_TEMP}/effects/{escape_pointer(node_id)}"
-    return f"{_TEMP}.effects.{node_id}"
+        return "".join(f"/{escape_pointer(part)}" for part in parts)
+    return ".".join(parts)
 
 
 class Durable:
@@ -52,6 +55,9 @@ class Durable:
 
     def write(self, place: str, node_id: str, value: JsonValue) -> None:
         self._place(place)[node_id] = value
+
+    def drop(self, place: str, node_id: str) -> None:
+        _object(_object(self.vars.get(_TEMP)).get(place)).pop(node_id, None)
 
     def clear_draws(self) -> None:
         _object(self.vars.get(_TEMP)).pop("draws", None)

@@ -26,10 +26,14 @@ from abstractruntime.nodes._base import (
     NodeError,
     RandomSource,
 )
+from abstractruntime.nodes._services import Artifacts, Catalog, Files
+from abstractruntime.visualflow_compiler._lower._failures import failure_of, outcome_pin
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, Durable, own
+from abstractruntime.workspace import Workspace, here
 
 _WHOLE = ("result", "output")
+_OUTCOME = ("success", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,18 @@ class Services:
     """What nodes of a compiled flow may use of the host.
 
     `now` replaces the run's clock, `code` the default sandbox; `max_iterations` caps each
-    activation of a counting or conditional loop.
+    activation of a counting or conditional loop. `catalog` discovers models, and `artifacts`
+    keeps files out of the variables; without them nodes do without. `workspace` holds the
+    files that nodes may touch; without one it is the current directory.
     """
 
     random: RandomSource = field(default_factory=HostRandom)
     now: Callable[[], datetime] | None = None
     code: CodeRunner | None = None
     max_iterations: int = 10_000
+    catalog: Catalog | None = None
+    workspace: Workspace | None = None
+    artifacts: Artifacts | None = None
 
 
 class NodeScope:
@@ -60,6 +69,10 @@ class NodeScope:
         return self._step.run.run_id
 
     @property
+    def flow_id(self) -> str:
+        return self._step.program.source_id
+
+    @property
     def vars(self) -> JsonObject:
         return self._step.run.vars
 
@@ -70,6 +83,18 @@ class NodeScope:
     @property
     def code(self) -> CodeRunner:
         return self._step.services.code or _default_code_runner()
+
+    @property
+    def catalog(self) -> Catalog | None:
+        return self._step.services.catalog
+
+    @property
+    def artifacts(self) -> Artifacts | None:
+        return self._step.services.artifacts
+
+    @property
+    def files(self) -> Files:
+        return (self._step.services.workspace or here()).for_run(self.vars)
 
     def now(self) -> datetime:
         if self._step.services.now is not None:
@@ -131,6 +156,10 @@ class Step:
             return _bare_inputs(unit, own(base)), NodeScope(self, base)
         return {pin: own(value) for pin, value in found.items()}, NodeScope(self, base)
 
+    def scope(self, unit: Unit) -> NodeScope:
+        """Give what a node may use that does not need its inputs again."""
+        return NodeScope(self, self.base(unit))
+
     def _read_wires(self, unit: Unit, found: JsonObject) -> None:
         for pin in unit.wired:
             found.pop(pin, None)
@@ -146,15 +175,20 @@ class Step:
         unit = self.program.units.get(source)
         if unit is None:
             return MISSING
+        failure = failure_of(self.state, unit)
+        if failure is not None:
+            return failure.get(handle, MISSING)
         record = self._record(unit)
         if record is MISSING:
             return MISSING
+        if unit.element.goes_on and handle in _OUTCOME:
+            return outcome_pin(unit, record, handle)
         is_whole = handle in _WHOLE
         if is_whole and unit.type.bare:
             return record
         if isinstance(record, dict) and handle in record:
             return record[handle]
-        return record if is_whole and unit.type.kind is not Kind.EFFECT else MISSING
+        return record if is_whole and not isinstance(unit.type, EffectNode) else MISSING
 
     def _record(self, unit: Unit) -> JsonValue:
         if unit.id not in self.records:
@@ -171,6 +205,8 @@ class Step:
         """Give the output pins of an effect node from its stored result; MISSING before there is one."""
         has_echo, echo = self.state.read("echoes", unit.id)
         exists, result = self.state.read("effects", unit.id)
+        if failure_of(self.state, unit) is not None:
+            return result
         if exists and isinstance(unit.type, EffectNode):
             return {**(echo or {}), **unit.type.pins(unit.element, result)}
         return echo if has_echo else MISSING

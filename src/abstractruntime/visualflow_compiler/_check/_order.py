@@ -1,0 +1,95 @@
+"""Which steps can run after which, and how far an ambient value reaches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+
+from abstractruntime.nodes._base import Kind
+from abstractruntime.visualflow_compiler._graph import FlowGraph
+
+_REARMING = frozenset({"on_event", "on_schedule"})
+_REPLACES_AMBIENT = frozenset({"agent", "memact_compose"})
+
+
+def returns_here(graph: FlowGraph, node_id: str) -> bool:
+    """Tell whether chains that start at a node may return to it."""
+    node_type = graph.types[node_id]
+    is_control = node_type is not None and node_type.kind is Kind.CONTROL
+    return is_control or graph.elements[node_id].type in _REARMING
+
+
+class Order:
+    """The order of a flow's steps, the returns of branches to their control node included."""
+
+    def __init__(self, graph: FlowGraph) -> None:
+        self._graph = graph
+        self._after: dict[str, list[str]] = {
+            node_id: [e.target for e in graph.exec_out.get(node_id, ()) if graph.is_step(e.target)]
+            for node_id in graph.steps
+        }
+        for node_id in graph.steps:
+            if returns_here(graph, node_id):
+                for inner in graph.reachable_from(*self._after[node_id]):
+                    self._after[inner].append(node_id)
+        roots = [graph.entry.node_id] if graph.entry else []
+        self._spans = _spans([*roots, *graph.listeners], self._after)
+
+    def can_follow(self, later: str, earlier: str) -> bool:
+        """Tell whether `later` can run when `earlier` has run."""
+        if earlier in self._spans and later in self._spans:
+            begin, end = self._spans[earlier]
+            if begin < self._spans[later][0] <= end:
+                return True
+        return later in self._reached(earlier)
+
+    def _reached(self, node_id: str) -> set[str]:
+        seen: set[str] = set()
+        todo = list(self._after[node_id])
+        while todo:
+            step = todo.pop()
+            if step not in seen:
+                seen.add(step)
+                todo += self._after[step]
+        return seen
+
+
+def _spans(roots: Iterable[str], after: Mapping[str, list[str]]) -> dict[str, tuple[int, int]]:
+    """Number the steps in the order of one walk: what a step leads to lies in its span."""
+    begins: dict[str, int] = {}
+    spans: dict[str, tuple[int, int]] = {}
+    for root in roots:
+        stack: list[tuple[str, Iterator[str]]] = []
+        following: str | None = root
+        while following is not None or stack:
+            if following is not None and following not in begins:
+                begins[following] = len(begins)
+                stack.append((following, iter(after[following])))
+            if not stack:
+                break
+            step, rest = stack[-1]
+            following = next(rest, None)
+            if following is None:
+                stack.pop()
+                spans[step] = (begins[step], len(begins) - 1)
+    return spans
+
+
+def replaces_ambient(graph: FlowGraph, node_id: str) -> bool:
+    """Tell whether a step puts its own result in the place of the ambient value."""
+    element, node_type = graph.elements[node_id], graph.types[node_id]
+    is_function = node_type is None or node_type.kind in (Kind.PURE, Kind.FUNCTION)
+    return is_function or element.type in _REPLACES_AMBIENT
+
+
+def ambient_reach(graph: FlowGraph, node_id: str) -> Iterator[str]:
+    """Give the steps that find the result of `node_id` in their ambient value."""
+    seen, todo = {node_id}, deque([node_id])
+    while todo:
+        for edge in graph.exec_out.get(todo.popleft(), ()):
+            if edge.target in seen or not graph.is_step(edge.target):
+                continue
+            seen.add(edge.target)
+            yield edge.target
+            if not replaces_ambient(graph, edge.target):
+                todo.append(edge.target)

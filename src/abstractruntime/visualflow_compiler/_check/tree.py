@@ -1,0 +1,171 @@
+"""Checking documents that belong together: what subflow nodes ask of the flows they run."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from abstractruntime.nodes._base import Element
+from abstractruntime.nodes.subflow import ID_KEYS, subflow_id
+from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler._check._rules import (
+    RULES,
+    Finding,
+    Rule,
+    declare,
+    diagnose,
+    did_you_mean,
+    edge_pointer,
+    node_pointer,
+)
+from abstractruntime.visualflow_compiler._check._run import CheckResult, check_document, with_more
+from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
+
+__all__ = ["check_tree"]
+
+_OWN_RESULTS = frozenset(
+    {"sub_run_id", "output", "child_output", "result", "response", "success", "error", "node"}
+)
+_HOST_PARAMETERS = ("_", "context", "workspace", "session", "child_session")
+
+
+def _itself(inputs: str, outputs: str, *edges: str) -> dict[str, object]:
+    again = node(
+        "again", "subflow", f"exec-in {inputs}", f"exec-out {outputs}", subflowId="example"
+    )
+    check = node("check", "if", "exec-in condition", "true false")
+    wires = ("start > check", "start.text > check.condition", "check.true > again", "again > end")
+    return flow(START, check, again, END, edges=(*wires, *edges))
+
+
+_GOOD = _itself("text", "answer", "start.text > again.text", "again.answer > end.answer")
+
+declare(
+    Rule(
+        "VF208",
+        "warning",
+        "a subflow does not have this parameter",
+        "The child run gets the value as a variable, but its flow has no parameter of this name (an output "
+        "pin of its on_flow_start), and no node of it reads such a variable.",
+        bad=_itself("txt", "answer", "start.text > again.txt", "again.answer > end.answer"),
+        good=_GOOD,
+    )
+)
+declare(
+    Rule(
+        "VF209",
+        "warning",
+        "a subflow does not give this result",
+        "Output pins of a subflow node are read from the child's output by name, and no end node of the "
+        "child has a pin of this name. Nothing arrives at the other end of the edge.",
+        bad=_itself("text", "anwser", "start.text > again.text", "again.anwser > end.answer"),
+        good=_GOOD,
+    )
+)
+
+
+def check_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
+    """Check documents that belong together, by file name.
+
+    On top of `check_document`, a subflow node whose flow is not among them is an error, and one
+    that does not fit its flow is a warning.
+    """
+    results = {file: check_document(data, file=file) for file, data in documents.items()}
+    graphs = {file: analyse(r.flow) for file, r in results.items() if r.flow is not None}
+    children = {graph.flow.id: graph for graph in graphs.values()}
+    for file, graph in graphs.items():
+        more = [
+            diagnose(RULES[code], graph, finding)
+            for element in graph.elements.values()
+            if element.type == "subflow" and subflow_id(element.data)
+            for code, finding in _misfits(graph, element, children)
+        ]
+        if more:
+            results[file] = with_more(results[file], graph, more)
+    return results
+
+
+def _misfits(
+    graph: FlowGraph, element: Element, children: Mapping[str, FlowGraph]
+) -> Iterator[tuple[str, Finding]]:
+    child_id = subflow_id(element.data)
+    child = children.get(child_id)
+    if child is None:
+        yield "VF205", _missing(graph, element, child_id)
+        return
+    for pin in _unknown_parameters(element, child):
+        yield "VF208", _unknown_parameter(graph, element, child, pin)
+    results = _results(child)
+    for edge in graph.data_out.get(element.id, ()):
+        if results and edge.handle not in {*results, *_OWN_RESULTS}:
+            finding = Finding(
+                f"flow {child_id!r} gives no {edge.handle!r}",
+                edge_pointer(edge.index, "sourceHandle"),
+                node_id=element.id,
+                pin=edge.handle,
+                notes=(f"its end nodes have: {', '.join(sorted(results))}",),
+                hint=did_you_mean(_near(edge.handle, results)),
+            )
+            yield "VF209", finding
+
+
+def _missing(graph: FlowGraph, element: Element, child_id: str) -> Finding:
+    named = (key for key in ID_KEYS if str(element.data.get(key) or "").strip() == child_id)
+    key = next(named, ID_KEYS[0])
+    return Finding(
+        f"node {element.id!r} of flow {graph.flow.id!r} runs the subflow {child_id!r}, which is missing",
+        node_pointer(graph, element.id, f"/data/{key}"),
+        node_id=element.id,
+        hint="add its document, or correct the id",
+    )
+
+
+def _unknown_parameters(element: Element, child: FlowGraph) -> list[str]:
+    known = _parameters(child)
+    if known is None:
+        return []
+    own = {"vars", "input", "inherit_context", "inheritContext", *known}
+    given = (pin for pin in element.input_ids if pin in element.wired or _is_given(element, pin))
+    return [p for p in given if p not in own and not p.startswith(_HOST_PARAMETERS)]
+
+
+def _is_given(element: Element, pin: str) -> bool:
+    return element.pin_defaults.get(pin) not in (None, "")
+
+
+def _parameters(child: FlowGraph) -> set[str] | None:
+    """Give the variables that a flow reads; None when that is not known."""
+    if child.entry is None:
+        return None
+    start = child.elements[child.entry.node_id]
+    reads = [e for e in child.elements.values() if e.type in ("get_var", "set_var_property")]
+    names = [e.pin_defaults.get("name") for e in reads if "name" not in e.wired]
+    if start.type != "on_flow_start" or not start.output_ids or len(names) < len(reads):
+        return None
+    return {*start.output_ids, *(str(name).partition(".")[0] for name in names if name)}
+
+
+def _unknown_parameter(graph: FlowGraph, element: Element, child: FlowGraph, pin: str) -> Finding:
+    known = child.elements[child.entry.node_id].output_ids if child.entry else ()
+    edges = [e for e in graph.data_in.get(element.id, ()) if e.pin == pin]
+    where = edge_pointer(edges[0].index, "targetHandle") if edges else ""
+    return Finding(
+        f"flow {child.flow.id!r} has no parameter {pin!r}",
+        where or node_pointer(graph, element.id, "/data/pinDefaults"),
+        node_id=element.id,
+        pin=pin,
+        notes=(f"its parameters are: {', '.join(known)}",),
+        hint=did_you_mean(_near(pin, set(known))),
+    )
+
+
+def _results(child: FlowGraph) -> set[str]:
+    """Give the names in a flow's output; none when they are not known."""
+    ends = [e for n, e in child.elements.items() if e.type == "on_flow_end" and n in child.served]
+    if any(not end.input_ids for end in ends):
+        return set()
+    return {pin for end in ends for pin in end.input_ids}
+
+
+def _near(name: str, names: set[str]) -> list[str]:
+    return difflib.get_close_matches(name, sorted(names), n=1)

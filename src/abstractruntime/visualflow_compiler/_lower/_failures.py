@@ -1,0 +1,71 @@
+"""Nodes with `onError: "continue"`: their failure becomes a value, and the flow goes on.
+
+A failing node of this kind gives no output but the pins `success` (false) and `error` (the
+text); when it succeeds, `success` is true and `error` null, unless its own output has such
+pins. The ambient value stays as it was. Where nothing follows the node, the run ends with
+its error as usual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.core.failures import CONTINUE, ON_FAILURE, failure_result, is_failure
+from abstractruntime.core.models import StepPlan
+from abstractruntime.nodes._base import EffectNode, NodeError, StagedNode
+from abstractruntime.visualflow_compiler._lower._program import Unit
+from abstractruntime.visualflow_compiler._lower._state import Durable
+
+
+def tolerant(plan: StepPlan) -> StepPlan:
+    """Give the plan so that a failure of its effect is stored as its result."""
+    if plan.effect is None:
+        return plan
+    payload = {**plan.effect.payload, ON_FAILURE: CONTINUE}
+    return replace(plan, effect=replace(plan.effect, payload=payload))
+
+
+def require_stage(state: Durable, unit: Unit) -> None:
+    """Let a staged node go on with what its stage gave.
+
+    Raises:
+        NodeError: the stage failed.
+    """
+    if not isinstance(unit.type, StagedNode):
+        return
+    is_open, held = state.read(unit.type.area, unit.id)
+    result = held.get(held["stage"]) if is_open else None
+    if isinstance(result, dict) and is_failure(result):
+        raise NodeError(str(result["error"]))
+
+
+def note_failure(state: Durable, unit: Unit, error: str) -> None:
+    """Store the failure of a node, and close its activation."""
+    if isinstance(unit.type, StagedNode):
+        state.drop(unit.type.area, unit.id)
+    state.write(_place(unit), unit.id, failure_result(error))
+
+
+def forget_failure(state: Durable, unit: Unit) -> None:
+    """Start a visit without the failure of an earlier one."""
+    state.drop("errors", unit.id)
+
+
+def failure_of(state: Durable, unit: Unit) -> JsonObject | None:
+    """Give `{success, error}` when the last visit of the node failed."""
+    if not unit.element.goes_on:
+        return None
+    exists, result = state.read(_place(unit), unit.id)
+    return result if exists and is_failure(result) else None
+
+
+def outcome_pin(unit: Unit, record: JsonValue, handle: str) -> JsonValue:
+    """Give the pin `success` or `error` of a node that succeeded."""
+    own = record if isinstance(record, dict) and not unit.type.bare else {}
+    return own.get(handle, {"success": True}.get(handle))
+
+
+def _place(unit: Unit) -> str:
+    # The kernel stores the failure of an effect where its result would be.
+    return "effects" if isinstance(unit.type, EffectNode) else "errors"

@@ -1,0 +1,85 @@
+"""Listeners: the part of a flow that hears events, as workflows of their own.
+
+An `on_event` node that control cannot reach from the entry waits beside the flow. A host
+derives a document for each, compiles and registers it, and starts it as a child of every root
+run of the flow; see `abstractruntime.scheduler.listeners`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from abstractruntime._json import JsonObject
+from abstractruntime.nodes._agent_request import agent_workflow_id
+from abstractruntime.nodes._names import node_workflow_id
+from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
+from abstractruntime.visualflow_compiler._load import load_flow
+from abstractruntime.visualflow_compiler._model import SOURCE_KEY, Flow
+
+__all__ = ["LISTENER_PREFIX", "Listener", "flow_listeners", "listener_documents"]
+
+LISTENER_PREFIX: Final = "visual_event_listener"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listener of a flow: its workflow id, its `on_event` node, its document."""
+
+    workflow_id: str
+    node_id: str
+    document: JsonObject
+
+
+def listener_documents(raw: Any) -> tuple[Listener, ...]:
+    """Give the listeners of a flow document, in document order.
+
+    A document is a copy of the flow's with an id of its own and the node as entry. Its agents
+    keep the workflows they have in the flow.
+
+    Args:
+        raw: The document as a dict, or an object with `model_dump()` or `dict()`.
+
+    Raises:
+        TypeError: `raw` is none of these.
+        FlowError: the document has no id.
+    """
+    return flow_listeners(load_flow(raw))
+
+
+def flow_listeners(flow: Flow) -> tuple[Listener, ...]:
+    """Give the listeners of a flow that was read already; see `listener_documents`."""
+    graph = analyse(flow)
+    taken: set[str] = set()
+    return tuple(_listener(graph, node_id, taken) for node_id in graph.listeners)
+
+
+def _listener(graph: FlowGraph, node_id: str, taken: set[str]) -> Listener:
+    flow = graph.flow
+    wanted = node_workflow_id(LISTENER_PREFIX, flow.id, node_id)
+    workflow_id, number = wanted, 1
+    while workflow_id in taken:
+        # Node ids that differ only in unfit characters; neither listener may get lost.
+        number += 1
+        workflow_id = f"{wanted}_{number}"
+    taken.add(workflow_id)
+    nodes = [_with_agent_of(flow.id, node) for node in _entries(flow.raw)]
+    facts = {"id": workflow_id, "entryNode": node_id, SOURCE_KEY: flow.id, "nodes": nodes}
+    return Listener(workflow_id, node_id, {**flow.raw, **facts})
+
+
+def _entries(raw: Mapping[str, Any]) -> list[Any]:
+    nodes = raw.get("nodes")
+    return nodes if isinstance(nodes, list) else []
+
+
+def _with_agent_of(flow_id: str, node: Any) -> Any:
+    data = node.get("data") if isinstance(node, dict) else None
+    if not isinstance(data, dict) or "agent" not in (node.get("type"), data.get("nodeType")):
+        return node
+    given = data.get("agentConfig")
+    config = given if isinstance(given, dict) else {}
+    agent_id = agent_workflow_id(flow_id, str(node.get("id")), config)
+    config = {**config, "_react_workflow_id": agent_id}
+    return {**node, "data": {**data, "agentConfig": config}}

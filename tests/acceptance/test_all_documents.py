@@ -1,0 +1,272 @@
+"""Every published flow document: compiled, packed, run with stubs, and run again in single steps.
+
+The second run has a process for each step: the store is opened anew, the bundle is read and
+compiled anew. Outputs, effects and variables must come out the same. People answer with the
+first choice or "yes", time passes when nothing else can go on, and nothing else arrives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abstractruntime._runtime import Runtime
+from abstractruntime.agents import stub_agent
+from abstractruntime.cli._bundles import Request, compile_bundle
+from abstractruntime.core.models import EffectType, RunStatus, WaitReason, parse_moment
+from abstractruntime.effects import Handler
+from abstractruntime.effects.tool_calls import ToolCalls
+from abstractruntime.errors import FlowError
+from abstractruntime.llm.handler import LLMHandler
+from abstractruntime.scheduler.driver import Driver, hand_over_child, open_waits, run_tree
+from abstractruntime.scheduler.listeners import Listeners, start_with_listeners
+from abstractruntime.scheduler.registry import WorkflowRegistry
+from abstractruntime.signing import TrustStore
+from abstractruntime.storage import _lease
+from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage.artifacts import InMemoryArtifactStore
+from abstractruntime.storage.directory import open_store
+from abstractruntime.testing import FakeClock, SequentialIds, StubGraph, StubLLM, StubTools
+from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
+from abstractruntime.visualflow_compiler.listeners import listener_documents
+from abstractruntime.workflow_bundle import verify_bundle
+from abstractruntime.workspace import Workspace
+
+FLOWS = Path(__file__).parents[2].parent / "shared" / "flows"
+NAMES = sorted(path.stem for path in FLOWS.glob("*.json"))
+RUN = "run"
+MOST_STEPS = 200
+MOST_ANSWERS = 6
+SAMPLES = {"number": 2, "boolean": True, "array": ["a"], "object": {}, "tools": ["look"]}
+
+# The one error of each document that does not compile, and why the document is at fault.
+REFUSED: dict[str, tuple[str, str]] = {}
+
+# What the others come to without anybody outside; all that are not here run to their end.
+WAITS_FOR: dict[str, str] = {}
+FAILS: dict[str, str] = {}
+
+pytestmark = pytest.mark.skipif(
+    not FLOWS.is_dir(), reason=f"published flow documents are not at {FLOWS}"
+)
+
+
+@cache
+def packed(name: str) -> bytes:
+    data, _ = compile_bundle(Request(FLOWS / f"{name}.json"))
+    return data
+
+
+class FirstChoice:
+    """A random source that does not notice a new process."""
+
+    def randint(self, a: int, _b: int) -> int:
+        return a
+
+    def random(self) -> float:
+        return 0.5
+
+    def uniform(self, a: float, _b: float) -> float:
+        return a
+
+    def choice(self, seq: Any) -> Any:
+        return seq[0]
+
+    def randrange(self, _start: int) -> int:
+        return 0
+
+
+class OneModel:
+    def providers(self) -> list[str]:
+        return ["stub"]
+
+    def models(self, _provider: str) -> list[str]:
+        return ["stub"]
+
+
+@dataclass
+class World:
+    """What lies outside the processes, and how people and time behave."""
+
+    name: str
+    files: Path
+    fs: SimFileSystem = field(default_factory=SimFileSystem)
+    clock: FakeClock = field(default_factory=FakeClock)
+    ids: SequentialIds = field(default_factory=SequentialIds)
+    graph: StubGraph = field(default_factory=StubGraph)
+    artifacts: InMemoryArtifactStore = field(default_factory=InMemoryArtifactStore)
+    answers: int = 0
+
+    def open(self) -> Process:
+        """Start a process: what was on the disk is all that it knows."""
+        bundle = verify_bundle(packed(self.name), TrustStore(), allow_unsigned=True).bundle
+        documents = bundle.flow_documents()
+        entry = bundle.manifest.default_entrypoint
+        services = Services(
+            random=FirstChoice(),
+            catalog=OneModel(),
+            workspace=Workspace(self.files),
+            artifacts=self.artifacts,
+        )
+        registry = WorkflowRegistry()
+        specs = compile_visualflow_tree(
+            root_id=entry, flows_by_id=documents, services=services, agents=stub_agent
+        )
+        for spec in specs.values():
+            registry.register(spec)
+        _lease._claims.clear()
+        self.fs = SimFileSystem(self.fs.image())
+        tools = ToolCalls(StubTools(default=lambda tool, _arguments: f"{tool} did it"))
+        runtime = Runtime.on_engine(
+            open_store("/s", durability="off", origin="test/0", fs=self.fs, clock=self.clock),
+            workflow_registry=registry,
+            effect_handlers={
+                EffectType.LLM_CALL: LLMHandler(StubLLM()),
+                EffectType.TOOL_CALLS: Handler(tools, external=True, state_free=True),
+                **self.graph.handlers(),
+            },
+            artifact_store=self.artifacts,
+            clock=self.clock,
+            ids=self.ids,
+            trace_records=0,
+        )
+        document = documents[entry]
+        listeners = tuple(found.workflow_id for found in listener_documents(document))
+        return Process(runtime, specs[entry], document, Listeners(runtime, listeners), listeners)
+
+    def in_one_process(self) -> Any:
+        process = self.begin()
+        while not process.driver.drive(RUN).status.is_terminal and self.go_on(process):
+            pass
+        return process.ending()
+
+    def in_single_steps(self) -> Any:
+        process, last, steps = self.begin(), RUN, 0
+        while True:
+            process = self.open()
+            stepped = process.step(last)
+            last, steps = stepped or RUN, steps + 1
+            assert steps < MOST_STEPS * 10
+            if stepped or (not process.is_over() and self.go_on(process)):
+                continue
+            process.driver.drive(RUN)
+            return process.ending()
+
+    def begin(self) -> Process:
+        process = self.open()
+        start_with_listeners(
+            process.runtime,
+            process.workflow,
+            listeners=process.listener_ids,
+            vars=dict(inputs_of(process.document)),
+            session_id="session",
+            run_id=RUN,
+        )
+        return process
+
+    def go_on(self, process: Process) -> bool:
+        """Let a person answer, or else time pass; False when only others could go on."""
+        self.answers += 1
+        waits = open_waits(process.runtime.engine, RUN)
+        asked = [wait for wait in waits if wait.reason is WaitReason.USER]
+        deadlines = [parse_moment(wait.until) for wait in waits if wait.until]
+        if self.answers > MOST_ANSWERS:
+            return False
+        if asked:
+            answer = {"response": asked[0].choices[0] if asked[0].choices else "yes"}
+            process.driver.answer(asked[0].run_id, answer, wait_key=asked[0].wait_key)
+        elif deadlines:
+            left = max(min(deadlines) - self.clock.now(), timedelta(0))
+            self.clock.advance(left.total_seconds())
+        return bool(asked or deadlines)
+
+
+@dataclass
+class Process:
+    runtime: Runtime
+    workflow: Any
+    document: Any
+    listeners: Listeners
+    listener_ids: tuple[str, ...]
+
+    @property
+    def driver(self) -> Driver:
+        return Driver(self.runtime, listeners=self.listeners)
+
+    def is_over(self) -> bool:
+        return self.runtime.engine.peek(RUN).status.is_terminal
+
+    def step(self, last: str) -> str | None:
+        """Take one step of the run that took the last one, or else of the newest that can."""
+        engine = self.runtime.engine
+        runs = [engine.peek(run.run_id) for run in run_tree(engine, RUN)]
+        runs.sort(key=lambda run: run.run_id == last)
+        for run in reversed(runs):
+            wait = run.waiting
+            due = wait and wait.until and parse_moment(wait.until) <= self.runtime.clock.now()
+            if run.status is RunStatus.RUNNING or due:
+                workflow = self.runtime.find_workflow(run.workflow_id)
+                self.runtime.tick(workflow=workflow, run_id=run.run_id, max_steps=1)
+                return run.run_id
+            if hand_over_child(self.runtime, run):
+                return run.run_id
+        return None
+
+    def ending(self) -> dict[str, Any]:
+        """Give what came of all runs: outputs and variables, and the effects in their order."""
+        engine = self.runtime.engine
+        runs = [engine.peek(run.run_id) for run in run_tree(engine, RUN)]
+        return {
+            "status": runs[0].status.value,
+            "error": runs[0].error,
+            "waits": sorted(wait.reason.value for wait in open_waits(engine, RUN)),
+            "outputs": [(run.run_id, run.output) for run in runs],
+            "effects": {run.run_id: list(self._effects(run.run_id)) for run in runs},
+            "state": json.dumps(
+                [[run.status.value, run.current_node, run.vars] for run in runs], sort_keys=True
+            ),
+        }
+
+    def _effects(self, run_id: str) -> Iterator[tuple[Any, ...]]:
+        for stored in self.runtime.engine.records(run_id):
+            record = stored.record
+            effect = record.get("effect")
+            if effect:
+                yield record["node_id"], record["status"], effect["type"], effect.get("payload")
+
+
+def inputs_of(document: Any) -> Iterator[tuple[str, Any]]:
+    """Give a sample for each input that has no default of its own."""
+    for node in document["nodes"]:
+        data = node["data"]
+        pins = data.get("outputs", ()) if node["type"] == "on_flow_start" else ()
+        for pin in pins:
+            if pin["type"] != "execution" and pin["id"] not in data.get("pinDefaults", {}):
+                is_service = pin["id"] in ("provider", "model")
+                yield pin["id"], "stub" if is_service else SAMPLES.get(pin["type"], "hello")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_process_for_every_step_changes_nothing(name, tmp_path):
+    if name in REFUSED:
+        with pytest.raises(FlowError) as refusal:
+            packed(name)
+        assert [finding.code for finding in refusal.value.findings] == [REFUSED[name][0]]
+        return
+
+    calm = World(name, tmp_path).in_one_process()
+    hasty = World(name, tmp_path).in_single_steps()
+
+    assert hasty["outputs"] == calm["outputs"]
+    assert hasty["effects"] == calm["effects"]
+    assert hasty["state"] == calm["state"]
+    expected = "failed" if name in FAILS else "waiting" if name in WAITS_FOR else "completed"
+    assert (calm["status"], calm["error"]) == (expected, FAILS.get(name))
+    assert calm["waits"] == WAITS_FOR.get(name, "").split()
