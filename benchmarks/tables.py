@@ -22,7 +22,7 @@ _FAMILIES = {
     "w5": "W5: verify a hash-chained ledger",
     "w6": "W6: queries over a store of 10,000 runs",
     "w7": "W7: start-up, with cached bytecode",
-    "w8": "W8: compile",
+    "w8": "W8: compile and check",
 }
 
 
@@ -139,6 +139,7 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     "due": _TIMES,
     "verify_ledger": {"records/s": _rate, "peak MB": _figure("peak_mb")},
     "compile": {"flows/s": _rate},
+    "check": {"flows/s": _rate},
     "startup": {
         "CPU ms": _figure("cpu_ms"),
         "wall ms": _figure("wall_ms"),

@@ -11,7 +11,8 @@ takes part in; a method that is missing leaves the contender out of that workloa
   person and so many for a time, which has come for `due` of them; then in a new process
   `waiting()` and `due()`: how many the store lists;
 - `write_ledger(records, text)`, then in a new process `verify_ledger()`: the count it checked;
-- `compile(document)`: one flow document to something that could run.
+- `compile(document)`: one flow document to something that could run;
+- `check(text)`: every problem of one document, from its bytes.
 
 Only the standard library is imported here: the file is loaded in every environment.
 """
@@ -93,7 +94,11 @@ WORKLOADS = (
     Workload("w6-waiting", "1,500 wait for a person", "waiting", _STORE, 5, "fill", True, True),
     Workload("w6-due", "250 of 500 timers are due", "due", _STORE, 5, "fill", True, True),
     Workload("w7", "start-up of the command line", "startup", {}, 11),
-    Workload("w8", "compile a flow of 60 nodes", "compile", {"nodes": 60}, only_reads=True),
+    Workload("w8-5", "compile a flow of 5 nodes", "compile", {"nodes": 5}, only_reads=True),
+    Workload("w8-60", "compile a flow of 60 nodes", "compile", {"nodes": 60}, only_reads=True),
+    Workload("w8-real", "compile published flows", "compile", {"nodes": 0}, only_reads=True),
+    Workload("w8-check-5", "check a flow of 5 nodes", "check", {"nodes": 5}, only_reads=True),
+    Workload("w8-check-real", "check published flows", "check", {"nodes": 0}, only_reads=True),
 )
 
 
@@ -210,6 +215,14 @@ def chain_document(size: int) -> Result:
         nodes[f"ask{i}"] = {"type": "llm_call"}
         wires += [f"text{i}.result > ask{i}.prompt", f"ask{i}.exec-out > ask{i + 1}.exec-in"]
     return _document("chain", nodes, wires[:-1])
+
+
+def published_documents() -> list[bytes]:
+    """Give the texts of published flows; where there are none, of the bundles of this checkout."""
+    root = Path(__file__).resolve().parents[1]
+    paths = sorted(root.parent.glob("shared/flows/*.json")) or sorted(root.glob("bundles/*/*.json"))
+    texts = [path.read_bytes() for path in paths]
+    return [text for text in texts if b'"nodes"' in text]
 
 
 def _document(flow_id: str, nodes: Mapping[str, Result], wires: list[str]) -> Result:

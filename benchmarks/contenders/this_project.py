@@ -147,6 +147,11 @@ class HandWritten(ThisProject):
 
         compile_visualflow(document)
 
+    def check(self, text: bytes) -> None:
+        from abstractruntime.visualflow_compiler._check import check_document
+
+        check_document(text)
+
 
 def _steps(total: int) -> Any:
     from abstractruntime.core.models import Effect, EffectType, StepPlan
