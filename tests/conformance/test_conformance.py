@@ -69,8 +69,13 @@ def deviations() -> dict[str, dict[str, Any]]:
 def _failures(tmp_path: Path, *options: str) -> dict[str, Any]:
     report = tmp_path / "report.json"
     command = [sys.executable, str(CORPUS / "check.py"), "--flows", str(FLOWS), "--min-pass", "0"]
+    # File nodes of the cases work in the current directory.
     done = subprocess.run(
-        [*command, "--report", str(report), *options], capture_output=True, text=True, check=False
+        [*command, "--report", str(report), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert report.exists(), done.stderr[-2000:]
     return {f["case_id"]: f["diffs"] for f in json.loads(report.read_text())["failures"]}
