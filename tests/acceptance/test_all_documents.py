@@ -8,8 +8,9 @@ first choice or "yes", time passes when nothing else can go on, and nothing else
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import FlowError
 from abstractruntime.llm.handler import LLMHandler
+from abstractruntime.llm.port import LLMReply, LLMRequest
 from abstractruntime.scheduler.driver import Driver, hand_over_child, open_waits, run_tree
 from abstractruntime.scheduler.listeners import Listeners, start_with_listeners
 from abstractruntime.scheduler.registry import WorkflowRegistry
@@ -42,16 +44,38 @@ from abstractruntime.workspace import Workspace
 FLOWS = Path(__file__).parents[2].parent / "shared" / "flows"
 NAMES = sorted(path.stem for path in FLOWS.glob("*.json"))
 RUN = "run"
-MOST_STEPS = 200
+TEXTS = ("requirements_md", "plan_md", "report_md", "findings_md", "summary_md")
+AGREED = {**dict.fromkeys(TEXTS, "All of it."), "success": True, "done": True, "approved": True}
+MOST_STEPS = 100
+SHORTER = {"6c23b88a": 50}  # its texts quote each other and double with every turn
 MOST_ANSWERS = 6
+PAST = [{"role": "user", "content": f"message {number}"} for number in range(8)]
 SAMPLES = {"number": 2, "boolean": True, "array": ["a"], "object": {}, "tools": ["look"]}
 
 # The one error of each document that does not compile, and why the document is at fault.
-REFUSED: dict[str, tuple[str, str]] = {}
+REFUSED = {"bff163ad": ("VF002", "it gives one pin two defaults, and readers differ which counts")}
 
-# What the others come to without anybody outside; all that are not here run to their end.
-WAITS_FOR: dict[str, str] = {}
-FAILS: dict[str, str] = {}
+# Where the others come to rest; all that are not here run to their end.
+WAITS_FOR = {
+    "61e7c1a4": "user",
+    "a49d80c3": "until",
+    "a8f5b5f8": "user",
+    "acagent_ask_demo": "event",
+    "b16c5a46": "user",
+}
+# They end with an error envelope: a template names what is not there, and three documents
+# look for `result` in the `result` of an agent, which has `response`.
+ENVELOPES = {
+    "d1914129": "'role, winner, why'",
+    "masm_coder": "parse_json requires a non-empty 'text' input.",
+    "masm_deep_researcher": "parse_json requires a non-empty 'text' input.",
+    "masm_reviewer": "parse_json requires a non-empty 'text' input.",
+}
+# They go on as long as the model says so, and this one always does.
+LOOPS = {
+    "31eae641", "53d568fc", "6c23b88a", "84aa8534", "ac-advanced-agent",
+    "c91fec16", "d6f30991",
+}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(
     not FLOWS.is_dir(), reason=f"published flow documents are not at {FLOWS}"
@@ -62,6 +86,21 @@ pytestmark = pytest.mark.skipif(
 def packed(name: str) -> bytes:
     data, _ = compile_bundle(Request(FLOWS / f"{name}.json"))
     return data
+
+
+class Model(StubLLM):
+    """Agrees where it is asked for JSON, and else repeats what it is asked."""
+
+    def __init__(self) -> None:
+        summary = {"summary": "Hellos.", "key_points": [], "confidence": 1}
+        rules = {"STRICT JSON": AGREED, "Keep decisions": summary}
+        super().__init__({question: json.dumps(answer) for question, answer in rules.items()})
+
+    def complete(self, request: LLMRequest) -> LLMReply:
+        reply = super().complete(request)
+        text = re.sub(r'"task_id": ?""', '"task_id":"task_1"', reply.content or "")
+        data = json.loads(text) if reply.data is not None else None
+        return replace(reply, content=text, data=data)
 
 
 class FirstChoice:
@@ -108,7 +147,7 @@ class World:
         """Start a process: what was on the disk is all that it knows."""
         bundle = verify_bundle(packed(self.name), TrustStore(), allow_unsigned=True).bundle
         documents = bundle.flow_documents()
-        entry = bundle.manifest.default_entrypoint
+        entry = str(bundle.manifest.default_entrypoint)
         services = Services(
             random=FirstChoice(),
             catalog=OneModel(),
@@ -121,14 +160,20 @@ class World:
         )
         for spec in specs.values():
             registry.register(spec)
+        runtime = self._runtime(registry)
+        document = documents[entry]
+        listeners = tuple(found.workflow_id for found in listener_documents(document))
+        return Process(runtime, specs[entry], document, Listeners(runtime, listeners), listeners)
+
+    def _runtime(self, registry: WorkflowRegistry) -> Runtime:
         _lease._claims.clear()
         self.fs = SimFileSystem(self.fs.image())
         tools = ToolCalls(StubTools(default=lambda tool, _arguments: f"{tool} did it"))
-        runtime = Runtime.on_engine(
+        return Runtime.on_engine(
             open_store("/s", durability="off", origin="test/0", fs=self.fs, clock=self.clock),
             workflow_registry=registry,
             effect_handlers={
-                EffectType.LLM_CALL: LLMHandler(StubLLM()),
+                EffectType.LLM_CALL: LLMHandler(Model()),
                 EffectType.TOOL_CALLS: Handler(tools, external=True, state_free=True),
                 **self.graph.handlers(),
             },
@@ -137,27 +182,18 @@ class World:
             ids=self.ids,
             trace_records=0,
         )
-        document = documents[entry]
-        listeners = tuple(found.workflow_id for found in listener_documents(document))
-        return Process(runtime, specs[entry], document, Listeners(runtime, listeners), listeners)
 
-    def in_one_process(self) -> Any:
-        process = self.begin()
-        while not process.driver.drive(RUN).status.is_terminal and self.go_on(process):
-            pass
-        return process.ending()
-
-    def in_single_steps(self) -> Any:
-        process, last, steps = self.begin(), RUN, 0
-        while True:
-            process = self.open()
+    def tell(self, *, restarting: bool) -> Any:
+        """Run the document to where nothing goes on by itself, or a limit; give what came of it."""
+        process, last = self.begin(), RUN
+        for _ in range(SHORTER.get(self.name, MOST_STEPS)):
+            process = self.open() if restarting else process
             stepped = process.step(last)
-            last, steps = stepped or RUN, steps + 1
-            assert steps < MOST_STEPS * 10
-            if stepped or (not process.is_over() and self.go_on(process)):
-                continue
-            process.driver.drive(RUN)
-            return process.ending()
+            if stepped is None and (process.is_over() or not self.go_on(process)):
+                process.driver.drive(RUN)  # closes the listeners; nothing else is left
+                break
+            last = stepped or RUN
+        return process.ending()
 
     def begin(self) -> Process:
         process = self.open()
@@ -165,7 +201,7 @@ class World:
             process.runtime,
             process.workflow,
             listeners=process.listener_ids,
-            vars=dict(inputs_of(process.document)),
+            vars={**dict(inputs_of(process.document)), "context": {"messages": PAST}},
             session_id="session",
             run_id=RUN,
         )
@@ -223,15 +259,15 @@ class Process:
         """Give what came of all runs: outputs and variables, and the effects in their order."""
         engine = self.runtime.engine
         runs = [engine.peek(run.run_id) for run in run_tree(engine, RUN)]
+        envelope = runs[0].output
         return {
             "status": runs[0].status.value,
             "error": runs[0].error,
+            "envelope": envelope.get("error") if isinstance(envelope, dict) else None,
             "waits": sorted(wait.reason.value for wait in open_waits(engine, RUN)),
-            "outputs": [(run.run_id, run.output) for run in runs],
-            "effects": {run.run_id: list(self._effects(run.run_id)) for run in runs},
-            "state": json.dumps(
-                [[run.status.value, run.current_node, run.vars] for run in runs], sort_keys=True
-            ),
+            "outputs": labelled([(run.run_id, run.output) for run in runs]),
+            "effects": labelled({run.run_id: list(self._effects(run.run_id)) for run in runs}),
+            "state": labelled([[run.status.value, run.current_node, run.vars] for run in runs]),
         }
 
     def _effects(self, run_id: str) -> Iterator[tuple[Any, ...]]:
@@ -242,15 +278,24 @@ class Process:
                 yield record["node_id"], record["status"], effect["type"], effect.get("payload")
 
 
+def labelled(value: Any) -> str:
+    """Give the text of a value, with random ids numbered by first appearance."""
+    seen: dict[str, str] = {}
+    text = json.dumps(value, sort_keys=True)
+    return re.sub(r"[0-9a-f]{32}", lambda found: seen.setdefault(found[0], f"<{len(seen)}>"), text)
+
+
 def inputs_of(document: Any) -> Iterator[tuple[str, Any]]:
-    """Give a sample for each input that has no default of its own."""
+    """Give a sample for each input that has no default of its own; limits are 2."""
     for node in document["nodes"]:
         data = node["data"]
         pins = data.get("outputs", ()) if node["type"] == "on_flow_start" else ()
         for pin in pins:
-            if pin["type"] != "execution" and pin["id"] not in data.get("pinDefaults", {}):
-                is_service = pin["id"] in ("provider", "model")
-                yield pin["id"], "stub" if is_service else SAMPLES.get(pin["type"], "hello")
+            name, kind = pin["id"], pin["type"]
+            sample = "stub" if name in ("provider", "model") else SAMPLES.get(kind, "hello")
+            has_default = name in data.get("pinDefaults", {}) and not name.startswith("max_")
+            if kind != "execution" and not has_default:
+                yield name, sample
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -258,15 +303,18 @@ def test_a_process_for_every_step_changes_nothing(name, tmp_path):
     if name in REFUSED:
         with pytest.raises(FlowError) as refusal:
             packed(name)
-        assert [finding.code for finding in refusal.value.findings] == [REFUSED[name][0]]
+        errors = [item.code for item in refusal.value.findings if item.severity == "error"]
+        assert errors == [REFUSED[name][0]]
         return
 
-    calm = World(name, tmp_path).in_one_process()
-    hasty = World(name, tmp_path).in_single_steps()
+    calm = World(name, tmp_path).tell(restarting=False)
+    hasty = World(name, tmp_path).tell(restarting=True)
 
-    assert hasty["outputs"] == calm["outputs"]
-    assert hasty["effects"] == calm["effects"]
-    assert hasty["state"] == calm["state"]
-    expected = "failed" if name in FAILS else "waiting" if name in WAITS_FOR else "completed"
-    assert (calm["status"], calm["error"]) == (expected, FAILS.get(name))
-    assert calm["waits"] == WAITS_FOR.get(name, "").split()
+    assert hasty == calm
+    if name in LOOPS:
+        assert calm["status"] in ("running", "waiting")
+    else:
+        status = "waiting" if name in WAITS_FOR else "completed"
+        assert (calm["status"], calm["error"]) == (status, None)
+        assert calm["waits"] == WAITS_FOR.get(name, "").split()
+        assert calm["envelope"] == ENVELOPES.get(name)

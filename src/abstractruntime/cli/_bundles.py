@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +163,7 @@ def compile_bundle(request: Request) -> tuple[bytes, tuple[Diagnostic, ...]]:
     if not roots:
         roots = (_only_root(request.path),)
     flows = collect_flows(library, roots)
-    findings = _findings(request.path, flows.values())
+    findings = tuple(map(_for_bundle, _findings(request.path, flows.values())))
     require_ok(findings)
     main = next(iter(flows))
     plan = BundlePlan(
@@ -256,6 +256,11 @@ def _findings(path: Path, sources: Iterable[FlowSource]) -> tuple[Diagnostic, ..
     documents = {str(base / f"{source.name}.json"): source.data for source in sources}
     results: Mapping[str, CheckResult] = check_tree(documents)
     return tuple(item for result in results.values() for item in result.diagnostics)
+
+
+def _for_bundle(finding: Diagnostic) -> Diagnostic:
+    """Make an error of what a bundle cannot hold: a document that readers may read differently."""
+    return replace(finding, severity="error") if finding.code == "VF002" else finding
 
 
 def sanitise_id(text: str) -> str:

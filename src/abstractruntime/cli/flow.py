@@ -87,13 +87,13 @@ def check_report(results: dict[str, CheckResult]) -> JsonObject:
 
 
 def _file_report(file: str, result: CheckResult) -> JsonObject:
-    errors = len(result.errors)
+    warnings = [item for item in result.diagnostics if item.severity == "warning"]
     return {
         "file": file,
         "flow_id": result.flow.id if result.flow else None,
         "ok": result.ok,
-        "errors": errors,
-        "warnings": len(result.diagnostics) - errors,
+        "errors": len(result.errors),
+        "warnings": len(warnings),
         "omitted": result.omitted,
         "diagnostics": [item.to_dict() for item in result.diagnostics],
     }

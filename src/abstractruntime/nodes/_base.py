@@ -76,11 +76,25 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An executable example: `inputs` (and `data`) give `output`."""
+    """An executable example: `inputs` (and `data`) give `output`.
+
+    The clock of examples stands at 2026-01-02T03:04:05 UTC. `around` says what is there
+    besides the inputs: `variables`, `ambient`, `files` (texts by path), `artifacts` (texts),
+    `models` (lists by provider), `handles` (those with an edge). `after` gives the variables
+    and files of the end, if they are others.
+
+    An EFFECT or STAGED type asks for `asks`, `{effect type: payload}`; from the `result`
+    of that come the pins in `output`. For a CONTROL type `output` lists the first turns,
+    each with its `handle` and its pins.
+    """
 
     inputs: JsonObject
     output: JsonValue
     data: JsonObject = field(default_factory=dict)
+    around: JsonObject = field(default_factory=dict)
+    after: JsonObject = field(default_factory=dict)
+    asks: JsonObject | None = None
+    result: JsonValue = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from abstractruntime.nodes._base import (
     StagedNode,
     register,
 )
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._recall import MEMORY_PINS
 from abstractruntime.nodes._settings import (
     DEFAULT_TEMPERATURE,
@@ -41,6 +42,7 @@ _RECORD = (*_COMPLETION, "tool_calls", "tool_results")
 class Agent(StagedNode):
     type = "agent"
     family = "llm"
+    examples = EFFECT_EXAMPLES["agent"]
     area = "agent"
     bare_input = "prompt"
     doc = (

@@ -13,6 +13,7 @@ from typing import ClassVar, TypeVar
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._base import Element, Kind, NodeType, Pin, Scope, register
 from abstractruntime.nodes._coerce import filled, whole_or
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 
 _COMPAT = (
     "Q54: what was discovered is kept with the run. Effects 13: without discovery the allowed names are "
@@ -35,6 +36,7 @@ class ProviderCatalog(_CatalogNode):
     doc = "Gives the providers that are available, only the allowed ones where such are named."
     inputs = (Pin("allowed_providers", "array", doc="names, in any case"),)
     outputs = (Pin("providers", "array"),)
+    examples = STEP_EXAMPLES["provider_catalog"]
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         return {"providers": _providers(scope, _names(inputs.get("allowed_providers")))}
@@ -58,6 +60,7 @@ class ProviderModels(_CatalogNode):
             "properties": {"provider": {"type": "string"}, "allowedModels": _TEXTS},
         },
     }
+    examples = STEP_EXAMPLES["provider_models"]
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         config = element.config("providerModelsConfig")
@@ -101,6 +104,7 @@ class ModelCatalog(_CatalogNode):
             },
         },
     }
+    examples = STEP_EXAMPLES["model_catalog"]
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         config = element.config("modelCatalogConfig")

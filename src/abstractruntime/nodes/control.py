@@ -25,6 +25,7 @@ from abstractruntime.nodes._base import (
     Turn,
     register,
 )
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 
 _ITERATION = (Pin("item"), Pin("index", "number"))
 
@@ -144,6 +145,7 @@ class Sequence(_Scheduler):
         "Runs its branches one after the other, by number; each runs to its end first. Nothing follows "
         "the last one: put what comes after into the last branch or behind the parent."
     )
+    examples = STEP_EXAMPLES["sequence"]
     compat = "Q30: works without declared pins, from the connected handles."
 
     def open_frame(
@@ -166,6 +168,8 @@ class Parallel(_Scheduler):
         "Runs its branches one after the other, by number, then goes on at `completed`. The order is "
         "fixed so that a run can be repeated; a wait in one branch holds up the others."
     )
+    examples = STEP_EXAMPLES["parallel"]
+    compat = "Q30: works without declared pins, from the connected handles."
 
     def open_frame(
         self, element: Element, inputs: JsonObject, handles: tuple[str, ...]
@@ -200,6 +204,7 @@ class Loop(ControlNode):
     )
     inputs = (Pin("items", "array"),)
     outputs = (*_ITERATION, Pin("total", "number"))
+    examples = STEP_EXAMPLES["loop"]
 
     def open_frame(
         self, element: Element, inputs: JsonObject, handles: tuple[str, ...]
@@ -235,6 +240,7 @@ class While(ControlNode):
     )
     inputs = (Pin("condition", "boolean"),)
     outputs = _ITERATION
+    examples = STEP_EXAMPLES["while"]
     compat = "Q8: the cap counts iterations that would really run."
 
     def open_frame(
@@ -267,6 +273,7 @@ class For(ControlNode):
     )
     inputs = (Pin("start", "number"), Pin("end", "number"), Pin("step", "number", default=1))
     outputs = (Pin("i", "number"), Pin("index", "number"), Pin("total", "number"))
+    examples = STEP_EXAMPLES["for"]
     compat = "Q7: `i` is start + index * step, an integer when start and step are. Q8: see while."
 
     def open_frame(

@@ -17,6 +17,7 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._events import SCOPES, filled_text, scope_address, scope_name
 
 _ANY_EVENT = "*"
@@ -78,6 +79,7 @@ class EmitEvent(EffectNode):
             },
         },
     }
+    examples = EFFECT_EXAMPLES["emit_event"]
     compat = (
         "Effects 10: name, scope and session never come from the ambient value. Effects 11: a busy "
         "listener gets the event later; scope `workflow` is the flow that the node was drawn in, `run` "
@@ -155,6 +157,7 @@ class OnEvent(EffectNode):
             "properties": {"name": {"type": "string"}, "scope": _SCOPE_SCHEMA},
         },
     }
+    examples = EFFECT_EXAMPLES["on_event"]
     compat = (
         "Effects 10: name and scope never come from the ambient value. Effects 11: an event that comes "
         "during a branch is heard afterwards; scope `workflow` is the flow that the node was drawn in, "

@@ -24,6 +24,7 @@ from abstractruntime.nodes._base import (
 )
 from abstractruntime.nodes._coerce import filled, text_of, whole_or
 from abstractruntime.nodes._services import Artifacts
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.interaction import as_flag
 
 _READ_BYTES = 16 * 2**20
@@ -64,6 +65,7 @@ class ReadFile(_FileNode):
     )
     inputs = (Pin("file_path", "workspace_file", doc="path, relative to the workspace"),)
     outputs = (Pin("content"), Pin("file_path", "string"))
+    examples = STEP_EXAMPLES["read_file"]
     compat = (
         "Q38: confined to the workspace, which is the current directory unless the host chose another; "
         "files above 16 MiB are refused. `file_path` is new."
@@ -104,6 +106,7 @@ class WriteFile(_FileNode):
         Pin("content", doc="text, or a value to write as JSON"),
     )
     outputs = (Pin("bytes", "number"), Pin("file_path", "string", doc="the absolute path"))
+    examples = STEP_EXAMPLES["write_file"]
     compat = "Q38: confined to the workspace, and writing needs the grant `file:write`."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -149,6 +152,7 @@ class ListFolderFiles(_FileNode):
         Pin("count", "number"),
         Pin("truncated", "boolean", doc="true when there are more"),
     )
+    examples = STEP_EXAMPLES["list_folder_files"]
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -179,6 +183,7 @@ class ImportWorkspaceFile(_FileNode):
         Pin("content_type", "string"),
         Pin("bytes", "number"),
     )
+    examples = STEP_EXAMPLES["import_workspace_file"]
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -206,6 +211,7 @@ class ExportArtifact(_FileNode):
         Pin("file_path", "string", doc="path, relative to the workspace"),
     )
     outputs = (Pin("file_path", "string", doc="the absolute path"), Pin("bytes", "number"))
+    examples = STEP_EXAMPLES["export_artifact"]
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -223,6 +229,7 @@ class ReadArtifact(_FileNode):
     )
     inputs = (Pin("artifact", "artifact", aliases=("artifact_id",), doc="a reference, or an id"),)
     outputs = (Pin("content"), Pin("content_type", "string"), Pin("bytes", "number"))
+    examples = STEP_EXAMPLES["read_artifact"]
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:

@@ -20,6 +20,8 @@ from abstractruntime.nodes._base import (
     register,
 )
 from abstractruntime.nodes._coerce import filled, text_of, whole_or
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 
 _SCOPE = Pin("scope", "string", doc="run, session or global; run when nothing is given")
 _ANY_SCOPE = Pin("scope", "string", doc="run, session, global or all; run when nothing is given")
@@ -66,6 +68,7 @@ class MemoryKgAssert(EffectNode):
         Pin("ok", "boolean"),
         Pin("raw", "object"),
     )
+    examples = EFFECT_EXAMPLES["memory_kg_assert"]
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         given = inputs.get("assertions")
@@ -129,6 +132,7 @@ class MemoryKgQuery(EffectNode):
         Pin("error", "string"),
         Pin("raw", "object"),
     )
+    examples = EFFECT_EXAMPLES["memory_kg_query"]
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         names = (pin.id for pin in self.inputs)
@@ -171,6 +175,7 @@ class MemoryKgResolve(EffectNode):
         Pin("ok", "boolean"),
         Pin("raw", "object"),
     )
+    examples = EFFECT_EXAMPLES["memory_kg_resolve"]
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         payload = _texts(inputs, "label", "expected_type", "recall_level", "scope", "owner_id")
@@ -213,6 +218,7 @@ class MemactCompose(NodeType):
         Pin("memact_system_prompt", "string"),
         Pin("error", "string"),
     )
+    examples = STEP_EXAMPLES["memact_compose"]
     compat = "A run that ends here also says `success`, like every other function."
 
     def takes_bus(self, element: Element) -> bool:

@@ -11,13 +11,13 @@ from abstractruntime.core.models import format_time
 from abstractruntime.nodes._base import (
     EffectNode,
     Element,
-    Example,
     NodeError,
     Pin,
     PlannedEffect,
     Scope,
     register,
 )
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 _LEVELS = {"message": "message", "warning": "warning", "error": "error", "warn": "warning"}
@@ -47,6 +47,7 @@ class AskUser(EffectNode):
     data_schema: ClassVar[JsonObject] = {
         "effectConfig": {"type": "object", "properties": {"allowFreeText": {"type": "boolean"}}},
     }
+    examples = EFFECT_EXAMPLES["ask_user"]
     compat = (
         "Effects 12: a null or empty prompt is the default prompt; a missing answer is null. "
         "Effects 3: `prompt` and `choices` survive a restart."
@@ -82,7 +83,7 @@ class AnswerUser(EffectNode):
     doc = "Shows a message to the user and goes on."
     inputs = (Pin("message", "string", default=""), Pin("level", "string", default="message"))
     outputs = (Pin("message", "string"), Pin("level", "string"))
-    examples = (Example({"message": "done"}, {"message": "done", "level": "message"}),)
+    examples = EFFECT_EXAMPLES["answer_user"]
     compat = "Effects 12: a null message is the empty text."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -122,7 +123,8 @@ class WaitUntil(EffectNode):
             "properties": {"durationType": {"enum": [*_UNIT_SECONDS, "timestamp"]}},
         },
     }
-    compat = "Effects 5: a timestamp that cannot be read is an error; waking stores the pins."
+    examples = EFFECT_EXAMPLES["wait_until"]
+    compat = "Effects 4: waking stores the pins. A timestamp that cannot be read is an error."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         unit = element.config("effectConfig").get("durationType")
@@ -181,6 +183,7 @@ class WaitEvent(EffectNode):
         Pin("allow_free_text", "boolean", default=True),
     )
     outputs = (Pin("event_data", "object"), Pin("event_key", "string"))
+    examples = EFFECT_EXAMPLES["wait_event"]
     compat = 'Effects 18: `allow_free_text` reads "no" and "false" as false. `event_key` survives a restart.'
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:

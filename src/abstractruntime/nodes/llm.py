@@ -15,6 +15,7 @@ from abstractruntime.nodes._base import (
     StagedNode,
     register,
 )
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._history import active_messages, is_system, trim, with_prompt
 from abstractruntime.nodes._recall import (
     KG_MARKER,
@@ -50,6 +51,7 @@ _FORWARDED = ("thinking", "prompt_cache_binding")
 class LlmCall(StagedNode):
     type = "llm_call"
     family = "llm"
+    examples = EFFECT_EXAMPLES["llm_call"]
     area = "memory_sources"
     bare_input = "prompt"
     doc = (

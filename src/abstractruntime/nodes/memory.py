@@ -14,6 +14,7 @@ from abstractruntime.nodes._base import (
     register,
 )
 from abstractruntime.nodes._coerce import as_list, whole_or
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes.interaction import as_flag
 
 _DEFAULT_LIMIT = 10
@@ -47,6 +48,7 @@ class MemoryNote(EffectNode):
     data_schema: ClassVar[JsonObject] = {
         "effectConfig": {"type": "object", "properties": {"keep_in_context": {"type": "boolean"}}},
     }
+    examples = EFFECT_EXAMPLES["memory_note"]
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         note = inputs.get("content")
@@ -96,6 +98,7 @@ class MemoryQuery(EffectNode):
         Pin("span_ids", "array"),
         Pin("raw", "object"),
     )
+    examples = EFFECT_EXAMPLES["memory_query"]
     compat = (
         "Effects 24: `limit` is 10 when nothing is given, as 0.4.2 did, not 5 as its editor says."
     )
@@ -152,6 +155,7 @@ class MemoryTag(EffectNode):
         Pin("results", "array"),
         Pin("raw", "object"),
     )
+    examples = EFFECT_EXAMPLES["memory_tag"]
     compat = "Kernel 4.11: places count from the newest span, as in every other memory node."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -193,6 +197,7 @@ class MemoryCompact(EffectNode):
         Pin("focus", "string", doc="what the summary must keep"),
     )
     outputs = (Pin("span_id", "string"), Pin("raw", "object"))
+    examples = EFFECT_EXAMPLES["memory_compact"]
     compat = "Effects 24: `preserve_recent` 0 keeps nothing, instead of 6 messages."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -235,6 +240,7 @@ class MemoryRehydrate(EffectNode):
         Pin("artifacts", "array"),
         Pin("raw", "object"),
     )
+    examples = EFFECT_EXAMPLES["memory_rehydrate"]
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         placement = str(inputs.get("placement") or "").strip().lower()

@@ -10,6 +10,7 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._base import Element, Example, Pin, Scope, register
 from abstractruntime.nodes._coerce import as_list, filled, text_of, whole_or
 from abstractruntime.nodes._pure import BareNode, PureNode
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes._tool_lines import tool_line
 from abstractruntime.rendering import render_agent_trace_markdown
 
@@ -207,6 +208,7 @@ class SystemDatetime(PureNode):
         Pin("locale", "string", "The language setting, such as en_GB."),
     )
     draws = True
+    examples = STEP_EXAMPLES["system_datetime"]
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonObject:
         now = scope.now().astimezone()

@@ -18,6 +18,7 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._events import filled_text
 from abstractruntime.nodes._schedule import Schedule, read_schedule
 from abstractruntime.nodes.interaction import as_flag
@@ -58,6 +59,7 @@ class OnSchedule(EffectNode):
             },
         },
     }
+    examples = EFFECT_EXAMPLES["on_schedule"]
     compat = (
         "Effects 4: waking stores `timestamp`; turns are anchored at when they were due. Effects 10: "
         "inputs never come from the ambient value. Effects 16: cron expressions work. Effects 18: "

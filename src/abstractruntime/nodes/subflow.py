@@ -16,6 +16,7 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._history import inherit_context
 from abstractruntime.nodes.interaction import as_flag
 
@@ -68,6 +69,7 @@ class Subflow(EffectNode):
             },
         },
     }
+    examples = EFFECT_EXAMPLES["subflow"]
     compat = (
         "Effects 9: a pin is looked up in the child's output first, also when that has a `result`. "
         "Effects 10: session ids and inherit_context never come from the ambient value."

@@ -15,6 +15,7 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._settings import text, unique
 
 _ALLOWED = Pin(
@@ -82,6 +83,7 @@ class ToolCalls(_ToolNode):
         Pin("success", "boolean", "Whether all calls succeeded; true for no calls."),
         Pin("raw", "object", "The answer as it came."),
     )
+    examples = EFFECT_EXAMPLES["tool_calls"]
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         given = _parsed(inputs.get("tool_calls"))
@@ -119,6 +121,7 @@ class CallTool(_ToolNode):
         Pin("success", "boolean", "Whether the call succeeded."),
         Pin("raw", "object", "The answer as it came."),
     )
+    examples = EFFECT_EXAMPLES["call_tool"]
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         call = _parsed(inputs.get("tool_call"))

@@ -14,6 +14,7 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 
 
 @register
@@ -28,6 +29,7 @@ class FlowStart(NodeType):
         "names do not start with an underscore come out. Defaults that are used become run variables."
     )
     outputs = (Pin("parameters", dynamic=True, doc="One pin per run parameter."),)
+    examples = STEP_EXAMPLES["on_flow_start"]
     compat = (
         "Q6: defaults are stored as run variables. Q48: entering again reads the run variables."
     )

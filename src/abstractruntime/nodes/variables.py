@@ -22,6 +22,7 @@ from abstractruntime.nodes._base import (
     register,
 )
 from abstractruntime.nodes._paths import assign, read_path
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 
 _TYPES = ("boolean", "number", "string", "object", "array", "any")
 _EMPTY: dict[str, JsonValue] = {
@@ -49,6 +50,7 @@ class GetVar(NodeType):
     )
     inputs = (Pin("name", "string"),)
     outputs = (Pin("value"),)
+    examples = STEP_EXAMPLES["get_var"]
     compat = "Q26: `[n]` works beside dotted numbers."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -136,6 +138,7 @@ class GetContext(NodeType):
     reads_variables = True
     doc = "Reads the conversation: the variable `context`, its task as text and its messages as a list."
     outputs = (Pin("context", "object"), Pin("task", "string"), Pin("messages", "array"))
+    examples = STEP_EXAMPLES["get_context"]
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         return context_record(scope.vars)
@@ -165,6 +168,7 @@ class SetVar(PassThroughNode):
     )
     inputs = (Pin("name", "string"), Pin("value"))
     outputs = (Pin("value"),)
+    examples = STEP_EXAMPLES["set_var"]
     compat = "Q25: an index into a list replaces that item, out of range is an error."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -186,6 +190,7 @@ class SetVarProperty(PassThroughNode):
     doc = "Sets one property of an object variable, also a nested one, and gives the whole object."
     inputs = (Pin("name", "string"), Pin("key", "string"), Pin("value"))
     outputs = (Pin("value", "object"),)
+    examples = STEP_EXAMPLES["set_var_property"]
     compat = "Q12: other places that hold the same object keep theirs."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -217,6 +222,8 @@ class SetVars(PassThroughNode):
     )
     inputs = (Pin("updates", "object"),)
     outputs = (Pin("updates", "object"),)
+    examples = STEP_EXAMPLES["set_vars"]
+    compat = "Q25: see set_var."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         updates = _updates(inputs.get("updates"))
@@ -244,6 +251,7 @@ class AddMessage(PassThroughNode):
     type = "add_message"
     family = "variables"
     doc = "Appends a message to the conversation in the variable `context`."
+    examples = STEP_EXAMPLES["add_message"]
     compat = "Q29: it is a step whatever its pins."
     inputs = (Pin("role", "string", default="user"), Pin("content", "string", default=""))
     outputs = (

@@ -16,6 +16,7 @@ SYNTAX, IMPORT, CALL, DUNDER = "VF401", "VF402", "VF403", "VF404"
 T = TypeVar("T")
 
 _REFUSED_CALLS = frozenset({"exec", "eval", "compile", "__import__"})
+_LOOKED_AT = (ast.Import, ast.ImportFrom, ast.Call, ast.Attribute, ast.MatchClass)
 _F_STRINGS_SINCE = (3, 12)
 
 
@@ -49,7 +50,8 @@ def _check(source: str, mode: str) -> list[Finding]:
     try:
         tree = _quietly(lambda: ast.parse(source, mode=mode))
         findings = sorted(
-            (f for node in ast.walk(tree) for f in _rules(node)), key=lambda f: f.line
+            (f for node in ast.walk(tree) if isinstance(node, _LOOKED_AT) for f in _rules(node)),
+            key=lambda f: f.line,
         )
         # Some errors, such as `return` outside a function, show only when compiled.
         _quietly(lambda: compile(source, "<unknown>", mode, dont_inherit=True))

@@ -40,7 +40,7 @@ def _list(items: JsonObject) -> JsonObject:
 
 _DIAGNOSTIC_FIELDS: Final = {
     "code": _TEXT,
-    "severity": {"enum": ["error", "warning"]},
+    "severity": {"enum": ["error", "warning", "info"]},
     "message": _TEXT,
     "file": _TEXT_OR_NULL,
     "pointer": _TEXT,

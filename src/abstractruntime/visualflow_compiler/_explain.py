@@ -6,10 +6,11 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._json import JsonObject
 from abstractruntime.errors import NotFound
-from abstractruntime.nodes._base import MISSING, Kind, NodeType, Pin
+from abstractruntime.nodes._base import MISSING, Example, Kind, NodeType, Pin
 from abstractruntime.nodes._registry import REFUSED_TYPES, find_node_type, similar_types
 from abstractruntime.visualflow_compiler._check import RULES, Rule
 
@@ -21,6 +22,7 @@ _KINDS = {
     Kind.EFFECT: "step: asks the runtime for an effect, which is recorded",
     Kind.STAGED: "step: asks the runtime for one effect after another, each of them recorded",
 }
+_EXAMPLE_ORDER: Final = ("data", "around", "inputs", "asks", "result", "output", "after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _node_parts(node_type: NodeType) -> Iterator[str]:
         keys = ", ".join(f"`data.{key}`" for key in node_type.data_schema)
         yield f"Configuration: {keys}."
     for example in node_type.examples:
-        yield "Example:\n\n" + _fenced(_example_text(example.data, example.inputs, example.output))
+        yield "Example:\n\n" + _fenced(_example_text(example))
     if node_type.compat:
         yield f"Differs from 0.4: {node_type.compat}"
 
@@ -127,9 +129,10 @@ def _pin_line(pin: Pin) -> str:
     return f"- {name} ({'; '.join(facts)}) {pin.doc}".rstrip()
 
 
-def _example_text(data: JsonObject, inputs: JsonObject, output: JsonValue) -> str:
-    shown = {"data": data, "inputs": inputs, "output": output}
-    return json.dumps({k: v for k, v in shown.items() if v or k != "data"}, ensure_ascii=False)
+def _example_text(example: Example) -> str:
+    told = {name: getattr(example, name) for name in _EXAMPLE_ORDER}
+    kept = {name: v for name, v in told.items() if v or name in ("inputs", "output")}
+    return json.dumps(kept, ensure_ascii=False)
 
 
 def _fenced(text: str) -> str:

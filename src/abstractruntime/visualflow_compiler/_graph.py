@@ -154,6 +154,8 @@ class FlowGraph:
         order: list[str] = []
         seen: set[str] = set()
         for root in node_ids:
+            if root not in self._pure_sources:
+                continue
             visited = _postorder(root, self.pure_sources, seen)
             order.extend(node_id for node_id in visited if node_id != root)
         return tuple(order)

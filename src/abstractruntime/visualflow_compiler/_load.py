@@ -339,35 +339,38 @@ def read_edges(document: Mapping[str, Any]) -> tuple[list[EdgeEntry], list[Diagn
     entries, findings = _entries(document, "edges")
     edges: list[EdgeEntry] = []
     for index, entry in enumerate(entries):
-        problem = _edge_problem(entry)
-        if problem:
-            key, what = problem
-            pointer = f"/edges/{index}" + (f"/{escape_pointer(key)}" if key else "")
-            findings.append(_left_out("VF009", f"edge {index} {what}, it is left out", pointer))
+        ends = _ends(entry)
+        if ends is not None:
+            edges.append(EdgeEntry(*ends, index))
             continue
-        edges.append(
-            EdgeEntry(
-                source=_text(entry["source"]),
-                handle=entry["sourceHandle"].strip(),
-                target=_text(entry["target"]),
-                pin=entry["targetHandle"].strip(),
-                index=index,
-            )
-        )
+        key, what = _edge_problem(entry)
+        pointer = f"/edges/{index}" + (f"/{escape_pointer(key)}" if key else "")
+        findings.append(_left_out("VF009", f"edge {index} {what}, it is left out", pointer))
     return edges, findings
 
 
-def _edge_problem(entry: Any) -> tuple[str, str] | None:
+def _ends(entry: Any) -> tuple[str, str, str, str] | None:
+    """Give source, handle, target and pin of an edge; None when one of them is unusable."""
+    if not isinstance(entry, dict):
+        return None
+    handle, pin = entry.get("sourceHandle"), entry.get("targetHandle")
+    if not (isinstance(handle, str) and isinstance(pin, str)):
+        return None
+    ends = (_text(entry.get("source")), handle.strip(), _text(entry.get("target")), pin.strip())
+    return ends if all(ends) else None
+
+
+def _edge_problem(entry: Any) -> tuple[str, str]:
+    """Say which end is unusable, and why."""
     if not isinstance(entry, dict):
         return "", "is not an object"
     for key in ("source", "target"):
         if not _text(entry.get(key)):
             return key, f"has no {key}"
-    for key in ("sourceHandle", "targetHandle"):
-        value = entry.get(key)
-        if not isinstance(value, str) or not value.strip():
-            return key, f"has no {key} text"
-    return None
+    handle = entry.get("sourceHandle")
+    is_usable = isinstance(handle, str) and handle.strip()
+    key = "targetHandle" if is_usable else "sourceHandle"
+    return key, f"has no {key} text"
 
 
 def _split_edges(

@@ -162,11 +162,19 @@ def _known(
 ) -> Mapping[str, str] | None:
     if node_type.takes_bus(element):
         return None
+    if isinstance(node_type, EffectNode) and not any(pin.dynamic for pin in node_type.inputs):
+        return _open_names(node_type)
     closed = {pin.id for pin in node_type.inputs if pin.control_plane}
-    known = dict(names)
-    if not isinstance(node_type, EffectNode) or any(pin.dynamic for pin in node_type.inputs):
-        known.update({pin: names.get(pin, pin) for pin in element.input_ids})
+    known = {**names, **{pin: names.get(pin, pin) for pin in element.input_ids}}
     return MappingProxyType({name: pin for name, pin in known.items() if pin not in closed})
+
+
+@cache
+def _open_names(node_type: NodeType) -> Mapping[str, str]:
+    """Give the canonical names without those of control-plane pins."""
+    closed = {pin.id for pin in node_type.inputs if pin.control_plane}
+    names = _canonical_names(node_type)
+    return MappingProxyType({name: pin for name, pin in names.items() if pin not in closed})
 
 
 def _targets(graph: FlowGraph, node_id: str, node_type: NodeType) -> Mapping[str, str]:
@@ -183,8 +191,9 @@ def _targets(graph: FlowGraph, node_id: str, node_type: NodeType) -> Mapping[str
 
 
 def _exposes_ambient(graph: FlowGraph, node_id: str, node_type: NodeType) -> bool:
-    own = {pin.id for pin in node_type.outputs}
-    return any(edge.handle not in own for edge in graph.data_out.get(node_id, ()))
+    edges = graph.data_out.get(node_id, ())
+    own = {pin.id for pin in node_type.outputs} if edges else frozenset()
+    return any(edge.handle not in own for edge in edges)
 
 
 def _key(element: Element, name: str) -> str | None:
