@@ -230,13 +230,13 @@ class EffectRunner:
                 log.run, request.node_id, request.effect.to_dict(), attempt=attempt, key=request.key
             )
             log.commit(record, barrier=barrier, plan=request.plan)
-            if request.began_at is None:
-                request = replace(request, began_at=record.started_at)
-            outcome = self._call(handler, log, request, attempt)
+            began_at = request.began_at or record.started_at
+            outcome = self._call(handler, log, request, attempt, began_at)
             if outcome.status != "failed" or attempt >= limit:
                 get_runtime(log.run.vars).pop(IN_FLIGHT, None)
                 return record, _concluded(outcome, attempt)
             record.finish_failure(outcome.error or "", at=self._clock.now_iso())
+            request = replace(request, began_at=began_at)
             log.commit(record, barrier=barrier, plan=request.plan)
             if not self._pause(log, request.effect, attempt):
                 return record, EffectOutcome("interrupted")
@@ -251,7 +251,12 @@ class EffectRunner:
         return self._ask(lambda policy: int(policy.max_attempts(effect)))
 
     def _call(
-        self, handler: Handler | None, log: RunLog, request: EffectRequest, attempt: int
+        self,
+        handler: Handler | None,
+        log: RunLog,
+        request: EffectRequest,
+        attempt: int,
+        began_at: str,
     ) -> EffectOutcome:
         if handler is None:
             return EffectOutcome.failed(
@@ -265,7 +270,7 @@ class EffectRunner:
             occurrence_id=own_id,
             attempt=attempt,
             clock=self._clock,
-            began_at=request.began_at or "",
+            began_at=began_at,
             remembered=_in_flight(log.run, own_id),
             remember=lambda value: self._remember(log, own_id, value),
         )

@@ -16,8 +16,10 @@ def with_call_ids(effect: Effect, prefix: str) -> Effect:
     A call without `runtime_call_id` gets `rtcall_<prefix>_<n>`, n counting from 1, and one
     without `call_id` the model's `id`, or else the runtime's. Allowed tools are sorted names.
     """
+    if effect.type is not EffectType.TOOL_CALLS:
+        return effect
     calls = effect.payload.get("tool_calls")
-    if effect.type is not EffectType.TOOL_CALLS or not isinstance(calls, list):
+    if not isinstance(calls, list):
         return effect
     payload: JsonObject = dict(effect.payload)
     payload["tool_calls"] = [
