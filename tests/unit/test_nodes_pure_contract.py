@@ -55,7 +55,8 @@ def test_a_type_is_documented_for_authors(node):
 
 
 @pytest.mark.parametrize("node,example", EXAMPLES)
-def test_an_example_gives_what_it_says(node, example):
+def test_an_example_gives_what_it_says(node, example, monkeypatch):
+    monkeypatch.setattr("locale.getlocale", lambda: ("en_US", "UTF-8"))
     output = evaluate(node.type, copy.deepcopy(example.inputs), example.data)
 
     assert same(output, example.output), output

@@ -7,6 +7,7 @@ and `commit` are new, trailing, and omitted from JSON while unset.
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -78,14 +79,19 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
+_FRACTION = re.compile(r"\.[0-9]+")
+
+
 def parse_moment(text: str) -> datetime:
     """Read an ISO-8601 moment; without an offset it is UTC.
 
     Raises:
         InvalidValue: the text is no such moment.
     """
+    whole = str(text).strip().replace("Z", "+00:00")
     try:
-        moment = datetime.fromisoformat(str(text).strip().replace("Z", "+00:00"))
+        # Python 3.10 reads fractions of three or six digits only.
+        moment = datetime.fromisoformat(_FRACTION.sub(lambda m: f"{m[0]:0<7}"[:7], whole))
     except ValueError:
         raise InvalidValue(
             f"{text!r} is not an ISO-8601 moment", hint="such as 2026-01-31T12:00:00Z"

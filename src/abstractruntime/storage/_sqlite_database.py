@@ -64,18 +64,19 @@ ON CONFLICT(run_id) DO UPDATE SET last_seq = excluded.last_seq WHERE excluded.la
 class _ThreadConnection:
     """One thread's connection, closed when the thread or the database goes away."""
 
-    __slots__ = ("__weakref__", "pid", "raw")
+    __slots__ = ("__weakref__", "close", "pid", "raw")
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self.raw = raw
         self.pid = os.getpid()
+        # Held from outside, the connection outlives a cycle of garbage that this is part of.
+        self.close = weakref.finalize(self, _close_own, raw, self.pid)
 
-    def close(self) -> None:
-        # Hazard: SQLite forbids touching a connection that came along through a fork.
-        if self.pid == os.getpid():
-            self.raw.close()
 
-    __del__ = close
+def _close_own(raw: sqlite3.Connection, pid: int) -> None:
+    # Hazard: SQLite forbids touching a connection that came along through a fork.
+    if pid == os.getpid():
+        raw.close()
 
 
 class SqliteDatabase:
