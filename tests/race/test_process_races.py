@@ -307,5 +307,13 @@ MUTANTS = {
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
 def test_a_mutant_is_caught(mutant, tmp_path, monkeypatch):
     mutant(monkeypatch)
+    race = RACES[MUTANTS[mutant]]
 
-    assert hold(RACES[MUTANTS[mutant]], tmp_path, ROUNDS)
+    # On a busy machine the processes may take turns by chance, so there is more than one try.
+    tries = (tmp_path / str(number) for number in range(30))
+    assert any(hold(race, _made(place), ROUNDS) for place in tries)
+
+
+def _made(place):
+    place.mkdir()
+    return place
