@@ -25,7 +25,7 @@ class ThisProject:
     """A store and a runtime; the effect's handler is opaque to the runtime, as a host's is."""
 
     def __init__(self, directory: str, *, durability: Any) -> None:
-        from abstractruntime._runtime import Runtime
+        from abstractruntime._runtime.runtime import Runtime
         from abstractruntime.core.models import EffectType
         from abstractruntime.core.ports import EffectOutcome
         from abstractruntime.storage.directory import open_store
@@ -210,7 +210,7 @@ def _contender(durability: str, *, compiled: bool) -> Contender:
     )
 
 
-_MODULES = ("abstractruntime._runtime", "abstractruntime.storage.directory")
+_MODULES = ("abstractruntime._runtime.runtime", "abstractruntime.storage._store.engine")
 _COMMANDS = {
     "python -c pass": ("{bin}/python", "-c", "pass"),
     "art --version": ("{bin}/art", "--version"),

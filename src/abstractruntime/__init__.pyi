@@ -46,6 +46,9 @@ from abstractruntime.scheduler import (
     WorkflowRegistry,
     create_scheduled_runtime,
 )
+from abstractruntime.storage.directory import (
+    open_store,
+)
 from abstractruntime.storage.artifacts import (
     Artifact,
     ArtifactMetadata,
@@ -70,9 +73,6 @@ from abstractruntime.storage.commands import (
     InMemoryCommandStore,
     JsonFileCommandCursorStore,
     JsonlCommandStore,
-)
-from abstractruntime.storage.directory import (
-    open_store,
 )
 from abstractruntime.storage.in_memory import (
     InMemoryLedgerStore,

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.errors import StoreIOError
-from abstractruntime.nodes._base import NodeError
-from abstractruntime.nodes._services import Listing
-from abstractruntime.signing._files import write_atomic
+from abstractruntime.nodes.base import NodeError
+from abstractruntime.nodes.services import Listing
 
 _ROOT, _IGNORED = "workspace_root", "workspace_ignored_paths"
 _NEW_FILE = 0o666  # less what the umask takes away

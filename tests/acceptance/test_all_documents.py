@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver, hand_over_child, open_waits, run_tree
+from abstractruntime._runtime.listeners import Listeners, start_with_listeners
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.agents import stub_agent
 from abstractruntime.cli._bundles import Request, compile_bundle
 from abstractruntime.core.models import EffectType, RunStatus, WaitReason, parse_moment
@@ -27,12 +29,10 @@ from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import FlowError
 from abstractruntime.llm.handler import LLMHandler
 from abstractruntime.llm.port import LLMReply, LLMRequest
-from abstractruntime.scheduler.driver import Driver, hand_over_child, open_waits, run_tree
-from abstractruntime.scheduler.listeners import Listeners, start_with_listeners
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing import TrustStore
-from abstractruntime.storage import _lease
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
+from abstractruntime.storage._store import lease
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing import FakeClock, SequentialIds, StubGraph, StubLLM, StubTools
@@ -166,7 +166,7 @@ class World:
         return Process(runtime, specs[entry], document, Listeners(runtime, listeners), listeners)
 
     def _runtime(self, registry: WorkflowRegistry) -> Runtime:
-        _lease._claims.clear()
+        lease._claims.clear()
         self.fs = SimFileSystem(self.fs.image())
         tools = ToolCalls(StubTools(default=lambda tool, _arguments: f"{tool} did it"))
         return Runtime.on_engine(

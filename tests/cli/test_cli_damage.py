@@ -133,7 +133,7 @@ def test_tick_due_reports_a_damaged_run_and_drives_the_others(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("abstractruntime.scheduler.driver.Driver._pass", die)
+        patch.setattr("abstractruntime._runtime.driver.Driver._pass", die)
         for name in ("r1", "r2"):
             assert art("run", APPROVAL, "--run-id", name).code == 130
     art("runs")

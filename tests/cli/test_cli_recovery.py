@@ -18,7 +18,7 @@ APPROVAL = str(ROOT / "bundles" / "release-approval" / "flow.json")
 def interrupted(art: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A run `r1` whose process died before its first step."""
     with monkeypatch.context() as patch:
-        patch.setattr("abstractruntime.scheduler.driver.Driver._pass", _die)
+        patch.setattr("abstractruntime._runtime.driver.Driver._pass", _die)
         assert art("run", APPROVAL, "--run-id", "r1").code == 130
     return art
 

@@ -54,7 +54,7 @@ def test_interrupted_runs_wait_for_the_grace_period(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("abstractruntime.scheduler.driver.Driver._pass", die)
+        patch.setattr("abstractruntime._runtime.driver.Driver._pass", die)
         root = Path(__file__).resolve().parents[2]
         flow = str(root / "bundles" / "release-approval" / "flow.json")
         assert parked("run", flow, "--run-id", "r1").code == 130

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from abstractruntime.storage._layout import Layout
+from abstractruntime.storage._files.layout import Layout
 
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
 

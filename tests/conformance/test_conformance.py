@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler._load import parse_flow
 
 ROOT = Path(__file__).resolve().parents[2]

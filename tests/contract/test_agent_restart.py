@@ -24,16 +24,16 @@ from test_kernel_contract import (  # type: ignore[import-not-found]  # pytest p
 )
 from test_memory_crash import labelled  # type: ignore[import-not-found]  # as above
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver, hand_over_child, open_waits, run_tree
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import Effect, EffectType, StepPlan, WaitReason
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
-from abstractruntime.scheduler.driver import Driver, hand_over_child, open_waits, run_tree
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.storage import _lease
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
+from abstractruntime.storage._store import lease
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing import StubTools
@@ -132,7 +132,7 @@ class World:
         registry = WorkflowRegistry()
         for workflow in specs.values():
             registry.register(workflow)
-        _lease._claims.clear()
+        lease._claims.clear()
         tools = ToolCalls(None if self.story == BY_HAND else self.tools)
         runtime = Runtime.on_engine(
             open_store(ROOT, origin="test/0", fs=fs, clock=self.clock),

@@ -9,9 +9,9 @@ from test_kernel_contract import (  # type: ignore[import-not-found]  # pytest p
     spec,
 )
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver, run_tree
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import EffectType
-from abstractruntime.scheduler.driver import Driver, run_tree
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.directory import open_store
 

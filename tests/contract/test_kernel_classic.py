@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import (
     Effect,
     EffectType,
@@ -17,7 +18,6 @@ from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.errors import (
     AbstractRuntimeError,
 )
-from abstractruntime.scheduler.driver import Driver
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore
 from abstractruntime.testing.clocks import FakeClock

@@ -18,17 +18,17 @@ import pytest
 from flow_builder import flow
 from flow_builder import node as draw
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver, open_waits, run_tree
+from abstractruntime._runtime.listeners import Listeners
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus, StepPlan
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
 from abstractruntime.core.spec import WorkflowSpec
-from abstractruntime.scheduler.driver import Driver, open_waits, run_tree
-from abstractruntime.scheduler.listeners import Listeners
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.storage import _lease
-from abstractruntime.storage._records import Chain
-from abstractruntime.storage._simfs import Image, SimAppendFile, SimFileSystem, crash_states
+from abstractruntime.storage._files.simfs import Image, SimAppendFile, SimFileSystem, crash_states
+from abstractruntime.storage._store import lease
+from abstractruntime.storage._store.record_lines import Chain
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
@@ -225,7 +225,7 @@ class World:
         registry = WorkflowRegistry()
         for workflow in WORKFLOWS:
             registry.register(workflow)
-        _lease._claims.clear()
+        lease._claims.clear()
         self.fs = fs
         self.engine = open_store(ROOT, origin="test/0", fs=fs, clock=self.clock)
         return Runtime.on_engine(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
+from abstractruntime._runtime.driver import Driver
 from abstractruntime.core.models import (
     Effect,
     EffectType,
@@ -22,7 +23,6 @@ from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
 from abstractruntime.errors import (
     Busy,
 )
-from abstractruntime.scheduler.driver import Driver
 
 # -- control at awkward moments ----------------------------------------------------
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from awkward_hosts import LLM, START, asks, done, go, spec
 
+from abstractruntime._runtime.driver import Driver, cancel_tree
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
 from abstractruntime.errors import UsageError, WaitMismatch
-from abstractruntime.scheduler.driver import Driver, cancel_tree
 
 WAIT, EMIT, ASK = EffectType.WAIT_EVENT, EffectType.EMIT_EVENT, EffectType.ASK_USER
 LISTENER = spec("listener", a=asks(WAIT, {"name": "go", "scope": "global"}, then="z"), z=done)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver, cancel_tree, root_of, run_tree
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import EffectType, RunStatus, StepPlan
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import Command, EffectOutcome
 from abstractruntime.errors import Busy, IntegrityError, InvalidValue
-from abstractruntime.scheduler.driver import Driver, cancel_tree, root_of, run_tree
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore

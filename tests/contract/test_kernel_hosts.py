@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from awkward_hosts import LLM, asks, done, go, ok, spec
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import (
     Effect,
     EffectType,
@@ -21,9 +21,9 @@ from abstractruntime.errors import (
     StoreIOError,
     UsageError,
 )
-from abstractruntime.storage._memory import LogMemory
-from abstractruntime.storage._records import Chain
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
+from abstractruntime.storage._store.memory import LogMemory
+from abstractruntime.storage._store.record_lines import Chain
 from abstractruntime.storage.directory import open_store
 
 # -- what nodes and handlers give -----------------------------------------------

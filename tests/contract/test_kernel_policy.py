@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
+from abstractruntime._runtime.driver import Driver
 from abstractruntime.core.models import EffectType
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import Command, EffectOutcome
-from abstractruntime.scheduler.driver import Driver
 from abstractruntime.testing.clocks import FakeClock
 
 WORKFLOW = spec("w", a=asks(LLM, {}, then="z"), z=done)

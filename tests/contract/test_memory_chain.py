@@ -9,9 +9,9 @@ import pytest
 from awkward_hosts import LLM, asks, done, spec
 from memory_host import message
 
+from abstractruntime._runtime.driver import Driver
 from abstractruntime.core.models import EffectType
 from abstractruntime.core.ports import EffectOutcome
-from abstractruntime.scheduler.driver import Driver
 
 NOTE, QUERY, TAG = EffectType.MEMORY_NOTE, EffectType.MEMORY_QUERY, EffectType.MEMORY_TAG
 COMPACT, REHYDRATE = EffectType.MEMORY_COMPACT, EffectType.MEMORY_REHYDRATE

@@ -28,13 +28,13 @@ from test_kernel_contract import (  # type: ignore[import-not-found]  # pytest p
     spec,
 )
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import EffectType, RunState
 from abstractruntime.core.ports import EffectOutcome
-from abstractruntime.scheduler.driver import Driver
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.storage import _lease
-from abstractruntime.storage._simfs import SimFileSystem, crash_states
+from abstractruntime.storage._files.simfs import SimFileSystem, crash_states
+from abstractruntime.storage._store import lease
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 
@@ -113,7 +113,7 @@ class World:
         registry = WorkflowRegistry()
         for workflow in STORIES.values():
             registry.register(workflow)
-        _lease._claims.clear()
+        lease._claims.clear()
         return Runtime.on_engine(
             open_store(ROOT, origin="test/0", fs=fs, clock=self.clock),
             effect_handlers={EffectType.LLM_CALL: self.llm},

@@ -38,8 +38,8 @@ from abstractruntime.errors import (
     UsageError,
     WaitMismatch,
 )
-from abstractruntime.storage._layout import Layout
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.layout import Layout
+from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.testing import FakeClock
 
 ASK = spec("ask", a=asks(EffectType.ASK_USER, {"prompt": "?"}, then="z"), z=done)

@@ -21,11 +21,11 @@ from crash_story import (
     wait_and_resume,
 )
 
-from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
+from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import AbstractRuntimeError, NotFound
-from abstractruntime.storage import _blobs, _directory_log, _lease
-from abstractruntime.storage._directory_log import DirectoryRunLog
-from abstractruntime.storage._simfs import Image, Mutations, SimFileSystem, crash_states
+from abstractruntime.storage._files.simfs import Image, Mutations, SimFileSystem, crash_states
+from abstractruntime.storage._store import blobs, lease, run_log
+from abstractruntime.storage._store.run_log import DirectoryRunLog
 from abstractruntime.storage.directory import open_store
 
 STATES_PER_SCENARIO = 12_700
@@ -36,9 +36,9 @@ SCENARIOS = [steps_and_effects, to_completion, wait_and_resume, many_checkpoints
 
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch):
-    monkeypatch.setattr(_directory_log, "CHECKPOINT_GROWTH_BYTES", 1200)
-    monkeypatch.setattr(_blobs, "LIMIT_BYTES", 290)
-    monkeypatch.setattr("abstractruntime.storage._records.LIMIT_BYTES", 290)
+    monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1200)
+    monkeypatch.setattr(blobs, "LIMIT_BYTES", 290)
+    monkeypatch.setattr("abstractruntime.storage._store.record_lines.LIMIT_BYTES", 290)
 
 
 def told(scenario, durability="strict", mutations=None) -> Story:
@@ -53,7 +53,7 @@ def violations(story: Story, *, states: int, seed: int) -> list[str]:
     per_point = states // len(story.fs.journal) + 1
     found = []
     for marks, image in crash_states(story.fs.journal, random.Random(seed), per_point=per_point):
-        _lease._claims.clear()
+        lease._claims.clear()
         problem = check(story, written, marks, image)
         if problem:
             found.append(problem)
@@ -145,6 +145,6 @@ def test_a_checkpoint_before_the_ledger_line_is_caught(monkeypatch):
         sync(log)
 
     monkeypatch.setattr(DirectoryRunLog, "settle", settle)
-    monkeypatch.setattr(_directory_log, "CHECKPOINT_GROWTH_BYTES", 1 << 30)
+    monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1 << 30)
 
     assert violations(told(to_completion), states=1_000, seed=4)

@@ -14,7 +14,7 @@ import pytest
 from faults_cli import DEEDS, Tool
 
 from abstractruntime.errors import IntegrityError
-from abstractruntime.storage._jsonl import JsonlFile
+from abstractruntime.storage._files.jsonl import JsonlFile
 
 SIZES = 16
 

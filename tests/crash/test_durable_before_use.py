@@ -17,14 +17,15 @@ from faults_files import Worst
 
 from abstractruntime.core.ports import Command
 from abstractruntime.errors import StoreError
-from abstractruntime.storage import _artifact_files, _blobs, _directory_log, _lease, commands
+from abstractruntime.storage import _artifact_files, commands
 from abstractruntime.storage._artifact_files import ArtifactFiles
-from abstractruntime.storage._blobs import Blobs
-from abstractruntime.storage._fs import StoreFiles
-from abstractruntime.storage._heads import KeySigner, open_heads
-from abstractruntime.storage._inbox import Inboxes
-from abstractruntime.storage._layout import Layout
-from abstractruntime.storage._simfs import Entry, Image, SimFileSystem, _Disk
+from abstractruntime.storage._files.fs import StoreFiles
+from abstractruntime.storage._files.layout import Layout
+from abstractruntime.storage._files.simfs import Image, JournalEntry, SimFileSystem, _Disk
+from abstractruntime.storage._store import lease, run_log
+from abstractruntime.storage._store.blobs import LIMIT_BYTES, Blobs
+from abstractruntime.storage._store.heads import KeySigner, open_heads
+from abstractruntime.storage._store.inbox import Inboxes
 from abstractruntime.storage.commands import CommandRecord, JsonlCommandStore
 from abstractruntime.testing.clocks import FakeClock
 
@@ -35,11 +36,11 @@ BEFORE = {"/s/store.json": b"{}", "/s/ledger_r.jsonl": b"a\n"}
 @pytest.fixture(autouse=True)
 def _no_claims():
     yield
-    _lease._claims.clear()
+    lease._claims.clear()
 
 
 def after_power_cut(
-    journal: list[Entry], until: Callable[[Entry], bool] = lambda _: False
+    journal: list[JournalEntry], until: Callable[[JournalEntry], bool] = lambda _: False
 ) -> Image:
     """Give the disk on which everything is lost that may be lost, cut at an entry or at the end."""
     disk = _Disk()
@@ -62,7 +63,7 @@ class Deed(NamedTuple):
 
 def offload(fs: SimFileSystem) -> Callable[[], object]:
     blobs = Blobs(StoreFiles(fs), Layout(ROOT))
-    return lambda: blobs.pack("x" * (_blobs.LIMIT_BYTES + 1))
+    return lambda: blobs.pack("x" * (LIMIT_BYTES + 1))
 
 
 def post(fs: SimFileSystem) -> Callable[[], object]:
@@ -140,7 +141,7 @@ def test_a_command_does_not_outlive_what_it_answers():
 
 
 def test_an_emitter_knows_whom_it_told(monkeypatch):
-    monkeypatch.setattr(_directory_log, "CHECKPOINT_GROWTH_BYTES", 1 << 30)
+    monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1 << 30)
     world = World()
     process = world.process()
     process.start("listener", "other")

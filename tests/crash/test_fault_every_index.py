@@ -19,9 +19,9 @@ from crash_story import (
 )
 
 from abstractruntime.errors import NotFound, StoreError, StoreFull, StoreIOError, WriterPoisoned
-from abstractruntime.storage import _blobs, _directory_log, _lease
-from abstractruntime.storage._records import Chain
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
+from abstractruntime.storage._store import blobs, lease, run_log
+from abstractruntime.storage._store.record_lines import Chain
 from abstractruntime.storage.directory import open_store
 
 SCENARIOS = [steps_and_effects, to_completion, wait_and_resume, many_checkpoints]
@@ -34,11 +34,11 @@ FAULTS = {
 
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch):
-    monkeypatch.setattr(_directory_log, "CHECKPOINT_GROWTH_BYTES", 1200)
-    monkeypatch.setattr(_blobs, "LIMIT_BYTES", 290)
-    monkeypatch.setattr("abstractruntime.storage._records.LIMIT_BYTES", 290)
+    monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1200)
+    monkeypatch.setattr(blobs, "LIMIT_BYTES", 290)
+    monkeypatch.setattr("abstractruntime.storage._store.record_lines.LIMIT_BYTES", 290)
     yield
-    _lease._claims.clear()
+    lease._claims.clear()
 
 
 def calls_of(scenario) -> int:
@@ -69,7 +69,7 @@ def acknowledged(fs: SimFileSystem) -> int:
 
 def reopened(fs: SimFileSystem):
     """Open as a new process would, on the disk as it is."""
-    _lease._claims.clear()
+    lease._claims.clear()
     return open_store(ROOT, fs=SimFileSystem(fs.image()), origin="test/0").open(RUN)
 
 
@@ -77,7 +77,7 @@ def reopened(fs: SimFileSystem):
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 def test_every_failing_call_is_survived(scenario, code):
     for index in range(calls_of(scenario)):
-        _lease._claims.clear()
+        lease._claims.clear()
         story, error, fs = broken_story(scenario, index, code)
         assert error is None or isinstance(error, StoreFull | StoreIOError | WriterPoisoned), index
         if (
@@ -125,7 +125,7 @@ def test_a_failed_append_leaves_the_log_usable():
 
 
 def test_a_failed_sync_poisons_the_log_until_it_is_opened_again(monkeypatch):
-    monkeypatch.setattr(_directory_log, "CHECKPOINT_GROWTH_BYTES", 1 << 30)
+    monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1 << 30)
     story = Story()
     story.create()
     story.hop()

@@ -25,14 +25,14 @@ from faults import (
 from faults_files import READS, Exited, Fault, Worst, faults_of
 
 from abstractruntime.errors import AbstractRuntimeError, StoreError
-from abstractruntime.storage import _blobs, _directory_log, _lease
-from abstractruntime.storage._directory_log import DirectoryRunLog
-from abstractruntime.storage._heads import KeySigner
-from abstractruntime.storage._inbox import Inboxes
-from abstractruntime.storage._jsonl import JsonlFile
-from abstractruntime.storage._lease import Lease
-from abstractruntime.storage._recovery import Replay, opens_attempt
-from abstractruntime.storage._simfs import Image, SimAppendFile, SimFileSystem
+from abstractruntime.storage._files.jsonl import JsonlFile
+from abstractruntime.storage._files.simfs import Image, SimAppendFile, SimFileSystem
+from abstractruntime.storage._store import blobs, lease, run_log
+from abstractruntime.storage._store.heads import KeySigner
+from abstractruntime.storage._store.inbox import Inboxes
+from abstractruntime.storage._store.lease import Lease
+from abstractruntime.storage._store.recovery import Replay, opens_attempt
+from abstractruntime.storage._store.run_log import DirectoryRunLog
 
 
 def start(p: Process) -> None:
@@ -154,11 +154,11 @@ SCENARIOS = [
 
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch):
-    monkeypatch.setattr(_directory_log, "CHECKPOINT_GROWTH_BYTES", 1200)
-    monkeypatch.setattr(_blobs, "LIMIT_BYTES", 290)
-    monkeypatch.setattr("abstractruntime.storage._records.LIMIT_BYTES", 290)
+    monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1200)
+    monkeypatch.setattr(blobs, "LIMIT_BYTES", 290)
+    monkeypatch.setattr("abstractruntime.storage._store.record_lines.LIMIT_BYTES", 290)
     yield
-    _lease._claims.clear()
+    lease._claims.clear()
 
 
 @lru_cache
@@ -192,7 +192,7 @@ def problems(scenario, *faults: Fault) -> Iterator[str]:
             error = attempt(scenario, process)
     if error is not None and not isinstance(error, StoreError):
         yield f"{type(error).__name__} is no store error: {error}"
-    if error is not None and _lease._claims:
+    if error is not None and lease._claims:
         yield f"the run is still owned after {error}"
     spare = len(faults)
     for name, image in disks_found(world, process, faults[-1], error):
@@ -335,8 +335,8 @@ def checkpoint_too_much(monkeypatch):
         memory.shadow.state()["out_a"] = "not yet"
         return real(memory).replace(b'"out_a":{', b'"out_a":{"more":1,')
 
-    real = _directory_log.checkpoint_bytes
-    monkeypatch.setattr(_directory_log, "checkpoint_bytes", written)
+    real = run_log.checkpoint_bytes
+    monkeypatch.setattr(run_log, "checkpoint_bytes", written)
 
 
 MUTANTS = {

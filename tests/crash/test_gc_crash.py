@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 import pytest
 from faults_files import Exited, Fault, FaultyFiles
 
-from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
 from abstractruntime.core.models import (
     RunState,
     RunStatus,
@@ -20,14 +19,15 @@ from abstractruntime.core.models import (
     WaitState,
 )
 from abstractruntime.core.ports import Command
+from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import StoreError
 from abstractruntime.signing import SigningKey
-from abstractruntime.storage import _blobs, _lease, _records
-from abstractruntime.storage._heads import KeySigner
-from abstractruntime.storage._simfs import SimFileSystem, _Disk
+from abstractruntime.storage._care.gc import collect, plan_gc
+from abstractruntime.storage._files.simfs import SimFileSystem, _Disk
+from abstractruntime.storage._store import blobs, lease, record_lines
+from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage.artifacts import compute_blob_id
 from abstractruntime.storage.directory import open_store
-from abstractruntime.storage.gc import collect, plan_gc
 from abstractruntime.testing.clocks import FakeClock
 
 ROOT = "/s"
@@ -42,15 +42,15 @@ GARBAGE = (
 
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch):
-    monkeypatch.setattr(_blobs, "LIMIT_BYTES", 300)
-    monkeypatch.setattr(_records, "LIMIT_BYTES", 300)
+    monkeypatch.setattr(blobs, "LIMIT_BYTES", 300)
+    monkeypatch.setattr(record_lines, "LIMIT_BYTES", 300)
     yield
-    _lease._claims.clear()
+    lease._claims.clear()
 
 
 def opened(disk):
     """Open as a new process would."""
-    _lease._claims.clear()
+    lease._claims.clear()
     signer = KeySigner(SigningKey.from_seed("test/0", bytes(32)))
     return open_store(ROOT, fs=disk, clock=FakeClock(NOW), signer=signer, origin="test/0")
 
@@ -88,8 +88,8 @@ def put_artifact(image, name, content, run_id):
 def image():
     """Give a disk with runs that stay, a tree that is to be purged, and garbage of every kind."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_blobs, "LIMIT_BYTES", 300)
-        patch.setattr(_records, "LIMIT_BYTES", 300)
+        patch.setattr(blobs, "LIMIT_BYTES", 300)
+        patch.setattr(record_lines, "LIMIT_BYTES", 300)
         disk = SimFileSystem()
         with opened(disk) as store:
             a_run(store, "live", ended=False, text="v" * 400, ref={"$artifact": "kept"})

@@ -22,8 +22,8 @@ from legacy_flow import Host, key_of
 from abstractruntime.core.models import RunStatus
 from abstractruntime.errors import HeadMismatch, StoreError
 from abstractruntime.signing import verify_ledger
-from abstractruntime.storage import _blobs, _lease
-from abstractruntime.storage._simfs import Mutations, SimFileSystem, crash_states
+from abstractruntime.storage._files.simfs import Mutations, SimFileSystem, crash_states
+from abstractruntime.storage._store import blobs, lease
 from abstractruntime.storage.directory import open_store
 
 LEDGER, CHECKPOINT = "/s/ledger_r1.jsonl", "/s/run_r1.json"
@@ -57,10 +57,10 @@ class MortalFileSystem(SimFileSystem):
 
 @pytest.fixture(autouse=True)
 def _processes(monkeypatch):
-    monkeypatch.setattr(_blobs, "LIMIT_BYTES", 290)
-    monkeypatch.setattr("abstractruntime.storage._records.LIMIT_BYTES", 290)
+    monkeypatch.setattr(blobs, "LIMIT_BYTES", 290)
+    monkeypatch.setattr("abstractruntime.storage._store.record_lines.LIMIT_BYTES", 290)
     yield
-    _lease._claims.clear()
+    lease._claims.clear()
 
 
 def image_of(case: Any) -> dict[str, bytes]:
@@ -73,7 +73,7 @@ def image_of(case: Any) -> dict[str, bytes]:
 
 def drive(fs: SimFileSystem, calls: list[Any]) -> Any:
     """Open the store as a new process would, and go on with the run."""
-    _lease._claims.clear()
+    lease._claims.clear()
     host = Host(open_store("/s", fs=fs, origin="test/0"))
     host.calls = calls
     return host.tick()

@@ -20,7 +20,7 @@ import pytest
 # Imported here, so that the forked processes need not do it each time.
 from abstractruntime.cli import ledger, resume, run, tick  # noqa: F401
 from abstractruntime.cli.app import main
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.registry import node_types
 from abstractruntime.testing.stub_llm import StubLLM
 
 STEPS = 50

@@ -10,8 +10,8 @@ import pytest
 from crash_story import ROOT, RUN, Story, to_completion, wait_and_resume
 
 from abstractruntime.errors import NotFound
-from abstractruntime.storage import _lease
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
+from abstractruntime.storage._store import lease
 from abstractruntime.storage.directory import open_store
 from abstractruntime.storage.repair import apply_repair, plan_repair
 
@@ -61,7 +61,7 @@ def damaged(damage: Callable[[Image], None]) -> tuple[Image, Any]:
 
 
 def repair(fs: SimFileSystem) -> Any:
-    _lease._claims.clear()
+    lease._claims.clear()
     engine = open_store(ROOT, fs=fs)
     return apply_repair(engine, plan_repair(engine, RUN))
 
@@ -69,7 +69,7 @@ def repair(fs: SimFileSystem) -> Any:
 @pytest.fixture(autouse=True)
 def _processes():
     yield
-    _lease._claims.clear()
+    lease._claims.clear()
 
 
 @pytest.mark.parametrize("damage", [torn, other_state, not_closed], ids=lambda d: d.__name__)

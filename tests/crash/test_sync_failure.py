@@ -11,8 +11,9 @@ from crash_story import Story, many_checkpoints, steps_and_effects, to_completio
 from faults_cli import DEEDS, Tool
 
 from abstractruntime.errors import StoreError, StoreIOError, WriterPoisoned
-from abstractruntime.storage import _directory_log, _fs, _lease
-from abstractruntime.storage._jsonl import JsonlFile
+from abstractruntime.storage._files import fs
+from abstractruntime.storage._files.jsonl import JsonlFile
+from abstractruntime.storage._store import lease, run_log
 
 
 class FailingSync:
@@ -32,7 +33,7 @@ class FailingSync:
 
     def install(self) -> None:
         os.fsync = self
-        _fs._sync_data = self
+        fs._sync_data = self
 
 
 def syncs_of(tool: Tool) -> int:
@@ -83,9 +84,9 @@ STORIES = [steps_and_effects, to_completion, wait_and_resume, many_checkpoints]
 
 @pytest.fixture(autouse=True)
 def _small_checkpoints(monkeypatch):
-    monkeypatch.setattr(_directory_log, "CHECKPOINT_GROWTH_BYTES", 1200)
+    monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1200)
     yield
-    _lease._claims.clear()
+    lease._claims.clear()
 
 
 def poisoned_at(story_of) -> tuple[int, list[int]]:
@@ -96,7 +97,7 @@ def poisoned_at(story_of) -> tuple[int, list[int]]:
     syncs = [i for i, verb in enumerate(clean.fs.calls) if verb == "sync" and i >= opened]
     ledger_syncs, went_on = 0, []
     for index in syncs:
-        _lease._claims.clear()
+        lease._claims.clear()
         story = Story()
         story.fs.fail_at[index] = errno.EIO
         with pytest.raises(StoreIOError):

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from faults import ROOT, asks, ends, spec
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import EffectType, RunState, RunStatus
 from abstractruntime.core.ports import Command, RunQuery
-from abstractruntime.scheduler.driver import Driver
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing import verify_ledger
-from abstractruntime.storage import _lease
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
+from abstractruntime.storage._store import lease
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
 
@@ -31,7 +31,7 @@ class Host:
         self.timers: dict[str, Any] = {}
 
     def runtime(self) -> Runtime:
-        _lease._claims.clear()
+        lease._claims.clear()
         registry = WorkflowRegistry()
         for workflow in self.timers.values():
             registry.register(workflow)
@@ -59,7 +59,7 @@ class Host:
 @pytest.fixture
 def host():
     yield Host()
-    _lease._claims.clear()
+    lease._claims.clear()
 
 
 DUE = START + timedelta(seconds=10)

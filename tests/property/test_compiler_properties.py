@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import FlowError
-from abstractruntime.nodes._base import Kind
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.base import Kind
+from abstractruntime.nodes.registry import node_types
 from abstractruntime.visualflow_compiler import Flow, compile_flow, compile_visualflow
 from abstractruntime.visualflow_compiler._check import check_document
 

@@ -6,7 +6,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from abstractruntime.errors import FlowError
-from abstractruntime.nodes._registry import REFUSED_TYPES, node_types
+from abstractruntime.nodes.registry import REFUSED_TYPES, node_types
 from abstractruntime.visualflow_compiler._check import check_document, render_text
 from abstractruntime.visualflow_compiler._load import load_flow
 from abstractruntime.visualflow_compiler._positions import locate

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from abstractruntime._json import dump_line, dump_sorted, normalise
 from abstractruntime.core.models import StepRecord, StepStatus
 from abstractruntime.errors import InvalidValue
-from abstractruntime.storage._blobs import Blobs
-from abstractruntime.storage._fs import StoreFiles
-from abstractruntime.storage._layout import Layout
-from abstractruntime.storage._plain import dump, dump_plain_sorted, is_plain
-from abstractruntime.storage._records import RecordWriter, clean_record, stored_hash
-from abstractruntime.storage._shadow import StateShadow, fold
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.fs import StoreFiles
+from abstractruntime.storage._files.layout import Layout
+from abstractruntime.storage._files.simfs import SimFileSystem
+from abstractruntime.storage._store.blobs import Blobs
+from abstractruntime.storage._store.plain import dump, dump_plain_sorted, is_plain
+from abstractruntime.storage._store.record_lines import RecordWriter, clean_record, stored_hash
+from abstractruntime.storage._store.shadow import StateShadow, fold
 
 ROUNDS = 8
 KEYS = ["a", "b", "c", "a/b", "t~x", "é", "", "0", "1", "$blob", "_runtime", "node_traces"]

@@ -10,12 +10,12 @@ from machine import StoreMachine
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.errors import AbstractRuntimeError
 from abstractruntime.signing import verify_ledger
-from abstractruntime.storage import _lease
-from abstractruntime.storage._directory_log import DirectoryRunLog
-from abstractruntime.storage._jsonl import JsonlFile
-from abstractruntime.storage._lease import Leases
-from abstractruntime.storage._recovery import Replay, opens_attempt
-from abstractruntime.storage._simfs import SimAppendFile
+from abstractruntime.storage._files.jsonl import JsonlFile
+from abstractruntime.storage._files.simfs import SimAppendFile
+from abstractruntime.storage._store import lease
+from abstractruntime.storage._store.lease import Leases
+from abstractruntime.storage._store.recovery import Replay, opens_attempt
+from abstractruntime.storage._store.run_log import DirectoryRunLog
 
 COMMON = settings(
     deadline=None,
@@ -50,7 +50,7 @@ def ignore_leases(monkeypatch):
     acquire = Leases.acquire
 
     def careless(leases, run_id, **options):
-        _lease._claims.clear()
+        lease._claims.clear()
         return acquire(leases, run_id, **options)
 
     monkeypatch.setattr(Leases, "acquire", careless)

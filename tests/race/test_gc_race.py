@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 import pytest
 
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepStatus
-from abstractruntime.storage import _blobs, _records
+from abstractruntime.storage._care.gc import MIN_GRACE_S, collect, plan_gc
+from abstractruntime.storage._store import blobs, record_lines
 from abstractruntime.storage.artifacts import FileArtifactStore, compute_blob_id
 from abstractruntime.storage.directory import open_store
-from abstractruntime.storage.gc import MIN_GRACE_S, collect, plan_gc
 
 COUNT = 60
 DAY_S = 86_400
@@ -30,8 +30,8 @@ def age(path: str) -> None:
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """Give a store whose blobs are old and mentioned by nobody."""
-    monkeypatch.setattr(_blobs, "LIMIT_BYTES", 300)
-    monkeypatch.setattr(_records, "LIMIT_BYTES", 300)
+    monkeypatch.setattr(blobs, "LIMIT_BYTES", 300)
+    monkeypatch.setattr(record_lines, "LIMIT_BYTES", 300)
     folder = tmp_path / "artifacts" / "blobs"
     open_store(tmp_path).close()
     folder.mkdir(parents=True)

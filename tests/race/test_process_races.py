@@ -8,12 +8,12 @@ import signal
 import pytest
 from races import WORKFLOWS, Place, Race, hold
 
+from abstractruntime._runtime.driver import Driver, run_tree
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.core.models import RunStatus, WaitReason, WaitState
 from abstractruntime.core.ports import RunQuery
-from abstractruntime.scheduler.driver import Driver, run_tree
-from abstractruntime.storage._fs import RealFileSystem, _RealLock
-from abstractruntime.storage._index import RunIndex
+from abstractruntime.storage._files.fs import RealFileSystem, _RealLock
+from abstractruntime.storage._store.index import RunIndex
 from abstractruntime.storage.ledger_chain import verify_ledger_file
 
 ROUNDS = 50

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import (
     Effect,
     EffectType,
@@ -16,7 +16,7 @@ from abstractruntime.core.models import (
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
 from abstractruntime.core.models import (
     RunState,
     RunStatus,
@@ -15,8 +14,9 @@ from abstractruntime.core.models import (
     WaitState,
 )
 from abstractruntime.core.ports import Barrier, Command
-from abstractruntime.storage._services import Durability
-from abstractruntime.storage._simfs import Mutations, SimFileSystem
+from abstractruntime.core.records import STATUS_KEY_PREFIX
+from abstractruntime.storage._files.simfs import Mutations, SimFileSystem
+from abstractruntime.storage._store.services import Durability
 from abstractruntime.storage.directory import open_store
 
 ROOT = "/s"

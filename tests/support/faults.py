@@ -17,18 +17,18 @@ from typing import Any
 
 from faults_files import Fault, FaultyFiles
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver, open_waits, run_tree
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import AbstractRuntimeError, UsageError
-from abstractruntime.scheduler.driver import Driver, open_waits, run_tree
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing import SigningKey
-from abstractruntime.storage import _lease
-from abstractruntime.storage._heads import KeySigner
-from abstractruntime.storage._records import Chain
-from abstractruntime.storage._simfs import Image, SimFileSystem, _Disk
+from abstractruntime.storage._files.simfs import Image, SimFileSystem, _Disk
+from abstractruntime.storage._store import lease
+from abstractruntime.storage._store.heads import KeySigner
+from abstractruntime.storage._store.record_lines import Chain
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
@@ -114,7 +114,7 @@ class World:
 
     def process(self, *faults: Fault) -> Process:
         """Start a process; whatever an earlier one owned is free, as it is dead."""
-        _lease._claims.clear()
+        lease._claims.clear()
         return Process(self, FaultyFiles(self.disk, faults))
 
     def after_exit(self, image: Image) -> World:

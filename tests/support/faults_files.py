@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
 
 READS = frozenset({"info", "size", "read", "names", "list", "lock"})
 WRITES = frozenset({"append", "write_new"})

@@ -22,7 +22,7 @@ from faults import (
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus
 from abstractruntime.core.ports import Command, EffectOutcome
 from abstractruntime.errors import (
@@ -36,9 +36,9 @@ from abstractruntime.errors import (
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing import verify_ledger
 from abstractruntime.signing.heads import read_heads
-from abstractruntime.storage import _lease
-from abstractruntime.storage._heads import KeySigner
-from abstractruntime.storage._simfs import Image, SimFileSystem, _Disk
+from abstractruntime.storage._files.simfs import Image, SimFileSystem, _Disk
+from abstractruntime.storage._store import lease
+from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
@@ -89,7 +89,7 @@ class StoreMachine(RuleBasedStateMachine):
     # -- helpers --------------------------------------------------------------
 
     def _new_process(self) -> None:
-        _lease._claims.clear()
+        lease._claims.clear()
         self.runtime = self._runtime()
 
     def _runtime(self) -> Runtime:
@@ -344,4 +344,4 @@ class StoreMachine(RuleBasedStateMachine):
         assert repeated <= self.accidents, f"P5: {dict(self.calls)}"
 
     def teardown(self) -> None:
-        _lease._claims.clear()
+        lease._claims.clear()

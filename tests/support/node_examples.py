@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from fnmatch import fnmatch
 from typing import Any
 
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes.base import (
     ControlNode,
     EffectNode,
     Element,
@@ -21,7 +21,7 @@ from abstractruntime.nodes._base import (
     Stage,
     StagedNode,
 )
-from abstractruntime.nodes._services import Listing
+from abstractruntime.nodes.services import Listing
 from abstractruntime.sandbox import InProcessRunner
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 

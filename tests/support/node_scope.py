@@ -6,8 +6,8 @@ import random
 from datetime import datetime, timezone
 from typing import Any
 
-from abstractruntime.nodes._base import Element, ElementPin, StagedNode
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.base import Element, ElementPin, StagedNode
+from abstractruntime.nodes.registry import find_node_type
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
 

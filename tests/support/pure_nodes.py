@@ -3,8 +3,8 @@
 import random
 from datetime import datetime, timezone
 
-from abstractruntime.nodes._base import Element, ElementPin, Kind, NodeError
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.base import Element, ElementPin, Kind, NodeError
+from abstractruntime.nodes.registry import node_types
 
 FAMILIES = {"literals", "math", "text", "logic", "data", "json", "reports"}
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.spec import WorkflowSpec

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 
 from abstractruntime.errors import FlowError, NotFound
-from abstractruntime.nodes._base import Element
-from abstractruntime.nodes._registry import REFUSED_TYPES, node_types
+from abstractruntime.nodes.base import Element
+from abstractruntime.nodes.registry import REFUSED_TYPES, node_types
 from abstractruntime.visualflow_compiler._check import (
     MAX_FINDINGS,
     check_document,

@@ -8,7 +8,6 @@ import shutil
 
 import pytest
 
-from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
 from abstractruntime.core.models import (
     RunState,
     RunStatus,
@@ -18,6 +17,7 @@ from abstractruntime.core.models import (
     WaitState,
 )
 from abstractruntime.core.ports import Barrier, Command, RunQuery
+from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import (
     ChainBroken,
     HeadMismatch,

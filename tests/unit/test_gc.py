@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from abstractruntime.core._kernel.records import STATUS_KEY_PREFIX
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepStatus
 from abstractruntime.core.ports import Command
+from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import (
     Busy,
     IntegrityError,
@@ -18,13 +18,13 @@ from abstractruntime.errors import (
     UnsupportedFormat,
     UsageError,
 )
-from abstractruntime.storage import _blobs, _records
-from abstractruntime.storage._gc_needs import Mentions
-from abstractruntime.storage._run_snapshots import create_snapshot
-from abstractruntime.storage._store_lock import StoreLock
+from abstractruntime.storage._care.gc import MIN_GRACE_S, collect, plan_gc
+from abstractruntime.storage._care.needs import Mentions
+from abstractruntime.storage._care.run_snapshots import create_snapshot
+from abstractruntime.storage._files.file_lock import StoreLock
+from abstractruntime.storage._store import blobs, record_lines
 from abstractruntime.storage.artifacts import FileArtifactStore, compute_blob_id
 from abstractruntime.storage.directory import open_store
-from abstractruntime.storage.gc import MIN_GRACE_S, collect, plan_gc
 from abstractruntime.testing.clocks import FakeClock
 
 LATER = datetime.now(timezone.utc) + timedelta(days=2)
@@ -33,8 +33,8 @@ DAY_S = 86_400.0
 
 @pytest.fixture(autouse=True)
 def _small_blobs(monkeypatch):
-    monkeypatch.setattr(_blobs, "LIMIT_BYTES", 300)
-    monkeypatch.setattr(_records, "LIMIT_BYTES", 300)
+    monkeypatch.setattr(blobs, "LIMIT_BYTES", 300)
+    monkeypatch.setattr(record_lines, "LIMIT_BYTES", 300)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abstractruntime.rendering.graph import Box, Drawing, Line, Picture, lay_out
-from abstractruntime.rendering.graph._layers import arrange
-from abstractruntime.rendering.graph._tracks import Net, give_tracks
+from abstractruntime.visualflow_compiler.drawing import Box, Drawing, Line, Picture, lay_out
+from abstractruntime.visualflow_compiler.drawing._layers import arrange
+from abstractruntime.visualflow_compiler.drawing._tracks import Net, give_tracks
 
 
 def picture(edges: str, *alone: str) -> Picture:

@@ -10,7 +10,9 @@ import pytest
 from flow_builder import END, flow, node, start
 
 from abstractruntime.core.models import RunState, RunStatus
-from abstractruntime.rendering.graph import (
+from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
+from abstractruntime.visualflow_compiler._load import parse_flow
+from abstractruntime.visualflow_compiler.drawing import (
     Box,
     Line,
     Outcome,
@@ -22,8 +24,6 @@ from abstractruntime.rendering.graph import (
     render_svg,
     run_outcomes,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
-from abstractruntime.visualflow_compiler._load import parse_flow
 
 NASTY = "\"]<script>&'`--\\|#\n\x00\x1b[0m\ud800 名前"
 CASES = {"cases": [{"id": "c1", "value": "yes"}]}

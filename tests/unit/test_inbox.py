@@ -6,10 +6,10 @@ import pytest
 
 from abstractruntime.core.ports import Command
 from abstractruntime.errors import InvalidValue, UsageError
-from abstractruntime.storage._fs import StoreFiles
-from abstractruntime.storage._inbox import Inboxes
-from abstractruntime.storage._layout import Layout
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.fs import StoreFiles
+from abstractruntime.storage._files.layout import Layout
+from abstractruntime.storage._files.simfs import SimFileSystem
+from abstractruntime.storage._store.inbox import Inboxes
 
 
 class FakeClock:

@@ -12,8 +12,9 @@ import pytest
 
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, WaitReason, WaitState
 from abstractruntime.errors import ChainBroken, IntegrityError, StoreIOError, UsageError
-from abstractruntime.storage import _fs, json_files
-from abstractruntime.storage._simfs import Mutations, SimFileSystem, crash_states
+from abstractruntime.storage import json_files
+from abstractruntime.storage._files import fs
+from abstractruntime.storage._files.simfs import Mutations, SimFileSystem, crash_states
 from abstractruntime.storage.directory import open_store
 from abstractruntime.storage.json_files import JsonFileRunStore, JsonlLedgerStore
 
@@ -211,7 +212,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(ledger, tmp_path, monkeypatch, 
     write = os.write
 
     with monkeypatch.context() as patch:
-        patch.setattr(_fs.os, "write", lambda fd, data: write(fd, data[:taken]))
+        patch.setattr(fs.os, "write", lambda fd, data: write(fd, data[:taken]))
         with pytest.raises(StoreIOError):
             ledger.append(record(1))
 
@@ -230,7 +231,7 @@ def test_a_line_that_could_not_be_synced_is_taken_back(tmp_path, monkeypatch):
             raise failures.pop()
 
     with monkeypatch.context() as patch:
-        patch.setattr(_fs, "_sync_data", sync)
+        patch.setattr(fs, "_sync_data", sync)
         with pytest.raises(StoreIOError):
             ledger.append(record(1))
 
@@ -244,7 +245,7 @@ def test_a_failed_save_leaves_the_checkpoint_as_it_was(runs, tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_fs.os, "replace", fail)
+        patch.setattr(fs.os, "replace", fail)
         with pytest.raises(OSError, match="no space left"):
             runs.save(run(vars={"x": 2}))
 
@@ -256,7 +257,7 @@ def test_a_record_is_one_write(ledger, monkeypatch):
     sizes = []
     write = os.write
     monkeypatch.setattr(
-        _fs.os, "write", lambda fd, data: (sizes.append(len(data)), write(fd, data))[1]
+        fs.os, "write", lambda fd, data: (sizes.append(len(data)), write(fd, data))[1]
     )
 
     ledger.append(record())
@@ -267,8 +268,8 @@ def test_a_record_is_one_write(ledger, monkeypatch):
 @pytest.mark.parametrize(("sync", "least"), [(True, 3), (False, 0)], ids=["sync", "no-sync"])
 def test_what_was_written_is_synced_unless_told_otherwise(tmp_path, monkeypatch, sync, least):
     synced = []
-    monkeypatch.setattr(_fs, "_sync_data", synced.append)
-    monkeypatch.setattr(_fs.os, "fsync", synced.append)
+    monkeypatch.setattr(fs, "_sync_data", synced.append)
+    monkeypatch.setattr(fs.os, "fsync", synced.append)
 
     JsonFileRunStore(tmp_path, sync=sync).save(run())
     JsonlLedgerStore(tmp_path, sync=sync).append(record())

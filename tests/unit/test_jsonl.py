@@ -5,9 +5,15 @@ import errno
 import pytest
 
 from abstractruntime.errors import LedgerForked, StoreFull, StoreIOError, WriterPoisoned
-from abstractruntime.storage._fs import StoreFiles
-from abstractruntime.storage._jsonl import JsonlFile, Tail, last_committed, last_line, scan_lines
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.fs import StoreFiles
+from abstractruntime.storage._files.jsonl import (
+    JsonlFile,
+    Tail,
+    last_committed,
+    last_line,
+    scan_lines,
+)
+from abstractruntime.storage._files.simfs import SimFileSystem
 
 PATH = "/d/f.jsonl"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import Effect, EffectType, RunStatus, StepPlan
 from abstractruntime.core.policy import DefaultEffectPolicy, compute_idempotency_key
 from abstractruntime.core.ports import EffectOutcome

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from abstractruntime.errors import UsageError
-from abstractruntime.storage._layout import Layout, check_id, run_id_of_ledger, run_ids
+from abstractruntime.storage._files.layout import Layout, check_id, run_id_of_ledger, run_ids
 
 NAMES = {
     "ledger": "/s/ledger_r-1.jsonl",

@@ -6,9 +6,9 @@ import os
 import pytest
 
 from abstractruntime.errors import Busy
-from abstractruntime.storage._fs import RealFileSystem, StoreFiles
-from abstractruntime.storage._layout import Layout
-from abstractruntime.storage._lease import Leases
+from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
+from abstractruntime.storage._files.layout import Layout
+from abstractruntime.storage._store.lease import Leases
 
 
 class FakeClock:

@@ -34,7 +34,7 @@ from abstractruntime.errors import (
 )
 from abstractruntime.signing import verify_ledger
 from abstractruntime.signing.keys import generate
-from abstractruntime.storage._heads import KeySigner
+from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage.directory import open_store
 from abstractruntime.storage.ledger_chain import verify_ledger_file
 

@@ -6,15 +6,15 @@ import pytest
 from awkward_hosts import LLM, ok
 from flow_builder import START, end, flow, node
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver, open_waits, run_tree
+from abstractruntime._runtime.listeners import Listeners, start_with_listeners
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import Command
 from abstractruntime.errors import FlowError, NotFound
-from abstractruntime.nodes._registry import find_node_type
-from abstractruntime.scheduler.driver import Driver, open_waits, run_tree
-from abstractruntime.scheduler.listeners import Listeners, start_with_listeners
+from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
 from abstractruntime.visualflow_compiler import compile_visualflow, compile_visualflow_tree

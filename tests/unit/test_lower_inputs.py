@@ -6,8 +6,8 @@ import pytest
 from flow_builder import END, START, Host, end, flow, node, run, start
 from node_scope import FakeScope, element
 
-from abstractruntime.nodes._base import Kind
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.base import Kind
+from abstractruntime.nodes.registry import node_types
 from abstractruntime.visualflow_compiler import Services
 
 ASK = "ask_user"

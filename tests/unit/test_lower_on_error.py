@@ -206,7 +206,7 @@ def test_a_failing_stage_is_the_failure_of_its_node(tmp_path):
 @pytest.mark.parametrize("goes_on", [True, False])
 def test_a_child_that_fails_later(tmp_path, goes_on):
     from abstractruntime import WorkflowRegistry
-    from abstractruntime.scheduler.driver import Driver
+    from abstractruntime._runtime.driver import Driver
 
     child = {**flow(START, ASK, CALL_AND_FAIL, edges="s > q; q > p"), "id": "child"}
     wish = {"onError": "continue"} if goes_on else {}

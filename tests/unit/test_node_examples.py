@@ -9,8 +9,8 @@ import pytest
 from node_examples import perform
 from pure_nodes import same
 
-from abstractruntime.nodes._base import Kind
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.base import Kind
+from abstractruntime.nodes.registry import node_types
 from abstractruntime.visualflow_compiler._explain import explain_node
 
 TYPES = list(node_types().values())

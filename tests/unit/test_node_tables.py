@@ -11,8 +11,8 @@ import json
 import pytest
 from pure_nodes import error_of, evaluate, same
 
-from abstractruntime.nodes._base import MISSING
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.base import MISSING
+from abstractruntime.nodes.registry import node_types
 
 TABLE = """
 literal_string  |  | value

@@ -8,7 +8,7 @@ from abstractruntime.agents import stub_agent
 from abstractruntime.core.models import RunState
 from abstractruntime.nodes._agent_result import ChildAnswer, add_turn
 from abstractruntime.nodes._agent_trace import MAX_CHARS, MAX_STEPS, bounded_traces
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler import compile_visualflow_tree
 
 CONFIG = {"provider": "Prov", "model": "mod"}

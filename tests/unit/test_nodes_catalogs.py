@@ -7,7 +7,7 @@ from flow_builder import START, Host, end, flow, node
 from node_scope import FakeScope, element
 
 from abstractruntime.llm.catalog import TimedCatalog
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.registry import node_types
 from abstractruntime.visualflow_compiler import Services
 
 

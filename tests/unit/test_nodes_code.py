@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from abstractruntime.nodes._base import Element, HostRandom
+from abstractruntime.nodes.base import Element, HostRandom
 from abstractruntime.nodes.code import Code, Function
 from abstractruntime.sandbox import default_runner
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from node_scope import element, evaluate
 
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.registry import find_node_type
 
 CASES = {
     "loop": (

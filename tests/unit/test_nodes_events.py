@@ -6,8 +6,8 @@ import pytest
 from flow_builder import START, Host, end, flow, node
 from node_scope import element, pins, plan
 
-from abstractruntime.nodes._base import NodeError
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.base import NodeError
+from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler import Services
 
 EVENT = {"event_id": "e1", "name": "ping", "payload": {"n": 1}, "scope": "session"}

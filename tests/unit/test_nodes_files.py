@@ -8,8 +8,8 @@ from flow_builder import START, Host, end, flow, node
 from node_scope import FakeScope, element
 
 from abstractruntime import Runtime
-from abstractruntime.nodes._base import NodeError
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.base import NodeError
+from abstractruntime.nodes.registry import node_types
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore

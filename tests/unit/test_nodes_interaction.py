@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from node_scope import pins, plan
 
-from abstractruntime.nodes._base import NodeError
+from abstractruntime.nodes.base import NodeError
 
 
 @pytest.mark.parametrize(

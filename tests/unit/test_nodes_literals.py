@@ -1,7 +1,7 @@
 import pytest
 from pure_nodes import an_element, error_of, evaluate, same
 
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.registry import node_types
 
 LITERALS = [
     "literal_string", "literal_number", "literal_boolean", "literal_json", "literal_array", "json_schema",

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from node_scope import FakeScope, element, pins, plan
 
-from abstractruntime.nodes._base import NodeError
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.base import NodeError
+from abstractruntime.nodes.registry import find_node_type
 
 BASE = {
     "prompt": "p",

@@ -1,8 +1,8 @@
 import pytest
 from pure_nodes import an_element, error_of, evaluate
 
-from abstractruntime.nodes._base import Element
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.base import Element
+from abstractruntime.nodes.registry import node_types
 
 
 @pytest.mark.parametrize(

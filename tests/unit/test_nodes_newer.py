@@ -7,7 +7,7 @@ from flow_builder import START, end, flow, node, run
 from pure_nodes import evaluate
 
 from abstractruntime.errors import FlowError
-from abstractruntime.nodes._registry import REFUSED_TYPES, node_types
+from abstractruntime.nodes.registry import REFUSED_TYPES, node_types
 from abstractruntime.visualflow_compiler import compile_visualflow
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pure_nodes import FakeScope, an_element, evaluate, pure_types, same
 
 from abstractruntime._json import normalise
-from abstractruntime.nodes._base import NodeError
+from abstractruntime.nodes.base import NodeError
 
 TYPES = pure_types()
 EXAMPLES = [

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from node_scope import FakeScope, element, pins, plan
 
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.registry import find_node_type
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from node_scope import element, pins, plan
 
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.registry import find_node_type
 
 CALL = {"name": "add", "arguments": {"a": 1}, "call_id": "c9"}
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from node_scope import NOON, FakeScope, element, evaluate
 
-from abstractruntime.nodes._base import NodeError
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.base import NodeError
+from abstractruntime.nodes.registry import find_node_type
 
 VARS = {"a": {"b": [1, {"c": None}]}, "n": 0, "_limits": {"max": 9}, "list": [[1, 2]]}
 

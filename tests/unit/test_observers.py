@@ -6,7 +6,7 @@ import pytest
 
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepStatus
 from abstractruntime.errors import StoreError
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.storage.directory import open_store
 
 

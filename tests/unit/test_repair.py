@@ -139,7 +139,7 @@ def test_a_missing_checkpoint_matters_only_for_a_long_ledger(root, monkeypatch):
     (root / "run_r1.json").unlink()
     with open_store(root) as engine:
         assert plan_repair(engine, "r1").findings == ()
-        monkeypatch.setattr("abstractruntime.storage._diagnosis._CHECKPOINT_WORTH_BYTES", 10)
+        monkeypatch.setattr("abstractruntime.storage._care.diagnosis._CHECKPOINT_WORTH_BYTES", 10)
         plan = plan_repair(engine, "r1")
         assert [f.code for f in plan.findings] == ["checkpoint_missing"]
         assert apply_repair(engine, plan).findings == ()

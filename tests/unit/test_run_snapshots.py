@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import Effect, EffectType, RunStatus, StepPlan
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import Busy, IntegrityError, NotFound, UsageError
-from abstractruntime.scheduler.driver import Driver
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.storage._run_snapshots import (
+from abstractruntime.storage._care.run_snapshots import (
     create_snapshot,
     list_snapshots,
     restore_snapshot,

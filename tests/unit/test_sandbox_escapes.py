@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from abstractruntime.nodes._base import NodeError
+from abstractruntime.nodes.base import NodeError
 from abstractruntime.sandbox import Limits, WorkerRunner
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="code workers need a POSIX system")

@@ -9,13 +9,13 @@ import pytest
 from awkward_hosts import LLM, START, asks, done, spec
 
 from abstractruntime import Runtime, Scheduler, WorkflowRegistry
+from abstractruntime._runtime.driver import Driver
 from abstractruntime.core.models import EffectType, RunState, RunStatus, WaitReason
 from abstractruntime.core.ports import Command, EffectOutcome
 from abstractruntime.effects.memory.compact_workflow import COMPACT_WORKFLOW_ID
 from abstractruntime.errors import AbstractRuntimeError, NotFound, WaitMismatch
 from abstractruntime.scheduler import ScheduledRuntime, SchedulerStats, create_scheduled_runtime
-from abstractruntime.scheduler.driver import Driver
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.storage.directory import open_store
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore
 from abstractruntime.testing.clocks import FakeClock

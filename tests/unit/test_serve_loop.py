@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from awkward_hosts import asks, done, spec
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver
+from abstractruntime._runtime.runtime import Runtime
+from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.core.models import EffectType, RunStatus, format_time
 from abstractruntime.core.ports import Command
 from abstractruntime.errors import Busy, NotFound, StoreIOError, UnsupportedFormat, Untrusted
-from abstractruntime.scheduler.driver import Driver
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.scheduler.serve import ServeEvent, ServeLoop, ServeOptions
-from abstractruntime.storage._simfs import SimFileSystem
+from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from abstractruntime.errors import InvalidValue
-from abstractruntime.storage._shadow import fold, shadow_of
+from abstractruntime.storage._store.shadow import fold, shadow_of
 
 LONG = "x" * 300
 

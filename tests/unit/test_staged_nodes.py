@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from flow_builder import Host, end, flow, node, start
 
-from abstractruntime.nodes import _base
-from abstractruntime.nodes._base import Finish, Pin, PlannedEffect, Stage, StagedNode
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes import base
+from abstractruntime.nodes.base import Finish, Pin, PlannedEffect, Stage, StagedNode
+from abstractruntime.nodes.registry import node_types
 
 
 class Relay(StagedNode):
@@ -41,7 +41,7 @@ class Relay(StagedNode):
 @pytest.fixture(autouse=True)
 def relay_type(monkeypatch):
     node_types()
-    monkeypatch.setitem(_base._REGISTRY, Relay.type, Relay())
+    monkeypatch.setitem(base._REGISTRY, Relay.type, Relay())
     node_types.cache_clear()
     yield
     monkeypatch.undo()

@@ -10,7 +10,7 @@ from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepSta
 from abstractruntime.errors import HeadMismatch
 from abstractruntime.signing._merkle import tree_root
 from abstractruntime.signing.keys import generate
-from abstractruntime.storage._heads import KeySigner
+from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage.directory import open_store
 
 SIGNER = KeySigner(generate("o/1"))

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from abstractruntime.errors import Busy
-from abstractruntime.storage._fs import RealFileSystem, StoreFiles
-from abstractruntime.storage._store_lock import StoreLock
+from abstractruntime.storage._files.file_lock import StoreLock
+from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
 from abstractruntime.testing.clocks import FakeClock
 
 

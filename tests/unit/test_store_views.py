@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import (
     Effect,
     EffectType,

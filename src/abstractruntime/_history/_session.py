@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._history._sources import descendants
-from abstractruntime.rendering._records import (
+from abstractruntime.core.record_fields import (
     effect_payload,
     effect_type,
     mapping,

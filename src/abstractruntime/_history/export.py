@@ -25,14 +25,14 @@ from abstractruntime._history._sources import (
 from abstractruntime._history.schema import HISTORY_FORMAT, RUN_HISTORY_BUNDLE_VERSION_V1
 from abstractruntime._json import isolate
 from abstractruntime.core.models import format_time, utc_now
-from abstractruntime.errors import UsageError
-from abstractruntime.rendering._records import (
+from abstractruntime.core.record_fields import (
     effect_type,
     elapsed_ms,
     mapping,
     record_status,
     text_or_none,
 )
+from abstractruntime.errors import UsageError
 from abstractruntime.signing._merkle import TreeState
 
 if TYPE_CHECKING:

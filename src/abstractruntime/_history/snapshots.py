@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._history._sources import ClassicSource, HistoryError
 from abstractruntime._json import dump_sorted, normalise
 from abstractruntime.core.models import format_time, utc_now
+from abstractruntime.core.record_fields import text_or_none
 from abstractruntime.core.vars import get_runtime
 from abstractruntime.errors import UsageError
-from abstractruntime.rendering._records import text_or_none
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any, Final
 from abstractruntime._history.export import timeline_entries
 from abstractruntime._history.schema import HISTORY_BUNDLE_SCHEMA
 from abstractruntime._json import dump_line, dump_sorted, load_strict
-from abstractruntime.errors import UsageError
-from abstractruntime.rendering._records import (
+from abstractruntime.core.record_fields import (
     internal_kind,
     is_completion,
     mapping,
     result_object,
     terminal_status,
 )
+from abstractruntime.errors import UsageError
 from abstractruntime.signing.heads import read_heads
 from abstractruntime.signing.keys import parse_vkey
 from abstractruntime.signing.verdict import verify_ledger
-from abstractruntime.storage._blobs import Blobs
+from abstractruntime.storage._store.blobs import Blobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

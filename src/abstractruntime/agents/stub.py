@@ -10,7 +10,7 @@ from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.spec import RunContext, WorkflowSpec
 from abstractruntime.core.vars import get_context, get_runtime, get_scratchpad, get_temp
-from abstractruntime.nodes._names import AGENT_PREFIX, node_workflow_id
+from abstractruntime.nodes.names import AGENT_PREFIX, node_workflow_id
 
 __all__ = ["stub_agent"]
 

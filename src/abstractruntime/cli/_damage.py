@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, StoreIOError
-from abstractruntime.storage._fs import RealFileSystem, StoreFiles
-from abstractruntime.storage._jsonl import last_line
-from abstractruntime.storage._layout import Layout, run_id_of_ledger, run_ids
+from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
+from abstractruntime.storage._files.jsonl import last_line
+from abstractruntime.storage._files.layout import Layout, run_id_of_ledger, run_ids
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.signing import LedgerVerdict
-    from abstractruntime.signing._records import Defect
+    from abstractruntime.signing._record_checks import Defect
     from abstractruntime.storage.directory import DirectoryEngine
 
 DAMAGED = "damaged"
@@ -51,7 +51,7 @@ def _why_unreadable(engine: DirectoryEngine, run_id: str) -> AbstractRuntimeErro
 
 def damaged_snapshots(engine: DirectoryEngine) -> Iterator[tuple[str, AbstractRuntimeError]]:
     """Give the ids of snapshots that cannot be read, each with what is wrong with it."""
-    from abstractruntime.storage._run_snapshots import snapshot_store
+    from abstractruntime.storage._care.run_snapshots import snapshot_store
 
     store = snapshot_store(engine)
     for path in sorted(Path(Layout(engine.path).snapshots).glob("snapshot_*.json")):
@@ -133,7 +133,7 @@ def with_checkpoint(verdict: LedgerVerdict, ledger: Path, meta: JsonObject | Non
 
 def _defect(verdict: LedgerVerdict, ledger: Path, size: int, head: Any) -> Defect | None:
     # Commands that only look for damage need no cryptography, which takes long to import.
-    from abstractruntime.signing._records import Defect
+    from abstractruntime.signing._record_checks import Defect
 
     committed = verdict.bytes - verdict.torn_tail_bytes
     if committed < size:

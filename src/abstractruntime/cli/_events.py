@@ -10,8 +10,8 @@ from abstractruntime.errors import AbstractRuntimeError
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
+    from abstractruntime._runtime.serve import ServeEvent
     from abstractruntime.cli._output import Output
-    from abstractruntime.scheduler.serve import ServeEvent
 
 EVENT_FORMAT = "art-serve-event/1"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from abstractruntime._files import write_atomic
 from abstractruntime.errors import NotFound
-from abstractruntime.signing._files import write_atomic
 
 
 def write_result(path: Path, data: bytes, *, mode: int, replace: bool = True) -> None:

@@ -12,8 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver, root_of
+from abstractruntime._runtime.listeners import Listeners
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.agents import stub_agent
 from abstractruntime.cli._bundles import Loaded, entry_of
 from abstractruntime.cli._consent import workspace_of
@@ -26,10 +29,7 @@ from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted, UsageError
-from abstractruntime.scheduler.driver import Driver, root_of
-from abstractruntime.scheduler.listeners import Listeners
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.signing._files import write_atomic
 from abstractruntime.storage.artifacts import FileArtifactStore
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
 from abstractruntime.visualflow_compiler._load import parse_flow

@@ -21,7 +21,7 @@ from typer.main import get_command as build_command
 from abstractruntime.cli._interrupts import raised_by_interrupts
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._table import COMMANDS, Entry, Group
+from abstractruntime.cli._table import COMMANDS, CliCommand, Group
 from abstractruntime.errors import UsageError
 
 _SHARED = {
@@ -88,7 +88,7 @@ def _lazy_class(group: Group) -> type[TyperGroup]:
     return LazyGroup
 
 
-def _command(name: str, entry: Entry) -> Any:
+def _command(name: str, entry: CliCommand) -> Any:
     module, _, function = entry.target.partition(":")
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(

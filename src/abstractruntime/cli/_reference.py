@@ -13,10 +13,10 @@ from typing import Any
 from abstractruntime.cli._api_reference import error_parts, python_parts
 from abstractruntime.cli._config import SETTINGS
 from abstractruntime.cli._lazy import root_command
-from abstractruntime.cli._table import COMMANDS, Entry, Group
+from abstractruntime.cli._table import COMMANDS, CliCommand, Group
 from abstractruntime.cli.reference import exit_code_table
 from abstractruntime.errors import AbstractRuntimeError
-from abstractruntime.nodes._registry import REFUSED_TYPES, node_types
+from abstractruntime.nodes.registry import REFUSED_TYPES, node_types
 from abstractruntime.schemas import load_schema, schema_names
 from abstractruntime.visualflow_compiler._check import RULES
 from abstractruntime.visualflow_compiler._explain import explain, explain_node
@@ -27,7 +27,7 @@ _WRITTEN = "This page is written by `python -m abstractruntime.cli._reference do
 def pages() -> dict[str, str]:
     """Give every reference page by file name."""
     return {
-        "cli.md": _page("Command line", _cli()),
+        "cli.md": _page("CliCommand line", _cli()),
         "exit-codes.md": _page("Exit codes and errors", _exit_codes()),
         "errors.md": _page("Errors and what to do about them", error_parts()),
         "python.md": _page("Python", python_parts()),
@@ -63,7 +63,7 @@ def _cli() -> Iterator[str]:
     yield from _schemas()
 
 
-def walk(group: Group, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+def walk(group: Group, prefix: str = "") -> Iterator[tuple[str, CliCommand]]:
     """Give every command with its full name."""
     for name, entry in group.entries.items():
         if isinstance(entry, Group):
@@ -78,7 +78,7 @@ def _find(command: Any, context: Any, name: str) -> Any:
     return command
 
 
-def _command(name: str, entry: Entry, command: Any) -> Iterator[str]:
+def _command(name: str, entry: CliCommand, command: Any) -> Iterator[str]:
     yield f"## art {name}"
     yield entry.help
     yield "```text\n" + f"art {name} {_usage(command)}".rstrip() + "\n```"
@@ -134,7 +134,7 @@ def _settings() -> Iterator[str]:
 def _schemas() -> Iterator[str]:
     yield "## Schemas"
     rows = [f"| `art schema {name}` | {load_schema(name)['title']} |" for name in schema_names()]
-    yield "\n".join(["| Command | Describes |", "|---|---|", *rows])
+    yield "\n".join(["| CliCommand | Describes |", "|---|---|", *rows])
 
 
 def _exit_codes() -> Iterator[str]:

@@ -36,8 +36,8 @@ def reading(session: Session) -> Iterator[DirectoryEngine]:
 @contextmanager
 def writing(session: Session, *, create: bool = False) -> Iterator[DirectoryEngine]:
     """Open the store to drive runs; a host key signs heads where one is configured."""
-    from abstractruntime.storage._heads import KeySigner
-    from abstractruntime.storage._layout import Layout
+    from abstractruntime.storage._files.layout import Layout
+    from abstractruntime.storage._store.heads import KeySigner
     from abstractruntime.storage.directory import open_store
 
     signer = None
@@ -133,7 +133,7 @@ def is_owned(engine: DirectoryEngine, run_id: str) -> bool:
     """Say whether some process drives the run right now; the lock file is only looked at."""
     import fcntl
 
-    from abstractruntime.storage._layout import Layout
+    from abstractruntime.storage._files.layout import Layout
 
     try:
         with Path(Layout(engine.path).run_lock(run_id)).open("rb") as file:
@@ -149,9 +149,9 @@ def run_document(
     engine: DirectoryEngine, run_id: str, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
     """Give the `art-run/1` document of a run as the store holds it now."""
+    from abstractruntime._runtime.driver import open_waits, run_tree
     from abstractruntime.rendering._usage import total_usage
     from abstractruntime.rendering.run_document import LedgerFacts, build_run_document
-    from abstractruntime.scheduler.driver import open_waits, run_tree
 
     state = engine.peek(run_id)
     tree = run_tree(engine, run_id)

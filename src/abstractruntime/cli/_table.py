@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CliCommand:
     """One command; `target` is `module:function` below this package.
 
     Attributes:
@@ -30,11 +30,11 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Group:
     help: str
-    entries: Mapping[str, Entry | Group]
+    entries: Mapping[str, CliCommand | Group]
     epilog: str = ""
 
 
-_VERIFY = Entry(
+_VERIFY = CliCommand(
     "ledger:verify",
     "Say whether a ledger is what it claims to be; offline, executes nothing.",
     (
@@ -48,10 +48,10 @@ _LEDGER = Group(
     "Read and verify ledgers.",
     {
         "verify": _VERIFY,
-        "show": Entry(
+        "show": CliCommand(
             "ledger:show", "Show the records of a ledger.", ("art ledger show @last --jsonl",)
         ),
-        "tail": Entry(
+        "tail": CliCommand(
             "ledger:tail",
             "Show the last records of a ledger, and those that come.",
             ("art ledger tail @last -n 5", "art ledger tail 3f2a -f --jsonl"),
@@ -62,20 +62,20 @@ _LEDGER = Group(
 _BUNDLE = Group(
     "Look into, verify and sign bundles.",
     {
-        "show": Entry(
+        "show": CliCommand(
             "bundle:show", "Show what a bundle holds.", ("art bundle show X.flowbundle",)
         ),
-        "verify": Entry(
+        "verify": CliCommand(
             "bundle:verify",
             "Say whether a bundle is intact and whom it is signed by.",
             ("art bundle verify X.flowbundle", "art bundle verify X.flowbundle --vkey acme.vkey"),
         ),
-        "unpack": Entry(
+        "unpack": CliCommand(
             "bundle:unpack",
             "Write the files of a verified bundle into a new directory.",
             ("art bundle unpack X.flowbundle -o X/",),
         ),
-        "sign": Entry(
+        "sign": CliCommand(
             "bundle:sign",
             "Add a signature; the digest of the bundle stays the same.",
             ("art bundle sign X.flowbundle --key release",),
@@ -86,13 +86,13 @@ _BUNDLE = Group(
 _SNAPSHOT = Group(
     "Keep named copies of runs, and put runs back to them.",
     {
-        "create": Entry(
+        "create": CliCommand(
             "snapshot:create",
             "Keep a copy of a run under a name.",
             ("art snapshot create @last --name before-release --tag ops",),
         ),
-        "list": Entry("snapshot:list_", "List snapshots.", ("art snapshot list @last",)),
-        "restore": Entry(
+        "list": CliCommand("snapshot:list_", "List snapshots.", ("art snapshot list @last",)),
+        "restore": CliCommand(
             "snapshot:restore",
             "Put a waiting or finished run back to a snapshot.",
             ("art snapshot restore 5d0c",),
@@ -103,21 +103,21 @@ _SNAPSHOT = Group(
 _KEY = Group(
     "Make keys and decide whom to trust.",
     {
-        "new": Entry(
+        "new": CliCommand(
             "keys:new",
             "Make a key pair on this machine, and trust it.",
             ("art key new release", "art key new ci-host --usage host"),
         ),
-        "list": Entry("keys:list_", "List own and trusted keys.", ("art key list --json",)),
-        "show": Entry(
+        "list": CliCommand("keys:list_", "List own and trusted keys.", ("art key list --json",)),
+        "show": CliCommand(
             "keys:show", "Show one key, with its public line.", ("art key show release",)
         ),
-        "trust": Entry(
+        "trust": CliCommand(
             "keys:trust",
             "Trust someone's public key.",
             ("art key trust acme.vkey --bundle 'acme-*'", "art key trust host.vkey --usage host"),
         ),
-        "revoke": Entry(
+        "revoke": CliCommand(
             "keys:revoke",
             "Stop trusting a key, for good.",
             ("art key revoke release --reason 'laptop lost'",),
@@ -128,7 +128,7 @@ _KEY = Group(
 COMMANDS = Group(
     "Durable workflows in one directory: compile, run, stop, resume, prove.",
     {
-        "compile": Entry(
+        "compile": CliCommand(
             "compile:compile_",
             "Compile flow documents into a bundle.",
             (
@@ -136,7 +136,7 @@ COMMANDS = Group(
                 "art compile flows/ --entry review --unsigned -o review.flowbundle",
             ),
         ),
-        "run": Entry(
+        "run": CliCommand(
             "run:run",
             "Run a bundle or a flow until it ends or waits.",
             (
@@ -144,7 +144,7 @@ COMMANDS = Group(
                 "art run flow.json --input @input.json --json",
             ),
         ),
-        "resume": Entry(
+        "resume": CliCommand(
             "resume:resume",
             "Answer what a run waits for, and go on.",
             (
@@ -153,19 +153,19 @@ COMMANDS = Group(
                 "art resume @last --approve",
             ),
         ),
-        "tick": Entry(
+        "tick": CliCommand(
             "tick:tick",
             "Go on with runs whose timer is due or that were interrupted.",
             ("art tick --due", "art tick @last"),
             exits="of one run as for art run; with --due that of the first run that could not go on, else 0",
         ),
-        "serve": Entry(
+        "serve": CliCommand(
             "serve:serve",
             "Drive whatever can go on in a store, until stopped.",
             ("art serve", "art serve --jsonl --poll 5", "art serve --once"),
             exits="143 or 130 when SIGTERM or SIGINT ended it, 75 when the store is served already; with --once that of the first run that could not go on",
         ),
-        "emit": Entry(
+        "emit": CliCommand(
             "emit:emit",
             "Hand an event to the runs that wait for it.",
             (
@@ -175,57 +175,57 @@ COMMANDS = Group(
             ),
             exits="0 also when nobody listens; else that of the first listener that could not be reached or driven",
         ),
-        "cancel": Entry(
+        "cancel": CliCommand(
             "control:cancel",
             "Cancel a run and everything below it.",
             ("art cancel @last --reason 'no longer needed'",),
             exits="0 when cancelled, when its owner was asked to, and when it has ended already; `status` tells which",
         ),
-        "pause": Entry(
+        "pause": CliCommand(
             "control:pause",
             "Let a run and everything below it rest.",
             ("art pause 3f2a --reason 'freeze until Monday'",),
             exits="0 also when there was nothing to pause, and when its owner was asked to",
         ),
-        "unpause": Entry(
+        "unpause": CliCommand(
             "control:unpause",
             "Let a paused run go on.",
             ("art unpause 3f2a && art tick 3f2a",),
             exits="0 also when it was not paused",
         ),
-        "inspect": Entry(
+        "inspect": CliCommand(
             "inspect:inspect_",
             "Show where a run stands and how it came there.",
             ("art inspect @last", "art inspect 3f2a --step 12"),
         ),
-        "runs": Entry(
+        "runs": CliCommand(
             "runs:runs", "List runs.", ("art runs --status waiting", "art runs --label team=ops")
         ),
         "ledger": _LEDGER,
         "verify-chain": _VERIFY,
-        "export-history": Entry(
+        "export-history": CliCommand(
             "export:export_history",
             "Write a run with its records and children as one document.",
             ("art export-history @last -o history.json",),
         ),
         "bundle": _BUNDLE,
         "key": _KEY,
-        "check": Entry(
+        "check": CliCommand(
             "flow:check",
             "Find every problem of flow documents.",
             ("art check flow.json", "art check flows/*.json --format github"),
         ),
-        "fmt": Entry(
+        "fmt": CliCommand(
             "author:fmt",
             "Write flow documents in their normal form.",
             ("art fmt flow.json", "art fmt flows/ --check", "art fmt - < flow.json"),
         ),
-        "diff": Entry(
+        "diff": CliCommand(
             "author:diff",
             "Say what changed between two flows, apart from how they are drawn.",
             ("art diff old.json new.json", "art diff v1.flowbundle v2.flowbundle --json"),
         ),
-        "graph": Entry(
+        "graph": CliCommand(
             "graph:graph",
             "Draw a flow, or how far a run of it came.",
             (
@@ -234,7 +234,7 @@ COMMANDS = Group(
                 "art graph review.flowbundle --format mermaid",
             ),
         ),
-        "test": Entry(
+        "test": CliCommand(
             "flow_tests:run_cases",
             "Run the cases of flows, in memory and without a network.",
             (
@@ -243,13 +243,15 @@ COMMANDS = Group(
                 "art test flow.json --save-from @last",
             ),
         ),
-        "schema": Entry("reference:schema", "Print a published JSON Schema.", ("art schema run",)),
-        "explain": Entry(
+        "schema": CliCommand(
+            "reference:schema", "Print a published JSON Schema.", ("art schema run",)
+        ),
+        "explain": CliCommand(
             "reference:explain",
             "Explain a diagnostic, a node type or the exit codes.",
             ("art explain VF301", "art explain node switch", "art explain exit-codes"),
         ),
-        "show": Entry(
+        "show": CliCommand(
             "show:show",
             "Show whatever a name stands for: a run, bundle, flow or ledger.",
             ("art show @last", "art show review.flowbundle"),
@@ -257,7 +259,7 @@ COMMANDS = Group(
         "config": Group(
             "Look at the configuration.",
             {
-                "show": Entry(
+                "show": CliCommand(
                     "config:show",
                     "Show every setting in force.",
                     ("art config show --origin",),
@@ -265,18 +267,18 @@ COMMANDS = Group(
             },
         ),
         "snapshot": _SNAPSHOT,
-        "gc": Entry(
+        "gc": CliCommand(
             "gc:gc",
             "Remove what no run of a store needs.",
             ("art gc", "art gc --grace 30 --apply", "art gc --purge 3f2a --apply"),
         ),
-        "doctor": Entry(
+        "doctor": CliCommand(
             "doctor:doctor",
             "Look for trouble in the installation, the keys and the store; changes nothing.",
             ("art doctor",),
             exits="1 when something is wrong; warnings alone are 0",
         ),
-        "repair": Entry(
+        "repair": CliCommand(
             "repair:repair",
             "Mend the files of a run, as far as its ledger allows.",
             ("art repair 3f2a", "art repair 3f2a --apply"),

@@ -12,12 +12,12 @@ from typing import Annotated
 
 import typer
 
+from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject
 from abstractruntime.cli._files import write_result
 from abstractruntime.cli._session import Session
 from abstractruntime.cli.flow import flow_files
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
-from abstractruntime.signing._files import read_bounded
 from abstractruntime.visualflow_compiler._diff import BundleDiff, diff_sides
 from abstractruntime.visualflow_compiler._diff_text import diff_lines
 from abstractruntime.visualflow_compiler._fmt import format_document

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from abstractruntime._runtime.driver import cancel_tree, run_tree
 from abstractruntime.cli._host import control_runtime
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
@@ -19,7 +20,6 @@ from abstractruntime.cli.resume import RunArgument
 from abstractruntime.core.models import RunState, RunStatus, WaitReason
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import ExitCode
-from abstractruntime.scheduler.driver import cancel_tree, run_tree
 from abstractruntime.storage.directory import DirectoryEngine
 
 ReasonOption = Annotated[

@@ -22,7 +22,7 @@ from abstractruntime.cli.ledger import case_of, judge
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound
-from abstractruntime.rendering._terminal import plural
+from abstractruntime.rendering.terminal import plural
 from abstractruntime.signing import LedgerVerdict
 from abstractruntime.storage.directory import DirectoryEngine
 from abstractruntime.storage.repair import diagnose
@@ -35,7 +35,7 @@ _SAID = frozenset({"torn_tail"})
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HealthNote:
     """One thing that was looked at."""
 
     level: Level
@@ -76,84 +76,86 @@ def doctor(session: Session) -> int:
     return int(ExitCode.OK if ok else ExitCode.FAILED)
 
 
-def _guarded(check: Callable[[Session], Iterator[Finding]], session: Session) -> Iterator[Finding]:
+def _guarded(
+    check: Callable[[Session], Iterator[HealthNote]], session: Session
+) -> Iterator[HealthNote]:
     """Turn what a check meets into a finding, so that the others still run."""
     try:
         yield from check(session)
     except (AbstractRuntimeError, OSError) as cause:
         subject = check.__name__.strip("_").replace("_", " ")
-        yield Finding("error", subject, str(cause), getattr(cause, "hint", None))
+        yield HealthNote("error", subject, str(cause), getattr(cause, "hint", None))
 
 
-def _installation(_session: Session) -> Iterator[Finding]:
+def _installation(_session: Session) -> Iterator[HealthNote]:
     system = f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
-    yield Finding("ok", "installation", f"abstractruntime {__version__}, {system}")
+    yield HealthNote("ok", "installation", f"abstractruntime {__version__}, {system}")
 
 
-def _configuration(session: Session) -> Iterator[Finding]:
+def _configuration(session: Session) -> Iterator[HealthNote]:
     config = session.config
     where = f"project {config.project}" if config.project else "no project"
-    yield Finding("ok", "configuration", f"{where}; store {config.store}")
+    yield HealthNote("ok", "configuration", f"{where}; store {config.store}")
     if config.get("durability") == "off":
-        yield Finding(
+        yield HealthNote(
             "warning", "configuration", "durability is off: a power cut can lose finished work",
             "set durability: strict",
         )  # fmt: skip
 
 
-def _keys(session: Session) -> Iterator[Finding]:
+def _keys(session: Session) -> Iterator[HealthNote]:
     entries = own_keys(session)
     for entry in entries:
         path = entry.private_path
         if path is not None and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             hint = f"chmod 600 {path}"
-            yield Finding("error", "keys", f"'{path}' can be read by others", hint)
-    yield Finding("ok", "keys", f"{len(entries)} in {key_directory(session)}")
+            yield HealthNote("error", "keys", f"'{path}' can be read by others", hint)
+    yield HealthNote("ok", "keys", f"{len(entries)} in {key_directory(session)}")
     host = session.config.get("host_key")
     if host is None:
         hint = "art key new NAME --usage host, then host_key: NAME in art.yaml"
-        yield Finding("note", "keys", "no host key, so ledgers are not signed", hint)
+        yield HealthNote("note", "keys", "no host key, so ledgers are not signed", hint)
     elif host not in {e.key.name for e in entries} and not Path(host).is_file():
-        yield Finding("error", "keys", f"the host key '{host}' does not exist", "art key list")
+        yield HealthNote("error", "keys", f"the host key '{host}' does not exist", "art key list")
 
 
-def _trust(session: Session) -> Iterator[Finding]:
+def _trust(session: Session) -> Iterator[HealthNote]:
     trust = read_trust(session)
     message = f"{len(trust.keys)} keys; unsigned bundles: {trust.unsigned_bundles}"
-    yield Finding("ok", "trust", f"{message}; {trust_path(session)}")
+    yield HealthNote("ok", "trust", f"{message}; {trust_path(session)}")
 
 
-def _sandbox(_session: Session) -> Iterator[Finding]:
+def _sandbox(_session: Session) -> Iterator[HealthNote]:
     from abstractruntime.sandbox import is_confined
 
     report = sandbox_report(in_process=False)
     layers, missing = ", ".join(report["layers"]) or "none", ", ".join(report["missing"])
     message = f"{report['backend']}: {layers}" + (f"; missing: {missing}" if missing else "")
     if is_confined(report):
-        yield Finding("ok", "sandbox", message)
+        yield HealthNote("ok", "sandbox", message)
     else:
         hint = "run code nodes of people you trust only; see docs/explanation/sandbox.md"
-        yield Finding("warning", "sandbox", message, hint)
+        yield HealthNote("warning", "sandbox", message, hint)
 
 
-def _store(session: Session) -> Iterator[Finding]:
+def _store(session: Session) -> Iterator[HealthNote]:
     try:
         with reading(session) as engine:
             yield from _store_findings(engine)
     except NotFound:
         hint = "the first `art run` creates it"
-        yield Finding("note", "store", f"there is none in {session.config.store}", hint)
+        yield HealthNote("note", "store", f"there is none in {session.config.store}", hint)
 
 
-def _store_findings(engine: DirectoryEngine) -> Iterator[Finding]:
+def _store_findings(engine: DirectoryEngine) -> Iterator[HealthNote]:
     runs = engine.find(RunQuery(limit=_MAX_RUNS))
-    yield Finding(
+    yield HealthNote(
         "ok", "store", f"{engine.path}, origin {engine.origin}, {plural(len(runs), 'run')}"
     )
     if not os.access(engine.path, os.W_OK):
-        yield Finding("error", "store", f"{engine.path} cannot be written", "check permissions")
+        yield HealthNote("error", "store", f"{engine.path} cannot be written", "check permissions")
     if engine.is_read_only:
-        yield Finding("warning", "store", f"format {engine.format} is newer; reading only")
+        yield HealthNote("warning", "store", f"format {engine.format} is newer; reading only")
     bad = []
     for header in runs:
         found = list(_run_findings(engine, header.run_id, header.status))
@@ -161,15 +163,15 @@ def _store_findings(engine: DirectoryEngine) -> Iterator[Finding]:
         yield from found
     for run_id, cause in unlisted_damage(engine, {header.run_id for header in runs}):
         bad.append(run_id)
-        yield Finding("error", f"run {run_id}", str(cause), f"art ledger verify {run_id}")
+        yield HealthNote("error", f"run {run_id}", str(cause), f"art ledger verify {run_id}")
     yield from _lost_bundles(engine, [run for run in runs if run.run_id not in bad])
     for snapshot_id, broken in damaged_snapshots(engine):
-        yield Finding("error", f"snapshot {snapshot_id}", str(broken), broken.hint)
+        yield HealthNote("error", f"snapshot {snapshot_id}", str(broken), broken.hint)
     if not engine.is_read_only:
         yield from _file_findings(engine, [header.run_id for header in runs], set(bad))
 
 
-def _lost_bundles(engine: DirectoryEngine, runs: list[RunHeader]) -> Iterator[Finding]:
+def _lost_bundles(engine: DirectoryEngine, runs: list[RunHeader]) -> Iterator[HealthNote]:
     """Name the live runs that cannot go on because the store lost their bundle."""
     for header in runs:
         if header.status not in _LIVE:
@@ -177,7 +179,7 @@ def _lost_bundles(engine: DirectoryEngine, runs: list[RunHeader]) -> Iterator[Fi
         digest = started_facts(engine, header.run_id).get("bundle_digest")
         if isinstance(digest, str) and not (path := bundle_path(engine, digest)).is_file():
             hint = "put the original bundle back under this name"
-            yield Finding(
+            yield HealthNote(
                 "error",
                 f"run {header.run_id}",
                 f"bundle '{path}' is missing; it cannot go on",
@@ -185,7 +187,7 @@ def _lost_bundles(engine: DirectoryEngine, runs: list[RunHeader]) -> Iterator[Fi
             )
 
 
-def _file_findings(engine: DirectoryEngine, runs: list[str], bad: set[str]) -> Iterator[Finding]:
+def _file_findings(engine: DirectoryEngine, runs: list[str], bad: set[str]) -> Iterator[HealthNote]:
     """Give what else is odd about the files; what the ledger of a run told is not said again."""
     if len(runs) <= _MOST_DIAGNOSED:
         found = diagnose(engine)
@@ -193,30 +195,34 @@ def _file_findings(engine: DirectoryEngine, runs: list[str], bad: set[str]) -> I
         found = [item for run_id in runs[:_MOST_DIAGNOSED] for item in diagnose(engine, run_id)]
         left = len(runs) - _MOST_DIAGNOSED
         hint = "look at one of them: art repair RUN --plan"
-        yield Finding("note", "store", f"the files of the {left} oldest runs were not read", hint)
+        yield HealthNote(
+            "note", "store", f"the files of the {left} oldest runs were not read", hint
+        )
     for item in found:
         if item.run_id is None:
-            yield Finding(item.level, "store", item.message, item.hint)
+            yield HealthNote(item.level, "store", item.message, item.hint)
         elif (
             item.run_id not in bad and item.code not in _SAID and not is_owned(engine, item.run_id)
         ):
             # Files of a run that is just driven are between two states.
             step = f"art repair {item.run_id} --plan" if item.step else item.hint
-            yield Finding(item.level, f"run {item.run_id}", item.message, step)
+            yield HealthNote(item.level, f"run {item.run_id}", item.message, step)
 
 
-def _run_findings(engine: DirectoryEngine, run_id: str, status: RunStatus) -> Iterator[Finding]:
+def _run_findings(engine: DirectoryEngine, run_id: str, status: RunStatus) -> Iterator[HealthNote]:
     subject = f"run {run_id}"
     verdict = judge(case_of(engine, run_id), ())
     if not verdict.ok:
-        yield Finding("error", subject, _defect_text(verdict), f"art ledger verify {run_id}")
+        yield HealthNote("error", subject, _defect_text(verdict), f"art ledger verify {run_id}")
     elif cause := damage_of(engine, run_id):
-        yield Finding("error", subject, str(cause), cause.hint)
+        yield HealthNote("error", subject, str(cause), cause.hint)
     elif verdict.torn_tail_bytes:
         message = f"torn tail of {verdict.torn_tail_bytes} bytes, never acknowledged"
-        yield Finding("note", subject, message, "the next write cuts it and keeps a copy")
+        yield HealthNote("note", subject, message, "the next write cuts it and keeps a copy")
     if verdict.ok and status is RunStatus.RUNNING and not is_owned(engine, run_id):
-        yield Finding("warning", subject, "is running, but nobody drives it", f"art tick {run_id}")
+        yield HealthNote(
+            "warning", subject, "is running, but nobody drives it", f"art tick {run_id}"
+        )
 
 
 def _defect_text(verdict: LedgerVerdict) -> str:
@@ -228,7 +234,7 @@ def _defect_text(verdict: LedgerVerdict) -> str:
     return f"ledger is invalid at record {verdict.first_bad_index}: {first.code}"
 
 
-_CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
+_CHECKS: tuple[Callable[[Session], Iterator[HealthNote]], ...] = (
     _installation,
     _configuration,
     _keys,

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime._runtime.driver import root_of, root_or_self
 from abstractruntime.cli._errors import as_known_error, error_document, error_lines
 from abstractruntime.cli._host import Drivers, control_runtime, stop_on_signals
 from abstractruntime.cli._inputs import parse_payload
@@ -21,7 +22,6 @@ from abstractruntime.cli._store import resolve_run, writing
 from abstractruntime.cli.run import set_flags
 from abstractruntime.cli.tick import row_of
 from abstractruntime.errors import AbstractRuntimeError, Busy, ExitCode, UsageError
-from abstractruntime.scheduler.driver import root_of, root_or_self
 from abstractruntime.storage.directory import DirectoryEngine
 
 EMIT_FORMAT = "art-emit/1"

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._history.export import export_history as build_history
+from abstractruntime._runtime.driver import run_tree
 from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
@@ -17,7 +18,6 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.cli.resume import RunArgument
 from abstractruntime.errors import IntegrityError
-from abstractruntime.scheduler.driver import run_tree
 from abstractruntime.storage.directory import DirectoryEngine
 
 

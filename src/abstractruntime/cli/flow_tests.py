@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
+from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject
+from abstractruntime._runtime.driver import run_tree
 from abstractruntime.cli._case_report import Tested, case_lines, junit_report
 from abstractruntime.cli._cases import CASES, Flows, Found, find_cases, only_flow
 from abstractruntime.cli._files import write_result
@@ -20,8 +22,6 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document
 from abstractruntime.errors import ExitCode, UsageError
-from abstractruntime.scheduler.driver import run_tree
-from abstractruntime.signing._files import write_atomic
 from abstractruntime.testing.cases import (
     CaseResult,
     Recorded,

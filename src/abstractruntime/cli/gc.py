@@ -13,9 +13,9 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, writing
 from abstractruntime.errors import ExitCode, NotFound, UsageError
-from abstractruntime.rendering._terminal import plural
+from abstractruntime.rendering.terminal import plural
+from abstractruntime.storage._care.gc import MIN_GRACE_S, GcPlan, GcReport, collect, plan_gc
 from abstractruntime.storage.directory import DirectoryEngine
-from abstractruntime.storage.gc import MIN_GRACE_S, GcPlan, GcReport, collect, plan_gc
 
 GC_FORMAT = "art-gc/1"
 _DAY_S = 86_400.0

@@ -16,7 +16,10 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.errors import NotFound, UsageError
-from abstractruntime.rendering.graph import (
+from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
+from abstractruntime.visualflow_compiler._load import parse_flow
+from abstractruntime.visualflow_compiler._source import read_document
+from abstractruntime.visualflow_compiler.drawing import (
     Outcome,
     Picture,
     draw_flow,
@@ -26,9 +29,6 @@ from abstractruntime.rendering.graph import (
     render_svg,
     run_outcomes,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
-from abstractruntime.visualflow_compiler._load import parse_flow
-from abstractruntime.visualflow_compiler._source import read_document
 from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
 
 _RENDERERS: Mapping[str, Callable[[Picture], str]] = {

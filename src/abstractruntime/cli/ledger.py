@@ -39,7 +39,7 @@ from abstractruntime.signing import (
     read_heads,
     verify_ledger,
 )
-from abstractruntime.storage._layout import Layout
+from abstractruntime.storage._files.layout import Layout
 from abstractruntime.storage.directory import DirectoryEngine
 
 _ALL_RUNS = 1_000_000

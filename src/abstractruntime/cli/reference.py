@@ -49,7 +49,7 @@ def explanation(topic: list[str]) -> tuple[str, str]:
     if topic == ["exit-codes"]:
         return "exit codes", exit_code_table()
     if topic in (["node"], ["nodes"]):
-        from abstractruntime.nodes._registry import node_types
+        from abstractruntime.nodes.registry import node_types
 
         raise UsageError("no node type is named", hint=f"there are: {', '.join(node_types())}")
     if len(topic) == 2 and topic[0] in _TOPICS:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from abstractruntime._runtime.driver import OpenWait, open_waits, root_of
 from abstractruntime.cli._host import (
     leaves_listeners,
     make_driver,
@@ -27,7 +28,6 @@ from abstractruntime.cli._store import resolve_run, writing
 from abstractruntime.cli.run import os_user, set_flags
 from abstractruntime.core.models import WaitReason
 from abstractruntime.errors import UsageError, WaitMismatch
-from abstractruntime.scheduler.driver import OpenWait, open_waits, root_of
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Id, unique beginning of one, or @last.")

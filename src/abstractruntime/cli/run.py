@@ -15,7 +15,7 @@ import typer
 
 from abstractruntime._json import JsonObject, dump_sorted
 from abstractruntime._ports_system import SystemClock, SystemIds
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._version import __version__
 from abstractruntime.cli._bundles import Loaded, load_bundle_or_flow
 from abstractruntime.cli._consent import (
@@ -48,7 +48,7 @@ from abstractruntime.cli._outcome import Follower, Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import started_facts, writing
 from abstractruntime.errors import NotFound, Refused, UsageError
-from abstractruntime.storage._layout import check_id
+from abstractruntime.storage._files.layout import check_id
 from abstractruntime.storage.directory import DirectoryEngine
 from abstractruntime.visualflow_compiler._check import render_text
 

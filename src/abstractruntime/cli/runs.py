@@ -18,8 +18,8 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import header_row, reading, started_facts
 from abstractruntime.core.models import RunStatus, WaitReason, format_time, parse_moment
 from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.core.record_fields import mapping
 from abstractruntime.errors import AbstractRuntimeError, UsageError
-from abstractruntime.rendering._records import mapping
 from abstractruntime.storage.directory import DirectoryEngine
 
 _SCAN_LIMIT = 100_000

@@ -14,6 +14,7 @@ import typer
 
 from abstractruntime._json import JsonObject, dump_line
 from abstractruntime._ports_system import SystemClock
+from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.cli._events import complain_of, error_of, event_document, event_line
 from abstractruntime.cli._host import Drivers, StopFlag, stop_on_signals
 from abstractruntime.cli._lazy import uses_store
@@ -22,7 +23,6 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import writing
 from abstractruntime.cli.run import set_flags
 from abstractruntime.errors import Busy, ExitCode
-from abstractruntime.scheduler.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.storage.directory import DirectoryEngine
 
 SERVE_FORMAT = "art-serve/1"

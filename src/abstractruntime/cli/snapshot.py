@@ -13,7 +13,7 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document, writing
 from abstractruntime.cli.resume import RunArgument
 from abstractruntime.errors import NotFound, UsageError
-from abstractruntime.storage._run_snapshots import (
+from abstractruntime.storage._care.run_snapshots import (
     create_snapshot,
     list_snapshots,
     restore_snapshot,

@@ -8,6 +8,8 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
+from abstractruntime._runtime.driver import root_of
+from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.cli._errors import error_document, error_lines
 from abstractruntime.cli._events import error_of
 from abstractruntime.cli._host import (
@@ -25,11 +27,9 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import header_row, resolve_run, started_facts, writing
 from abstractruntime.cli.run import set_flags
 from abstractruntime.core.ports import RunHeader
+from abstractruntime.core.record_fields import mapping
 from abstractruntime.errors import ExitCode, UsageError
-from abstractruntime.rendering._records import mapping
-from abstractruntime.rendering._terminal import plural
-from abstractruntime.scheduler.driver import root_of
-from abstractruntime.scheduler.serve import ServeEvent, ServeLoop, ServeOptions
+from abstractruntime.rendering.terminal import plural
 from abstractruntime.storage.directory import DirectoryEngine
 
 

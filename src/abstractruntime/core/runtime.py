@@ -1,8 +1,8 @@
-"""Compat: the 0.4.x import path of the runtime; the code is in `abstractruntime._runtime`."""
+"""Compat: the 0.4.x import path of the runtime; the code is in `abstractruntime._runtime.runtime`."""
 
 from __future__ import annotations
 
-from abstractruntime._runtime import DefaultRunContext, Runtime, utc_now_iso
+from abstractruntime._runtime.runtime import DefaultRunContext, Runtime, utc_now_iso
 from abstractruntime.core._kernel.tool_calls import with_call_ids
 from abstractruntime.core.models import Effect
 from abstractruntime.core.ports import EffectHandler, EffectOutcome

@@ -1,6 +1,6 @@
 """What is taken from the result of each tool: a table of small functions.
 
-A function looks at arguments and output and gives a `Finding`; it changes nothing.
+A function looks at arguments and output and gives a `Captured`; it changes nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Captured:
     """What one tool result holds of interest."""
 
     parts: tuple[Part, ...] = ()
@@ -46,19 +46,19 @@ class Finding:
     span: JsonObject = field(default_factory=dict)
 
 
-Examine: TypeAlias = Callable[[JsonObject, Any], Finding]
+Examine: TypeAlias = Callable[[JsonObject, Any], Captured]
 
 
-def examine(tool: str, arguments: JsonObject, output: Any) -> Finding:
+def examine(tool: str, arguments: JsonObject, output: Any) -> Captured:
     """Give what is worth keeping of a result; unknown tools keep a copy of their output."""
     return _TOOLS.get(tool, _examine_other)(arguments, output)
 
 
-def _examine_fetch(arguments: JsonObject, output: Any) -> Finding:
+def _examine_fetch(arguments: JsonObject, output: Any) -> Captured:
     page = output if isinstance(output, dict) else {}
     url = _text(page.get("url")) or _text(arguments.get("url"))
     kind = _text(page.get("content_type")) or _TEXT
-    return Finding(
+    return Captured(
         parts=(
             *_moved(page, "raw_text", Part("raw", None, kind, "raw", "raw_artifact")),
             *_moved(
@@ -74,7 +74,7 @@ def _examine_fetch(arguments: JsonObject, output: Any) -> Finding:
     )
 
 
-def _examine_command(arguments: JsonObject, output: Any) -> Finding:
+def _examine_command(arguments: JsonObject, output: Any) -> Captured:
     done = output if isinstance(output, dict) else {}
     command = _text(done.get("command")) or _text(arguments.get("command"))
     streams = tuple(
@@ -84,7 +84,7 @@ def _examine_command(arguments: JsonObject, output: Any) -> Finding:
     )
     copies = (Part("output", output, _TEXT, "output"),) if isinstance(output, str) else ()
     names = ("return_code", "duration_s", "working_directory", "platform")
-    return Finding(
+    return Captured(
         parts=streams + tuple(part for part in copies if part.content),
         removed=_texts(done, "stdout", "stderr"),
         facts=_facts(done, names, command=command),
@@ -93,9 +93,9 @@ def _examine_command(arguments: JsonObject, output: Any) -> Finding:
     )
 
 
-def _examine_search(arguments: JsonObject, output: Any) -> Finding:
+def _examine_search(arguments: JsonObject, output: Any) -> Captured:
     query = _text(arguments.get("query"))
-    return Finding(
+    return Captured(
         parts=_copied(output, "results"),
         facts={"query": query} if query else {},
         tags={"query": _shortened(query)} if query else {},
@@ -103,8 +103,8 @@ def _examine_search(arguments: JsonObject, output: Any) -> Finding:
     )
 
 
-def _examine_other(_: JsonObject, output: Any) -> Finding:
-    return Finding(parts=_copied(output, "output"))
+def _examine_other(_: JsonObject, output: Any) -> Captured:
+    return Captured(parts=_copied(output, "output"))
 
 
 _TOOLS: Mapping[str, Examine] = {

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from abstractruntime._json import JsonObject, replace_surrogates
 from abstractruntime.core.models import RunState, format_time, utc_now
 from abstractruntime.core.vars import get_runtime
-from abstractruntime.evidence._tools import Finding, Part, examine
+from abstractruntime.evidence._tools import Captured, Part, examine
 from abstractruntime.storage.artifacts import ArtifactStore, artifact_ref
 
 DEFAULT_EVIDENCE_TOOL_NAMES: Final = ("web_search", "fetch_url", "execute_command")
@@ -162,7 +162,7 @@ def _payload(
     }
 
 
-def _relieved(output: JsonObject, finding: Finding, refs: dict[str, dict[str, str]]) -> JsonObject:
+def _relieved(output: JsonObject, finding: Captured, refs: dict[str, dict[str, str]]) -> JsonObject:
     """Give an output without the text that was stored, and with references to it."""
     kept = {key: value for key, value in output.items() if key not in finding.removed}
     moved = {part.moves_to: refs[part.key] for part in finding.parts if part.moves_to}

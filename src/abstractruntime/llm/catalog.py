@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from abstractruntime.nodes._services import Catalog
+from abstractruntime.nodes.services import Catalog
 
 _TIMEOUT_S = 10.0
 

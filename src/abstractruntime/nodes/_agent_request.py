@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.core.vars import default_limits
-from abstractruntime.nodes._base import Element, Scope
 from abstractruntime.nodes._history import active_messages, is_system, unique_messages
-from abstractruntime.nodes._names import AGENT_PREFIX, node_workflow_id
 from abstractruntime.nodes._recall import (
     KG_MARKER,
     Recall,
@@ -29,7 +27,9 @@ from abstractruntime.nodes._settings import (
     text,
     unique,
 )
+from abstractruntime.nodes.base import Element, Scope
 from abstractruntime.nodes.interaction import as_flag
+from abstractruntime.nodes.names import AGENT_PREFIX, node_workflow_id
 
 _DEFAULT_ITERATIONS = 25
 _PARENT_SETTINGS = ("audio_policy", "stt_language")

@@ -15,7 +15,7 @@ from typing import Final
 
 from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.errors import InvalidValue
-from abstractruntime.nodes._base import NodeError
+from abstractruntime.nodes.base import NodeError
 
 _ESCAPES: Final = (("\\n", "\n"), ("\\t", "\t"), ("\\r", "\r"))
 

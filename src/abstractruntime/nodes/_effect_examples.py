@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from abstractruntime.nodes._base import Example
+from abstractruntime.nodes.base import Example
 
 EFFECT_EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
     "ask_user": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import Scope
+from abstractruntime.nodes.base import Scope
 
 SCOPES: Final = ("session", "workflow", "run", "global")
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject
-from abstractruntime.nodes._base import NodeError
 from abstractruntime.nodes._coerce import python_errors, storable
+from abstractruntime.nodes.base import NodeError
 
 MAX_WIDTH: Final = 10_000
 _MAX_DIGITS: Final = 5

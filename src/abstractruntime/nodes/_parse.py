@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from abstractruntime._json import JsonValue, normalise
 from abstractruntime.errors import InvalidValue
-from abstractruntime.nodes._base import NodeError
+from abstractruntime.nodes.base import NodeError
 from abstractruntime.rendering.json_text import decode, decode_at, strip_fence
 
 _MAX_STARTS: Final = 64

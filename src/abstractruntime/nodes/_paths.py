@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import MISSING, NodeError
+from abstractruntime.nodes.base import MISSING, NodeError
 
 # Hazard: unbounded digits would make int() fail; no list is that long.
 _PART = re.compile(r"([^\[\]]*)((?:\[[0-9]{1,18}\])*)")

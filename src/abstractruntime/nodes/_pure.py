@@ -6,7 +6,7 @@ import copy
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import MISSING, Element, Kind, NodeType, Pin, Scope
+from abstractruntime.nodes.base import MISSING, Element, Kind, NodeType, Pin, Scope
 
 
 class PureNode(NodeType):

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
-from abstractruntime.nodes._base import Pin, Stage
 from abstractruntime.nodes._settings import as_number, object_messages
+from abstractruntime.nodes.base import Pin, Stage
 from abstractruntime.nodes.interaction import as_flag
 
 KG_MARKER = "## KG ACTIVE MEMORY"

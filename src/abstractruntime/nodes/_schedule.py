@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Final
 
-from abstractruntime.nodes._base import NodeError
+from abstractruntime.nodes.base import NodeError
 
 SHORTEST: Final = timedelta(milliseconds=100)
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}

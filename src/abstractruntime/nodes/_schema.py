@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from abstractruntime._json import JsonObject, JsonValue, load_strict
-from abstractruntime.nodes._base import NodeError
+from abstractruntime.nodes.base import NodeError
 
 _SEMANTIC_PREFIX = "abstractsemantics:"
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import Pin
+from abstractruntime.nodes.base import Pin
 
 DEFAULT_TEMPERATURE = 0.7
 MAX_IN = Pin(

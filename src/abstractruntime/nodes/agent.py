@@ -8,15 +8,6 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._agent_request import AgentRequest
 from abstractruntime.nodes._agent_result import ChildAnswer, add_turn
 from abstractruntime.nodes._agent_trace import bounded_traces, tool_activity, trace_steps
-from abstractruntime.nodes._base import (
-    Element,
-    Finish,
-    Pin,
-    Scope,
-    Stage,
-    StagedNode,
-    register,
-)
 from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._recall import MEMORY_PINS
 from abstractruntime.nodes._settings import (
@@ -25,6 +16,15 @@ from abstractruntime.nodes._settings import (
     MAX_OUT,
     RESPONSE_SCHEMA,
     text,
+)
+from abstractruntime.nodes.base import (
+    Element,
+    Finish,
+    Pin,
+    Scope,
+    Stage,
+    StagedNode,
+    register,
 )
 from abstractruntime.nodes.llm import compact_json
 

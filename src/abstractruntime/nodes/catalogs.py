@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import Element, Kind, NodeType, Pin, Scope, register
 from abstractruntime.nodes._coerce import filled, whole_or
 from abstractruntime.nodes._step_examples import STEP_EXAMPLES
+from abstractruntime.nodes.base import Element, Kind, NodeType, Pin, Scope, register
 
 _COMPAT = (
     "Q54: what was discovered is kept with the run. Effects 13: without discovery the allowed names are "

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes.base import (
     Element,
     Example,
     Kind,
@@ -18,7 +18,7 @@ from abstractruntime.nodes._base import (
     register,
 )
 from abstractruntime.sandbox.static_checks import (
-    Finding,
+    CodeProblem,
     check_expression,
     check_source,
     free_names,
@@ -126,7 +126,7 @@ def _check_text(element: Element, key: str, check: Any) -> list[Problem]:
     return [_problem(finding, key, lines) for finding in check(text)]
 
 
-def _problem(finding: Finding, key: str, lines: list[str]) -> Problem:
+def _problem(finding: CodeProblem, key: str, lines: list[str]) -> Problem:
     shown = lines[finding.line - 1].strip() if finding.line <= len(lines) else ""
     where = f" (line {finding.line}: {shown})" if shown else ""
     return Problem(finding.code, finding.message + where, hint=finding.hint, pointer=f"/data/{key}")

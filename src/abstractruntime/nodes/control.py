@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
+from abstractruntime.nodes.base import (
     ControlNode,
     Element,
     Example,
@@ -25,7 +26,6 @@ from abstractruntime.nodes._base import (
     Turn,
     register,
 )
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 
 _ITERATION = (Pin("item"), Pin("index", "number"))
 

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
+from abstractruntime.nodes._events import SCOPES, filled_text, scope_address, scope_name
+from abstractruntime.nodes.base import (
     EffectNode,
     Element,
     NodeError,
@@ -17,8 +19,6 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
-from abstractruntime.nodes._events import SCOPES, filled_text, scope_address, scope_name
 
 _ANY_EVENT = "*"
 _SCOPE_SCHEMA = {"enum": list(SCOPES)}

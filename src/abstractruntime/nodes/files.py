@@ -13,7 +13,9 @@ import mimetypes
 from typing import Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._coerce import filled, text_of, whole_or
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
+from abstractruntime.nodes.base import (
     Element,
     Kind,
     NodeError,
@@ -22,10 +24,8 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._coerce import filled, text_of, whole_or
-from abstractruntime.nodes._services import Artifacts
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.interaction import as_flag
+from abstractruntime.nodes.services import Artifacts
 
 _READ_BYTES = 16 * 2**20
 _IMPORT_BYTES = 256 * 2**20

@@ -9,7 +9,10 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import format_time
 from abstractruntime.memory.active_memory import render_memact_blocks, render_memact_system_prompt
 from abstractruntime.memory.memact_composer import compose_memact_current_context_from_kg_result
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._coerce import filled, text_of, whole_or
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
+from abstractruntime.nodes.base import (
     EffectNode,
     Element,
     Kind,
@@ -19,9 +22,6 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._coerce import filled, text_of, whole_or
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 
 _SCOPE = Pin("scope", "string", doc="run, session or global; run when nothing is given")
 _ANY_SCOPE = Pin("scope", "string", doc="run, session, global or all; run when nothing is given")

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import format_time
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
+from abstractruntime.nodes.base import (
     EffectNode,
     Element,
     NodeError,
@@ -17,7 +18,6 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 _LEVELS = {"message": "message", "warning": "warning", "error": "error", "warn": "warning"}

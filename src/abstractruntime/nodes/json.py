@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import Example, Pin, register
 from abstractruntime.nodes._coerce import text_of, whole_or
 from abstractruntime.nodes._parse import parse_loose_json
 from abstractruntime.nodes._pure import BareNode
+from abstractruntime.nodes.base import Example, Pin, register
 from abstractruntime.rendering import stringify_json
 
 

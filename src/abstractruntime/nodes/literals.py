@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
-from abstractruntime.nodes._base import Element, Example, Pin, Scope, register
 from abstractruntime.nodes._coerce import storable
 from abstractruntime.nodes._pure import PureNode
+from abstractruntime.nodes.base import Element, Example, Pin, Scope, register
 
 
 class _Literal(PureNode):

@@ -6,15 +6,6 @@ import json
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import (
-    Element,
-    Pin,
-    PlannedEffect,
-    Scope,
-    Stage,
-    StagedNode,
-    register,
-)
 from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._history import active_messages, is_system, trim, with_prompt
 from abstractruntime.nodes._recall import (
@@ -39,6 +30,15 @@ from abstractruntime.nodes._settings import (
     seed_of,
     text,
     unique,
+)
+from abstractruntime.nodes.base import (
+    Element,
+    Pin,
+    PlannedEffect,
+    Scope,
+    Stage,
+    StagedNode,
+    register,
 )
 from abstractruntime.nodes.interaction import as_flag
 

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import Element, Example, NodeError, Pin, Problem, Scope, register
 from abstractruntime.nodes._pure import BareNode, declared_values
+from abstractruntime.nodes.base import Element, Example, NodeError, Pin, Problem, Scope, register
 
 _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = MappingProxyType(
     {

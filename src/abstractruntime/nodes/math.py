@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import Element, Example, NodeError, Pin, Scope, register
 from abstractruntime.nodes._coerce import finite, number, number_or, python_errors, whole
 from abstractruntime.nodes._pure import BareNode
+from abstractruntime.nodes.base import Element, Example, NodeError, Pin, Scope, register
 
 _COMPAT = (
     "A null input counts as absent (quirk 13); a result that is infinite or not a number is an "

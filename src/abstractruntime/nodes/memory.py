@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._coerce import as_list, whole_or
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
+from abstractruntime.nodes.base import (
     EffectNode,
     Element,
     Pin,
@@ -13,8 +15,6 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._coerce import as_list, whole_or
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes.interaction import as_flag
 
 _DEFAULT_LIMIT = 10

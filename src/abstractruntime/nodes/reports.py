@@ -7,11 +7,11 @@ import os
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import Element, Example, Pin, Scope, register
 from abstractruntime.nodes._coerce import as_list, filled, text_of, whole_or
 from abstractruntime.nodes._pure import BareNode, PureNode
 from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes._tool_lines import tool_line
+from abstractruntime.nodes.base import Element, Example, Pin, Scope, register
 from abstractruntime.rendering import render_agent_trace_markdown
 
 _META_SCHEMA = "abstractcode.agent.v1.meta"

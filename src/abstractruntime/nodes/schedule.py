@@ -8,7 +8,10 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType, format_time, parse_moment
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
+from abstractruntime.nodes._events import filled_text
+from abstractruntime.nodes._schedule import Schedule, read_schedule
+from abstractruntime.nodes.base import (
     EffectNode,
     Element,
     NodeError,
@@ -18,9 +21,6 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
-from abstractruntime.nodes._events import filled_text
-from abstractruntime.nodes._schedule import Schedule, read_schedule
 from abstractruntime.nodes.interaction import as_flag
 
 _DEFAULT = "15s"

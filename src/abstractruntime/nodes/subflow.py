@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
+from abstractruntime.nodes._history import inherit_context
+from abstractruntime.nodes.base import (
     EffectNode,
     Element,
     Pin,
@@ -16,8 +18,6 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
-from abstractruntime.nodes._history import inherit_context
 from abstractruntime.nodes.interaction import as_flag
 
 ID_KEYS = ("subflowId", "flowId", "workflowId", "workflow_id")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._base import Element, Example, Pin, Scope, register
 from abstractruntime.nodes._coerce import (
     as_list,
     compact_json,
@@ -17,6 +16,7 @@ from abstractruntime.nodes._coerce import (
 from abstractruntime.nodes._format import format_fields
 from abstractruntime.nodes._pure import BareNode
 from abstractruntime.nodes._template import render_template
+from abstractruntime.nodes.base import Element, Example, Pin, Scope, register
 
 _TEXT = (Pin("result", "string", "The text."),)
 _NULL_COMPAT = "A null input counts as absent instead of becoming the text None (quirk 13)."

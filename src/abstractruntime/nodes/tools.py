@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, load_strict
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
+from abstractruntime.nodes._settings import text, unique
+from abstractruntime.nodes.base import (
     EffectNode,
     Element,
     Pin,
@@ -15,8 +17,6 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
-from abstractruntime.nodes._settings import text, unique
 
 _ALLOWED = Pin(
     "allowed_tools",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
+from abstractruntime.nodes.base import (
     Element,
     Example,
     Kind,
@@ -14,7 +15,6 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 
 
 @register

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.core.models import format_time
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._paths import assign, read_path
+from abstractruntime.nodes._step_examples import STEP_EXAMPLES
+from abstractruntime.nodes.base import (
     MISSING,
     Element,
     Example,
@@ -21,8 +23,6 @@ from abstractruntime.nodes._base import (
     Scope,
     register,
 )
-from abstractruntime.nodes._paths import assign, read_path
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 
 _TYPES = ("boolean", "number", "string", "object", "array", "any")
 _EMPTY: dict[str, JsonValue] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abstractruntime.rendering._records import elapsed_ms
+from abstractruntime.core.record_fields import elapsed_ms
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject

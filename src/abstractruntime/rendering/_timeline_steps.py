@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from abstractruntime.rendering._records import (
+from abstractruntime.core.record_fields import (
     attempt_number,
     effect_payload,
     effect_type,

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime.core.models import RunStatus
-from abstractruntime.core.vars import is_paused
-from abstractruntime.errors import ExitCode
-from abstractruntime.rendering._records import (
+from abstractruntime.core.record_fields import (
     is_completion,
     mapping,
     record_status,
     terminal_status,
     text_or_none,
 )
+from abstractruntime.core.vars import is_paused
+from abstractruntime.errors import ExitCode
 from abstractruntime.rendering._run_schema import RUN_DOCUMENT_SCHEMA
 from abstractruntime.rendering._usage import Usage, total_usage
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime.rendering._records import (
+from abstractruntime.core.record_fields import (
     effect_type,
     internal_kind,
     is_completion,

@@ -13,7 +13,7 @@ import json
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from abstractruntime.rendering._terminal import (
+from abstractruntime.rendering.terminal import (
     Palette,
     cell_width,
     fit,

@@ -20,7 +20,7 @@ from functools import cache
 
 from abstractruntime._json import JsonObject, JsonValue, dump_line, normalise, replace_surrogates
 from abstractruntime.errors import InvalidValue
-from abstractruntime.nodes._base import NodeError
+from abstractruntime.nodes.base import NodeError
 from abstractruntime.sandbox import _author
 from abstractruntime.sandbox._process import WorkerLost, WorkerProcess
 from abstractruntime.sandbox.limits import Limits

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["Finding", "check_expression", "check_source", "free_names"]
+__all__ = ["CodeProblem", "check_expression", "check_source", "free_names"]
 
 SYNTAX, IMPORT, CALL, DUNDER = "VF401", "VF402", "VF403", "VF404"
 
@@ -21,7 +21,7 @@ _F_STRINGS_SINCE = (3, 12)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CodeProblem:
     """One thing that is refused, with its line in the author's text and a next step."""
 
     code: str
@@ -30,12 +30,12 @@ class Finding:
     hint: str
 
 
-def check_source(source: str) -> list[Finding]:
+def check_source(source: str) -> list[CodeProblem]:
     """Find what is refused in a module text, in the order of its lines."""
     return _check(source, "exec")
 
 
-def check_expression(expression: str) -> list[Finding]:
+def check_expression(expression: str) -> list[CodeProblem]:
     """Find what is refused in a single expression."""
     return _check(expression.strip(), "eval")
 
@@ -46,7 +46,7 @@ def free_names(expression: str) -> list[str]:
     return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
 
 
-def _check(source: str, mode: str) -> list[Finding]:
+def _check(source: str, mode: str) -> list[CodeProblem]:
     try:
         tree = _quietly(lambda: ast.parse(source, mode=mode))
         findings = sorted(
@@ -68,28 +68,28 @@ def _quietly(action: Callable[[], T]) -> T:
         return action()
 
 
-def _syntax(text: str, line: int | None) -> Finding:
+def _syntax(text: str, line: int | None) -> CodeProblem:
     hint = "correct the code; code nodes use the grammar of the Python that runs them"
     if "f-string" in text and sys.version_info < _F_STRINGS_SINCE:
         running = ".".join(map(str, sys.version_info[:2]))
         hint = f"this may be valid from Python 3.12 on; this is {running}: use it, or rewrite the f-string"
-    return Finding(SYNTAX, f"Syntax error: {text}", line or 1, hint)
+    return CodeProblem(SYNTAX, f"Syntax error: {text}", line or 1, hint)
 
 
-def _rules(node: ast.AST) -> Iterator[Finding]:
+def _rules(node: ast.AST) -> Iterator[CodeProblem]:
     line = getattr(node, "lineno", 1)
     if isinstance(node, ast.Import | ast.ImportFrom):
-        yield Finding(
+        yield CodeProblem(
             IMPORT, "Imports are not allowed", line, "use builtins, or do this work in a tool"
         )
     called = node.func if isinstance(node, ast.Call) else None
     if isinstance(called, ast.Name) and called.id in _REFUSED_CALLS:
         hint = "write the code out; it cannot be built at run time"
-        yield Finding(CALL, f"'{called.id}' is not allowed", line, hint)
+        yield CodeProblem(CALL, f"'{called.id}' is not allowed", line, hint)
     for name in _attributes(node):
         if name.startswith("__") and name.endswith("__"):
             message = f"Access to dunder attributes ('{name}') is not allowed"
-            yield Finding(
+            yield CodeProblem(
                 DUNDER, message, line, "use the public operation, such as len(x) or type(x)"
             )
 

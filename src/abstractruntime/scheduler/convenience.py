@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.models import (
     EffectType,

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import cancel_tree, hand_over_child
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import (
     RunState,
     RunStatus,
@@ -29,7 +30,6 @@ from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import AbstractRuntimeError, Busy, NotFound, WaitMismatch
-from abstractruntime.scheduler.driver import cancel_tree, hand_over_child
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.base import QueryableRunStore
 

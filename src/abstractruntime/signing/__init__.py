@@ -7,7 +7,7 @@ verifier keys), `envelope` (DSSE and in-toto), `note` and `heads` (signed heads 
 
 from __future__ import annotations
 
-from abstractruntime.signing._records import Defect
+from abstractruntime.signing._record_checks import Defect
 from abstractruntime.signing.heads import (
     BadHead,
     HeadStack,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from abstractruntime.errors import IntegrityError
-from abstractruntime.signing._records import Defect
+from abstractruntime.signing._record_checks import Defect
 from abstractruntime.signing.heads import BadHead, SignedHead
 from abstractruntime.signing.note import verify_note
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from abstractruntime.signing._merkle import TreeState
-    from abstractruntime.signing._records import ChainState
+    from abstractruntime.signing._record_checks import ChainState
     from abstractruntime.signing.keys import VerifierKey
     from abstractruntime.signing.note import TreeHead
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime._files import read_bounded, write_atomic
 from abstractruntime.errors import NotFound, Refused, UsageError
-from abstractruntime.signing._files import read_bounded, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,9 +14,9 @@ from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from abstractruntime._files import read_bounded, write_atomic
 from abstractruntime._json import load_strict
 from abstractruntime.errors import NotFound, UnsupportedFormat, UsageError
-from abstractruntime.signing._files import read_bounded, write_atomic
 from abstractruntime.signing.keys import VerifierKey, parse_vkey
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 from abstractruntime.errors import ExitCode
 from abstractruntime.signing._head_watch import HeadWatch
 from abstractruntime.signing._merkle import TreeState
-from abstractruntime.signing._records import ChainState, Defect
+from abstractruntime.signing._record_checks import ChainState, Defect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from abstractruntime.storage._blobs import ASIDE
-from abstractruntime.storage._fs import FileInfo, RealFileSystem, StoreFiles
-from abstractruntime.storage._layout import Layout
-from abstractruntime.storage._store_lock import StoreLock
+from abstractruntime.storage._files.file_lock import StoreLock
+from abstractruntime.storage._files.fs import FileInfo, RealFileSystem, StoreFiles
+from abstractruntime.storage._files.layout import Layout
+from abstractruntime.storage._store.blobs import ASIDE
 
 _METADATA, _CONTENT = ".meta", ".bin"
 

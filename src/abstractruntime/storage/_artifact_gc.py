@@ -16,8 +16,8 @@ from typing import Any
 
 from abstractruntime.errors import StoreError, UsageError
 from abstractruntime.storage._artifact_files import ArtifactFiles
-from abstractruntime.storage._blobs import ASIDE
-from abstractruntime.storage._fs import FileInfo
+from abstractruntime.storage._files.fs import FileInfo
+from abstractruntime.storage._store.blobs import ASIDE
 
 # A user's own key is written `$$blob`; reading it as a name as well only spares a blob.
 _NAME = re.compile(rb'\$blob"\s*:\s*"([0-9a-f]{64})"')

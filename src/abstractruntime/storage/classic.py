@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 from abstractruntime._json import dump_line, isolate, normalise
-from abstractruntime.core._kernel.records import is_extension, is_terminal_status
 from abstractruntime.core.models import (
     JsonObject,
     RunState,
@@ -23,6 +22,7 @@ from abstractruntime.core.models import (
     WaitReason,
 )
 from abstractruntime.core.ports import Barrier, Command, Position, RunHeader, RunQuery, StoredRecord
+from abstractruntime.core.records import is_extension, is_terminal_status
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import Busy, NotFound, UsageError
 from abstractruntime.storage.base import LedgerStore, QueryableRunStore, RunStore

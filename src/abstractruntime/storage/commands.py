@@ -20,9 +20,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from abstractruntime._json import MAX_DEPTH
 from abstractruntime.core.models import format_time, utc_now
 from abstractruntime.errors import UsageError
-from abstractruntime.storage._fs import RealFileSystem, StoreFiles
-from abstractruntime.storage._jsonl import JsonlFile
-from abstractruntime.storage._store_lock import StoreLock
+from abstractruntime.storage._files.file_lock import StoreLock
+from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
+from abstractruntime.storage._files.jsonl import JsonlFile
 
 DEFAULT_PAGE = 1000
 

@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._json import JsonObject
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, format_time, utc_now
 from abstractruntime.errors import ChainBroken, IntegrityError, StoreError, UsageError
-from abstractruntime.storage._fs import (
+from abstractruntime.storage._files.fs import (
     FileInfo,
     RealFileSystem,
     StoreFiles,
     file_name,
     store_errors,
 )
-from abstractruntime.storage._jsonl import JsonlFile, Line, Tail, last_line, scan_lines
-from abstractruntime.storage._layout import (
+from abstractruntime.storage._files.jsonl import JsonlFile, Line, Tail, last_line, scan_lines
+from abstractruntime.storage._files.layout import (
     Layout,
     check_id,
     is_readable_id,
@@ -42,7 +42,7 @@ from abstractruntime.storage._run_queries import Row, RunQueries, encode, index_
 from abstractruntime.storage.base import LedgerStore, RunStore
 
 if TYPE_CHECKING:
-    from abstractruntime.storage._fs import FileSystem
+    from abstractruntime.storage._files.fs import FileSystem
 
 # Two writes within one tick of the file system's clock can leave equal times.
 _TICK_NS = 50_000_000

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abstractruntime._json import normalise
 from abstractruntime.errors import NotFound, StoreIOError, UsageError
-from abstractruntime.signing._records import hash_record
+from abstractruntime.signing._record_checks import hash_record
 from abstractruntime.signing.heads import read_heads
 from abstractruntime.signing.trust import TrustStore
 from abstractruntime.signing.verdict import LedgerVerdict, verify_ledger

@@ -20,8 +20,8 @@ from typing import Any
 from abstractruntime._json import isolate, normalise
 from abstractruntime.core.models import RunState, format_time, utc_now
 from abstractruntime.errors import IntegrityError
-from abstractruntime.storage._fs import RealFileSystem, StoreFiles, file_name
-from abstractruntime.storage._layout import check_id
+from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles, file_name
+from abstractruntime.storage._files.layout import check_id
 
 _PREFIX, _SUFFIX = "snapshot_", ".json"
 

@@ -11,10 +11,10 @@ from typing import Final
 
 import yaml
 
+from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, JsonValue, load_strict, normalise
 from abstractruntime.core.models import parse_moment
 from abstractruntime.errors import InvalidValue, UnsupportedFormat, UsageError
-from abstractruntime.signing._files import read_bounded
 from abstractruntime.testing.stub_llm import StubAnswer
 
 CASE_FORMAT: Final = "art-case/1"

@@ -11,16 +11,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from abstractruntime._effect_host import EffectHost
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.driver import Driver, cancel_tree, open_waits
+from abstractruntime._runtime.effect_host import EffectHost
+from abstractruntime._runtime.listeners import Listeners, start_with_listeners
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.agents import stub_agent
 from abstractruntime.core.models import RunState, parse_moment
 from abstractruntime.effects._registry import builtin_handlers
 from abstractruntime.errors import AbstractRuntimeError, UsageError
-from abstractruntime.nodes._base import NodeError
+from abstractruntime.nodes.base import NodeError
 from abstractruntime.rendering.run_document import LedgerFacts, build_run_document
-from abstractruntime.scheduler.driver import Driver, cancel_tree, open_waits
-from abstractruntime.scheduler.listeners import Listeners, start_with_listeners
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from abstractruntime._json import JsonObject, split_pointer
 from abstractruntime.core.models import EffectType, RunStatus
-from abstractruntime.errors import RunFailed, UsageError
-from abstractruntime.rendering._records import (
+from abstractruntime.core.record_fields import (
     attempt_number,
     effect_payload,
     effect_type,
@@ -18,6 +17,7 @@ from abstractruntime.rendering._records import (
     record_status,
     result_object,
 )
+from abstractruntime.errors import RunFailed, UsageError
 from abstractruntime.rendering.run_document import exit_code_for
 from abstractruntime.testing._case_compare import MISSING, CaseProblem, common_part
 from abstractruntime.testing._case_model import CASE_FORMAT, parse_case

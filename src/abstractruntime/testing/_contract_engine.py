@@ -9,10 +9,10 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar
 
-from abstractruntime._runtime import Runtime
-from abstractruntime.core._kernel.records import RecordFactory
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepRecord, WaitReason
 from abstractruntime.core.ports import Barrier, Command, Engine, RunLog, RunQuery
+from abstractruntime.core.records import RecordFactory
 from abstractruntime.errors import Busy, InvalidValue, NotFound, UsageError
 from abstractruntime.testing._contract_runtime import Host, RuntimeContract
 from abstractruntime.testing._contract_tools import (

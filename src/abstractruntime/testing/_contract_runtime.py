@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import (
     Effect,
     EffectType,

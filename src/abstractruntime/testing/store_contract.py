@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from abstractruntime._runtime import Runtime
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.testing._contract_engine import EngineContract
 from abstractruntime.testing._contract_runtime import ClassicRuntimeContract, Host, RuntimeContract
 from abstractruntime.testing._contract_stores import (

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from abstractruntime._json import JsonObject, JsonValue, dump_line
-from abstractruntime.nodes._base import Element
+from abstractruntime.nodes.base import Element
 from abstractruntime.visualflow_compiler._diff_match import match_elements
 from abstractruntime.visualflow_compiler._graph import analyse
 from abstractruntime.visualflow_compiler._load import EdgeEntry, parse_flow, read_edges

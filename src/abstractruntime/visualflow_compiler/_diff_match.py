@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from abstractruntime._json import dump_sorted
-from abstractruntime.nodes._base import Element
+from abstractruntime.nodes.base import Element
 
 _ENOUGH: Final = 0.6
 # Comparing texts costs their product; more candidates of a type than this are matched by label.

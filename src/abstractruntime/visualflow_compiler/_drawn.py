@@ -11,7 +11,7 @@ from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.core.models import RunState
 from abstractruntime.errors import FlowError, UsageError
-from abstractruntime.nodes._base import EffectNode, Kind, NodeError, PlannedEffect, StagedNode
+from abstractruntime.nodes.base import EffectNode, Kind, NodeError, PlannedEffect, StagedNode
 from abstractruntime.visualflow_compiler._check import compilable
 from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit, build_program

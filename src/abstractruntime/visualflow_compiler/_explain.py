@@ -10,8 +10,8 @@ from typing import Final
 
 from abstractruntime._json import JsonObject
 from abstractruntime.errors import NotFound
-from abstractruntime.nodes._base import MISSING, Example, Kind, NodeType, Pin
-from abstractruntime.nodes._registry import REFUSED_TYPES, find_node_type, similar_types
+from abstractruntime.nodes.base import MISSING, Example, Kind, NodeType, Pin
+from abstractruntime.nodes.registry import REFUSED_TYPES, find_node_type, similar_types
 from abstractruntime.visualflow_compiler._check import RULES, Rule
 
 _KINDS = {

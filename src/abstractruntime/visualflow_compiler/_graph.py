@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
 
-from abstractruntime.nodes._base import Element, Kind, NodeType
-from abstractruntime.nodes._registry import find_node_type
+from abstractruntime.nodes.base import Element, Kind, NodeType
+from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler._model import DataEdge, ExecEdge, Flow
 
 CONSTANT_TYPES = frozenset(

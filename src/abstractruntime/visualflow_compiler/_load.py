@@ -16,7 +16,7 @@ from typing import Any
 
 from abstractruntime._json import JsonObject, escape_pointer, normalise
 from abstractruntime.errors import FlowError, InvalidValue
-from abstractruntime.nodes._base import Element, ElementPin
+from abstractruntime.nodes.base import Element, ElementPin
 from abstractruntime.visualflow_compiler._model import (
     EXEC_IN,
     EXEC_OUT,

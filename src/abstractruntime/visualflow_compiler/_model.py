@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from abstractruntime.nodes._base import Element
+from abstractruntime.nodes.base import Element
 
 Severity = Literal["error", "warning", "info"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from abstractruntime._json import JsonObject
-from abstractruntime.nodes._base import MISSING, NodeType, Pin
-from abstractruntime.nodes._registry import node_types
+from abstractruntime.nodes.base import MISSING, NodeType, Pin
+from abstractruntime.nodes.registry import node_types
 
 SCHEMA_ID = "urn:abstractruntime:schema:visualflow"
 

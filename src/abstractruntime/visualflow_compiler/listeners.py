@@ -2,7 +2,7 @@
 
 An `on_event` node that control cannot reach from the entry waits beside the flow. A host
 derives a document for each, compiles and registers it, and starts it as a child of every root
-run of the flow; see `abstractruntime.scheduler.listeners`.
+run of the flow; see `abstractruntime._runtime.listeners`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from abstractruntime._json import JsonObject
 from abstractruntime.nodes._agent_request import agent_workflow_id
-from abstractruntime.nodes._names import node_workflow_id
+from abstractruntime.nodes.names import node_workflow_id
 from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
 from abstractruntime.visualflow_compiler._load import load_flow
 from abstractruntime.visualflow_compiler._model import SOURCE_KEY, Flow

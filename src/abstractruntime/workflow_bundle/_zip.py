@@ -46,7 +46,7 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Member:
     """One member as the central directory describes it."""
 
     name: str
@@ -57,7 +57,7 @@ class Entry:
     local_offset: int
 
 
-def read_entries(data: bytes, limits: Limits) -> list[Entry]:
+def read_entries(data: bytes, limits: Limits) -> list[Member]:
     """Give the members in the order of the central directory.
 
     Raises:
@@ -78,7 +78,7 @@ def read_entries(data: bytes, limits: Limits) -> list[Entry]:
     return list(_walk(data, offset, at, count))
 
 
-def _walk(data: bytes, position: int, end: int, count: int) -> Iterator[Entry]:
+def _walk(data: bytes, position: int, end: int, count: int) -> Iterator[Member]:
     for _ in range(count):
         if position + CENTRAL.size > end:
             raise broken("central_directory", "central directory of the archive is cut off")
@@ -94,7 +94,7 @@ def _walk(data: bytes, position: int, end: int, count: int) -> Iterator[Entry]:
             raise broken(
                 "method", f"member '{name}' is encrypted or packed in an unknown way", name
             )
-        yield Entry(name, method, crc, packed, size, local)
+        yield Member(name, method, crc, packed, size, local)
         position = following
     if position != end:
         raise broken("central_directory", "central directory holds more than it counts")
@@ -107,7 +107,7 @@ def _decode_name(raw: bytes, flags: int) -> str:
         raise broken("name_encoding", f"member name {raw[:80]!r} is not text") from cause
 
 
-def packed_bytes(data: bytes, entry: Entry) -> bytes:
+def packed_bytes(data: bytes, entry: Member) -> bytes:
     """Give a member's bytes as they lie in the archive, after checking its local header."""
     start = entry.local_offset
     if start + LOCAL.size > len(data):
@@ -123,7 +123,7 @@ def packed_bytes(data: bytes, entry: Entry) -> bytes:
     return data[begin : begin + entry.packed_size]
 
 
-def unpack_member(data: bytes, entry: Entry, limit: int) -> bytes:
+def unpack_member(data: bytes, entry: Member, limit: int) -> bytes:
     """Give a member's content, never more than `limit` bytes of it.
 
     Raises:
@@ -146,7 +146,7 @@ def unpack_member(data: bytes, entry: Entry, limit: int) -> bytes:
     return content
 
 
-def _inflate(packed: bytes, entry: Entry) -> bytes:
+def _inflate(packed: bytes, entry: Member) -> bytes:
     machine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         # One byte more than declared is enough to see that the declaration is false.

@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime._files import read_bounded, write_atomic
 from abstractruntime.errors import NotFound, UsageError
-from abstractruntime.signing._files import read_bounded, write_atomic
 from abstractruntime.workflow_bundle._archive import MANIFEST, is_component, write_archive
 from abstractruntime.workflow_bundle._closure import subflow_ids
 from abstractruntime.workflow_bundle._content import check_flows, flow_id_of, parse_flow

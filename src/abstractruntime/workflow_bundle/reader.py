@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from abstractruntime._files import read_bounded
 from abstractruntime.errors import NotFound
-from abstractruntime.signing._files import read_bounded
 from abstractruntime.workflow_bundle._archive import MANIFEST, read_archive
 from abstractruntime.workflow_bundle._content import check_files, check_flows
 from abstractruntime.workflow_bundle._errors import (
@@ -27,8 +27,8 @@ from abstractruntime.workflow_bundle._manifest import parse_manifest
 from abstractruntime.workflow_bundle._unpack import write_members
 from abstractruntime.workflow_bundle._zip import (
     DEFAULT_LIMITS,
-    Entry,
     Limits,
+    Member,
     read_entries,
     unpack_member,
 )
@@ -105,8 +105,8 @@ def _read_legacy(
     return WorkflowBundle(source, manifest, {MANIFEST: text, **members}, digest)
 
 
-def _legacy_entries(data: bytes, limits: Limits) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+def _legacy_entries(data: bytes, limits: Limits) -> dict[str, Member]:
+    entries: dict[str, Member] = {}
     folded: set[str] = set()
     for entry in read_entries(data, limits):
         if entry.name.endswith("/") and entry.size == 0:

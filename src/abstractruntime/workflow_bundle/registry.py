@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from abstractruntime._files import write_atomic
 from abstractruntime.errors import AbstractRuntimeError, StoreIOError
-from abstractruntime.signing._files import write_atomic
 from abstractruntime.workflow_bundle._errors import WorkflowBundleError
 from abstractruntime.workflow_bundle._installed import (
     BundleNotInstalledError,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from abstractruntime.core._kernel.records import RecordFactory
 from abstractruntime.core._kernel.transitions import Event, Failed, transition
 from abstractruntime.core.models import JsonObject, RunState, StepRecord
 from abstractruntime.core.ports import Barrier, Clock, Evidence, RunLog
+from abstractruntime.core.records import RecordFactory
 
 
 class Changes:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from abstractruntime._json import normalise
-from abstractruntime.core._kernel.records import RecordFactory
 from abstractruntime.core._kernel.tool_calls import with_call_ids
 from abstractruntime.core.models import (
     Effect,
@@ -32,6 +31,7 @@ from abstractruntime.core.models import (
 )
 from abstractruntime.core.policy import EffectPolicy, OnUnknown, occurrence_id
 from abstractruntime.core.ports import Barrier, Clock, EffectOutcome, RunLog
+from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.vars import IN_FLIGHT, RUNTIME, get_runtime, is_paused
 from abstractruntime.errors import AbstractRuntimeError, InvalidValue, StoreError
 

@@ -20,7 +20,6 @@ from abstractruntime.core._kernel import doubt
 from abstractruntime.core._kernel.control import Control
 from abstractruntime.core._kernel.effects import EffectRequest, EffectRunner, PolicyFailed
 from abstractruntime.core._kernel.hops import Hops
-from abstractruntime.core._kernel.records import RecordFactory
 from abstractruntime.core._kernel.transitions import (
     Failed,
     Finished,
@@ -39,6 +38,7 @@ from abstractruntime.core.models import (
     StepRecord,
 )
 from abstractruntime.core.ports import Barrier, Clock, Command, EffectOutcome, Evidence, RunLog
+from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.spec import RunContext, WorkflowSpec
 from abstractruntime.core.vars import get_namespace, is_paused, set_result
 from abstractruntime.errors import InvalidValue, WaitMismatch

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from abstractruntime._json import isolate, normalise
-from abstractruntime.core._kernel.answers import stored_answer
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.transitions import Failed, Woken
+from abstractruntime.core.answers import stored_answer
 from abstractruntime.core.failures import failure_result, goes_on
 from abstractruntime.core.models import (
     JsonObject,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
-from abstractruntime.nodes._base import Kind
+from abstractruntime.nodes.base import Kind
 from abstractruntime.visualflow_compiler._graph import FlowGraph
 
 _REARMING = frozenset({"on_event", "on_schedule"})

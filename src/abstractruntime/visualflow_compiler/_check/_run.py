@@ -8,7 +8,7 @@ from typing import Final
 
 from abstractruntime._json import split_pointer
 from abstractruntime.errors import FlowError
-from abstractruntime.nodes._base import Element, NodeType, Problem
+from abstractruntime.nodes.base import Element, NodeType, Problem
 from abstractruntime.visualflow_compiler._check import (
     code,
     document,

@@ -6,7 +6,7 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from abstractruntime.nodes._base import Element, Kind, NodeType, Pin
+from abstractruntime.nodes.base import Element, Kind, NodeType, Pin
 from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler._check._rules import (
     Finding,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from abstractruntime.nodes._base import Element, Kind, NodeError
 from abstractruntime.nodes._schedule import SHORTEST, read_schedule
+from abstractruntime.nodes.base import Element, Kind, NodeError
 from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler._check._order import returns_here
 from abstractruntime.visualflow_compiler._check._rules import (

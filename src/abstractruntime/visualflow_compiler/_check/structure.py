@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from abstractruntime.nodes._base import Kind
+from abstractruntime.nodes.base import Kind
 from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler._check._rules import (
     Finding,

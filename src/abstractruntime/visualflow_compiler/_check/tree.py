@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 
-from abstractruntime.nodes._base import Element
+from abstractruntime.nodes.base import Element
 from abstractruntime.nodes.subflow import ID_KEYS, subflow_id
 from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler._check._rules import (

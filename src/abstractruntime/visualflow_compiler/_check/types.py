@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from abstractruntime.nodes._base import Element, Kind, NodeType
-from abstractruntime.nodes._registry import REFUSED_TYPES, similar_types
+from abstractruntime.nodes.base import Element, Kind, NodeType
+from abstractruntime.nodes.registry import REFUSED_TYPES, similar_types
 from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler._check._rules import (
     Finding,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from abstractruntime._json import JsonValue, escape_pointer
-from abstractruntime.nodes._base import Element, NodeType
+from abstractruntime.nodes.base import Element, NodeType
 from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler._check._order import (
     Order,

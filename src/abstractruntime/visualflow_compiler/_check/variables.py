@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from abstractruntime.nodes._base import Element
+from abstractruntime.nodes.base import Element
 from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler._check._rules import (
     Finding,

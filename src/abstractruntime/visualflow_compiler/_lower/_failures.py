@@ -13,7 +13,7 @@ from dataclasses import replace
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.failures import CONTINUE, ON_FAILURE, failure_result, is_failure
 from abstractruntime.core.models import StepPlan
-from abstractruntime.nodes._base import EffectNode, NodeError, StagedNode
+from abstractruntime.nodes.base import EffectNode, NodeError, StagedNode
 from abstractruntime.visualflow_compiler._lower._program import Unit
 from abstractruntime.visualflow_compiler._lower._state import Durable
 

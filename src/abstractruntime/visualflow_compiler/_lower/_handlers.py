@@ -15,7 +15,8 @@ from collections.abc import Callable
 from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.spec import NodeHandler, RunContext
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes._paths import assign
+from abstractruntime.nodes.base import (
     MISSING,
     ControlNode,
     EffectNode,
@@ -28,7 +29,6 @@ from abstractruntime.nodes._base import (
     StagedNode,
     Turn,
 )
-from abstractruntime.nodes._paths import assign
 from abstractruntime.visualflow_compiler._lower._failures import (
     failure_of,
     forget_failure,

@@ -13,7 +13,7 @@ from functools import cache
 from types import MappingProxyType
 
 from abstractruntime._json import JsonValue
-from abstractruntime.nodes._base import EffectNode, Element, NodeType
+from abstractruntime.nodes.base import EffectNode, Element, NodeType
 from abstractruntime.visualflow_compiler._graph import FlowGraph
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.core.models import RunState
 from abstractruntime.core.spec import RunContext
-from abstractruntime.nodes._base import (
+from abstractruntime.nodes.base import (
     MISSING,
     CodeRunner,
     EffectNode,
@@ -26,7 +26,7 @@ from abstractruntime.nodes._base import (
     NodeError,
     RandomSource,
 )
-from abstractruntime.nodes._services import Artifacts, Catalog, Files
+from abstractruntime.nodes.services import Artifacts, Catalog, Files
 from abstractruntime.visualflow_compiler._lower._failures import failure_of, outcome_pin
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, Durable, own

@@ -1,0 +1,1 @@
+"""The house of the runtime: composition, and everything that drives runs with it."""

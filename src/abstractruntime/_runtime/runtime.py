@@ -1,0 +1,457 @@
+"""The composition root: 0.4.x signatures over an engine, the kernel and the handlers.
+
+Every method opens the run it works on, calls the kernel, makes the result durable and
+closes. Within one call chain a run is opened once: a handler that drives a child, or
+asks about its own run, gets the log that is already open.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from abstractruntime._json import isolate, normalise
+from abstractruntime._ports_system import SystemClock, SystemIds
+from abstractruntime._runtime.call_chain import CallChain
+from abstractruntime._runtime.effect_host import STOP_SIGNAL, EffectHost
+from abstractruntime._runtime.reads import RuntimeReads
+from abstractruntime.core._kernel.effects import EffectRunner, Handler
+from abstractruntime.core._kernel.loop import Kernel
+from abstractruntime.core.config import RuntimeConfig
+from abstractruntime.core.event_keys import build_event_wait_key
+from abstractruntime.core.models import (
+    EffectType,
+    JsonObject,
+    RunState,
+    RunStatus,
+    format_time,
+    utc_now,
+)
+from abstractruntime.core.policy import DefaultEffectPolicy, EffectPolicy
+from abstractruntime.core.ports import (
+    Clock,
+    Command,
+    EffectOutcome,
+    Engine,
+    Evidence,
+    Ids,
+    RunLog,
+)
+from abstractruntime.core.records import RecordFactory
+from abstractruntime.core.spec import RunContext, WorkflowSpec
+from abstractruntime.core.traces import project_traces
+from abstractruntime.core.vars import LIMITS, NODE_TRACES, RUNTIME, get_runtime
+from abstractruntime.effects._registry import (
+    INTERNAL_WORKFLOWS,
+    builtin_handlers,
+    merge_handlers,
+)
+from abstractruntime.effects.events import (
+    LISTENER_LIMIT,
+    Event,
+    as_event_payload,
+    deliver_event,
+    find_listeners,
+)
+from abstractruntime.errors import Busy, InvalidValue, UsageError
+
+Handlers = Mapping[EffectType, Callable[..., EffectOutcome] | Handler]
+
+TRACED_RECORDS = 200
+
+
+def utc_now_iso() -> str:
+    """Give the current time as UTC ISO-8601 with microseconds."""
+    return format_time(utc_now())
+
+
+@dataclass
+class DefaultRunContext:
+    """What node handlers get: the time."""
+
+    clock: Clock | None = None
+
+    def now_iso(self) -> str:
+        return self.clock.now_iso() if self.clock else utc_now_iso()
+
+
+class Runtime(RuntimeReads):
+    """Starts, drives, answers and stops runs of one store."""
+
+    def __init__(  # noqa: PLR0913 - the 0.4.x signature, keyword-only
+        self,
+        *,
+        run_store: Any,
+        ledger_store: Any,
+        effect_handlers: Handlers | None = None,
+        context: RunContext | None = None,
+        workflow_registry: Any = None,
+        artifact_store: Any = None,
+        effect_policy: EffectPolicy | None = None,
+        config: RuntimeConfig | None = None,
+        chat_summarizer: Any = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        trace_records: int = TRACED_RECORDS,
+        engine: Engine | None = None,
+    ) -> None:
+        """Put a runtime over a pair of stores.
+
+        Args:
+            run_store: A `RunStore`, or a view of a directory store.
+            ledger_store: The `LedgerStore` beside it.
+            effect_handlers: Put over the built-in ones.
+            context: What node handlers get; default the time.
+            workflow_registry: Anything with `get(workflow_id)`; children and events need it.
+            artifact_store: Where notes, archives and evidence are kept.
+            effect_policy: Attempts, pauses and keys of effects; default one attempt.
+            config: Limits and model facts of new runs.
+            chat_summarizer: Summarises messages when memory is compacted.
+            clock: Time, for tests.
+            ids: Run and step ids, for tests.
+            trace_records: From how many recent records `tick` and `resume` give node traces.
+            engine: The engine behind the stores; see `on_engine`.
+        """
+        self._engine: Engine = (
+            engine or getattr(run_store, "engine", None) or _classic(run_store, ledger_store)
+        )
+        self._run_store, self._ledger_store = run_store, ledger_store
+        self._registry = workflow_registry
+        self._artifact_store = artifact_store
+        self._policy: EffectPolicy = effect_policy or DefaultEffectPolicy()
+        self._config = config or RuntimeConfig()
+        self._chat_summarizer = chat_summarizer
+        self._clock = clock or SystemClock()
+        self._ids = ids or SystemIds()
+        self._trace_records = trace_records
+        self.records = RecordFactory(self._clock, self._ids)
+        self.chain = CallChain(self._engine)
+        self._host = EffectHost(self)
+        effects = EffectRunner(
+            handlers=merge_handlers(builtin_handlers(self._host), effect_handlers or {}),
+            policy=lambda: self._policy,
+            clock=self._clock,
+            records=self.records,
+        )
+        self._kernel = Kernel(
+            clock=self._clock,
+            records=self.records,
+            effects=effects,
+            context=context or DefaultRunContext(self._clock),
+            evidence=self._evidence,
+        )
+
+    @classmethod
+    def on_engine(cls, engine: Engine, **options: Any) -> Runtime:
+        """Build a runtime over an engine, such as `open_store(path)`; options as in `__init__`."""
+        return cls(run_store=engine.runs, ledger_store=engine.ledgers, engine=engine, **options)
+
+    # -- properties ----------------------------------------------------------
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @property
+    def run_store(self) -> Any:
+        return self._run_store
+
+    @property
+    def ledger_store(self) -> Any:
+        return self._ledger_store
+
+    @property
+    def workflow_registry(self) -> Any:
+        return self._registry
+
+    @property
+    def artifact_store(self) -> Any:
+        return self._artifact_store
+
+    @property
+    def effect_policy(self) -> EffectPolicy:
+        return self._policy
+
+    @property
+    def config(self) -> RuntimeConfig:
+        return self._config
+
+    @property
+    def chat_summarizer(self) -> Any:
+        return self._chat_summarizer
+
+    def set_workflow_registry(self, registry: Any) -> None:
+        self._registry = registry
+
+    def set_artifact_store(self, store: Any) -> None:
+        self._artifact_store = store
+
+    def set_effect_policy(self, policy: EffectPolicy) -> None:
+        self._policy = policy
+
+    # -- running -------------------------------------------------------------
+
+    def start(
+        self,
+        *,
+        workflow: WorkflowSpec,
+        vars: JsonObject | None = None,  # noqa: A002 - the 0.4.x name
+        actor_id: str | None = None,
+        session_id: str | None = None,
+        parent_run_id: str | None = None,
+        run_id: str | None = None,
+        provenance: JsonObject | None = None,
+    ) -> str:
+        """Create a run durably at the entry node and give its id; nothing is executed yet.
+
+        Args:
+            provenance: Facts for the run's first record, such as the bundle digest.
+            run_id: Chosen id, `[A-Za-z0-9_-]{1,128}`; default a random UUID.
+        """
+        run = RunState(
+            run_id=run_id or self._ids.run_id(),
+            workflow_id=workflow.workflow_id,
+            status=RunStatus.RUNNING,
+            current_node=workflow.entry_node,
+            vars=self._initial_vars({} if vars is None else vars),
+            created_at=self._clock.now_iso(),
+            updated_at=self._clock.now_iso(),
+            actor_id=actor_id,
+            session_id=session_id,
+            parent_run_id=parent_run_id,
+        )
+        facts = {
+            "workflow_id": workflow.workflow_id,
+            "entry_node": workflow.entry_node,
+            **(provenance or {}),
+        }
+        log = self._engine.create(run, self.records.internal(run, "run_started", **facts))
+        try:
+            log.settle()
+        finally:
+            log.close()
+        return run.run_id
+
+    def _initial_vars(self, given: JsonObject) -> JsonObject:
+        if not isinstance(given, dict):
+            raise InvalidValue(
+                f"variables are a {type(given).__name__}, expected an object",
+                hint='pass vars={"name": value}',
+            )
+        own = isolate(normalise(given))
+        if own.get(LIMITS) is None:
+            own[LIMITS] = self._config.to_limits_dict()
+        runtime = own.get(RUNTIME)
+        if not isinstance(runtime, dict):
+            runtime = own[RUNTIME] = {}
+        support = self._config.model_capabilities.get("tool_support")
+        defaults = {
+            "provider": self._config.provider,
+            "model": self._config.model,
+            "tool_support": support,
+        }
+        for name, value in defaults.items():
+            if isinstance(value, str) and value.strip():
+                runtime.setdefault(name, value.strip())
+        if isinstance(support, str) and support.strip():
+            runtime.setdefault("supports_native_tools", support.strip() == "native")
+        result: JsonObject = own
+        return result
+
+    def tick(
+        self,
+        *,
+        workflow: WorkflowSpec,
+        run_id: str,
+        max_steps: int | None = 100,
+        stop: Callable[[], bool] | None = None,
+    ) -> RunState:
+        """Advance a run until it waits, ends, or has taken `max_steps` steps; None means no limit.
+
+        Raises:
+            NotFound, Busy, IntegrityError, StoreError
+        """
+        with self.chain.driven(run_id) as log:
+            token = STOP_SIGNAL.set(stop)
+            try:
+                self._kernel.advance(log, workflow, max_steps=max_steps, stop=stop)
+            finally:
+                STOP_SIGNAL.reset(token)
+            return self._settled(log, traced=True)
+
+    def resume(
+        self,
+        *,
+        workflow: WorkflowSpec,
+        run_id: str,
+        wait_key: str | None,
+        payload: Any,
+        max_steps: int | None = 100,
+        actor: str | None = None,
+        occurrence: int | None = None,
+    ) -> RunState:
+        """Answer the open wait of a run, then advance it; `max_steps=0` only stores the answer.
+
+        Args:
+            actor: Who answers, for the record.
+            occurrence: The wait that is meant, where the same key may wait again; see `WaitState`.
+
+        Raises:
+            WaitMismatch: paused, not waiting, or waiting for something else.
+        """
+        with self.chain.driven(run_id) as log:
+            self._kernel.apply_commands(log)
+            self._kernel.resume(log, payload, wait_key=wait_key, actor=actor, occurrence=occurrence)
+            if max_steps is None or max_steps > 0:
+                self._kernel.advance(log, workflow, max_steps=max_steps)
+            return self._settled(log, traced=True)
+
+    def apply_commands(self, run_id: str) -> RunState:
+        """Apply what others asked of a run while it was owned; nothing is executed."""
+        with self.chain.driven(run_id) as log:
+            self._kernel.apply_commands(log)
+            return self._settled(log)
+
+    def cancel_run(self, run_id: str, *, reason: str | None = None) -> RunState:
+        """Cancel a run; when someone else drives it, leave the request in its inbox."""
+        return self._control(run_id, "cancel", {"reason": reason})
+
+    def pause_run(self, run_id: str, *, reason: str | None = None) -> RunState:
+        """Pause a run at its next step."""
+        return self._control(run_id, "pause", {"reason": reason})
+
+    def resume_run(self, run_id: str) -> RunState:
+        """Let a paused run go on; nothing is executed yet."""
+        return self._control(run_id, "unpause", {})
+
+    def update_limits(self, run_id: str, updates: JsonObject) -> None:
+        """Set limits of a run; names that are no limits are left out."""
+        self._control(run_id, "limits", {"updates": dict(updates)})
+
+    def _control(self, run_id: str, kind: str, facts: JsonObject) -> RunState:
+        """Ask something of a run: at once when nobody owns it, else by its inbox."""
+        try:
+            with self.chain.driven(run_id) as log:
+                self._kernel.apply_commands(log)
+                self._kernel.apply(log, Command("", kind, facts))
+                return self._settled(log)
+        except Busy:
+            command = Command(str(uuid.uuid4()), kind, facts, self._clock.now_iso())
+            return self.post(run_id, command)
+
+    def post(self, run_id: str, command: Command) -> RunState:
+        """Store a command and apply it unless the run is owned; its owner then applies it.
+
+        The command counts once, however often one with its id is posted.
+
+        Raises:
+            NotFound
+        """
+        self._engine.post(run_id, command)
+        try:
+            # An owner may have looked into the inbox for the last time before the post.
+            return self.apply_commands(run_id)
+        except Busy:
+            return self._engine.peek(run_id)
+
+    def emit_event(  # noqa: PLR0913 - the fields of an event, keyword-only
+        self,
+        *,
+        name: str,
+        payload: Any = None,
+        scope: str = "session",
+        session_id: str | None = None,
+        workflow_id: str | None = None,
+        run_id: str | None = None,
+        event_id: str | None = None,
+        max_steps: int = 0,
+        limit: int = LISTENER_LIMIT,
+    ) -> JsonObject:
+        """Hand an event from outside to the runs that wait for it.
+
+        Args:
+            event_id: Names this event among those of its key; emitting it again delivers
+                nothing twice to a run, as long as that remembers it: its last 64 commands in
+                a directory store, none in a classic pair.
+            max_steps: How far each listener is driven at once.
+
+        Returns:
+            `{wait_key, name, scope, delivered, delivered_to, resumed}`.
+
+        Raises:
+            ValueError: blank name, unknown scope, or no id for the scope.
+            UsageError: there are listeners, but the runtime has no workflow registry.
+        """
+        event = Event(
+            name=name.strip(),
+            scope=scope,
+            wait_key=build_event_wait_key(
+                scope=scope,
+                name=name,
+                session_id=session_id,
+                workflow_id=workflow_id,
+                run_id=run_id,
+            ),
+            session_id=session_id,
+            payload=as_event_payload(payload),
+            emitted_at=self._clock.now_iso(),
+            emitter={"source": "external"},
+            delivery_id=f"event:{uuid.uuid4()}",
+            event_id=event_id,
+        )
+        if event_id:
+            # One id may name several events, such as what happens to one order.
+            event = replace(event, delivery_id=f"event:{event.wait_key}:{event_id}")
+        found = find_listeners(self._host, event, limit=limit)
+        if found and self._registry is None and not self._engine.keeps_commands:
+            raise UsageError(
+                f"{event.wait_key!r} has listeners, but the runtime has no workflow registry",
+                hint="give the runtime a workflow_registry",
+            )
+        return deliver_event(self._host, event, found, max_steps=max_steps)
+
+    # -- workflows -----------------------------------------------------------
+
+    def _evidence(self) -> Evidence | None:
+        if self._artifact_store is None:
+            return None
+        from abstractruntime.evidence import EvidenceRecorder  # noqa: PLC0415 - only tool calls need it
+
+        return EvidenceRecorder(artifact_store=self._artifact_store)
+
+    def find_workflow(self, workflow_id: str) -> WorkflowSpec | None:
+        """Give a registered workflow, or one of the runtime's own, such as summarising a chat."""
+        spec = self._registry.get(workflow_id) if self._registry is not None else None
+        found: WorkflowSpec | None = spec or INTERNAL_WORKFLOWS.get(workflow_id)
+        return found
+
+    def _settled(self, log: RunLog, *, traced: bool = False) -> RunState:
+        log.settle()
+        run = log.run
+        own = isolate(run.vars)
+        if traced and self._trace_records:
+            recent = self._engine.recent(run.run_id, self._trace_records)
+            get_runtime(own)[NODE_TRACES] = isolate(project_traces(r.record for r in recent))
+        return replace(
+            run,
+            vars=own,
+            output=isolate(run.output),
+            waiting=replace(run.waiting) if run.waiting else None,
+        )
+
+
+def _classic(run_store: Any, ledger_store: Any) -> Engine:
+    from abstractruntime.storage.classic import ClassicEngine  # noqa: PLC0415 - only classic pairs need it
+
+    if run_store is None or ledger_store is None:
+        raise UsageError(
+            "a runtime needs a run store and a ledger store",
+            hint="or Runtime.on_engine(open_store(path))",
+        )
+    return ClassicEngine(run_store, ledger_store)

@@ -1,0 +1,275 @@
+"""Serving a store: driving whatever can go on in it, until told to stop.
+
+A pass looks for trees of runs in which something can go on, and drives each of them:
+1. runs whose deadline has passed, earliest first;
+2. runs to which something was posted while nobody, or somebody else, drove them;
+3. runs that wait for a child which has ended;
+4. running runs that an event or an unpause woke;
+5. other running runs, after a grace period, as whoever started or answered one drives it.
+A tree that fails to advance is left alone for a while, twice as long each time. One that
+cannot be driven at all, as its bundle is missing, is named once and looked at again just as
+rarely. Neither holds up the others. One that somebody else drives is left to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+from abstractruntime._runtime.driver import root_or_self, run_tree
+from abstractruntime.core.models import RunState, RunStatus, format_time, parse_moment
+from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
+from abstractruntime.core.vars import is_paused
+from abstractruntime.errors import AbstractRuntimeError, Busy, InvalidValue, NotFound, Refused
+
+Reason = Literal["timer", "command", "child", "woken", "interrupted"]
+Kind = Literal["advanced", "failed", "parked"]
+
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 300.0
+# A signal does not end a sleep; the loop looks for it this often.
+_LONGEST_SLEEP_S = 0.5
+
+
+class Drives(Protocol):
+    """Drives one tree of runs as far as it can go now; a `Driver` does."""
+
+    def drive(self, run_id: str, /) -> RunState: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServeEvent:
+    """What became of one tree in one pass.
+
+    Attributes:
+        run_id: The root of the tree.
+        status: The status of the root now; None when the run cannot be read.
+        reason: Why the tree was looked at.
+        error: Why it could not go on.
+        retry_s: After how many seconds it is tried again.
+    """
+
+    kind: Kind
+    at: str
+    run_id: str
+    reason: Reason
+    status: RunStatus | None = None
+    error: Exception | None = None
+    retry_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How a store is served.
+
+    Attributes:
+        poll_s: How long to sleep when nothing can go on and no deadline is nearer.
+        max_runs: How many trees one pass drives at most; the next pass goes on with the others.
+        grace_s: How long a running run is left to whoever started or answered it.
+    """
+
+    poll_s: float = 1.0
+    max_runs: int = 1000
+    grace_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    failures: int
+    until_s: float
+
+
+class ServeLoop:
+    """Drives what can go on in one store.
+
+    Args:
+        engine: The store.
+        find_driver: Gives who drives a tree, by the id of its root. `NotFound` and `Refused`
+            mean that nobody can; any other error is a failure of the tree.
+        clock: Time.
+        report: Told what became of each tree that moved, failed or was parked.
+        stop: Asked between two trees, and while the loop sleeps.
+        options: See `ServeOptions`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        find_driver: Callable[[str], Drives],
+        clock: Clock,
+        report: Callable[[ServeEvent], None],
+        stop: Callable[[], bool] = lambda: False,
+        options: ServeOptions | None = None,
+    ) -> None:
+        self._engine = engine
+        self._find_driver = find_driver
+        self._clock = clock
+        self._report = report
+        self._stop = stop
+        self._options = options or ServeOptions()
+        self._troubled: dict[str, _Trouble] = {}
+
+    def run(self) -> None:
+        """Do one pass after the other until `stop` says so; sleep when nothing can go on."""
+        while not self._stop():
+            if not self.run_pass():
+                self._sleep()
+
+    def run_pass(self) -> int:
+        """Drive what can go on now, and give how many trees moved."""
+        found = self._runnable()
+        self._forget_solved(found)
+        moved = tried = 0
+        for root, reason in found.items():
+            if self._stop() or tried >= self._options.max_runs:
+                break
+            if not self._is_left_alone(root):
+                event = self._advance(root, reason)
+                if event is not None:
+                    self._report(event)
+                    tried += 1
+                    moved += event.kind == "advanced"
+        return moved
+
+    # -- what can go on ----------------------------------------------------------
+
+    def _runnable(self) -> dict[str, Reason]:
+        """Give the roots of the trees in which something can go on, each with the first reason."""
+        now_iso = self._clock.now_iso()
+        # Without a limit: what cannot go on, as it is paused, must not hide what can.
+        running = RunQuery(status=RunStatus.RUNNING, limit=0)
+        queries: tuple[tuple[Reason, RunQuery, Callable[[RunHeader], bool]], ...] = (
+            ("timer", RunQuery(due_at=now_iso, limit=0), self._is_unpaused),
+            ("command", RunQuery(has_commands=True, limit=0), _always),
+            ("child", RunQuery(child_ended=True, limit=0), self._is_unpaused),
+            ("woken", running, self._is_woken),
+            ("interrupted", running, self._is_forgotten),
+        )
+        found: dict[str, Reason] = {}
+        for reason, query, is_meant in queries:
+            for run in self._engine.find(query):
+                if is_meant(run):
+                    found.setdefault(root_or_self(self._engine, run.run_id), reason)
+        return found
+
+    def _is_unpaused(self, run: RunHeader) -> bool:
+        try:
+            return not is_paused(self._engine.peek(run.run_id).vars)
+        except (AbstractRuntimeError, OSError):
+            return True  # driving it tells what is wrong with it
+
+    def _is_woken(self, run: RunHeader) -> bool:
+        """Say whether a run runs because of somebody who will not drive it: an event, an unpause."""
+        try:
+            last = self._engine.recent(run.run_id, 1)
+        except (AbstractRuntimeError, OSError):
+            return False
+        return bool(last) and _was_set_going(last[0].record)
+
+    def _is_forgotten(self, run: RunHeader) -> bool:
+        # The distance, as a clock that was set back leaves times that are yet to come.
+        changed = _moment(run.updated_at)
+        grace = timedelta(seconds=self._options.grace_s)
+        return changed is None or abs(self._clock.now() - changed) >= grace
+
+    # -- driving -----------------------------------------------------------------
+
+    def _advance(self, root: str, reason: Reason) -> ServeEvent | None:
+        """Drive one tree; None when nothing moved or somebody else drives it."""
+        try:
+            driver = self._find_driver(root)
+        except (NotFound, Refused) as error:
+            return self._trouble("parked", root, reason, error)
+        except Busy:
+            return None
+        except Exception as error:  # noqa: BLE001 - one run that fails holds up no other
+            return self._trouble("failed", root, reason, error)
+        try:
+            before = self._marks(root)
+            state = driver.drive(root)
+            has_moved = self._marks(root) != before
+        except Busy:
+            return None
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._trouble("failed", root, reason, error)
+        self._troubled.pop(root, None)
+        if not has_moved:
+            return None
+        return ServeEvent("advanced", self._clock.now_iso(), root, reason, state.status)
+
+    def _marks(self, root: str) -> set[tuple[str, RunStatus, str]]:
+        """Give what differs after anything in a tree went on."""
+        return {(run.run_id, run.status, run.updated_at) for run in run_tree(self._engine, root)}
+
+    def _trouble(
+        self, kind: Kind, root: str, reason: Reason, error: Exception
+    ) -> ServeEvent | None:
+        known = self._troubled.get(root)
+        failures = known.failures + 1 if known else 1
+        pause_s = min(_FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), _LONGEST_BACKOFF_S)
+        self._troubled[root] = _Trouble(failures, self._clock.monotonic() + pause_s)
+        if kind == "parked" and known:
+            return None
+        return ServeEvent(
+            kind, self._clock.now_iso(), root, reason, self._status(root), error, pause_s
+        )
+
+    def _status(self, root: str) -> RunStatus | None:
+        try:
+            return self._engine.peek(root).status
+        except (AbstractRuntimeError, OSError):
+            return None
+
+    def _is_left_alone(self, root: str) -> bool:
+        known = self._troubled.get(root)
+        return known is not None and self._clock.monotonic() < known.until_s
+
+    def _forget_solved(self, found: dict[str, Reason]) -> None:
+        now_s = self._clock.monotonic()
+        self._troubled = {
+            root: trouble
+            for root, trouble in self._troubled.items()
+            if root in found or trouble.until_s > now_s
+        }
+
+    # -- sleeping ----------------------------------------------------------------
+
+    def _sleep(self) -> None:
+        until_s = self._clock.monotonic() + self._pause_s()
+        while not self._stop():
+            left_s = until_s - self._clock.monotonic()
+            if left_s <= 0:
+                break
+            self._clock.sleep(min(left_s, _LONGEST_SLEEP_S))
+
+    def _pause_s(self) -> float:
+        """Give the time to the next deadline or retry; at most the poll interval."""
+        now, now_s = self._clock.now(), self._clock.monotonic()
+        horizon = format_time(now + timedelta(seconds=self._options.poll_s))
+        waits = self._engine.find(RunQuery(due_at=horizon, limit=0))
+        # What is due already could not go on; it must not keep the loop spinning.
+        moments = [moment for run in waits if (moment := _moment(run.wait_until))]
+        left = [(moment - now).total_seconds() for moment in moments]
+        left += [trouble.until_s - now_s for trouble in self._troubled.values()]
+        return min([self._options.poll_s, *(seconds for seconds in left if seconds > 0)])
+
+
+def _always(_run: RunHeader) -> bool:
+    return True
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Read a stored time; None where 0.4.x or a host left text that is none."""
+    try:
+        return parse_moment(text) if text else None
+    except InvalidValue:
+        return None
+
+
+def _was_set_going(record: dict[str, Any]) -> bool:
+    commit, result = record.get("commit"), record.get("result")
+    if isinstance(commit, dict) and commit.get("cmd"):
+        return True
+    return isinstance(result, dict) and result.get("internal") == "control"

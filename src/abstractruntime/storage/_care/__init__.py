@@ -1,0 +1,1 @@
+"""Care for a directory store: diagnosis, repair, garbage collection, snapshots of runs."""

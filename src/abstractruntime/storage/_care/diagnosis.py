@@ -1,0 +1,223 @@
+"""What is wrong with the files of a store, found without changing any of them.
+
+Rules:
+1. The ledger of a run is folded from its start here, whatever a checkpoint says.
+2. A damaged run is a finding, and stops no other.
+3. A finding that repair can mend names the `step` which does it; any other says what a
+   person can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from abstractruntime.core.models import RunState
+from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.errors import (
+    AbstractRuntimeError,
+    ChainBroken,
+    HeadMismatch,
+    IntegrityError,
+    NotFound,
+    Refused,
+    UsageError,
+)
+from abstractruntime.storage._care.gc import plan_gc
+from abstractruntime.storage._files.fs import file_name
+from abstractruntime.storage._files.layout import is_id, run_ids
+from abstractruntime.storage._store.header import is_terminal
+
+if TYPE_CHECKING:
+    from abstractruntime._json import JsonObject
+    from abstractruntime.storage._store.engine import DirectoryEngine
+    from abstractruntime.storage._store.recovery import Replay
+    from abstractruntime.storage._store.services import Services
+
+Level = Literal["note", "warning", "error"]
+Step = Literal[
+    "import",
+    "cut_torn_tail",
+    "close_run",
+    "rebuild_checkpoint",
+    "update_index",
+    "clear_inbox",
+    "remove_temp_files",
+]
+# A ledger that is shorter than this is folded as fast as a checkpoint is read.
+_CHECKPOINT_WORTH_BYTES = 64 * 1024
+_ORPHAN_AGE_S = 24 * 3600.0
+_TEMP = ".tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is not as it should be; `run_id` None when it is of the whole store.
+
+    `step` names the repair that mends it; None means that repair cannot, or need not.
+    """
+
+    code: str
+    level: Level
+    run_id: str | None
+    message: str
+    hint: str | None = None
+    step: Step | None = None
+
+    def to_dict(self) -> JsonObject:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def findings_of_run(engine: DirectoryEngine, run_id: str) -> Iterator[Fault]:
+    """Give everything that is wrong with one run.
+
+    Raises:
+        NotFound: nothing of it is there.
+    """
+    services = engine.services
+    try:
+        replay = services.recovery.load(run_id, from_start=True)
+    except NotFound:
+        if services.files.info(services.layout.ledger(run_id)) is None:
+            raise
+        message = "its first record was never completed, so it does not exist"
+        yield Fault("unborn", "note", run_id, message, "start it again")
+        return
+    except AbstractRuntimeError as cause:
+        yield _damage(run_id, cause)
+        return
+    yield from _tail(run_id, replay)
+    if replay.is_legacy:
+        yield _legacy(run_id)
+    else:
+        yield from _checkpoint(services, run_id, replay)
+        yield from _ending(run_id, replay)
+    yield from _index(engine, replay.run())
+    yield from _inbox(services, run_id, replay)
+    yield from _temp_files(services, run_id)
+
+
+def _damage(run_id: str, cause: AbstractRuntimeError) -> Fault:
+    if isinstance(cause, ChainBroken):
+        line, offset = cause.details.get("line"), cause.details.get("offset")
+        hint = f"nothing is skipped; restore the ledger from a backup, or see it: art ledger verify {run_id}"
+        return Fault("bad_line", "error", run_id, f"line {line} at byte {offset}: {cause}", hint)
+    if isinstance(cause, HeadMismatch):
+        return Fault("ledger_too_short", "error", run_id, str(cause), cause.hint)
+    code = "damaged" if isinstance(cause, IntegrityError) else "unreadable"
+    return Fault(code, "error", run_id, str(cause), cause.hint)
+
+
+def _tail(run_id: str, replay: Replay) -> Iterator[Fault]:
+    if torn := replay.tail.torn_bytes:
+        message = (
+            f"torn tail of {torn} bytes behind byte {replay.tail.committed}, never acknowledged"
+        )
+        hint = "the next write cuts it and keeps a copy"
+        yield Fault("torn_tail", "note", run_id, message, hint, "cut_torn_tail")
+
+
+def _legacy(run_id: str) -> Fault:
+    message = "written by version 0.4.x and not imported yet"
+    if is_id(run_id):
+        return Fault("not_imported", "note", run_id, message, "the first write does it", "import")
+    hint = "its id allows reading only; finish it with 0.4.x"
+    return Fault("not_imported", "note", run_id, message, hint)
+
+
+def _checkpoint(services: Services, run_id: str, replay: Replay) -> Iterator[Fault]:
+    fault: str | None = services.recovery.checkpoint_fault(run_id)
+    if fault is None:
+        stored = services.recovery.load(run_id)
+        if (stored.header, stored.state) != (replay.header, replay.state):
+            fault = "differs"
+    if fault is None or (fault == "missing" and replay.tail.committed < _CHECKPOINT_WORTH_BYTES):
+        return
+    message, level = _CHECKPOINT_FAULTS[fault]
+    hint = f"rebuild it from {replay.chain.seq} records; the ledger is fine"
+    yield Fault(f"checkpoint_{fault}", level, run_id, message, hint, "rebuild_checkpoint")
+
+
+_CHECKPOINT_FAULTS: dict[str, tuple[str, Level]] = {
+    "missing": ("its checkpoint is missing; opening it reads the whole ledger", "note"),
+    "invalid": ("its checkpoint cannot be read", "warning"),
+    "mismatch": ("its checkpoint names a record that the ledger does not hold there", "error"),
+    "differs": ("its checkpoint holds another state than the ledger", "error"),
+}
+
+
+def _ending(run_id: str, replay: Replay) -> Iterator[Fault]:
+    if not replay.is_closed:
+        message = f"it is {replay.header['status']}, but the record that closes it is missing"
+        yield Fault("not_closed", "note", run_id, message, "the next write adds it", "close_run")
+
+
+def _index(engine: DirectoryEngine, run: RunState) -> Iterator[Fault]:
+    rows = engine.find(RunQuery(id_prefix=run.run_id, limit=0))
+    row = next((row for row in rows if row.run_id == run.run_id), None)
+    if row != RunHeader.of(run):
+        message = "the index of runs shows another state of it" if row else "the index lacks it"
+        hint = "the index is only a cache; deleting it loses nothing"
+        yield Fault("index_stale", "warning", run.run_id, message, hint, "update_index")
+
+
+def _inbox(services: Services, run_id: str, replay: Replay) -> Iterator[Fault]:
+    if not is_id(run_id):
+        return
+    names = services.files.names(services.layout.inbox(run_id))
+    waiting = services.inboxes.read(run_id)
+    broken = [name for name in names if name.endswith(".json") and name not in waiting]
+    if broken:
+        message = f"{len(broken)} commands to it cannot be read: {', '.join(broken)}"
+        yield Fault("inbox_unreadable", "warning", run_id, message, "send them again")
+    if waiting and is_terminal(replay.header):
+        message = f"{len(waiting)} commands wait for it, but it has ended"
+        yield Fault("inbox_stale", "note", run_id, message, None, "clear_inbox")
+
+
+def temp_files(services: Services, run_id: str) -> list[str]:
+    """Give the paths of what interrupted writes of a run left behind."""
+    layout, files = services.layout, services.files
+    starts = tuple(f"{file_name(p)}." for p in (layout.checkpoint(run_id), layout.heads(run_id)))
+    found = []
+    for directory in (layout.root, layout.originals):
+        names = files.names(directory)
+        found += [f"{directory}/{n}" for n in names if n.startswith(starts) and n.endswith(_TEMP)]
+    if is_id(run_id):
+        inbox = layout.inbox(run_id)
+        found += [f"{inbox}/{name}" for name in files.names(inbox) if name.endswith(_TEMP)]
+    return sorted(found)
+
+
+def _temp_files(services: Services, run_id: str) -> Iterator[Fault]:
+    if found := temp_files(services, run_id):
+        message = f"{len(found)} files were left by interrupted writes"
+        hint = "they are never read"
+        yield Fault("temp_files", "note", run_id, message, hint, "remove_temp_files")
+
+
+def findings_of_store(engine: DirectoryEngine) -> Iterator[Fault]:
+    """Give everything that is wrong with a store, run by run, then what belongs to no run."""
+    services = engine.services
+    ids = sorted(run_ids(services.files.names(services.layout.root)))
+    for run_id in ids:
+        yield from findings_of_run(engine, run_id)
+    for run_id in services.inboxes.runs_with_commands():
+        if run_id not in ids:
+            message, hint = "commands wait for it, but there is no such run", "remove its inbox"
+            yield Fault("inbox_orphan", "warning", run_id, message, hint)
+    yield from _orphans(engine)
+
+
+def _orphans(engine: DirectoryEngine) -> Iterator[Fault]:
+    now = engine.services.clock.now()
+    try:
+        items = plan_gc(engine, grace_s=_ORPHAN_AGE_S, now=now).items
+    except (IntegrityError, Refused, UsageError):
+        return  # while a run is damaged nobody can say what it needs
+    count = sum(item.kind in ("artifact", "blob") for item in items)
+    if count:
+        message = f"{count} artifacts and blobs are needed by no run"
+        hint = "garbage collection removes them"
+        yield Fault("orphan_artifacts", "note", None, message, hint)

@@ -1,0 +1,192 @@
+"""Finding and mending what is wrong with runs of a directory store.
+
+Rules:
+1. `diagnose` and `plan_repair` change nothing. `apply_repair` does what a plan says, under
+   the lease of the run, and records that it did.
+2. The ledger is the truth: checkpoint, index and inbox are rebuilt from it. A line that
+   cannot be read is never skipped, and lost lines are never made up; a plan for such a run
+   has no steps and says what a person can do.
+3. Whatever is replaced or cut goes to the quarantine first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from abstractruntime.core.ports import Barrier
+from abstractruntime.core.records import RecordFactory
+from abstractruntime.errors import IntegrityError, UsageError
+from abstractruntime.storage._care.diagnosis import (
+    Fault,
+    Level,
+    Step,
+    findings_of_run,
+    findings_of_store,
+    temp_files,
+)
+from abstractruntime.storage._files.quarantine import quarantine_tail
+
+if TYPE_CHECKING:
+    from abstractruntime._json import JsonObject
+    from abstractruntime.storage._store.engine import DirectoryEngine
+    from abstractruntime.storage._store.run_log import DirectoryRunLog
+    from abstractruntime.storage._store.services import Services
+
+_ORDER: Final[tuple[Step, ...]] = (
+    "import",
+    "cut_torn_tail",
+    "close_run",
+    "rebuild_checkpoint",
+    "clear_inbox",
+    "remove_temp_files",
+    "update_index",
+)
+_WORDS: Final[dict[Step, str]] = {
+    "import": "import the run from version 0.4.x, keeping the original checkpoint",
+    "cut_torn_tail": "move the torn tail of the ledger to the quarantine",
+    "close_run": "append the record that closes the run",
+    "rebuild_checkpoint": "write the checkpoint anew from the ledger",
+    "clear_inbox": "remove the commands that wait for a run that has ended",
+    "remove_temp_files": "remove what interrupted writes left",
+    "update_index": "write the row of the run in the index anew",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPlan:
+    """What repair would do to one run.
+
+    `blocked_by` are the findings that repair cannot mend; while there is one that is an
+    error, nothing is done at all.
+    """
+
+    run_id: str
+    findings: tuple[Fault, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps, in the order in which they are done."""
+        if self.blocked_by:
+            return ()
+        wanted = {finding.step for finding in self.findings}
+        return tuple(step for step in _ORDER if step in wanted)
+
+    @property
+    def blocked_by(self) -> tuple[Fault, ...]:
+        return tuple(f for f in self.findings if f.level == "error" and f.step is None)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The steps in words."""
+        return tuple(_WORDS[step] for step in self.steps)
+
+    def to_dict(self) -> JsonObject:
+        return {
+            "run_id": self.run_id,
+            "steps": [{"step": step, "text": _WORDS[step]} for step in self.steps],
+            "findings": [finding.to_dict() for finding in self.findings],
+            "blocked": bool(self.blocked_by),
+        }
+
+
+def diagnose(engine: DirectoryEngine, run_id: str | None = None) -> list[Fault]:
+    """Give everything that is wrong with one run, or with the whole store; changes nothing.
+
+    Every ledger is read from its start, so that this takes as long as reading all of it.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    found = findings_of_store(engine) if run_id is None else findings_of_run(engine, run_id)
+    return list(found)
+
+
+def plan_repair(engine: DirectoryEngine, run_id: str) -> RepairPlan:
+    """Say what repair would do to a run; changes nothing.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    return RepairPlan(run_id, tuple(findings_of_run(engine, run_id)))
+
+
+def apply_repair(engine: DirectoryEngine, plan: RepairPlan) -> RepairPlan:
+    """Do what a plan says and record it in the ledger; gives the plan of what is left.
+
+    A plan without steps does nothing and records nothing.
+
+    Raises:
+        IntegrityError: something is wrong that repair cannot mend.
+        UsageError: the run has changed since it was planned.
+        Busy: someone drives the run.
+    """
+    if plan.blocked_by:
+        first = plan.blocked_by[0]
+        raise IntegrityError(
+            f"run {plan.run_id!r} cannot be repaired: {first.message}",
+            hint=first.hint,
+            run_id=plan.run_id,
+            findings=[finding.code for finding in plan.blocked_by],
+        )
+    if not plan.steps:
+        return plan
+    if plan_repair(engine, plan.run_id).steps != plan.steps:
+        raise UsageError(
+            f"run {plan.run_id!r} has changed since its repair was planned",
+            hint="plan again",
+            run_id=plan.run_id,
+        )
+    if "rebuild_checkpoint" in plan.steps:
+        _set_checkpoint_aside(engine, plan.run_id)
+    # Owning a run imports it, cuts its torn tail and closes it.
+    log = engine.open(plan.run_id)
+    try:
+        _record(engine.services, log, plan)
+        _finish(engine.services, log, plan)
+    finally:
+        log.close()
+    return plan_repair(engine, plan.run_id)
+
+
+def _set_checkpoint_aside(engine: DirectoryEngine, run_id: str) -> None:
+    """Move a checkpoint to the quarantine; whoever owns the run next starts from the ledger."""
+    files, layout = engine.services.files, engine.services.layout
+    path = layout.checkpoint(run_id)
+    with engine.fenced(run_id):
+        if files.info(path) is not None:
+            quarantine_tail(files, layout, engine.services.clock, path, 0)
+            files.remove(path)
+            files.sync_dir(layout.root)
+
+
+def _record(services: Services, log: DirectoryRunLog, plan: RepairPlan) -> None:
+    records = RecordFactory(services.clock, services.ids)
+    found = [finding.code for finding in plan.findings if finding.step is not None]
+    facts: JsonObject = {"action": "repair", "steps": list(plan.steps), "found": found}
+    lines = [records.internal(log.run, "control", **facts)]
+    if log.run.status.is_terminal:
+        # The closing record is the last one of a finished run.
+        lines.append(records.terminal_status(log.run))
+    log.commit(*lines, barrier=Barrier.ACK)
+
+
+def _finish(services: Services, log: DirectoryRunLog, plan: RepairPlan) -> None:
+    log.settle()
+    if "rebuild_checkpoint" in plan.steps:
+        log.checkpoint()
+    if "remove_temp_files" in plan.steps:
+        for path in temp_files(services, plan.run_id):
+            services.files.remove(path)
+    log.index_now()
+
+
+__all__ = [
+    "Fault",
+    "Level",
+    "RepairPlan",
+    "Step",
+    "apply_repair",
+    "diagnose",
+    "plan_repair",
+]

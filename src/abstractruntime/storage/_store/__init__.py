@@ -1,0 +1,1 @@
+"""The directory store: one append-only ledger and one checkpoint file per run."""

@@ -1,0 +1,471 @@
+"""The directory store: one append-only ledger and one checkpoint file per run.
+
+`open_store(path)` gives the engine. Everything it promises is tested against a file
+system that forgets whatever was not synced; see `storage/_simfs.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from abstractruntime._json import JsonObject
+from abstractruntime._ports_system import SystemClock, SystemIds
+from abstractruntime.core.models import RunState, StepRecord
+from abstractruntime.core.ports import Barrier, Command, RunHeader, RunQuery, StoredRecord
+from abstractruntime.core.records import RecordFactory
+from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
+from abstractruntime.storage._files.jsonl import (
+    JsonlFile,
+    Tail,
+    last_committed,
+    last_lines,
+    scan_lines,
+)
+from abstractruntime.storage._files.layout import STORE_FORMAT, Layout, check_id
+from abstractruntime.storage._files.quarantine import quarantine_tail
+from abstractruntime.storage._store.blobs import Blobs
+from abstractruntime.storage._store.header import header_of, run_from
+from abstractruntime.storage._store.heads import HeadsFile, open_heads, signed_records
+from abstractruntime.storage._store.importing import import_run
+from abstractruntime.storage._store.inbox import Inboxes
+from abstractruntime.storage._store.index import UNCOUNTED, RunIndex
+from abstractruntime.storage._store.lease import Leases
+from abstractruntime.storage._store.memory import LogMemory
+from abstractruntime.storage._store.record_lines import parse_line
+from abstractruntime.storage._store.recovery import Recovery, Replay
+from abstractruntime.storage._store.run_log import DirectoryRunLog
+from abstractruntime.storage._store.services import Durability, Services
+from abstractruntime.storage._store.store_file import (
+    IMPORTED_FROM,
+    read_store_file,
+    save_store_file,
+    unsupported,
+)
+from abstractruntime.storage._store.views import LedgerView, RunsView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from typing_extensions import Self  # types only; not a dependency at run time
+
+    from abstractruntime.core.ports import Clock, Ids
+    from abstractruntime.storage._files.fs import FileSystem
+    from abstractruntime.storage._store.heads import HeadSignerPort
+    from abstractruntime.storage._store.lease import Lease
+    from abstractruntime.storage._store.observers import LedgerCallback, Unsubscribe
+
+_WARM_LOGS = 8
+
+
+def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for tests
+    path: str | Path,
+    *,
+    durability: Durability = "strict",
+    signer: HeadSignerPort | None = None,
+    lock: bool = True,
+    origin: str | None = None,
+    create: bool = True,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    fs: FileSystem | None = None,
+) -> DirectoryEngine:
+    """Open the store in a directory, creating it where nothing is.
+
+    A directory of 0.4.x is a store too: nothing in it changes until the first write, and a
+    run of it is imported when it is first opened for writing. A store of a newer format is
+    opened for reading only.
+
+    Args:
+        path: The directory.
+        durability: `strict` syncs around external effects and before acknowledging,
+            `relaxed` only when a run comes to rest, `off` never.
+        signer: Signs heads of ledgers; without one there are none.
+        lock: False trusts the caller to be the only process.
+        origin: The name of a new store in its signed heads; default `<host>/<8 hex>`.
+        create: False refuses to create.
+        clock: Time, for tests.
+        ids: Step ids of the records the store itself writes, for tests.
+        fs: The file system, for tests.
+
+    Raises:
+        NotFound: nothing is there and `create` is False.
+        UsageError: the directory holds something else.
+        StoreError: it cannot be read or written.
+    """
+    clock = clock or SystemClock()
+    fs = fs or RealFileSystem()
+    root = fs.real_path(str(path))
+    files = StoreFiles(fs, sync=durability != "off")
+    facts = read_store_file(files, Layout(root), create=create, origin=origin, clock=clock)
+    return DirectoryEngine(
+        root,
+        facts,
+        files,
+        durability=durability,
+        signer=signer,
+        lock=lock,
+        clock=clock,
+        ids=ids or SystemIds(),
+    )
+
+
+class DirectoryEngine:
+    """One store in a directory; see `core.ports.Engine`. Made by `open_store`."""
+
+    def __init__(
+        self,
+        root: str,
+        facts: JsonObject,
+        files: StoreFiles,
+        *,
+        durability: Durability,
+        signer: HeadSignerPort | None,
+        lock: bool,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self.path = root
+        self.origin = str(facts["origin"])
+        self.format = str(facts["format"])
+        layout = Layout(root)
+        blobs = Blobs(files, layout, clock)
+        self._files = files
+        self._layout = layout
+        self._facts = facts
+        # A directory of 0.4.x becomes a store with its first write.
+        self._is_unsaved = IMPORTED_FROM in facts and files.info(layout.store_file) is None
+        is_writable = not (self.is_read_only or self._is_unsaved)
+        self._leases = Leases(files, layout, clock, lock=lock)
+        self._recovery = Recovery(files, layout, blobs)
+        self._services = Services(
+            layout=layout,
+            files=files,
+            blobs=blobs,
+            inboxes=Inboxes(files, layout, clock),
+            recovery=self._recovery,
+            index=RunIndex(files, layout, self._load_header, clock, writable=is_writable),
+            clock=clock,
+            ids=ids,
+            durability=durability,
+            signer=signer,
+            origin=self.origin,
+        )
+        self._records = RecordFactory(clock, ids)
+        self._warm: OrderedDict[str, LogMemory] = OrderedDict()
+
+    keeps_commands = True
+
+    @property
+    def services(self) -> Services:
+        """What the parts of this store share."""
+        return self._services
+
+    @property
+    def runs(self) -> RunsView:
+        """The runs as a 0.4.x run store."""
+        return RunsView(self)
+
+    @property
+    def ledgers(self) -> LedgerView:
+        """The ledgers as a 0.4.x ledger store."""
+        return LedgerView(self)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether a newer version wrote this store."""
+        return self.format != STORE_FORMAT
+
+    # -- owning --------------------------------------------------------------
+
+    def create(self, run: RunState, first: StepRecord) -> DirectoryRunLog:
+        """Create a run durably and own it.
+
+        Raises:
+            UsageError: the id exists, or cannot stand in a file name.
+            Busy: someone is just creating or driving it.
+        """
+        self.require_writable(run.run_id)
+        self._claim()
+        path = self._layout.ledger(run.run_id)
+        with contextlib.ExitStack() as undo:
+            lease = self._leases.acquire(run.run_id)
+            undo.callback(lease.release)
+            memory = LogMemory(self._new_ledger(run.run_id, path), header_of(run))
+            undo.callback(memory.close)
+            memory.heads = self._heads(run.run_id)
+            log = DirectoryRunLog(self._services, lease, memory, run, self._keep_warm)
+            log.commit(first, barrier=Barrier.EXTERNAL)
+            # The first checkpoint, too, waits until it is small beside the ledger.
+            memory.checkpoint_bytes = len(memory.shadow.to_json())
+            undo.pop_all()
+            return log
+
+    def _new_ledger(self, run_id: str, path: str) -> JsonlFile:
+        """Open the ledger of a run that does not exist yet.
+
+        A file without a complete line is no run: nobody was told of it. A checkpoint
+        without a ledger is one that lost its ledger, and must not be written over.
+        """
+        info = self._files.info(path)
+        has_lines = info is not None and any(
+            True for _ in scan_lines(self._files, path, tail=Tail())
+        )
+        if has_lines or self._files.info(self._layout.checkpoint(run_id)) is not None:
+            raise UsageError(
+                f"run {run_id!r} exists already",
+                hint=f"see it: art inspect {run_id}",
+                argument="run_id",
+                run_id=run_id,
+            )
+        handle = self._files.open_append(path, create=True)
+        assert handle is not None  # noqa: S101 - created
+        file = JsonlFile(path, handle, 0)
+        if info is not None and info.size:
+            self._quarantine(path, 0)
+            file.cut(0)
+        return file
+
+    def open(self, run_id: str, *, wait_s: float = 0.0) -> DirectoryRunLog:
+        """Own a run, waiting up to `wait_s` for its present owner.
+
+        Raises:
+            NotFound, Busy, IntegrityError
+        """
+        self.require_writable(run_id)
+        self._require_run(run_id)
+        self._claim()
+        with contextlib.ExitStack() as undo:
+            lease = self._leases.acquire(run_id, wait_s=wait_s)
+            undo.callback(lease.release)
+            log = self._own(run_id, lease, undo)
+            undo.pop_all()
+            return log
+
+    def _own(self, run_id: str, lease: Lease, undo: contextlib.ExitStack) -> DirectoryRunLog:
+        memory = self._take_warm(run_id)
+        is_closed = True
+        if memory is None:
+            replay = self._recovery.load(run_id)
+            if replay.is_legacy:
+                import_run(self._services, self._records, run_id)
+                replay = self._recovery.load(run_id)
+            is_closed = replay.is_closed
+            memory = self._recover(run_id, replay)
+        undo.callback(memory.close)
+        memory.epoch += 1
+        run = run_from(memory.header, memory.shadow.state())
+        log = DirectoryRunLog(self._services, lease, memory, run, self._keep_warm)
+        if memory.recovered is not None:
+            log.commit(self._records.internal(run, "recovered", **memory.recovered), scan=False)
+        if not is_closed:
+            log.append_bare(self._records.terminal_status(run))
+        return log
+
+    def _recover(self, run_id: str, replay: Replay) -> LogMemory:
+        """Cut what was never acknowledged and remember the rest."""
+        path = self._layout.ledger(run_id)
+        handle = self._files.open_append(path)
+        if handle is None:
+            raise NotFound(f"no run {run_id!r} in this store", kind="run", id=run_id)
+        file = JsonlFile(path, handle, replay.tail.committed)
+        memory = LogMemory.from_replay(replay, file)
+        if replay.tail.torn_bytes:
+            self._quarantine(path, replay.tail.committed)
+            file.cut(replay.tail.committed)
+            memory.recovered = {
+                "offset": replay.tail.committed,
+                "bytes": replay.tail.torn_bytes,
+            }
+        memory.heads = self._heads(run_id)
+        return memory
+
+    def _quarantine(self, path: str, offset: int) -> None:
+        quarantine_tail(self._files, self._layout, self._services.clock, path, offset)
+
+    def _heads(self, run_id: str) -> HeadsFile | None:
+        services = self._services
+        if services.signer is None:
+            return None
+        return open_heads(
+            services.signer,
+            self._files,
+            self._layout,
+            run_id=run_id,
+            origin=self.origin,
+            durable=services.durability != "off",
+        )
+
+    @contextlib.contextmanager
+    def fenced(self, run_id: str) -> Iterator[None]:
+        """Keep everybody from owning a run for the block; nothing of it is read.
+
+        Raises:
+            Busy: someone owns it.
+        """
+        self.require_writable(run_id)
+        lease = self._leases.acquire(run_id)
+        try:
+            memory = self._warm.pop(run_id, None)
+            if memory is not None:
+                memory.close()
+            yield
+        finally:
+            lease.release()
+
+    def _take_warm(self, run_id: str) -> LogMemory | None:
+        memory = self._warm.pop(run_id, None)
+        if memory is None:
+            return None
+        info = self._files.info(self._layout.ledger(run_id))
+        if not memory.is_poisoned and memory.file.is_current(info.inode if info else None):
+            return memory
+        memory.close()
+        return None
+
+    def _keep_warm(self, memory: LogMemory) -> None:
+        run_id = memory.header["run_id"]
+        self._warm[run_id] = memory
+        while len(self._warm) > _WARM_LOGS:
+            with contextlib.suppress(KeyError):
+                self._warm.popitem(last=False)[1].close()
+
+    # -- reading -------------------------------------------------------------
+
+    def peek(self, run_id: str) -> RunState:
+        """Read a run without owning it; the copy is isolated."""
+        # A warm log that nobody has extended since knows the state without folding a ledger.
+        memory = self._take_warm(run_id)
+        if memory is None:
+            return self._recovery.load(run_id).run()
+        run = run_from(memory.header, memory.shadow.state())
+        self._keep_warm(memory)
+        return run
+
+    def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]:
+        """Give the committed records with a `seq` above `after`, as they are stored.
+
+        Large values stay references; `resolve` puts them back.
+
+        Raises:
+            NotFound: no such run.
+            ChainBroken: a line is not a JSON object.
+        """
+        self._require_run(run_id)
+        path = self._layout.ledger(run_id)
+        for seq, line in enumerate(scan_lines(self._files, path, tail=Tail())):
+            if seq > after:
+                yield StoredRecord(seq, line.offset, line.data, parse_line(run_id, seq, line))
+
+    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
+        """Give the last `limit` records, as `records` does, without reading those before them."""
+        self._require_run(run_id)
+        path = self._layout.ledger(run_id)
+        found = [
+            (line, parse_line(run_id, -1, line)) for line in last_lines(self._files, path, limit)
+        ]
+        if all("seq" in record for _, record in found):
+            return [StoredRecord(r["seq"], line.offset, line.data, r) for line, r in found]
+        # Lines of 0.4.x are not numbered.
+        return list(self.records(run_id))[-limit:]
+
+    def resolve(self, record: JsonObject) -> JsonObject:
+        """Give a stored record with its offloaded values back in place."""
+        return self._recovery.resolve(record)
+
+    def facts(self, run_id: str) -> JsonObject:
+        """Give `{records, head_hash, bytes, signed_records}` from the ends of the files."""
+        path = self._layout.ledger(run_id)
+        last = last_committed(self._files, path)
+        if last is None:
+            self._recovery.load(run_id)
+            return {"records": 0, "head_hash": None, "bytes": 0, "signed_records": 0}
+        record = parse_line(run_id, -1, last)
+        seq = record["seq"] if "seq" in record else sum(1 for _ in self.records(run_id)) - 1
+        return {
+            "records": seq + 1,
+            "head_hash": record.get("record_hash"),
+            "bytes": last.offset + len(last.data) + 1,
+            "signed_records": signed_records(self._files, self._layout.heads(run_id)),
+        }
+
+    def find(self, query: RunQuery) -> list[RunHeader]:
+        """Give the matching runs, newest `updated_at` first."""
+        among = self._services.inboxes.runs_with_commands() if query.has_commands else None
+        return self._services.index.find(query, among=among)
+
+    def _load_header(self, run_id: str) -> tuple[JsonObject, int] | None:
+        replay = self._recovery.load(run_id)
+        # What drives runs of 0.4.x also changes them without a record; they are read each time.
+        return replay.header, UNCOUNTED if replay.is_legacy else replay.tail.end
+
+    def subscribe(self, callback: LedgerCallback, *, run_id: str | None = None) -> Unsubscribe:
+        """Call `callback` with every record that this process commits, or with those of one run.
+
+        It gets a copy of the stored record, after the commit and in its thread; what it raises
+        disturbs nobody. Calling the answer ends it.
+        """
+        return self._services.observers.subscribe(callback, run_id=run_id)
+
+    # -- requests ------------------------------------------------------------
+
+    def post(self, run_id: str, command: Command) -> None:
+        """Store a command durably for whoever owns the run now or next; idempotent by id.
+
+        Raises:
+            NotFound: no such run.
+        """
+        self.require_writable(run_id)
+        self._require_run(run_id)
+        self._claim()
+        # Invariant: a command answers what its sender saw, which nobody may have synced yet. A
+        # power cut that kept the answer and lost the question would waste the answer. That
+        # there is a checkpoint proves that the ledger's name is durable.
+        checkpoint = self._files.info(self._layout.checkpoint(run_id))
+        self._files.sync_file(self._layout.ledger(run_id), is_named=checkpoint is not None)
+        self._services.inboxes.post(run_id, command)
+
+    # -- names and ends ------------------------------------------------------
+
+    def ledger_path(self, run_id: str) -> str:
+        return self._layout.ledger(run_id)
+
+    def heads_path(self, run_id: str) -> str:
+        return self._layout.heads(run_id)
+
+    def close(self) -> None:
+        """Close warm files and the index; owned logs are their owners' to close."""
+        while self._warm:
+            self._warm.popitem()[1].close()
+        self._services.index.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def require_writable(self, run_id: str | None = None) -> None:
+        """Refuse to write a store of a newer version, or a run whose id only 0.4.x allowed.
+
+        Raises:
+            UnsupportedFormat, UsageError
+        """
+        if self.is_read_only:
+            raise unsupported(self.format, self.path)
+        if run_id is not None:
+            check_id(run_id)
+
+    def _require_run(self, run_id: str) -> None:
+        if self._files.info(self._layout.ledger(run_id)) is None:
+            # A run of 0.4.x needs no ledger.
+            self._recovery.load(run_id)
+
+    def _claim(self) -> None:
+        """Make the directory a store before anything is written into it."""
+        if self._is_unsaved:
+            save_store_file(self._files, self._layout, self._facts, clock=self._services.clock)
+            self._is_unsaved = False

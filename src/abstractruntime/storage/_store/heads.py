@@ -1,0 +1,178 @@
+"""Signed heads of ledgers: when a host key vouches for what was recorded so far.
+
+The tree over the lines is kept only where a signer exists; it is rebuilt by one pass
+over the ledger when a run is opened.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+
+from abstractruntime.errors import HeadMismatch, StoreError
+from abstractruntime.storage._files.jsonl import JsonlFile, Tail, scan_lines
+
+if TYPE_CHECKING:
+    from abstractruntime.signing.heads import HeadStack
+    from abstractruntime.signing.keys import SigningKey
+    from abstractruntime.storage._files.fs import StoreFiles
+    from abstractruntime.storage._files.layout import Layout
+
+
+class HeadSignerPort(Protocol):
+    """Signs tree heads in the name of a store."""
+
+    def sign_head(self, stack: HeadStack, *, origin: str, run_id: str, offset: int) -> bytes:
+        """Give the line for the heads file, with its LF; remember the head in `stack`."""
+        ...
+
+
+class KeySigner:
+    """Signs with a host key."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = key
+
+    def sign_head(self, stack: HeadStack, *, origin: str, run_id: str, offset: int) -> bytes:
+        from abstractruntime.signing.heads import sign_head  # noqa: PLC0415 - stores without a key never load it
+
+        return sign_head(stack, self._key, origin=origin, run_id=run_id, offset=offset)
+
+
+class HeadsFile:
+    """The signed heads of one owned run, and the tree they are taken from."""
+
+    __slots__ = (
+        "_file",
+        "_is_durable",
+        "_origin",
+        "_run_id",
+        "_services",
+        "_signer",
+        "stack",
+    )
+
+    def __init__(
+        self,
+        stack: HeadStack,
+        signer: HeadSignerPort,
+        files: StoreFiles,
+        layout: Layout,
+        *,
+        run_id: str,
+        origin: str,
+        durable: bool,
+    ) -> None:
+        self.stack = stack
+        self._signer = signer
+        self._services = (files, layout)
+        self._run_id = run_id
+        self._origin = origin
+        self._file: JsonlFile | None = None
+        self._is_durable = durable
+
+    @property
+    def unsigned(self) -> int:
+        """How many records no head covers yet."""
+        last = self.stack.last
+        return self.stack.tree.size - (last.size if last else 0)
+
+    @property
+    def is_poisoned(self) -> bool:
+        """Whether a sync of the heads failed."""
+        return self._file is not None and self._file.is_poisoned
+
+    def add(self, line: bytes) -> None:
+        self.stack.tree.add(line)
+
+    def sign(self, ledger_bytes: int) -> None:
+        """Sign the tree as it is; the ledger must be durable up to `ledger_bytes`."""
+        file = self._open()
+        before = self.stack.last
+        line = self._signer.sign_head(
+            self.stack, origin=self._origin, run_id=self._run_id, offset=ledger_bytes
+        )
+        try:
+            file.append(line)
+        except OSError:
+            self.stack.last = before
+            raise
+        if self._is_durable:
+            file.sync()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> JsonlFile:
+        if self._file is not None:
+            return self._file
+        files, layout = self._services
+        path = layout.heads(self._run_id)
+        tail = Tail()
+        for _ in scan_lines(files, path, tail=tail):
+            pass
+        handle = files.open_append(path, create=True)
+        assert handle is not None  # noqa: S101 - created
+        file = JsonlFile(path, handle, tail.committed)
+        if not tail.committed:
+            # Invariant: the name is durable before the first line, so a line proves that it is.
+            try:
+                files.sync_dir(layout.root)
+            except StoreError:
+                file.close()
+                raise
+        self._file = file
+        if tail.torn_bytes:
+            self._file.cut(tail.committed)
+        return self._file
+
+
+def open_heads(
+    signer: HeadSignerPort,
+    files: StoreFiles,
+    layout: Layout,
+    *,
+    run_id: str,
+    origin: str,
+    durable: bool,
+) -> HeadsFile:
+    """Rebuild the tree of a ledger and check it against the last signed head.
+
+    Raises:
+        HeadMismatch: the ledger does not extend that head.
+    """
+    from abstractruntime.signing.heads import HeadStack  # noqa: PLC0415 - as in KeySigner
+
+    last = _last_head(files, layout.heads(run_id))
+    lines = (line.data for line in scan_lines(files, layout.ledger(run_id), tail=Tail()))
+    stack = HeadStack.rebuild(lines, last)
+    return HeadsFile(stack, signer, files, layout, run_id=run_id, origin=origin, durable=durable)
+
+
+def _last_head(files: StoreFiles, path: str) -> Any:
+    from abstractruntime.signing.heads import BadHead, read_heads  # noqa: PLC0415 - as in KeySigner
+
+    lines = (line.data + b"\n" for line in scan_lines(files, path, tail=Tail()))
+    last = None
+    for entry in read_heads(lines):
+        if isinstance(entry, BadHead):
+            raise HeadMismatch(
+                f"line {entry.line + 1} of the signed heads is damaged: {entry.reason}",
+                hint="restore the heads file from a backup",
+                path=path,
+            )
+        last = entry.head
+    return last
+
+
+def signed_records(files: StoreFiles, path: str) -> int:
+    """Give how many records the last line of a heads file says it covers."""
+    covered = 0
+    for line in scan_lines(files, path, tail=Tail()):
+        try:
+            covered = int(json.loads(line.data)["size"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return covered

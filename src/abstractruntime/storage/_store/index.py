@@ -1,0 +1,331 @@
+"""The index of runs: answers queries without opening them.
+
+Rules:
+1. It is a cache. Deleting it loses nothing; a damaged one is deleted and rebuilt.
+2. A row is right while its `ledger_bytes` is the length of the ledger. A query first
+   reads again the live runs for which it is not, and, when the directory was modified
+   since the last time, looks for ledgers that have no row.
+3. A row with `UNCOUNTED` bytes is read again by every query while its run is live.
+4. A finished run is not looked at again; whoever revives one updates its row at once.
+5. Its failures are never failures of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime.core.models import RunStatus, WaitReason
+from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.errors import AbstractRuntimeError, StoreError
+from abstractruntime.storage._files.fs import file_name
+from abstractruntime.storage._files.layout import run_ids
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from abstractruntime._json import JsonObject
+    from abstractruntime.core.ports import Clock
+    from abstractruntime.storage._files.fs import StoreFiles
+    from abstractruntime.storage._files.layout import Layout
+
+_SCHEMA_VERSION = 4
+_ROWS_PER_BATCH = 64
+UNCOUNTED = -1
+_TICK_NS = 50_000_000
+_COLUMNS = (
+    "run_id",
+    "workflow_id",
+    "status",
+    "wait_reason",
+    "wait_key",
+    "wait_until",
+    "parent_run_id",
+    "actor_id",
+    "session_id",
+    "created_at",
+    "updated_at",
+    "listening",
+)
+_IS_LIVE = "status NOT IN ('completed', 'failed', 'cancelled')"
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS runs (
+  run_id TEXT PRIMARY KEY, workflow_id TEXT, status TEXT, wait_reason TEXT, wait_key TEXT,
+  wait_until TEXT, parent_run_id TEXT, actor_id TEXT, session_id TEXT, created_at TEXT,
+  updated_at TEXT, listening TEXT, ledger_bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS runs_live ON runs (ledger_bytes) WHERE {_IS_LIVE};
+CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status, updated_at);
+CREATE INDEX IF NOT EXISTS runs_by_due ON runs (wait_until) WHERE wait_until IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_by_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_by_wait_key ON runs (wait_key) WHERE wait_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_listening ON runs (run_id) WHERE listening IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_by_update ON runs (updated_at);
+CREATE TABLE IF NOT EXISTS scan (id INTEGER PRIMARY KEY, modified_ns INTEGER);
+PRAGMA user_version = {_SCHEMA_VERSION};
+"""
+# Answered from `runs_live` alone, which holds the primary key as every index does.
+_LIVE = f"SELECT run_id, ledger_bytes FROM runs WHERE {_IS_LIVE}"  # noqa: S608 - constant terms
+_STATUSES = {status.value: status for status in RunStatus}
+_REASONS: dict[str | None, WaitReason] = {reason.value: reason for reason in WaitReason}
+_CHILD_ENDED = (
+    "status = 'waiting' AND wait_reason = 'subworkflow' AND EXISTS (SELECT 1 FROM runs AS child"
+    " WHERE child.run_id = substr(runs.wait_key, length('subworkflow:') + 1)"
+    " AND child.status IN ('completed', 'failed', 'cancelled'))"
+)
+_UPSERT = (
+    f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}, ledger_bytes)"  # noqa: S608 - constant names
+    f" VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
+)
+
+
+class RunIndex:
+    """The index of one store; opened by the first query or the first flush.
+
+    Args:
+        files: The store's file system.
+        layout: The store's names.
+        clock: Tells how old a modification of the directory is.
+        load: Gives header and committed ledger length of a run, or None when it has none.
+        writable: False keeps the index in memory, for stores that must not be written.
+    """
+
+    def __init__(
+        self,
+        files: StoreFiles,
+        layout: Layout,
+        load: Callable[[str], tuple[JsonObject, int] | None],
+        clock: Clock,
+        *,
+        writable: bool = True,
+    ) -> None:
+        self._files = files
+        self._layout = layout
+        self._load = load
+        self._clock = clock
+        self._path = files.database_path(layout.index) if writable else ":memory:"
+        self._connection: sqlite3.Connection | None = None
+        self._queue: dict[str, tuple[Any, ...]] = {}
+        self._guard = threading.RLock()
+
+    def put(self, header: JsonObject, ledger_bytes: int, *, now: bool = False) -> None:
+        """Note the present state of a run; written with the next batch or query, or `now`."""
+        with self._guard:
+            self._queue[header["run_id"]] = _row(header, ledger_bytes)
+            if now or len(self._queue) >= _ROWS_PER_BATCH:
+                self._try(self._write_queue)
+
+    def find(self, query: RunQuery, *, among: list[str] | None = None) -> list[RunHeader]:
+        """Give the matching runs, newest first; `among` restricts them to these ids."""
+        with self._guard:
+            return list(self._try(lambda db: self._query(db, query, among)) or ())
+
+    def close(self) -> None:
+        """Write what is noted and close the database."""
+        with self._guard:
+            if self._queue:
+                self._try(self._write_queue)
+            self._disconnect()
+
+    def _query(
+        self, db: sqlite3.Connection, query: RunQuery, among: list[str] | None
+    ) -> list[RunHeader]:
+        self._write_queue(db)
+        self._reconcile(db)
+        return [_header(row) for row in db.execute(*_statement(query, among))]
+
+    def _write_queue(self, db: sqlite3.Connection) -> None:
+        _write(db, list(self._queue.values()))
+        self._queue.clear()
+
+    def _reconcile(self, db: sqlite3.Connection) -> None:
+        modified_ns = self._modified_ns()
+        stale: list[str] = []
+        gone: list[str] = []
+        if not modified_ns or _scanned_ns(db) != modified_ns:
+            stale, gone = self._scan(db)
+        live = db.execute(_LIVE).fetchall()
+        sizes = self._files.sizes(self._layout.ledgers(run_id for run_id, _ in live))
+        for (run_id, indexed), size in zip(live, sizes, strict=True):
+            if size is None and indexed != UNCOUNTED:
+                gone.append(run_id)
+            elif size != indexed:
+                stale.append(run_id)
+        rows, is_whole = self._rows(stale)
+        _write(db, rows, gone)
+        if is_whole and _scanned_ns(db) != modified_ns:
+            db.execute("INSERT OR REPLACE INTO scan VALUES (0, ?)", (modified_ns,))
+
+    def _modified_ns(self) -> int:
+        """Give when the directory was modified; 0 when it may still change within that tick."""
+        info = self._files.info(self._layout.root)
+        modified_ns = info.modified_ns if info else 0
+        age_ns = self._clock.now().timestamp() * 1e9 - modified_ns
+        return modified_ns if age_ns > _TICK_NS else 0
+
+    def _scan(self, db: sqlite3.Connection) -> tuple[list[str], list[str]]:
+        """Give the runs that have no row, and those with a row but no file."""
+        known = [run_id for (run_id,) in db.execute("SELECT run_id FROM runs")]
+        names = set(self._files.names(self._layout.root))
+        expected = dict(zip(map(file_name, self._layout.ledgers(known)), known, strict=True))
+        # Nearly all names are ledgers of known runs; the others are looked at one by one.
+        others = run_ids(names.difference(expected))
+        missing = {run_id for name, run_id in expected.items() if name not in names}
+        return list(others.difference(known)), list(missing - others)
+
+    def _rows(self, run_ids: list[str]) -> tuple[list[tuple[Any, ...]], bool]:
+        """Give the rows of runs, and whether the disk let all of them be read."""
+        rows, is_whole = [], True
+        for run_id in run_ids:
+            try:
+                loaded = self._load(run_id)
+            except StoreError:
+                # The disk may let it be read the next time, so the next query has to look again.
+                is_whole = False
+            except AbstractRuntimeError:
+                # A damaged run stops nobody else; opening it tells what is wrong.
+                continue
+            else:
+                if loaded is not None:
+                    rows.append(_row(*loaded))
+        return rows, is_whole
+
+    def _try(self, action: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run `action`; when the database is damaged, delete it and try once more."""
+        import sqlite3  # noqa: PLC0415 - most commands never query
+
+        for attempt in (1, 2):
+            try:
+                return action(self._connect())
+            except sqlite3.OperationalError:
+                # Locked or not writable: this process works on a copy of its own.
+                self._disconnect()
+                self._path = ":memory:"
+            except sqlite3.DatabaseError:
+                self._disconnect()
+                self._delete()
+            if attempt == 2:
+                break
+        return None
+
+    def _connect(self) -> sqlite3.Connection:
+        import sqlite3  # noqa: PLC0415 - as above
+
+        if self._connection is None:
+            db = sqlite3.connect(
+                self._path, timeout=2.0, isolation_level=None, check_same_thread=False
+            )
+            self._connection = db
+            # Engines are often just dropped; a connection is closed with its index.
+            weakref.finalize(self, db.close)
+            db.execute("PRAGMA synchronous = OFF")
+            # Creating and deleting journal files would modify the directory, see `_reconcile`.
+            db.execute("PRAGMA journal_mode = PERSIST")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version != _SCHEMA_VERSION:
+                if version:
+                    db.executescript("DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS scan")
+                db.executescript(_SCHEMA)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _delete(self) -> None:
+        if self._path == ":memory:":
+            return
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            self._files.remove(f"{self._layout.index}{suffix}")
+
+
+def _scanned_ns(db: sqlite3.Connection) -> int:
+    row = db.execute("SELECT modified_ns FROM scan").fetchone()
+    return int(row[0]) if row else -1
+
+
+def _write(
+    db: sqlite3.Connection, rows: list[tuple[Any, ...]], gone: list[str] | None = None
+) -> None:
+    if not rows and not gone:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.executemany(_UPSERT, rows)
+        db.executemany("DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in gone or ()])
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _row(header: JsonObject, ledger_bytes: int) -> tuple[Any, ...]:
+    waiting = header.get("waiting") or {}
+    wait = {
+        "wait_reason": waiting.get("reason"),
+        "wait_key": waiting.get("wait_key"),
+        "wait_until": waiting.get("until"),
+        "listening": _listed(header.get("listening")),
+    }
+    return (*(wait[c] if c in wait else header.get(c) for c in _COLUMNS), ledger_bytes)
+
+
+def _listed(keys: list[str] | None) -> str | None:
+    """Give keys as lines of JSON, between line feeds, so that one can be searched for."""
+    return "".join(["\n", *(f"{json.dumps(key)}\n" for key in keys)]) if keys else None
+
+
+def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]]:
+    terms: list[str] = []
+    values: list[Any] = []
+    equal = {
+        "status": query.status.value if query.status else None,
+        "wait_reason": query.wait_reason.value if query.wait_reason else None,
+        "workflow_id": query.workflow_id,
+        "session_id": query.session_id,
+        "parent_run_id": query.parent_run_id,
+    }
+    for column, value in equal.items():
+        if value is not None:
+            terms.append(f"{column} = ?")
+            values.append(value)
+    if query.live_only:
+        terms.append("status IN ('running', 'waiting')")
+    if query.root_only:
+        terms.append("parent_run_id IS NULL")
+    if query.due_at is not None:
+        terms.append("status = 'waiting' AND wait_until <= ?")
+        values.append(query.due_at)
+    for column, prefix in (("run_id", query.id_prefix), ("wait_key", query.wait_key_prefix)):
+        if prefix:
+            terms.append(f"{column} >= ? AND {column} < ?")
+            values += [prefix, prefix + "\U0010ffff"]
+    if query.wait_keys:
+        terms.append(f"wait_key IN ({', '.join('?' * len(query.wait_keys))})")
+        values += query.wait_keys
+    if query.listens_to:
+        found = " OR ".join(["instr(listening, ?) > 0"] * len(query.listens_to))
+        terms.append(f"listening IS NOT NULL AND ({found})")
+        values += [_listed([key]) for key in query.listens_to]
+    if query.child_ended:
+        terms.append(_CHILD_ENDED)
+    if among is not None:
+        # One value, however many runs: SQLite limits how many a statement may have.
+        terms.append("run_id IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(among))
+    order = "wait_until, run_id" if query.due_at is not None else "updated_at DESC"
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    values.append(query.limit if query.limit > 0 else -1)
+    columns = ", ".join(_COLUMNS)
+    return f"SELECT {columns} FROM runs{where} ORDER BY {order} LIMIT ?", values  # noqa: S608 - constant names
+
+
+def _header(row: tuple[Any, ...]) -> RunHeader:
+    """Build a header; `_COLUMNS` has the order of its fields."""
+    run_id, workflow_id, status, reason, *rest, listening = row
+    keys = tuple(json.loads(line) for line in (listening or "").splitlines() if line)
+    return RunHeader(run_id, workflow_id, _STATUSES[status], _REASONS.get(reason), *(*rest, keys))

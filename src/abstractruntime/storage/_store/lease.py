@@ -1,0 +1,164 @@
+"""Leases: at most one driver per run on a host.
+
+A lease is an in-process claim on (real directory, run id) plus a file lock that the
+operating system frees when its holder dies. The lock file's body only tells people who
+holds it. The file is never unlinked: two processes could then lock two different files
+of one name. Lock order is parent before child; nobody else ever holds two leases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import random
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime._json import dump_line
+from abstractruntime.errors import Busy
+from abstractruntime.storage._files.fs import boot_id, file_name
+
+if TYPE_CHECKING:
+    from abstractruntime.core.ports import Clock
+    from abstractruntime.storage._files.fs import FileLock, StoreFiles
+    from abstractruntime.storage._files.layout import Layout
+
+_FIRST_PAUSE_S = 0.005
+_LONGEST_PAUSE_S = 0.25
+
+_claims_guard = threading.Lock()
+_claims: dict[tuple[str, str], Lease] = {}
+
+
+class Lease:
+    """Ownership of one run, until `release`."""
+
+    __slots__ = ("_key", "_lock", "facts", "is_lost")
+
+    def __init__(self, key: tuple[str, str], facts: dict[str, Any]) -> None:
+        self._key = key
+        self._lock: FileLock | None = None
+        self.facts = facts
+        self.is_lost = False
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        with _claims_guard:
+            if _claims.get(self._key) is self:
+                del _claims[self._key]
+
+    def abandon(self) -> None:
+        """Give up in a forked child what its parent still owns."""
+        self.is_lost = True
+        if self._lock is not None:
+            self._lock.abandon()
+            self._lock = None
+
+
+class Leases:
+    """Hands out the leases of one store.
+
+    Args:
+        files: The store's file system.
+        layout: The store's names.
+        clock: Gives `since` and the pauses between tries.
+        lock: False trusts the caller to be alone, on file systems without locks.
+    """
+
+    def __init__(
+        self, files: StoreFiles, layout: Layout, clock: Clock, *, lock: bool = True
+    ) -> None:
+        self._files = files
+        self._layout = layout
+        self._clock = clock
+        self._lock = lock
+        self._directory = files.real_path(layout.root)
+
+    def acquire(self, run_id: str, *, wait_s: float = 0.0) -> Lease:
+        """Own a run, waiting up to `wait_s` for its present owner.
+
+        Raises:
+            Busy: naming pid, host and since of the owner.
+        """
+        path = self._layout.run_lock(run_id)
+        self._files.ensure_dir(self._layout.locks, durable=False)
+        deadline = self._clock.monotonic() + wait_s
+        pause = _FIRST_PAUSE_S
+        while True:
+            lease = self._try(run_id, path)
+            if lease is not None:
+                return lease
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                raise self._busy(run_id, path)
+            self._clock.sleep(min(left, pause * random.uniform(0.5, 1.5)))
+            pause = min(_LONGEST_PAUSE_S, pause * 2)
+
+    def _try(self, run_id: str, path: str) -> Lease | None:
+        key = (self._directory, run_id)
+        lease = Lease(key, {**_process_facts(os.getpid()), "since": self._clock.now_iso()})
+        with _claims_guard:
+            if key in _claims:
+                return None
+            _claims[key] = lease
+        if not self._lock:
+            return lease
+        try:
+            lease._lock = self._files.lock(path, dump_line(lease.facts))  # noqa: SLF001 - the two classes are one unit
+        except BaseException:
+            lease.release()
+            raise
+        if lease._lock is None:  # noqa: SLF001 - as above
+            lease.release()
+            return None
+        return lease
+
+    def _busy(self, run_id: str, path: str) -> Busy:
+        holder = self._holder(run_id, path)
+        pid, host, since = (holder.get(name) for name in ("pid", "host", "since"))
+        return Busy(
+            f"run {run_id!r} is owned by process {pid} on {host!r} since {since}",
+            hint="wait for it, or repeat with a longer wait",
+            run_id=run_id,
+            pid=pid,
+            host=host,
+            since=since,
+        )
+
+    def _holder(self, run_id: str, path: str) -> dict[str, Any]:
+        """Give what is known of the owner: of one in this process everything, of others the note."""
+        mine = _claims.get((self._directory, run_id))
+        if mine is not None:
+            return mine.facts
+        with contextlib.suppress(ValueError):
+            note = json.loads(self._files.read(path) or b"{}")
+            if isinstance(note, dict):
+                return note
+        return {}
+
+
+@functools.lru_cache(maxsize=2)
+def _process_facts(pid: int) -> dict[str, Any]:
+    return {
+        "pid": pid,
+        "host": socket.gethostname(),
+        "boot_id": boot_id(),
+        "command": file_name(sys.argv[0]) if sys.argv else "",
+    }
+
+
+def _abandon_all() -> None:
+    global _claims_guard  # noqa: PLW0603 - another thread of the parent may have held it
+    _claims_guard = threading.Lock()
+    for lease in _claims.values():
+        lease.abandon()
+    _claims.clear()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,246 @@
+"""From a step record and its commit to the bytes of a ledger line, and back.
+
+Rules:
+1. A line is compact JSON in insertion order: the 16 public keys, `seq`, `commit`.
+2. `record_hash` is SHA-256 over the sorted form without `record_hash` and `signature`;
+   `prev_hash` takes part in it and is null in the first record.
+3. orjson writes both where it provably agrees with the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from abstractruntime._json import (
+    JsonObject,
+    dump_line,
+    dump_sorted,
+    load_strict,
+    normalise,
+    replace_surrogates,
+)
+from abstractruntime.core.models import StepRecord, StepStatus
+from abstractruntime.core.records import STATUS_KEY_PREFIX
+from abstractruntime.errors import ChainBroken
+from abstractruntime.storage._store.blobs import LIMIT_BYTES, MARK, Blobs
+from abstractruntime.storage._store.plain import dump, dump_plain_sorted, is_plain
+
+if TYPE_CHECKING:
+    from abstractruntime.storage._files.jsonl import Line
+
+# Reading `.value` of an enum member costs more than the rest of the field.
+STATUS_TEXTS = {status: status.value for status in StepStatus}
+
+
+class EncodedRecord(NamedTuple):
+    """A line without its LF, and the hash that the next record links to."""
+
+    line: bytes
+    record_hash: str
+
+
+class RecordWriter:
+    """Encodes the records of one run."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    def encode(
+        self,
+        record: StepRecord,
+        commit: JsonObject | None,
+        *,
+        seq: int,
+        prev_hash: str | None,
+        plain: bool,
+    ) -> EncodedRecord:
+        """Give the line of a record whose values went through `clean_record`.
+
+        Args:
+            plain: Whether orjson may write it, as `clean_record` and the delta found.
+        """
+        effect, result = record.effect, record.result
+        place: Any = {"seq": seq, "prev_hash": prev_hash, "plain": plain}
+        encoded = _encode(record, effect, result, commit, **place)
+        line = encoded.line
+        if len(line) <= LIMIT_BYTES and MARK not in line:
+            return encoded
+        pack = self._blobs.pack
+        effect = pack(effect, keep=True)
+        result = pack(result)
+        commit = None if commit is None else self._blobs.pack_commit(commit)
+        return _encode(record, effect, result, commit, **place)
+
+
+def clean_record(record: StepRecord, *, plain_effect: JsonObject | None = None) -> bool:
+    """Normalise what a record carries, in place; True when orjson may write it.
+
+    Args:
+        plain_effect: An effect that was found plain before, as that of a started attempt.
+
+    Raises:
+        InvalidValue: effect or result is not JSON.
+    """
+    plain = True
+    if record.effect is not plain_effect and not is_plain(record.effect):
+        plain, record.effect = False, normalise(record.effect, "/effect")
+    if record.result is not None and not is_plain(record.result):
+        plain, record.result = False, normalise(record.result, "/result")
+    if record.error is not None and not record.error.isascii():
+        record.error = replace_surrogates(record.error)
+    return plain
+
+
+def _encode(
+    record: StepRecord,
+    effect: Any,
+    result: Any,
+    commit: JsonObject | None,
+    *,
+    seq: int,
+    prev_hash: str | None,
+    plain: bool,
+) -> EncodedRecord:
+    body: JsonObject = {
+        "run_id": record.run_id,
+        "step_id": record.step_id,
+        "node_id": record.node_id,
+        "status": STATUS_TEXTS[record.status],
+        "effect": effect,
+        "result": result,
+        "error": record.error,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "actor_id": record.actor_id,
+        "session_id": record.session_id,
+        "attempt": record.attempt,
+        "idempotency_key": record.idempotency_key,
+        "prev_hash": prev_hash,
+    }
+    ending: JsonObject = {"seq": seq} if commit is None else {"seq": seq, "commit": commit}
+    if plain:
+        try:
+            digest = sha256(dump_plain_sorted({**body, **ending})).hexdigest()
+            line = dump({**body, "record_hash": digest, "signature": record.signature, **ending})
+            return EncodedRecord(line, digest)
+        except TypeError:
+            # A lone surrogate: `normalise` names the field that holds it.
+            normalise({**body, **ending})
+    digest = sha256(dump_sorted({**body, **ending})).hexdigest()
+    line = dump_line({**body, "record_hash": digest, "signature": record.signature, **ending})
+    return EncodedRecord(line, digest)
+
+
+def result_of(record: StepRecord) -> Any:
+    """Give the value that `put` refers to: the answer of a resume record, else the result."""
+    return _result_of(record.effect, record.result)
+
+
+def stored_result_of(record: JsonObject) -> Any:
+    """Give the value that `put` refers to, of a parsed record."""
+    return _result_of(record.get("effect"), record.get("result"))
+
+
+def _result_of(effect: JsonObject | None, result: Any) -> Any:
+    if effect is not None and effect.get("type") == "resume":
+        return (effect.get("payload") or {}).get("payload")
+    return result
+
+
+def is_status_record(record: JsonObject) -> bool:
+    """Tell whether a parsed record only repeats the terminal status."""
+    return str(record.get("idempotency_key") or "").startswith(STATUS_KEY_PREFIX)
+
+
+@dataclass(slots=True)
+class Chain:
+    """Where the chain stands: the next `seq` and the hash it must link to."""
+
+    run_id: str
+    seq: int = 0
+    head: str | None = None
+
+    def follow(self, line: bytes, offset: int, *, linked: bool = True) -> JsonObject:
+        """Read the next line and check its number, its link and its hash.
+
+        `linked` False takes up the chain at a line whose hash something else vouches for.
+
+        Raises:
+            ChainBroken: with the line's offset and number.
+        """
+        try:
+            record = load_strict(line)
+        except (ValueError, RecursionError) as cause:
+            raise self._broken(offset, f"is not JSON: {cause}") from cause
+        if type(record) is not dict:
+            raise self._broken(offset, "is not an object")
+        self._check(record, "run_id", self.run_id, offset)
+        self._check(record, "seq", self.seq, offset)
+        if linked:
+            self._check(record, "prev_hash", self.head, offset)
+        digest = stored_hash(record)
+        self._check(record, "record_hash", digest, offset)
+        self.seq += 1
+        self.head = digest
+        return record
+
+    def _check(self, record: JsonObject, name: str, expected: Any, offset: int) -> None:
+        found = record.get(name)
+        if found != expected:
+            raise self._broken(
+                offset,
+                f"has {name} {found!r}, expected {expected!r}",
+                expected=expected,
+                found=found,
+            )
+
+    def _broken(self, offset: int, what: str, **facts: Any) -> ChainBroken:
+        return ChainBroken(
+            f"ledger of run {self.run_id!r}: line {self.seq + 1} at byte {offset} {what}",
+            hint=f"art ledger verify {self.run_id}; the run cannot be driven until this is repaired",
+            run_id=self.run_id,
+            offset=offset,
+            line=self.seq + 1,
+            **facts,
+        )
+
+
+def stored_hash(record: JsonObject) -> str:
+    """Compute the hash of a parsed record."""
+    body = {k: v for k, v in record.items() if k not in ("record_hash", "signature")}
+    if is_plain(body):
+        return sha256(dump_plain_sorted(body)).hexdigest()
+    return sha256(dump_sorted(body)).hexdigest()
+
+
+def _parse_old(data: bytes) -> JsonObject | None:
+    """Read a line that only 0.4.x can have written: NaN and infinities become their names."""
+    try:
+        record = json.loads(data, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and "seq" not in record else None
+
+
+def parse_line(run_id: str, number: int, line: Line) -> JsonObject:
+    """Read a stored line without checking its place in the chain.
+
+    Raises:
+        ChainBroken: it is not a JSON object.
+    """
+    try:
+        record = load_strict(line.data)
+    except (ValueError, RecursionError):
+        record = _parse_old(line.data)
+    if type(record) is dict:
+        return record
+    raise ChainBroken(
+        f"ledger of run {run_id!r}: line {number + 1} at byte {line.offset} is not a JSON object",
+        hint=f"art ledger verify {run_id}",
+        run_id=run_id,
+        offset=line.offset,
+        line=number + 1,
+    )

@@ -1,0 +1,395 @@
+"""One run of a directory store, owned: deltas, records, barriers, checkpoints.
+
+Rules:
+1. A commit is one append. What it remembers of the run changes only after the append
+   succeeded, so a commit that raises can be followed by `rollback` and another commit.
+2. The ledger is synced before a checkpoint or signed head that covers it is written:
+   both can lag behind the ledger, never lead it.
+3. A command file is removed only after the record that applied it is as durable as the
+   store promises; until then its id keeps it from being applied twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime._json import JsonObject
+from abstractruntime.core.models import RunState, StepRecord
+from abstractruntime.core.ports import Barrier, Command, Position
+from abstractruntime.core.records import RecordFactory, is_terminal_status
+from abstractruntime.errors import UsageError, WriterPoisoned
+from abstractruntime.storage._files.jsonl import Tail, scan_lines
+from abstractruntime.storage._store.blobs import holds_references
+from abstractruntime.storage._store.header import (
+    changed_fields,
+    is_terminal,
+    run_from,
+    write_fields,
+)
+from abstractruntime.storage._store.memory import LogMemory, checkpoint_bytes
+from abstractruntime.storage._store.plain import is_plain
+from abstractruntime.storage._store.record_lines import (
+    STATUS_TEXTS,
+    EncodedRecord,
+    RecordWriter,
+    clean_record,
+    parse_line,
+    result_of,
+)
+from abstractruntime.storage._store.recovery import REMEMBERED_COMMANDS, opens_attempt
+from abstractruntime.storage._store.reuse import REUSE, Reuse, rewound_range
+from abstractruntime.storage._store.services import SYNCED_BARRIERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from abstractruntime.storage._store.lease import Lease
+    from abstractruntime.storage._store.services import Services
+    from abstractruntime.storage._store.shadow import Delta
+
+CHECKPOINT_GROWTH_BYTES = 64 * 1024
+# Between two checkpoints of a running run the ledger grows by so many times the state, which
+# bounds what checkpoints add to the bytes written per step, and what recovery has to fold.
+CHECKPOINT_RATIO = 8
+# Without a sync per effect, one more for a checkpoint would be felt; see `_checkpoint_growth`.
+_RELAXED_GROWTH_BYTES = 16 * CHECKPOINT_GROWTH_BYTES
+WAITING_CHECKPOINT_BYTES = 64 * 1024
+# Creating a file costs more than folding this much; only `strict` pays it for every run.
+_RELAXED_ENDING_BYTES = 16 * 1024
+RECORDS_PER_HEAD = 64
+
+
+class DirectoryRunLog:
+    """One run, owned until `close`; see `core.ports.RunLog`."""
+
+    def __init__(
+        self,
+        services: Services,
+        lease: Lease,
+        memory: LogMemory,
+        run: RunState,
+        on_close: Callable[[LogMemory], None],
+    ) -> None:
+        self.run = run
+        self.pending: StepRecord | None = memory.pending
+        self._services = services
+        self._lease = lease
+        self._memory = memory
+        self._on_close = on_close
+        self._writer = RecordWriter(services.blobs)
+        self._synced = SYNCED_BARRIERS[services.durability]
+        self._unforgotten = len(memory.commands)
+        self._posted: dict[str, Command] = {}
+        self._unpublished: list[bytes] = []
+        self._reuse = Reuse(self._read_records)
+        self._is_closed = False
+        self._growth, self._ending_bytes = _RELAXED_GROWTH_BYTES, _RELAXED_ENDING_BYTES
+        if services.durability == "strict":
+            self._growth, self._ending_bytes = CHECKPOINT_GROWTH_BYTES, 0
+
+    def next_occurrence(self) -> int:
+        """Give the ordinal of the next effect occurrence; a commit with that plan uses it up."""
+        return self._memory.occurrence
+
+    @property
+    def next_seq(self) -> int:
+        """The ordinal that the next record gets."""
+        return self._memory.seq
+
+    def commit(
+        self,
+        *records: StepRecord,
+        barrier: Barrier = Barrier.NONE,
+        wrote: str | None = None,
+        plan: JsonObject | None = None,
+        scan: bool = True,
+        commands: tuple[str, ...] = (),
+    ) -> Position:
+        """Write the records and everything that changed in `run`, as one transaction."""
+        self._require_open()
+        if not records:
+            # A reused outcome: no attempt was committed before it, so anything may have changed.
+            records, scan = (self._reuse_record(),), True
+        memory, first = self._memory, records[0]
+        plain = clean_record(first, plain_effect=memory.plain_effect)
+        memory.plain_effect = first.effect if plain else None
+        delta = memory.shadow.compare(
+            self.run.vars, wrote=wrote, source=result_of(first), scan=scan
+        )
+        changed = changed_fields(memory.header, self.run)
+        commit = self._describe(changed, plan, delta, commands)
+        plain = plain and delta.is_plain and is_plain(plan)
+        if plain and ("output" in changed or "waiting" in changed):
+            plain = is_plain(changed)
+        position = self._append(records, commit, plain=plain)
+        self._remember(first, changed, plan, delta, commands)
+        self._after_append(barrier)
+        if self._unpublished:
+            self._publish()
+        return position
+
+    def append_bare(self, record: StepRecord) -> None:
+        """Write a record that carries no state: a closing one that is missing, or a foreign one."""
+        self._require_open()
+        plain = clean_record(record)
+        self._append((record,), None, plain=plain)
+        self._memory.is_mid_commit = False
+        if self._unpublished:
+            self._publish()
+
+    def _publish(self) -> None:
+        lines, self._unpublished = self._unpublished, []
+        self._services.observers.publish(self.run.run_id, lines)
+
+    def _reuse_record(self) -> StepRecord:
+        services, reused = self._services, self._reuse.take()
+        if reused is None:
+            raise UsageError("a commit needs at least one record", argument="records")
+        records = RecordFactory(services.clock, services.ids)
+        facts = {"action": REUSE, "of": reused.seq, "key": reused.idempotency_key}
+        return records.internal(self.run, "control", **facts)
+
+    def _read_records(self) -> Iterator[JsonObject]:
+        services, memory = self._services, self._memory
+        path = services.layout.ledger(self.run.run_id)
+        for number, line in enumerate(scan_lines(services.files, path, tail=Tail())):
+            record = parse_line(memory.header["run_id"], number, line)
+            yield services.recovery.resolve(record) if holds_references(line.data) else record
+
+    def _require_open(self) -> None:
+        if self._is_closed or self._lease.is_lost:
+            raise WriterPoisoned(
+                f"the log of run {self.run.run_id!r} is closed, or belongs to the parent process",
+                hint="open the run again",
+                run_id=self.run.run_id,
+            )
+
+    def _describe(
+        self,
+        changed: JsonObject,
+        plan: JsonObject | None,
+        delta: Delta,
+        commands: tuple[str, ...],
+    ) -> JsonObject:
+        memory = self._memory
+        commit: JsonObject = {"epoch": memory.epoch}
+        if memory.seq == 0:
+            commit["init"] = {**memory.header, **changed}
+        else:
+            write_fields(changed, commit)
+        if plan is not None:
+            commit["occ"] = plan.get("occ", memory.occurrence)
+            commit["plan"] = plan
+        delta.write_into(commit)
+        if commands:
+            commit["cmd"] = list(commands)
+        if memory.recovered is not None:
+            commit["recovered"] = memory.recovered
+        return commit
+
+    def _append(
+        self, records: Sequence[StepRecord], commit: JsonObject | None, *, plain: bool
+    ) -> Position:
+        """Encode and write all records in one append, then tell each where it went."""
+        memory = self._memory
+        memory.is_mid_commit = True
+        first, seq, head = memory.seq, memory.seq, memory.head
+        lines: list[EncodedRecord] = []
+        places = []
+        for record in records:
+            if lines:
+                commit, plain = _own_commit(record, memory.epoch), clean_record(record)
+            encoded = self._writer.encode(record, commit, seq=seq, prev_hash=head, plain=plain)
+            lines.append(encoded)
+            places.append((seq, head, encoded.record_hash, commit))
+            seq, head = seq + 1, encoded.record_hash
+        offset = memory.file.append(b"".join([encoded.line + b"\n" for encoded in lines]))
+        memory.note_lines(lines, offset)
+        if self._services.observers.subscribers:
+            self._unpublished += [encoded.line for encoded in lines]
+        # Only now, as a record whose append failed must look as it did before.
+        for record, place in zip(records, places, strict=True):
+            record.seq, record.prev_hash, record.record_hash, record.commit = place
+        return Position(first, offset)
+
+    def _remember(
+        self,
+        first: StepRecord,
+        changed: JsonObject,
+        plan: JsonObject | None,
+        delta: Delta,
+        commands: tuple[str, ...],
+    ) -> None:
+        memory = self._memory
+        was_terminal = is_terminal(memory.header)
+        memory.header.update(changed)
+        if "status" in changed or "waiting" in changed:
+            memory.is_header_unindexed = True
+            if was_terminal:
+                # The index does not look at finished runs again by itself.
+                self._services.index.put(memory.header, memory.file.size, now=True)
+        memory.shadow.accept(delta)
+        memory.recovered = None
+        if plan is not None:
+            memory.occurrence = max(memory.occurrence, plan.get("occ", -1) + 1)
+        if commands:
+            memory.commands.extend(commands)
+            self._unforgotten += len(commands)
+        self._track_pending(first, has_plan=plan is not None)
+        memory.is_mid_commit = False
+
+    def _track_pending(self, record: StepRecord, *, has_plan: bool) -> None:
+        memory = self._memory
+        if opens_attempt(STATUS_TEXTS[record.status], has_plan=has_plan):
+            memory.pending, memory.pending_at = record, memory.last_line
+        elif memory.pending is not None and record.step_id == memory.pending.step_id:
+            memory.pending = memory.pending_at = None
+        if is_terminal(memory.header):
+            memory.pending = memory.pending_at = None
+        self.pending = memory.pending
+
+    def _after_append(self, barrier: Barrier) -> None:
+        memory = self._memory
+        if barrier is not Barrier.NONE and barrier in self._synced:
+            self._sync()
+        due = max(self._growth, CHECKPOINT_RATIO * memory.checkpoint_bytes)
+        if memory.file.size - memory.checkpoint_size >= due:
+            self._write_checkpoint(checkpoint_bytes(memory))
+        if memory.heads is not None and memory.heads.unsigned >= RECORDS_PER_HEAD:
+            self._sync()
+            memory.heads.sign(memory.file.size)
+        if self._unforgotten > REMEMBERED_COMMANDS // 2:
+            self._sync()
+            self._forget_commands()
+
+    def _sync(self) -> None:
+        """Make the ledger survive power loss, its name included; nothing in mode `off`."""
+        if self._services.durability == "off":
+            return
+        memory = self._memory
+        memory.file.sync()
+        if memory.is_name_unsynced:
+            self._services.files.sync_dir(self._services.layout.root)
+            memory.is_name_unsynced = False
+
+    def take_commands(self) -> list[Command]:
+        """Give the commands that no commit has applied yet, oldest first; they stay until one does."""
+        applied = self._memory.commands
+        if is_terminal(self._memory.header):
+            return []
+        waiting = self._services.inboxes.read(self.run.run_id, self._posted)
+        self._posted = waiting
+        if not waiting:
+            return []
+        return [command for command in waiting.values() if command.id not in applied]
+
+    def rollback(self) -> None:
+        """Reset `run` to the last committed state; nothing on disk changes."""
+        memory = self._memory
+        state = memory.shadow.state()
+        _keep_projection(self.run.vars, state)
+        restored = run_from(memory.header, state)
+        for name in RunState.__dataclass_fields__:
+            setattr(self.run, name, getattr(restored, name))
+
+    def reusable(self, key: str) -> StepRecord | None:
+        """Give an outcome that a host rewound the run behind.
+
+        Otherwise there is none: an outcome and the state it leads to are one commit here.
+        """
+        rewound = rewound_range(self.run.vars)
+        return None if rewound is None else self._reuse.find(key, rewound)
+
+    def settle(self) -> None:
+        """Make everything committed so far acknowledged: sync, checkpoint if due, sign the head.
+
+        In `relaxed` only a run that came to rest is synced; one that runs survives the death
+        of its process as it is.
+        """
+        self._require_open()
+        memory = self._memory
+        if memory.is_resting or self._services.durability == "strict":
+            self._sync()
+        self._forget_commands()
+        self._checkpoint_if_due()
+        if memory.heads is not None and memory.heads.unsigned and memory.is_resting:
+            memory.heads.sign(memory.file.size)
+        self._update_index()
+
+    def _forget_commands(self) -> None:
+        """Remove the files of applied commands, and of all when the run has ended."""
+        has_ended = is_terminal(self._memory.header)
+        if not self._unforgotten and not has_ended:
+            return
+        applied = self._memory.commands
+        waiting = self._services.inboxes.read(self.run.run_id)
+        names = [name for name, command in waiting.items() if has_ended or command.id in applied]
+        self._services.inboxes.remove(self.run.run_id, names)
+        self._unforgotten = 0
+
+    def _checkpoint_if_due(self) -> None:
+        memory = self._memory
+        grown = memory.file.size - memory.checkpoint_size
+        if not grown:
+            return
+        is_large = grown >= max(CHECKPOINT_GROWTH_BYTES, memory.checkpoint_bytes)
+        if is_large or (is_terminal(memory.header) and grown >= self._ending_bytes):
+            self._write_checkpoint(checkpoint_bytes(memory))
+        elif memory.header["status"] == "waiting":
+            data = checkpoint_bytes(memory)
+            if len(data) < WAITING_CHECKPOINT_BYTES:
+                self._write_checkpoint(data)
+
+    def checkpoint(self) -> None:
+        """Write the checkpoint now, due or not."""
+        self._require_open()
+        self._write_checkpoint(checkpoint_bytes(self._memory))
+
+    def index_now(self) -> None:
+        """Write the row of this run in the index now."""
+        self._services.index.put(self._memory.header, self._memory.file.size, now=True)
+
+    def _write_checkpoint(self, data: bytes) -> None:
+        memory, services = self._memory, self._services
+        self._sync()
+        # Without sync a power cut may leave any part of the file; it then does not parse and
+        # is rebuilt from the ledger, which was synced before.
+        services.files.write_atomic(
+            services.layout.checkpoint(self.run.run_id), data, sync=services.durability == "strict"
+        )
+        memory.checkpoint_size, memory.checkpoint_bytes = memory.file.size, len(data)
+
+    def _update_index(self) -> None:
+        memory = self._memory
+        if memory.is_header_unindexed:
+            self._services.index.put(memory.header, memory.file.size)
+            memory.is_header_unindexed = False
+
+    def close(self) -> None:
+        """Give the run up; without `settle` before it, only process death is survived."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            if self._lease.is_lost:
+                return
+            if self._memory.is_mid_commit:
+                # Interrupted between the append and what is remembered of it.
+                self._memory.close()
+                return
+            self._update_index()
+            self._on_close(self._memory)
+        finally:
+            self._lease.release()
+
+
+def _own_commit(record: StepRecord, epoch: int) -> JsonObject | None:
+    """Give the commit of a record that rides along; the status record has none."""
+    return None if is_terminal_status(record) else {"epoch": epoch}
+
+
+def _keep_projection(before: Any, after: JsonObject) -> None:
+    """Carry the traces of this process over; they are not part of the committed state."""
+    runtime = before.get("_runtime") if isinstance(before, dict) else None
+    if isinstance(runtime, dict) and "node_traces" in runtime and "_runtime" in after:
+        after["_runtime"]["node_traces"] = runtime["node_traces"]

@@ -1,0 +1,45 @@
+"""What the parts of one directory store share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from abstractruntime.core.ports import Barrier
+from abstractruntime.storage._store.observers import Observers
+
+if TYPE_CHECKING:
+    from abstractruntime.core.ports import Clock, Ids
+    from abstractruntime.storage._files.fs import StoreFiles
+    from abstractruntime.storage._files.layout import Layout
+    from abstractruntime.storage._store.blobs import Blobs
+    from abstractruntime.storage._store.heads import HeadSignerPort
+    from abstractruntime.storage._store.inbox import Inboxes
+    from abstractruntime.storage._store.index import RunIndex
+    from abstractruntime.storage._store.recovery import Recovery
+
+Durability = Literal["strict", "relaxed", "off"]
+
+SYNCED_BARRIERS: dict[str, frozenset[Barrier]] = {
+    "strict": frozenset({Barrier.EXTERNAL, Barrier.ACK}),
+    "relaxed": frozenset({Barrier.ACK}),
+    "off": frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The collaborators of every run log of one store."""
+
+    layout: Layout
+    files: StoreFiles
+    blobs: Blobs
+    inboxes: Inboxes
+    recovery: Recovery
+    index: RunIndex
+    clock: Clock
+    ids: Ids
+    durability: Durability
+    signer: HeadSignerPort | None
+    origin: str
+    observers: Observers = field(default_factory=Observers)

@@ -1,0 +1,141 @@
+"""`store.json`: what makes a directory a store, and what format it has.
+
+A directory of 0.4.x is a store without this file. It is written there by the first write,
+so that looking at such a directory leaves it as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import socket
+from typing import TYPE_CHECKING
+
+from abstractruntime._json import JsonObject, dump_line
+from abstractruntime.errors import Busy, NotFound, StoreIOError, UnsupportedFormat, UsageError
+from abstractruntime.storage._files.file_lock import StoreLock
+from abstractruntime.storage._files.layout import STORE_FORMAT, run_ids
+
+if TYPE_CHECKING:
+    from abstractruntime.core.ports import Clock
+    from abstractruntime.storage._files.fs import StoreFiles
+    from abstractruntime.storage._files.layout import Layout
+
+IMPORTED_FROM = "imported_from"
+_ORIGIN = re.compile(r"[^\s+]{1,200}")
+
+
+def read_store_file(
+    files: StoreFiles, layout: Layout, *, create: bool, origin: str | None, clock: Clock
+) -> JsonObject:
+    """Give the content of `store.json`, creating it in an empty or missing directory.
+
+    For a directory of 0.4.x it is what `save_store_file` will write; nothing is written yet.
+
+    Raises:
+        NotFound: there is no store and `create` is False.
+        UsageError: the directory holds something else, or the origin cannot be a name.
+    """
+    data = files.read(layout.store_file)
+    if data is not None:
+        return _parse(data, layout)
+    if _is_old_store(files, layout):
+        return {**_new_facts(origin or _old_origin(layout), clock), IMPORTED_FROM: "0.4"}
+    if not create:
+        raise NotFound(
+            f"no store in {layout.root!r}",
+            hint="name an existing store, or create one by starting a run",
+            kind="store",
+            id=layout.root,
+        )
+    facts = _new_facts(origin or f"{_host()}/{secrets.token_hex(4)}", clock)
+    files.ensure_dir(layout.root)
+    files.write_atomic(layout.store_file, dump_line(facts) + b"\n")
+    return facts
+
+
+def save_store_file(files: StoreFiles, layout: Layout, facts: JsonObject, *, clock: Clock) -> None:
+    """Make a directory of 0.4.x a store, durably; one that is one by now stays as it is.
+
+    Raises:
+        Busy: another process made it one, under another origin.
+    """
+    with StoreLock(files, layout.store_lock, clock=clock).held():
+        data = files.read(layout.store_file)
+        if data is None:
+            files.write_atomic(layout.store_file, dump_line(facts) + b"\n")
+        elif _parse(data, layout)["origin"] != facts["origin"]:
+            raise Busy(
+                f"another process has just made {layout.root!r} a store",
+                hint="open the store again",
+                path=layout.root,
+            )
+
+
+def _new_facts(origin: str, clock: Clock) -> JsonObject:
+    return {
+        "format": STORE_FORMAT,
+        "origin": _checked(origin),
+        "created_at": clock.now_iso(),
+    }
+
+
+def unsupported(found: str, path: str) -> UnsupportedFormat:
+    return UnsupportedFormat(
+        f"store {path!r} has format {found!r}; this version writes {STORE_FORMAT!r}",
+        hint="install the version that wrote it; reading still works",
+        found=found,
+        supported=STORE_FORMAT,
+        path=path,
+    )
+
+
+def _parse(data: bytes, layout: Layout) -> JsonObject:
+    try:
+        facts = json.loads(data)
+        if isinstance(facts["format"], str) and isinstance(facts["origin"], str):
+            return dict(facts)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise StoreIOError(
+        f"{layout.store_file!r} is damaged: expected format and origin",
+        hint="restore it from a backup; it is one line of JSON",
+        path=layout.store_file,
+    )
+
+
+def _is_old_store(files: StoreFiles, layout: Layout) -> bool:
+    """Tell a directory of 0.4.x from a vacant one.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    names = [name for name in files.names(layout.root) if not name.endswith(".tmp")]
+    if run_ids(names):
+        return True
+    if names:
+        raise UsageError(
+            f"{layout.root!r} is not a store and not empty: it holds {min(names)!r}",
+            hint="name an empty or new directory",
+            argument="path",
+        )
+    return False
+
+
+def _old_origin(layout: Layout) -> str:
+    """Give a name that every process which opens this directory comes to."""
+    return f"{_host()}/{hashlib.sha256(layout.root.encode()).hexdigest()[:8]}"
+
+
+def _checked(origin: str) -> str:
+    if _ORIGIN.fullmatch(origin):
+        return origin
+    raise UsageError(
+        f"origin {origin!r} is not 1 to 200 characters without blanks and '+'", argument="origin"
+    )
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "localhost"

@@ -1,0 +1,273 @@
+"""A directory store as a pair of 0.4.x stores.
+
+`Runtime(run_store=engine.runs, ledger_store=engine.ledgers)` drives the engine itself. The
+views are for hosts that read and write runs directly; what they write is committed under
+the lease of the run, as everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime.core.models import (
+    EffectType,
+    RunState,
+    RunStatus,
+    StepRecord,
+    StepStatus,
+    WaitReason,
+    parse_moment,
+)
+from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.core.records import RecordFactory, is_extension
+from abstractruntime.errors import IntegrityError, NotFound
+from abstractruntime.storage._files.layout import is_id
+from abstractruntime.storage._run_queries import INDEX_COLUMNS, moment_or_none, page_size, trimmed
+from abstractruntime.storage._store.blobs import holds_references
+from abstractruntime.storage._store.host_edits import commit_state, isolated_run
+from abstractruntime.storage.base import LedgerStore, RunStore
+
+if TYPE_CHECKING:
+    from abstractruntime._json import JsonObject
+    from abstractruntime.core.ports import StoredRecord
+    from abstractruntime.storage._store.engine import DirectoryEngine
+    from abstractruntime.storage._store.observers import LedgerCallback, Unsubscribe
+    from abstractruntime.storage._store.run_log import DirectoryRunLog
+
+HOST_SAVE = "host_save"
+_PAGE = 1000
+
+Records = list[dict[str, Any]]
+
+
+class RunsView(RunStore):
+    """The runs of a directory store; `load` gives a copy that the caller owns."""
+
+    def __init__(self, engine: DirectoryEngine) -> None:
+        self.engine = engine
+
+    def save(self, run: RunState) -> None:
+        """Commit how a run differs from what is stored, creating it where there is none.
+
+        The last save wins, as in every 0.4.x store. A finished run that is saved as live goes on
+        from where it was put, and reuses the outcomes of earlier effects with equal payloads.
+
+        Raises:
+            Busy: someone drives the run, perhaps the caller itself.
+            UsageError: the run has an effect without outcome, and the save moves it elsewhere.
+            InvalidValue: the state holds something that is not JSON.
+        """
+        state = isolated_run(run)
+        try:
+            log = self.engine.open(run.run_id)
+        except NotFound:
+            self._create(state)
+            return
+        try:
+            commit_state(log, self._records(), state, action=HOST_SAVE)
+        finally:
+            log.close()
+
+    def _create(self, run: RunState) -> None:
+        records = self._records()
+        facts = {"workflow_id": run.workflow_id, "entry_node": run.current_node}
+        first = records.internal(run, "run_started", **facts, origin=HOST_SAVE)
+        log = self.engine.create(run, first)
+        try:
+            if run.status.is_terminal:
+                log.append_bare(records.terminal_status(run))
+            log.settle()
+        finally:
+            log.close()
+
+    def _records(self) -> RecordFactory:
+        return RecordFactory(self.engine.services.clock, self.engine.services.ids)
+
+    def load(self, run_id: str) -> RunState | None:
+        """Read a run; None when there is none.
+
+        Raises:
+            IntegrityError: its files contradict each other.
+        """
+        if not is_id(run_id):
+            return None
+        try:
+            return self.engine.peek(run_id)
+        except NotFound:
+            return None
+
+    def list_runs(
+        self,
+        *,
+        status: RunStatus | None = None,
+        wait_reason: WaitReason | None = None,
+        workflow_id: str | None = None,
+        limit: int = 100,
+    ) -> list[RunState]:
+        """Give matching runs, newest `updated_at` first."""
+        query = RunQuery(
+            status=_status(status),
+            wait_reason=WaitReason(wait_reason) if wait_reason is not None else None,
+            workflow_id=workflow_id,
+            limit=page_size(limit),
+        )
+        return self._loaded(self.engine.find(query))
+
+    def list_due_wait_until(self, *, now_iso: str, limit: int = 100) -> list[RunState]:
+        """Give runs whose deadline has passed, earliest first; deadlines compare as moments."""
+        now = parse_moment(now_iso)
+        timers = RunQuery(status=RunStatus.WAITING, wait_reason=WaitReason.UNTIL, limit=0)
+        rows = [(moment_or_none(row.wait_until), row) for row in self.engine.find(timers)]
+        due = [(moment, row) for moment, row in rows if moment is not None and moment <= now]
+        due.sort(key=lambda pair: (pair[0], pair[1].run_id))
+        return self._loaded([row for _, row in due[: page_size(limit)]])
+
+    def list_children(
+        self, *, parent_run_id: str, status: RunStatus | None = None
+    ) -> list[RunState]:
+        """Give the children of a run, oldest first."""
+        query = RunQuery(parent_run_id=parent_run_id, status=_status(status), limit=0)
+        rows = sorted(self.engine.find(query), key=lambda row: (row.created_at, row.run_id))
+        return self._loaded(rows)
+
+    def list_run_index(
+        self,
+        *,
+        status: RunStatus | None = None,
+        workflow_id: str | None = None,
+        session_id: str | None = None,
+        root_only: bool = False,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """Give what listings know of the matching runs, newest `updated_at` first."""
+        query = RunQuery(
+            status=_status(status),
+            workflow_id=workflow_id,
+            session_id=trimmed(session_id),
+            root_only=root_only,
+            limit=page_size(limit),
+        )
+        return [_index_row(header) for header in self.engine.find(query)]
+
+    def _loaded(self, headers: Iterable[RunHeader]) -> list[RunState]:
+        """Read the runs of a listing; one that is damaged is left out, as opening it tells why."""
+        found = []
+        for header in headers:
+            try:
+                run = self.load(header.run_id)
+            except IntegrityError:
+                continue
+            if run is not None:
+                found.append(run)
+        return found
+
+
+class LedgerView(LedgerStore):
+    """The ledgers of a directory store, as they are stored: large values are references."""
+
+    def __init__(self, engine: DirectoryEngine) -> None:
+        self.engine = engine
+
+    def append(self, record: StepRecord) -> None:
+        """Commit a record of the host's own to an existing run; it changes nothing in its state.
+
+        Raises:
+            NotFound: no such run.
+            Busy: someone drives the run.
+        """
+        log: DirectoryRunLog = self.engine.open(record.run_id)
+        try:
+            log.append_bare(replace(record))
+            log.settle()
+        finally:
+            log.close()
+
+    def list(self, run_id: str) -> Records:
+        return [stored.record for stored in self._stored(run_id)]
+
+    def list_after(self, *, run_id: str, after: int, limit: int = _PAGE) -> tuple[Records, int]:
+        """Give the records behind the first `after` ones, and the `after` of the next page."""
+        found: Records = []
+        for stored in self._stored(run_id, after=after - 1):
+            if len(found) == page_size(limit, _PAGE):
+                break
+            found.append(stored.record)
+        return found, after + len(found)
+
+    def count(self, run_id: str) -> int:
+        """Give the number of records, from the end of the ledger alone."""
+        try:
+            return int(self.engine.facts(run_id)["records"]) if is_id(run_id) else 0
+        except NotFound:
+            return 0
+
+    def count_many(self, run_ids: Iterable[str]) -> dict[str, int]:
+        """Give the number of records by run; unknown runs are left out."""
+        counts = {run_id: self.count(run_id) for run_id in run_ids}
+        return {run_id: count for run_id, count in counts.items() if count}
+
+    def metrics_many(self, run_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Give `{steps, llm_calls, tool_calls, tokens_total}` by run; unknown runs are left out."""
+        found = {}
+        for run_id in run_ids:
+            records = [self._resolved(stored) for stored in self._stored(run_id)]
+            if records:
+                found[run_id] = _metrics(records)
+        return found
+
+    def subscribe(self, callback: LedgerCallback, *, run_id: str | None = None) -> Unsubscribe:
+        """Call `callback` with every record that this process commits; see `engine.subscribe`."""
+        return self.engine.subscribe(callback, run_id=run_id)
+
+    def clear_subscribers(self) -> None:
+        self.engine.services.observers.clear()
+
+    def _stored(self, run_id: str, *, after: int = -1) -> Iterable[StoredRecord]:
+        if not is_id(run_id):
+            return
+        try:
+            yield from self.engine.records(run_id, after=after)
+        except NotFound:
+            return
+
+    def _resolved(self, stored: StoredRecord) -> JsonObject:
+        if holds_references(stored.line):
+            return self.engine.resolve(stored.record)
+        return stored.record
+
+
+def _status(status: RunStatus | None) -> RunStatus | None:
+    return RunStatus(status) if status is not None else None
+
+
+def _index_row(header: RunHeader) -> dict[str, Any]:
+    row = {name: getattr(header, name) for name in INDEX_COLUMNS}
+    row["status"] = header.status.value
+    row["wait_reason"] = header.wait_reason.value if header.wait_reason else None
+    return row
+
+
+def _metrics(records: Iterable[JsonObject]) -> dict[str, int]:
+    """Count completed steps; the store's own records are none."""
+    counts = {"steps": 0, "llm_calls": 0, "tool_calls": 0, "tokens_total": 0}
+    for data in records:
+        record = StepRecord.from_dict(data)
+        if record.status is not StepStatus.COMPLETED or is_extension(record):
+            continue
+        counts["steps"] += 1
+        effect, result = record.effect or {}, record.result
+        if effect.get("type") == EffectType.TOOL_CALLS:
+            calls = (effect.get("payload") or {}).get("tool_calls")
+            counts["tool_calls"] += len(calls) if isinstance(calls, list) else 0
+        elif effect.get("type") == EffectType.LLM_CALL:
+            counts["llm_calls"] += 1
+            counts["tokens_total"] += _tokens(result)
+    return counts
+
+
+def _tokens(result: Any) -> int:
+    usage = result.get("usage") if isinstance(result, dict) else None
+    total = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return total if isinstance(total, int) and not isinstance(total, bool) else 0
