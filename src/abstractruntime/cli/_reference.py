@@ -27,7 +27,7 @@ _WRITTEN = "This page is written by `python -m abstractruntime.cli._reference do
 def pages() -> dict[str, str]:
     """Give every reference page by file name."""
     return {
-        "cli.md": _page("CliCommand line", _cli()),
+        "cli.md": _page("Command line", _cli()),
         "exit-codes.md": _page("Exit codes and errors", _exit_codes()),
         "errors.md": _page("Errors and what to do about them", error_parts()),
         "python.md": _page("Python", python_parts()),
@@ -134,7 +134,7 @@ def _settings() -> Iterator[str]:
 def _schemas() -> Iterator[str]:
     yield "## Schemas"
     rows = [f"| `art schema {name}` | {load_schema(name)['title']} |" for name in schema_names()]
-    yield "\n".join(["| CliCommand | Describes |", "|---|---|", *rows])
+    yield "\n".join(["| Command | Describes |", "|---|---|", *rows])
 
 
 def _exit_codes() -> Iterator[str]:
