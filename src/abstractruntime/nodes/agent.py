@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.core.vars import default_limits
 from abstractruntime.nodes._agent_request import AgentRequest
 from abstractruntime.nodes._agent_result import ChildAnswer, add_turn
 from abstractruntime.nodes._agent_trace import bounded_traces, tool_activity, trace_steps
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._recall import MEMORY_PINS
 from abstractruntime.nodes._settings import (
     DEFAULT_TEMPERATURE,
@@ -19,6 +19,7 @@ from abstractruntime.nodes._settings import (
 )
 from abstractruntime.nodes.base import (
     Element,
+    Example,
     Finish,
     Pin,
     Scope,
@@ -36,13 +37,70 @@ _PARSE_ERROR = "_structured_output_parse_error"
 _SUB, _STRUCTURED = "sub", "structured"
 _COMPLETION = ("response", "success", "meta", "scratchpad")
 _RECORD = (*_COMPLETION, "tool_calls", "tool_results")
+_TEA: JsonObject = {
+    "response": "Green tea.",
+    "success": True,
+    "task": "Find tea.",
+    "provider": "p",
+    "model": "m",
+}
 
 
 @register
 class Agent(StagedNode):
     type = "agent"
     family = "llm"
-    examples = EFFECT_EXAMPLES["agent"]
+    examples = (
+        Example(
+            {"prompt": "Find tea.", "provider": "p", "model": "m", "tools": ["search"]},
+            output={
+                "response": "Green tea.",
+                "success": True,
+                "data": None,
+                "meta": {
+                    "schema": "abstractcode.agent.v1.meta",
+                    "version": 1,
+                    "provider": "p",
+                    "model": "m",
+                    "tool_calls": 0,
+                    "tool_results": 0,
+                },
+                "scratchpad": {
+                    "task": "Find tea.",
+                    "messages": [],
+                    "node_traces": {},
+                    "steps": [],
+                    "tool_calls": [],
+                    "tool_results": [],
+                },
+                "tool_calls": [],
+                "tool_results": [],
+                "result": _TEA,
+            },
+            asks={
+                "start_subworkflow": {
+                    "workflow_id": "visual_react_agent_flow-1_node-1",
+                    "vars": {
+                        "context": {"task": "Find tea.", "messages": []},
+                        "scratchpad": {"iteration": 0, "max_iterations": 25},
+                        "_runtime": {
+                            "inbox": [],
+                            "provider": "p",
+                            "model": "m",
+                            "allowed_tools": ["search"],
+                        },
+                        "_temp": {},
+                        "_limits": default_limits(),
+                    },
+                    "async": True,
+                    "wait": True,
+                    "include_traces": True,
+                    "on_child_failure": "continue",
+                }
+            },
+            result=_TEA,
+        ),
+    )
     area = "agent"
     bare_input = "prompt"
     doc = (

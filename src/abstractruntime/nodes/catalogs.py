@@ -12,8 +12,7 @@ from typing import ClassVar, TypeVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import filled, whole_or
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
-from abstractruntime.nodes.base import Element, Kind, NodeType, Pin, Scope, register
+from abstractruntime.nodes.base import Element, Example, Kind, NodeType, Pin, Scope, register
 
 _COMPAT = (
     "Q54: what was discovered is kept with the run. Effects 13: without discovery the allowed names are "
@@ -36,7 +35,13 @@ class ProviderCatalog(_CatalogNode):
     doc = "Gives the providers that are available, only the allowed ones where such are named."
     inputs = (Pin("allowed_providers", "array", doc="names, in any case"),)
     outputs = (Pin("providers", "array"),)
-    examples = STEP_EXAMPLES["provider_catalog"]
+    examples = (
+        Example(
+            {"allowed_providers": ["Local"]},
+            output={"providers": ["local"]},
+            around={"models": {"local": ["small"], "cloud": ["large"]}},
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         return {"providers": _providers(scope, _names(inputs.get("allowed_providers")))}
@@ -60,7 +65,13 @@ class ProviderModels(_CatalogNode):
             "properties": {"provider": {"type": "string"}, "allowedModels": _TEXTS},
         },
     }
-    examples = STEP_EXAMPLES["provider_models"]
+    examples = (
+        Example(
+            {"provider": "local", "allowed_models": ["small"]},
+            output={"provider": "local", "models": ["small"]},
+            around={"models": {"local": ["small", "large"]}},
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         config = element.config("providerModelsConfig")
@@ -104,7 +115,19 @@ class ModelCatalog(_CatalogNode):
             },
         },
     }
-    examples = STEP_EXAMPLES["model_catalog"]
+    examples = (
+        Example(
+            {"index": 1},
+            output={
+                "providers": ["local", "cloud"],
+                "models": ["local/small", "cloud/large"],
+                "pair": {"provider": "cloud", "model": "large", "id": "cloud/large"},
+                "provider": "cloud",
+                "model": "large",
+            },
+            around={"models": {"local": ["small"], "cloud": ["large"]}},
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         config = element.config("modelCatalogConfig")

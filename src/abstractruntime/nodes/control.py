@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     ControlNode,
     Element,
@@ -145,7 +144,13 @@ class Sequence(_Scheduler):
         "Runs its branches one after the other, by number; each runs to its end first. Nothing follows "
         "the last one: put what comes after into the last branch or behind the parent."
     )
-    examples = STEP_EXAMPLES["sequence"]
+    examples = (
+        Example(
+            {},
+            output=[{"handle": "then:0"}, {"handle": "then:1"}],
+            around={"handles": ["then:1", "then:0"]},
+        ),
+    )
     compat = "Q30: works without declared pins, from the connected handles."
 
     def open_frame(
@@ -168,7 +173,13 @@ class Parallel(_Scheduler):
         "Runs its branches one after the other, by number, then goes on at `completed`. The order is "
         "fixed so that a run can be repeated; a wait in one branch holds up the others."
     )
-    examples = STEP_EXAMPLES["parallel"]
+    examples = (
+        Example(
+            {},
+            output=[{"handle": "then:0"}, {"handle": "then:1"}, {"handle": "completed"}],
+            around={"handles": ["then:0", "then:1", "completed"]},
+        ),
+    )
     compat = "Q30: works without declared pins, from the connected handles."
 
     def open_frame(
@@ -204,7 +215,16 @@ class Loop(ControlNode):
     )
     inputs = (Pin("items", "array"),)
     outputs = (*_ITERATION, Pin("total", "number"))
-    examples = STEP_EXAMPLES["loop"]
+    examples = (
+        Example(
+            {"items": ["a", "b"]},
+            output=[
+                {"handle": "loop", "item": "a", "index": 0, "total": 2},
+                {"handle": "loop", "item": "b", "index": 1, "total": 2},
+                {"handle": "done"},
+            ],
+        ),
+    )
 
     def open_frame(
         self, element: Element, inputs: JsonObject, handles: tuple[str, ...]
@@ -240,7 +260,17 @@ class While(ControlNode):
     )
     inputs = (Pin("condition", "boolean"),)
     outputs = _ITERATION
-    examples = STEP_EXAMPLES["while"]
+    examples = (
+        Example(
+            {"condition": True},
+            output=[
+                {"handle": "loop", "item": "a", "index": 0},
+                {"handle": "loop", "item": "a", "index": 1},
+            ],
+            around={"ambient": {"item": "a"}},
+        ),
+        Example({"condition": 0}, output=[{"handle": "done"}]),
+    )
     compat = "Q8: the cap counts iterations that would really run."
 
     def open_frame(
@@ -273,7 +303,16 @@ class For(ControlNode):
     )
     inputs = (Pin("start", "number"), Pin("end", "number"), Pin("step", "number", default=1))
     outputs = (Pin("i", "number"), Pin("index", "number"), Pin("total", "number"))
-    examples = STEP_EXAMPLES["for"]
+    examples = (
+        Example(
+            {"start": 5, "end": 1, "step": -2},
+            output=[
+                {"handle": "loop", "i": 5, "index": 0, "total": 2},
+                {"handle": "loop", "i": 3, "index": 1, "total": 2},
+                {"handle": "done"},
+            ],
+        ),
+    )
     compat = "Q7: `i` is start + index * step, an integer when start and step are. Q8: see while."
 
     def open_frame(

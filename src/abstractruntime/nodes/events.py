@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._events import SCOPES, filled_text, scope_address, scope_name
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
+    Example,
     NodeError,
     Pin,
     PlannedEffect,
@@ -35,6 +35,15 @@ def _scope_problem(element: Element, config: str) -> Iterable[Problem]:
             severity="warning",
             hint="scopes are " + ", ".join(SCOPES),
         )
+
+
+_DELIVERED: JsonObject = {
+    "delivered": 1,
+    "delivered_to": ["run-2"],
+    "name": "paid",
+    "scope": "session",
+}
+_PAID: JsonObject = {"event_id": "e1", "name": "paid", "payload": {"value": 3}}
 
 
 @register
@@ -79,7 +88,21 @@ class EmitEvent(EffectNode):
             },
         },
     }
-    examples = EFFECT_EXAMPLES["emit_event"]
+    examples = (
+        Example(
+            {"name": "paid", "payload": 3},
+            output=_DELIVERED,
+            asks={
+                "emit_event": {
+                    "scope": "session",
+                    "name": "paid",
+                    "payload": {"value": 3},
+                    "max_steps": 0,
+                }
+            },
+            result=_DELIVERED,
+        ),
+    )
     compat = (
         "Effects 10: name, scope and session never come from the ambient value. Effects 11: a busy "
         "listener gets the event later; scope `workflow` is the flow that the node was drawn in, `run` "
@@ -157,7 +180,15 @@ class OnEvent(EffectNode):
             "properties": {"name": {"type": "string"}, "scope": _SCOPE_SCHEMA},
         },
     }
-    examples = EFFECT_EXAMPLES["on_event"]
+    examples = (
+        Example(
+            {},
+            output={"event": _PAID, "payload": {"value": 3}, "event_id": "e1", "name": "paid"},
+            data={"eventConfig": {"name": "paid", "scope": "session"}},
+            asks={"wait_event": {"scope": "session", "name": "paid", "details": {"listen": True}}},
+            result=_PAID,
+        ),
+    )
     compat = (
         "Effects 10: name and scope never come from the ambient value. Effects 11: an event that comes "
         "during a branch is heard afterwards; scope `workflow` is the flow that the node was drawn in, "

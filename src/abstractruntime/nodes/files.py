@@ -14,9 +14,9 @@ from typing import Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import filled, text_of, whole_or
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     Element,
+    Example,
     Kind,
     NodeError,
     NodeType,
@@ -31,6 +31,8 @@ _READ_BYTES = 16 * 2**20
 _IMPORT_BYTES = 256 * 2**20
 _LISTED = 1000
 _ANY_BYTES = "application/octet-stream"
+_HELLO_ID = "17006668178249981c831cfb063b0735"
+_HELLO: JsonObject = {"$artifact": _HELLO_ID}
 
 
 class _Loaded(Protocol):
@@ -65,7 +67,13 @@ class ReadFile(_FileNode):
     )
     inputs = (Pin("file_path", "workspace_file", doc="path, relative to the workspace"),)
     outputs = (Pin("content"), Pin("file_path", "string"))
-    examples = STEP_EXAMPLES["read_file"]
+    examples = (
+        Example(
+            {"file_path": "a.json"},
+            output={"content": {"n": 1}, "file_path": "a.json"},
+            around={"files": {"a.json": '{"n": 1}'}},
+        ),
+    )
     compat = (
         "Q38: confined to the workspace, which is the current directory unless the host chose another; "
         "files above 16 MiB are refused. `file_path` is new."
@@ -106,7 +114,13 @@ class WriteFile(_FileNode):
         Pin("content", doc="text, or a value to write as JSON"),
     )
     outputs = (Pin("bytes", "number"), Pin("file_path", "string", doc="the absolute path"))
-    examples = STEP_EXAMPLES["write_file"]
+    examples = (
+        Example(
+            {"file_path": "out/a.json", "content": {"n": 1}},
+            output={"bytes": 13, "file_path": "/workspace/out/a.json"},
+            after={"files": {"out/a.json": '{\n  "n": 1\n}\n'}},
+        ),
+    )
     compat = "Q38: confined to the workspace, and writing needs the grant `file:write`."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -152,7 +166,13 @@ class ListFolderFiles(_FileNode):
         Pin("count", "number"),
         Pin("truncated", "boolean", doc="true when there are more"),
     )
-    examples = STEP_EXAMPLES["list_folder_files"]
+    examples = (
+        Example(
+            {"pattern": "*.md", "limit": 1},
+            output={"files": ["a.md"], "count": 1, "truncated": True},
+            around={"files": {"a.md": "A", "b.md": "B", "c.txt": "C"}},
+        ),
+    )
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -183,7 +203,18 @@ class ImportWorkspaceFile(_FileNode):
         Pin("content_type", "string"),
         Pin("bytes", "number"),
     )
-    examples = STEP_EXAMPLES["import_workspace_file"]
+    examples = (
+        Example(
+            {"file_path": "a.txt"},
+            output={
+                "artifact": _HELLO,
+                "artifact_id": _HELLO_ID,
+                "content_type": "text/plain",
+                "bytes": 5,
+            },
+            around={"files": {"a.txt": "hello"}},
+        ),
+    )
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -211,7 +242,14 @@ class ExportArtifact(_FileNode):
         Pin("file_path", "string", doc="path, relative to the workspace"),
     )
     outputs = (Pin("file_path", "string", doc="the absolute path"), Pin("bytes", "number"))
-    examples = STEP_EXAMPLES["export_artifact"]
+    examples = (
+        Example(
+            {"artifact": _HELLO, "file_path": "b.txt"},
+            output={"file_path": "/workspace/b.txt", "bytes": 5},
+            around={"artifacts": ["hello"]},
+            after={"files": {"b.txt": "hello"}},
+        ),
+    )
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -229,7 +267,13 @@ class ReadArtifact(_FileNode):
     )
     inputs = (Pin("artifact", "artifact", aliases=("artifact_id",), doc="a reference, or an id"),)
     outputs = (Pin("content"), Pin("content_type", "string"), Pin("bytes", "number"))
-    examples = STEP_EXAMPLES["read_artifact"]
+    examples = (
+        Example(
+            {"artifact": _HELLO},
+            output={"content": "hello", "content_type": "text/plain", "bytes": 5},
+            around={"artifacts": ["hello"]},
+        ),
+    )
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:

@@ -10,11 +10,10 @@ from abstractruntime.core.models import format_time
 from abstractruntime.memory.active_memory import render_memact_blocks, render_memact_system_prompt
 from abstractruntime.memory.memact_composer import compose_memact_current_context_from_kg_result
 from abstractruntime.nodes._coerce import filled, text_of, whole_or
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
+    Example,
     Kind,
     NodeType,
     Pin,
@@ -43,6 +42,10 @@ _PACKED = (
     "warnings",
     "error",
 )
+_NAMED: JsonObject = {"subject": "ex:ada", "predicate": "schema:name", "object": "Ada"}
+_STORED: JsonObject = {"ok": True, "assertion_ids": ["k1"], "count": 1}
+_FACTS: JsonObject = {"ok": True, "items": [_NAMED], "count": 1}
+_SAME: JsonObject = {"ok": True, "candidates": [{"id": "ex:ada", "score": 1.0}], "count": 1}
 
 
 @register
@@ -68,7 +71,14 @@ class MemoryKgAssert(EffectNode):
         Pin("ok", "boolean"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_kg_assert"]
+    examples = (
+        Example(
+            {"assertions": _NAMED},
+            output={"assertion_ids": ["k1"], "count": 1, "ok": True, "raw": _STORED},
+            asks={"memory_kg_assert": {"assertions": [_NAMED]}},
+            result=_STORED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         given = inputs.get("assertions")
@@ -132,7 +142,14 @@ class MemoryKgQuery(EffectNode):
         Pin("error", "string"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_kg_query"]
+    examples = (
+        Example(
+            {"subject": "ex:ada", "limit": "5"},
+            output={"items": [_NAMED], "count": 1, "ok": True, "raw": _FACTS},
+            asks={"memory_kg_query": {"subject": "ex:ada", "limit": 5}},
+            result=_FACTS,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         names = (pin.id for pin in self.inputs)
@@ -175,7 +192,14 @@ class MemoryKgResolve(EffectNode):
         Pin("ok", "boolean"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_kg_resolve"]
+    examples = (
+        Example(
+            {"label": "Ada", "expected_type": "schema:Person"},
+            output={"candidates": _SAME["candidates"], "count": 1, "ok": True, "raw": _SAME},
+            asks={"memory_kg_resolve": {"label": "Ada", "expected_type": "schema:Person"}},
+            result=_SAME,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         payload = _texts(inputs, "label", "expected_type", "recall_level", "scope", "owner_id")
@@ -191,6 +215,18 @@ class MemoryKgResolve(EffectNode):
 
     def primary(self, element: Element, record: JsonObject) -> JsonValue:
         return record["candidates"]
+
+
+# Compat: the text of 0.4.2, which flows show.
+_NOT_A_RESULT = "memact_compose requires a dict kg_result (connect memory_kg_query.raw or output)"
+_NOTHING: JsonObject = {
+    "ok": False,
+    "delta": {},
+    "trace": {},
+    "active_memory": {},
+    "memact_blocks": [],
+    "memact_system_prompt": "",
+}
 
 
 @register
@@ -218,7 +254,7 @@ class MemactCompose(NodeType):
         Pin("memact_system_prompt", "string"),
         Pin("error", "string"),
     )
-    examples = STEP_EXAMPLES["memact_compose"]
+    examples = (Example({"kg_result": "no result"}, {**_NOTHING, "error": _NOT_A_RESULT}),)
     compat = "A run that ends here also says `success`, like every other function."
 
     def takes_bus(self, element: Element) -> bool:
@@ -244,18 +280,6 @@ class MemactCompose(NodeType):
             "memact_blocks": render_memact_blocks(scope.vars),
             "memact_system_prompt": render_memact_system_prompt(scope.vars),
         }
-
-
-# Compat: the text of 0.4.2, which flows show.
-_NOT_A_RESULT = "memact_compose requires a dict kg_result (connect memory_kg_query.raw or output)"
-_NOTHING: JsonObject = {
-    "ok": False,
-    "delta": {},
-    "trace": {},
-    "active_memory": {},
-    "memact_blocks": [],
-    "memact_system_prompt": "",
-}
 
 
 def _texts(inputs: JsonObject, *names: str) -> JsonObject:

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import format_time
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
+    Example,
     NodeError,
     Pin,
     PlannedEffect,
@@ -47,7 +47,20 @@ class AskUser(EffectNode):
     data_schema: ClassVar[JsonObject] = {
         "effectConfig": {"type": "object", "properties": {"allowFreeText": {"type": "boolean"}}},
     }
-    examples = EFFECT_EXAMPLES["ask_user"]
+    examples = (
+        Example(
+            {"prompt": "Publish?", "choices": ["yes", "no"]},
+            output={"prompt": "Publish?", "choices": ["yes", "no"], "response": "yes"},
+            asks={
+                "ask_user": {
+                    "prompt": "Publish?",
+                    "choices": ["yes", "no"],
+                    "allow_free_text": True,
+                }
+            },
+            result={"response": "yes"},
+        ),
+    )
     compat = (
         "Effects 12: a null or empty prompt is the default prompt; a missing answer is null. "
         "Effects 3: `prompt` and `choices` survive a restart."
@@ -75,6 +88,9 @@ class AskUser(EffectNode):
         return record.get("response")
 
 
+_DONE: JsonObject = {"message": "done", "level": "message"}
+
+
 @register
 class AnswerUser(EffectNode):
     type = "answer_user"
@@ -83,7 +99,9 @@ class AnswerUser(EffectNode):
     doc = "Shows a message to the user and goes on."
     inputs = (Pin("message", "string", default=""), Pin("level", "string", default="message"))
     outputs = (Pin("message", "string"), Pin("level", "string"))
-    examples = EFFECT_EXAMPLES["answer_user"]
+    examples = (
+        Example({"message": "done"}, output=_DONE, asks={"answer_user": _DONE}, result=_DONE),
+    )
     compat = "Effects 12: a null message is the empty text."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -123,7 +141,15 @@ class WaitUntil(EffectNode):
             "properties": {"durationType": {"enum": [*_UNIT_SECONDS, "timestamp"]}},
         },
     }
-    examples = EFFECT_EXAMPLES["wait_until"]
+    examples = (
+        Example(
+            {"duration": 5},
+            output={"until": "2026-01-02T03:09:05+00:00", "ready": True},
+            data={"effectConfig": {"durationType": "minutes"}},
+            asks={"wait_until": {"until": "2026-01-02T03:09:05.000000+00:00"}},
+            result={"until": "2026-01-02T03:09:05+00:00", "ready": True},
+        ),
+    )
     compat = "Effects 4: waking stores the pins. A timestamp that cannot be read is an error."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -183,7 +209,14 @@ class WaitEvent(EffectNode):
         Pin("allow_free_text", "boolean", default=True),
     )
     outputs = (Pin("event_data", "object"), Pin("event_key", "string"))
-    examples = EFFECT_EXAMPLES["wait_event"]
+    examples = (
+        Example(
+            {"event_key": "evt:session:s1:paid"},
+            output={"event_key": "evt:session:s1:paid", "event_data": {"amount": 3}},
+            asks={"wait_event": {"wait_key": "evt:session:s1:paid", "allow_free_text": True}},
+            result={"amount": 3},
+        ),
+    )
     compat = 'Effects 18: `allow_free_text` reads "no" and "false" as false. `event_key` survives a restart.'
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:

@@ -6,7 +6,6 @@ import json
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._history import active_messages, is_system, trim, with_prompt
 from abstractruntime.nodes._recall import (
     KG_MARKER,
@@ -33,6 +32,7 @@ from abstractruntime.nodes._settings import (
 )
 from abstractruntime.nodes.base import (
     Element,
+    Example,
     Pin,
     PlannedEffect,
     Scope,
@@ -45,13 +45,47 @@ from abstractruntime.nodes.interaction import as_flag
 META_SCHEMA = "abstractflow.llm_call.v1.meta"
 SCHEMA_NAME = "LLM_StructuredOutput"
 _FORWARDED = ("thinking", "prompt_cache_binding")
+_HI: JsonObject = {"content": "Hi.", "usage": {"total_tokens": 5}}
 
 
 @register
 class LlmCall(StagedNode):
     type = "llm_call"
     family = "llm"
-    examples = EFFECT_EXAMPLES["llm_call"]
+    examples = (
+        Example(
+            {"prompt": "Say hi.", "provider": "p", "model": "m"},
+            output={
+                "response": "Hi.",
+                "success": True,
+                "data": None,
+                "tool_calls": [],
+                "meta": {
+                    "schema": "abstractflow.llm_call.v1.meta",
+                    "version": 1,
+                    "output_mode": "unstructured",
+                    "tool_calls": 0,
+                    "usage": {"total_tokens": 5},
+                },
+                "result": _HI,
+                "raw": _HI,
+                "gen_time": None,
+                "ttft_ms": None,
+            },
+            asks={
+                "llm_call": {
+                    "prompt": "Say hi.",
+                    "system_prompt": "",
+                    "tools": [],
+                    "params": {"temperature": 0.7},
+                    "provider": "p",
+                    "model": "m",
+                    "include_context": False,
+                }
+            },
+            result=_HI,
+        ),
+    )
     area = "memory_sources"
     bare_input = "prompt"
     doc = (

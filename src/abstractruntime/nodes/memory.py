@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, whole_or
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
+    Example,
     Pin,
     PlannedEffect,
     Scope,
@@ -20,6 +20,17 @@ from abstractruntime.nodes.interaction import as_flag
 _DEFAULT_LIMIT = 10
 _DEFAULT_PLACEMENT = "after_summary"
 _PLACEMENTS = frozenset({_DEFAULT_PLACEMENT, "after_system", "end"})
+
+
+def _executed(output: str, **facts: JsonValue) -> JsonObject:
+    return {"mode": "executed", "results": [{"success": True, "output": output, **facts}]}
+
+
+_NOTED = _executed("Stored memory_note span_id=n1", meta={"span_id": "n1"})
+_FOUND = _executed("likes tea", meta={"matches": [{"span_id": "n1"}], "span_ids": ["n1"]})
+_TAGGED = _executed("tagged n1")
+_COMPACTED = _executed("compacted", meta={"span_id": "a1"})
+_REHYDRATED: JsonObject = {"inserted": 4, "skipped": 1, "artifacts": ["a1"]}
 
 
 @register
@@ -48,7 +59,14 @@ class MemoryNote(EffectNode):
     data_schema: ClassVar[JsonObject] = {
         "effectConfig": {"type": "object", "properties": {"keep_in_context": {"type": "boolean"}}},
     }
-    examples = EFFECT_EXAMPLES["memory_note"]
+    examples = (
+        Example(
+            {"content": "likes tea", "tags": {"topic": "taste"}},
+            output={"note_id": "n1", "raw": _NOTED},
+            asks={"memory_note": {"note": "likes tea", "tags": {"topic": "taste"}}},
+            result=_NOTED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         note = inputs.get("content")
@@ -98,7 +116,19 @@ class MemoryQuery(EffectNode):
         Pin("span_ids", "array"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_query"]
+    examples = (
+        Example(
+            {"query": "tea"},
+            output={
+                "results": [{"span_id": "n1"}],
+                "rendered": "likes tea",
+                "span_ids": ["n1"],
+                "raw": _FOUND,
+            },
+            asks={"memory_query": {"query": "tea", "limit_spans": 10, "return": "both"}},
+            result=_FOUND,
+        ),
+    )
     compat = (
         "Effects 24: `limit` is 10 when nothing is given, as 0.4.2 did, not 5 as its editor says."
     )
@@ -155,7 +185,19 @@ class MemoryTag(EffectNode):
         Pin("results", "array"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_tag"]
+    examples = (
+        Example(
+            {"span_id": "n1", "tags": {"topic": "taste"}},
+            output={
+                "success": True,
+                "rendered": "tagged n1",
+                "results": _TAGGED["results"],
+                "raw": _TAGGED,
+            },
+            asks={"memory_tag": {"span_id": "n1", "tags": {"topic": "taste"}}},
+            result=_TAGGED,
+        ),
+    )
     compat = "Kernel 4.11: places count from the newest span, as in every other memory node."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -197,7 +239,14 @@ class MemoryCompact(EffectNode):
         Pin("focus", "string", doc="what the summary must keep"),
     )
     outputs = (Pin("span_id", "string"), Pin("raw", "object"))
-    examples = EFFECT_EXAMPLES["memory_compact"]
+    examples = (
+        Example(
+            {"preserve_recent": 0, "focus": "decisions"},
+            output={"span_id": "a1", "raw": _COMPACTED},
+            asks={"memory_compact": {"preserve_recent": 0, "focus": "decisions"}},
+            result=_COMPACTED,
+        ),
+    )
     compat = "Effects 24: `preserve_recent` 0 keeps nothing, instead of 6 messages."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -240,7 +289,20 @@ class MemoryRehydrate(EffectNode):
         Pin("artifacts", "array"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_rehydrate"]
+    examples = (
+        Example(
+            {"span_ids": "a1", "max_messages": 20},
+            output={**_REHYDRATED, "raw": _REHYDRATED},
+            asks={
+                "memory_rehydrate": {
+                    "span_ids": ["a1"],
+                    "placement": "after_summary",
+                    "max_messages": 20,
+                }
+            },
+            result=_REHYDRATED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         placement = str(inputs.get("placement") or "").strip().lower()

@@ -9,7 +9,6 @@ from typing import ClassVar
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, filled, text_of, whole_or
 from abstractruntime.nodes._pure import BareNode, PureNode
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes._tool_lines import tool_line
 from abstractruntime.nodes.base import Element, Example, Pin, Scope, register
 from abstractruntime.rendering import render_agent_trace_markdown
@@ -208,7 +207,17 @@ class SystemDatetime(PureNode):
         Pin("locale", "string", "The language setting, such as en_GB."),
     )
     draws = True
-    examples = STEP_EXAMPLES["system_datetime"]
+    examples = (
+        Example(
+            {},
+            output={
+                "iso": "2026-01-02T03:04:05+00:00",
+                "timezone": "UTC",
+                "utc_offset_minutes": 0,
+                "locale": "en_US",
+            },
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonObject:
         now = scope.now().astimezone()

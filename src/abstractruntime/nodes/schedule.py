@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType, format_time, parse_moment
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._events import filled_text
 from abstractruntime.nodes._schedule import Schedule, read_schedule
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
+    Example,
     NodeError,
     Pin,
     PlannedEffect,
@@ -59,7 +59,18 @@ class OnSchedule(EffectNode):
             },
         },
     }
-    examples = EFFECT_EXAMPLES["on_schedule"]
+    examples = (
+        Example(
+            {"schedule": "10m"},
+            output={
+                "scheduled_for": "2026-01-02T03:14:05.000000+00:00",
+                "recurrent": True,
+                "timestamp": "2026-01-02T03:14:05+00:00",
+            },
+            asks={"wait_until": {"until": "2026-01-02T03:14:05.000000+00:00"}},
+            result={"timestamp": "2026-01-02T03:14:05+00:00"},
+        ),
+    )
     compat = (
         "Effects 4: waking stores `timestamp`; turns are anchored at when they were due. Effects 10: "
         "inputs never come from the ambient value. Effects 16: cron expressions work. Effects 18: "

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._history import inherit_context
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
+    Example,
     Pin,
     PlannedEffect,
     Problem,
@@ -23,6 +23,7 @@ from abstractruntime.nodes.interaction import as_flag
 ID_KEYS = ("subflowId", "flowId", "workflowId", "workflow_id")
 _SESSION_KEYS = ("child_session_id", "childSessionId", "session_id", "sessionId")
 _RESERVED = frozenset({"inherit_context", "inheritContext", *_SESSION_KEYS})
+_GREEN: JsonObject = {"report": "green", "success": True}
 
 
 def subflow_id(data: Mapping[str, JsonValue]) -> str:
@@ -69,7 +70,31 @@ class Subflow(EffectNode):
             },
         },
     }
-    examples = EFFECT_EXAMPLES["subflow"]
+    examples = (
+        Example(
+            {"topic": "tea"},
+            output={
+                **_GREEN,
+                "sub_run_id": "run-2",
+                "output": _GREEN,
+                "child_output": _GREEN,
+            },
+            data={
+                "subflowId": "research",
+                "inputs": [{"id": "topic", "type": "string"}],
+                "outputs": [{"id": "report", "type": "string"}],
+            },
+            asks={
+                "start_subworkflow": {
+                    "workflow_id": "research",
+                    "vars": {"topic": "tea"},
+                    "async": True,
+                    "wait": True,
+                }
+            },
+            result={"sub_run_id": "run-2", "output": _GREEN},
+        ),
+    )
     compat = (
         "Effects 9: a pin is looked up in the child's output first, also when that has a `result`. "
         "Effects 10: session ids and inherit_context never come from the ambient value."

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, load_strict
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._settings import text, unique
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
+    Example,
     Pin,
     PlannedEffect,
     Problem,
@@ -38,6 +38,17 @@ _COMPAT = (
     "Effects 25: a node without an allowlist is a warning. The allowlist never comes from the "
     "ambient value."
 )
+
+_ADD: JsonObject = {"name": "add", "arguments": {"a": 1}}
+_ADDED: JsonObject = {
+    "mode": _EXECUTED,
+    "results": [{"name": "add", "success": True, "output": 2, "error": None}],
+}
+_REFUSAL = "Tool 'rm' is not allowed"
+_REFUSED: JsonObject = {
+    "mode": _EXECUTED,
+    "results": [{"name": "rm", "success": False, "output": None, "error": _REFUSAL}],
+}
 
 
 class _ToolNode(EffectNode):
@@ -83,7 +94,14 @@ class ToolCalls(_ToolNode):
         Pin("success", "boolean", "Whether all calls succeeded; true for no calls."),
         Pin("raw", "object", "The answer as it came."),
     )
-    examples = EFFECT_EXAMPLES["tool_calls"]
+    examples = (
+        Example(
+            {"tool_calls": [_ADD], "allowed_tools": ["add"]},
+            output={"results": _ADDED["results"], "success": True, "raw": _ADDED},
+            asks={"tool_calls": {"tool_calls": [_ADD], "allowed_tools": ["add"]}},
+            result=_ADDED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         given = _parsed(inputs.get("tool_calls"))
@@ -121,7 +139,20 @@ class CallTool(_ToolNode):
         Pin("success", "boolean", "Whether the call succeeded."),
         Pin("raw", "object", "The answer as it came."),
     )
-    examples = EFFECT_EXAMPLES["call_tool"]
+    examples = (
+        Example(
+            {"tool_call": _ADD, "allowed_tools": ["add"]},
+            output={"result": 2, "success": True, "raw": _ADDED},
+            asks={"tool_calls": {"tool_calls": [_ADD], "allowed_tools": ["add"]}},
+            result=_ADDED,
+        ),
+        Example(
+            {"tool_call": {"name": "rm"}, "allowed_tools": []},
+            output={"result": _REFUSAL, "success": False, "raw": _REFUSED},
+            asks={"tool_calls": {"tool_calls": [{"name": "rm"}], "allowed_tools": []}},
+            result=_REFUSED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         call = _parsed(inputs.get("tool_call"))

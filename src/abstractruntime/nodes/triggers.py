@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     Element,
     Example,
@@ -29,7 +28,15 @@ class FlowStart(NodeType):
         "names do not start with an underscore come out. Defaults that are used become run variables."
     )
     outputs = (Pin("parameters", dynamic=True, doc="One pin per run parameter."),)
-    examples = STEP_EXAMPLES["on_flow_start"]
+    examples = (
+        Example(
+            {},
+            output={"topic": "tea", "depth": 2},
+            data={"outputs": [{"id": "topic"}, {"id": "depth"}], "pinDefaults": {"depth": 2}},
+            around={"variables": {"topic": "tea"}},
+            after={"variables": {"topic": "tea", "depth": 2}},
+        ),
+    )
     compat = (
         "Q6: defaults are stored as run variables. Q48: entering again reads the run variables."
     )

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.core.models import format_time
 from abstractruntime.nodes._paths import assign, read_path
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     MISSING,
     Element,
@@ -50,7 +49,13 @@ class GetVar(NodeType):
     )
     inputs = (Pin("name", "string"),)
     outputs = (Pin("value"),)
-    examples = STEP_EXAMPLES["get_var"]
+    examples = (
+        Example(
+            {"name": "user.name"},
+            output={"value": "Ada"},
+            around={"variables": {"user": {"name": "Ada"}}},
+        ),
+    )
     compat = "Q26: `[n]` works beside dotted numbers."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -138,7 +143,13 @@ class GetContext(NodeType):
     reads_variables = True
     doc = "Reads the conversation: the variable `context`, its task as text and its messages as a list."
     outputs = (Pin("context", "object"), Pin("task", "string"), Pin("messages", "array"))
-    examples = STEP_EXAMPLES["get_context"]
+    examples = (
+        Example(
+            {},
+            output={"context": {"task": "greet", "messages": []}, "task": "greet", "messages": []},
+            around={"variables": {"context": {"task": "greet", "messages": []}}},
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         return context_record(scope.vars)
@@ -168,7 +179,14 @@ class SetVar(PassThroughNode):
     )
     inputs = (Pin("name", "string"), Pin("value"))
     outputs = (Pin("value"),)
-    examples = STEP_EXAMPLES["set_var"]
+    examples = (
+        Example(
+            {"name": "user.name", "value": "Ada"},
+            output={"value": "Ada"},
+            around={"variables": {"user": {"age": 36}}},
+            after={"variables": {"user": {"age": 36, "name": "Ada"}}},
+        ),
+    )
     compat = "Q25: an index into a list replaces that item, out of range is an error."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -190,7 +208,14 @@ class SetVarProperty(PassThroughNode):
     doc = "Sets one property of an object variable, also a nested one, and gives the whole object."
     inputs = (Pin("name", "string"), Pin("key", "string"), Pin("value"))
     outputs = (Pin("value", "object"),)
-    examples = STEP_EXAMPLES["set_var_property"]
+    examples = (
+        Example(
+            {"name": "user", "key": "name", "value": "Ada"},
+            output={"value": {"age": 36, "name": "Ada"}},
+            around={"variables": {"user": {"age": 36}}},
+            after={"variables": {"user": {"age": 36, "name": "Ada"}}},
+        ),
+    )
     compat = "Q12: other places that hold the same object keep theirs."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -222,7 +247,13 @@ class SetVars(PassThroughNode):
     )
     inputs = (Pin("updates", "object"),)
     outputs = (Pin("updates", "object"),)
-    examples = STEP_EXAMPLES["set_vars"]
+    examples = (
+        Example(
+            {"updates": {"count": 1, "user.name": "Ada"}},
+            output={"updates": {"count": 1, "user.name": "Ada"}},
+            after={"variables": {"count": 1, "user": {"name": "Ada"}}},
+        ),
+    )
     compat = "Q25: see set_var."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -246,12 +277,31 @@ def _updates(value: JsonValue) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
+_GREETING: JsonObject = {
+    "role": "user",
+    "content": "hi",
+    "timestamp": "2026-01-02T03:04:05.000000+00:00",
+    "metadata": {"message_id": "msg_1"},
+}
+
+
 @register
 class AddMessage(PassThroughNode):
     type = "add_message"
     family = "variables"
     doc = "Appends a message to the conversation in the variable `context`."
-    examples = STEP_EXAMPLES["add_message"]
+    examples = (
+        Example(
+            {"role": "user", "content": "hi"},
+            output={
+                "message": _GREETING,
+                "context": {"messages": [_GREETING]},
+                "task": "",
+                "messages": [_GREETING],
+            },
+            after={"variables": {"context": {"messages": [_GREETING]}}},
+        ),
+    )
     compat = "Q29: it is a step whatever its pins."
     inputs = (Pin("role", "string", default="user"), Pin("content", "string", default=""))
     outputs = (
