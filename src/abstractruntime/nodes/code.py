@@ -6,6 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.nodes._code_checks import (
+    CodeProblem,
+    check_expression,
+    check_source,
+    free_names,
+)
 from abstractruntime.nodes.base import (
     Element,
     Example,
@@ -16,12 +22,6 @@ from abstractruntime.nodes.base import (
     Problem,
     Scope,
     register,
-)
-from abstractruntime.sandbox.static_checks import (
-    CodeProblem,
-    check_expression,
-    check_source,
-    free_names,
 )
 
 _DEFAULT_FUNCTION = "transform"

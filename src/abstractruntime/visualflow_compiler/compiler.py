@@ -9,7 +9,7 @@ from typing import Any
 
 from abstractruntime.agents.port import AgentWorkflows
 from abstractruntime.core.spec import WorkflowSpec
-from abstractruntime.nodes._agent_request import agent_workflow_id
+from abstractruntime.nodes.names import agent_workflow_id
 from abstractruntime.nodes.subflow import subflow_id
 from abstractruntime.visualflow_compiler._check import compilable
 from abstractruntime.visualflow_compiler._drawn import DrawnFlow

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject
-from abstractruntime.nodes._agent_request import agent_workflow_id
-from abstractruntime.nodes.names import node_workflow_id
+from abstractruntime.nodes.names import agent_workflow_id, node_workflow_id
 from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
 from abstractruntime.visualflow_compiler._load import load_flow
 from abstractruntime.visualflow_compiler._model import SOURCE_KEY, Flow
