@@ -50,6 +50,10 @@ _TEA: JsonObject = {
 class Agent(StagedNode):
     type = "agent"
     family = "llm"
+    capability = "llm:*"
+    runs_agent = True
+    waits = "sometimes"
+    replaces_ambient = True
     examples = (
         Example(
             {"prompt": "Find tea.", "provider": "p", "model": "m", "tools": ["search"]},
@@ -133,7 +137,12 @@ class Agent(StagedNode):
         *MEMORY_PINS,
     )
     outputs = (
-        Pin("response", "string", "The answer, the JSON text of `data`, or why there is none."),
+        Pin(
+            "response",
+            "string",
+            "The answer, the JSON text of `data`, or why there is none.",
+            role="speech",
+        ),
         Pin("success", "boolean", "Whether there is an answer."),
         Pin("data", "object", "The answer as an object, with a response schema."),
         Pin("meta", "object", "The agent's run, its model, its iterations, its error."),

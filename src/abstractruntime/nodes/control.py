@@ -40,7 +40,7 @@ class If(NodeType):
         "Goes on at `true` when the condition is truthy, else at `false`. Absent and null are false. "
         'Every non-empty text is true, also "false" and "0".'
     )
-    inputs = (Pin("condition", "boolean"),)
+    inputs = (Pin("condition", "boolean", role="condition"),)
     outputs = (Pin("branch", "string"), Pin("condition"))
     examples = (
         Example({"condition": 1}, {"branch": "true", "condition": 1}),
@@ -258,7 +258,7 @@ class While(ControlNode):
         "Runs the branch at `loop` as long as the condition, read anew each time, is truthy. `item` is "
         "the ambient `item` if there is one, else the whole ambient value. Hosts cap the iterations."
     )
-    inputs = (Pin("condition", "boolean"),)
+    inputs = (Pin("condition", "boolean", role="condition"),)
     outputs = _ITERATION
     examples = (
         Example(

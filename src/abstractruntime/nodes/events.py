@@ -29,7 +29,6 @@ def _scope_problem(element: Element, config: str) -> Iterable[Problem]:
     text = scope.strip().lower() if isinstance(scope, str) else ""
     if text and text not in SCOPES:
         yield Problem(
-            "unknown-scope",
             f"{config}.scope {text!r} does not exist; session is used",
             pointer=f"/data/{config}/scope",
             severity="warning",
@@ -57,7 +56,14 @@ class EmitEvent(EffectNode):
         "hear itself. A payload that is no object arrives as `{value: ...}`."
     )
     inputs = (
-        Pin("name", "string", "Name of the event.", aliases=("event_name",), control_plane=True),
+        Pin(
+            "name",
+            "string",
+            "Name of the event.",
+            aliases=("event_name",),
+            control_plane=True,
+            role="emits",
+        ),
         Pin("scope", "string", "session, workflow, run or global.", control_plane=True),
         Pin("payload", doc="What comes with it."),
         Pin(
@@ -115,7 +121,6 @@ class EmitEvent(EffectNode):
         is_wired = not element.wired.isdisjoint(("name", "event_name"))
         if not is_wired and not filled_text(*sources, element.config("effectConfig").get("name")):
             yield Problem(
-                "no-name",
                 "the event has no name",
                 pin="name",
                 severity="warning",
@@ -157,6 +162,8 @@ class OnEvent(EffectNode):
     type = "on_event"
     family = "events"
     is_trigger = True
+    hears = True
+    waits = "always"
     names_effect = False
     doc = (
         "Hears every event with its name in its scope; without a name, every event of the scope. For "

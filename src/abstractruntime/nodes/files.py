@@ -61,6 +61,7 @@ class _FileNode(NodeType):
 @register
 class ReadFile(_FileNode):
     type = "read_file"
+    capability = "file:read:*"
     doc = (
         "Reads a UTF-8 file of the workspace. A `*.json` file must be JSON and is given as its value; of "
         "other files those that look like an object or a list are, and the rest is text."
@@ -104,6 +105,7 @@ def _content(path: str, text: str) -> JsonValue:
 @register
 class WriteFile(_FileNode):
     type = "write_file"
+    capability = "file:write:*"
     doc = (
         "Writes a file of the workspace, with its folders; the file appears whole or not at all. Objects "
         "and lists are written as indented JSON. The content of a `*.json` file must be JSON, also when "
@@ -151,6 +153,7 @@ def _indented(value: JsonValue) -> str:
 @register
 class ListFolderFiles(_FileNode):
     type = "list_folder_files"
+    capability = "file:read:*"
     doc = (
         "Lists the files of a folder of the workspace whose names match a pattern, sorted by path. Links "
         "are passed over."
@@ -192,6 +195,7 @@ class ListFolderFiles(_FileNode):
 @register
 class ImportWorkspaceFile(_FileNode):
     type = "import_workspace_file"
+    capability = "file:read:*"
     doc = (
         "Keeps the content of a workspace file as an artifact, which later steps and runs can read even "
         "when the file is changed or gone."
@@ -236,6 +240,7 @@ class ImportWorkspaceFile(_FileNode):
 @register
 class ExportArtifact(_FileNode):
     type = "export_artifact"
+    capability = "file:write:*"
     doc = "Writes the content of an artifact to a file of the workspace. The host must have granted writing."
     inputs = (
         Pin("artifact", "artifact", aliases=("artifact_id",), doc="a reference, or an id"),

@@ -52,6 +52,7 @@ _SAME: JsonObject = {"ok": True, "candidates": [{"id": "ex:ada", "score": 1.0}],
 class MemoryKgAssert(EffectNode):
     type = "memory_kg_assert"
     family = "graph"
+    capability = "memory"
     doc = (
         "Stores assertions (subject, predicate, object) in the knowledge graph of the host. An assertion "
         "that is there already is not stored twice. An empty list is fine; a row without its three terms, "
@@ -105,6 +106,7 @@ class MemoryKgAssert(EffectNode):
 class MemoryKgQuery(EffectNode):
     type = "memory_kg_query"
     family = "graph"
+    capability = "memory"
     doc = (
         "Finds assertions in the knowledge graph: by exact terms, by time, by the meaning of a text. With "
         "a token budget, or a recall level, the best ones are also packed into `active_memory_text`. A "
@@ -170,6 +172,7 @@ class MemoryKgQuery(EffectNode):
 class MemoryKgResolve(EffectNode):
     type = "memory_kg_resolve"
     family = "graph"
+    capability = "memory"
     doc = (
         "Finds the entities of the knowledge graph that a name may stand for, best first. A missing label "
         "gives `ok` false and no candidates; the run goes on."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from abstractruntime.nodes.base import (
     NodeError,
     Pin,
     PlannedEffect,
+    Problem,
     Scope,
     register,
 )
@@ -35,6 +37,7 @@ class AskUser(EffectNode):
     type = "ask_user"
     family = "interaction"
     bare_input = "prompt"
+    waits = "always"
     doc = (
         "Asks a person and waits for the answer, as long as it takes. All keys of the answer become "
         "output pins; `response` is the answer itself."
@@ -43,7 +46,11 @@ class AskUser(EffectNode):
         Pin("prompt", "string", default="Please respond:"),
         Pin("choices", "array", default=[]),
     )
-    outputs = (Pin("response", "string"), Pin("prompt", "string"), Pin("choices", "array"))
+    outputs = (
+        Pin("response", "string", role="speech"),
+        Pin("prompt", "string"),
+        Pin("choices", "array"),
+    )
     data_schema: ClassVar[JsonObject] = {
         "effectConfig": {"type": "object", "properties": {"allowFreeText": {"type": "boolean"}}},
     }
@@ -65,6 +72,19 @@ class AskUser(EffectNode):
         "Effects 12: a null or empty prompt is the default prompt; a missing answer is null. "
         "Effects 3: `prompt` and `choices` survive a restart."
     )
+
+    def check(self, element: Element) -> Iterable[Problem]:
+        config = element.config("effectConfig")
+        is_closed = config.get("allowFreeText", config.get("allow_free_text")) is False
+        has_choices = "choices" in element.wired or element.pin_defaults.get("choices")
+        if is_closed and not has_choices:
+            yield Problem(
+                "allows no free text and offers no choices",
+                "VF113",
+                pin="choices",
+                hint="connect choices, or allow free text",
+                pointer="/data/effectConfig",
+            )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         prompt, choices = inputs.get("prompt"), inputs.get("choices", [])
@@ -124,6 +144,7 @@ class AnswerUser(EffectNode):
 class WaitUntil(EffectNode):
     type = "wait_until"
     family = "interaction"
+    waits = "always"
     doc = (
         "Waits for a time span (`durationType` seconds, minutes or hours) or until a moment (`timestamp`, "
         "ISO 8601, UTC unless it says otherwise). The deadline is fixed when the node is reached."
@@ -198,12 +219,13 @@ class WaitEvent(EffectNode):
     type = "wait_event"
     family = "interaction"
     bare_input = "event_key"
+    waits = "always"
     doc = (
         "Waits until someone resumes the run with this wait key. The key is used as it stands: an "
         "emitted event needs the full form `evt:<scope>:<id>:<name>`."
     )
     inputs = (
-        Pin("event_key", "string", default="default"),
+        Pin("event_key", "string", default="default", role="awaits"),
         Pin("prompt", "string"),
         Pin("choices", "array"),
         Pin("allow_free_text", "boolean", default=True),

@@ -52,6 +52,7 @@ _HI: JsonObject = {"content": "Hi.", "usage": {"total_tokens": 5}}
 class LlmCall(StagedNode):
     type = "llm_call"
     family = "llm"
+    capability = "llm:*"
     examples = (
         Example(
             {"prompt": "Say hi.", "provider": "p", "model": "m"},
@@ -119,7 +120,12 @@ class LlmCall(StagedNode):
         Pin("prompt_cache_binding", doc="Handed to the model client as it is."),
     )
     outputs = (
-        Pin("response", "string", "The answer; the JSON text of `data` if there is any."),
+        Pin(
+            "response",
+            "string",
+            "The answer; the JSON text of `data` if there is any.",
+            role="speech",
+        ),
         Pin("success", "boolean", "Always true: a call that fails, fails the run."),
         Pin("data", "object", "The answer as an object, with a response schema."),
         Pin("tool_calls", "array", "The tools that the model asks for; it does not call them."),

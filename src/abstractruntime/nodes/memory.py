@@ -37,6 +37,7 @@ _REHYDRATED: JsonObject = {"inserted": 4, "skipped": 1, "artifacts": ["a1"]}
 class MemoryNote(EffectNode):
     type = "memory_note"
     family = "memory"
+    capability = "memory"
     bare_input = "content"
     doc = (
         "Stores a note with tags and sources in the run's, the session's or the global memory. A blank "
@@ -96,6 +97,7 @@ class MemoryNote(EffectNode):
 class MemoryQuery(EffectNode):
     type = "memory_query"
     family = "memory"
+    capability = "memory"
     bare_input = "query"
     doc = "Finds notes and archived messages by text, tags, authors, places and time."
     inputs = (
@@ -168,6 +170,7 @@ class MemoryQuery(EffectNode):
 class MemoryTag(EffectNode):
     type = "memory_tag"
     family = "memory"
+    capability = "memory"
     doc = (
         "Puts tags on a stored note or archive, which `span_id` names by its id, or by its place: 1 is the "
         "newest. Tags are added to those it has; with `merge` off they replace them. A missing span, an "
@@ -227,6 +230,7 @@ class MemoryTag(EffectNode):
 class MemoryCompact(EffectNode):
     type = "memory_compact"
     family = "memory"
+    capability = "memory"
     doc = (
         "Archives the older messages of the run's conversation and leaves a summary in their place. The "
         "newest `preserve_recent` messages stay as they are. `span_id` names the archive, and is null "
@@ -268,6 +272,7 @@ class MemoryCompact(EffectNode):
 class MemoryRehydrate(EffectNode):
     type = "memory_rehydrate"
     family = "memory"
+    capability = "memory"
     doc = (
         "Puts archived messages and notes back into the run's conversation. Messages that are there "
         "already are not inserted twice; an unknown id is listed in `artifacts` and fails nothing."

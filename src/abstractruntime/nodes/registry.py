@@ -12,10 +12,10 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from abstractruntime import nodes
-from abstractruntime.nodes.base import _REGISTRY, NodeType
+from abstractruntime.nodes.base import _REGISTRY, UNKNOWN, NodeType
 from abstractruntime.nodes.refused import REFUSED_TYPES
 
-__all__ = ["REFUSED_TYPES", "find_node_type", "node_types", "similar_types"]
+__all__ = ["REFUSED_TYPES", "facts_of", "find_node_type", "node_types", "similar_types"]
 
 
 @cache
@@ -29,6 +29,11 @@ def node_types() -> dict[str, NodeType]:
 
 def find_node_type(name: str) -> NodeType | None:
     return node_types().get(name)
+
+
+def facts_of(name: str) -> NodeType:
+    """Give the type of this name, `UNKNOWN` when there is none."""
+    return node_types().get(name, UNKNOWN)
 
 
 def similar_types(name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import ClassVar
 
@@ -31,6 +31,7 @@ class OnSchedule(EffectNode):
     type = "on_schedule"
     family = "schedule"
     is_trigger = True
+    waits = "always"
     names_effect = False
     doc = (
         "Runs its branch when the schedule is due, and then waits for the next time: an interval such "
@@ -78,11 +79,22 @@ class OnSchedule(EffectNode):
     )
 
     def check(self, element: Element) -> Iterable[Problem]:
-        if element.wired.isdisjoint(("schedule", "timezone")):
-            try:
-                _schedule(element, dict(element.pin_defaults))
-            except NodeError as error:
-                yield Problem("schedule", str(error), pin="schedule", hint=_hint(element))
+        if "schedule" in element.wired:
+            return
+        try:
+            schedule = _schedule(element, element.pin_defaults)
+        except NodeError as error:
+            if "timezone" not in element.wired:
+                yield Problem(str(error), pin="schedule", hint=_hint(element))
+            return
+        if schedule.hasty:
+            yield Problem(
+                f"is to repeat every {_text(element, element.pin_defaults)!r}; it repeats every 100 ms",
+                "VF116",
+                pin="schedule",
+                hint="write an interval of at least 100ms",
+                pointer="" if "schedule" in element.pin_defaults else "/data/eventConfig/schedule",
+            )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         return _wait(_schedule(element, inputs).first(scope.now()))
@@ -111,11 +123,13 @@ class OnSchedule(EffectNode):
         return record.get("timestamp")
 
 
-def _schedule(element: Element, inputs: JsonObject) -> Schedule:
-    config = element.config("eventConfig")
-    text = filled_text(inputs.get("schedule"), config.get("schedule"))
-    zone = filled_text(inputs.get("timezone"), config.get("timezone"))
-    return read_schedule(text or _DEFAULT, zone)
+def _schedule(element: Element, inputs: Mapping[str, JsonValue]) -> Schedule:
+    zone = filled_text(inputs.get("timezone"), element.config("eventConfig").get("timezone"))
+    return read_schedule(_text(element, inputs) or _DEFAULT, zone)
+
+
+def _text(element: Element, inputs: Mapping[str, JsonValue]) -> str:
+    return filled_text(inputs.get("schedule"), element.config("eventConfig").get("schedule"))
 
 
 def _recurrent(element: Element, inputs: JsonObject) -> bool:

@@ -40,6 +40,7 @@ class Subflow(EffectNode):
     type = "subflow"
     family = "subflow"
     bare_input = "input"
+    waits = "sometimes"
     doc = (
         "Runs another flow as a child run and waits for it. Input pins become the child's variables, on "
         "top of an object at `vars` or `input`; output pins are read from the child's output by name. "
@@ -101,23 +102,24 @@ class Subflow(EffectNode):
     )
 
     def check(self, element: Element) -> Iterable[Problem]:
-        if not subflow_id(element.data):
+        if not self.subflow(element):
             yield Problem(
-                "VF-SUBFLOW",
                 "names no flow",
+                "VF204",
                 pointer="/data/subflowId",
-                severity="warning",
                 hint="set data.subflowId to the id of the flow to run",
             )
 
         policy = _on_child_failure(element)
         if policy not in (None, "fail", "continue"):
             yield Problem(
-                "VF-SUBFLOW-FAILURE",
                 f"on_child_failure is {policy!r}, expected 'fail' or 'continue'",
                 pointer="/data/effectConfig/on_child_failure",
                 hint="leave it out to fail with the child",
             )
+
+    def subflow(self, element: Element) -> str:
+        return subflow_id(element.data)
 
     def takes_bus(self, element: Element) -> bool:
         return not element.inputs
@@ -130,7 +132,7 @@ class Subflow(EffectNode):
         if _inherits(element, inputs):
             inherit_context(child_vars, scope.vars)
         payload: JsonObject = {
-            "workflow_id": subflow_id(element.data) or None,
+            "workflow_id": self.subflow(element) or None,
             "vars": child_vars,
             "async": True,
             "wait": True,

@@ -55,15 +55,16 @@ class _ToolNode(EffectNode):
     """What the two nodes share: the allowlist, and the effect."""
 
     family = "tools"
+    capability = "tool:*"
+    waits = "sometimes"
     data_schema: ClassVar[JsonObject] = _CONFIG
     compat = _COMPAT
 
     def check(self, element: Element) -> Iterable[Problem]:
         if not _has_allowlist(element):
             yield Problem(
-                "VF-TOOLS-OPEN",
                 "may call any tool of the host: it has no allowlist",
-                severity="warning",
+                "VF207",
                 hint="name the tools: wire a tools_allowlist node into allowed_tools",
             )
 

@@ -22,6 +22,7 @@ class FlowStart(NodeType):
     family = "triggers"
     kind = Kind.FUNCTION
     is_trigger = True
+    declares_parameters = True
     doc = (
         "Starts the flow. Every declared output pin is a run parameter: it takes the run variable of "
         "that name, else the pin's default, else null. Without declared pins all run variables whose "

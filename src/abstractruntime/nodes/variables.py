@@ -47,7 +47,7 @@ class GetVar(NodeType):
         "Reads a run variable by name or path (`order.lines[0].sku`, `order.lines.0.sku`), anew each "
         "time. Anything missing on the way gives null."
     )
-    inputs = (Pin("name", "string"),)
+    inputs = (Pin("name", "string", role="reads"),)
     outputs = (Pin("value"),)
     examples = (
         Example(
@@ -77,13 +77,14 @@ class BoolVar(NodeType):
         ),
     )
 
-    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+    def variable(self, element: Element) -> str:
         declared = element.data.get("literalValue")
-        if not isinstance(declared, dict):
-            declared = {"name": declared if isinstance(declared, str) else ""}
-        name = _text(declared.get("name"))
+        return _text(declared if isinstance(declared, str) else _declared(element, "name"))
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        name = self.variable(element)
         stored = _lookup(scope.vars, name)
-        default = declared.get("default") is True
+        default = _declared(element, "default") is True
         return {"name": name, "value": stored if isinstance(stored, bool) else default}
 
 
@@ -117,15 +118,20 @@ class VarDecl(NodeType):
     )
     compat = "Q24: the type `any` uses its declared default."
 
+    def variable(self, element: Element) -> str:
+        return _text(_declared(element, "name"))
+
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
-        declared = element.config("literalValue")
-        name, kind = _text(declared.get("name")), _text(declared.get("type"))
+        name, kind = self.variable(element), _text(_declared(element, "type"))
         kind = kind if kind in _TYPES else "any"
-        stored = _lookup(scope.vars, name)
-        for candidate in (stored, declared.get("default")):
+        for candidate in (_lookup(scope.vars, name), _declared(element, "default")):
             if _has_type(candidate, kind):
                 return {"name": name, "value": candidate}
         return {"name": name, "value": isolate(_EMPTY[kind])}
+
+
+def _declared(element: Element, fact: str) -> JsonValue:
+    return element.config("literalValue").get(fact)
 
 
 def _has_type(value: JsonValue, kind: str) -> bool:
@@ -177,7 +183,7 @@ class SetVar(PassThroughNode):
         "Stores a value in a run variable; a dotted name reaches into objects and lists. Without a "
         "value it stores the empty value of the pin's type. The ambient value stays as it was."
     )
-    inputs = (Pin("name", "string"), Pin("value"))
+    inputs = (Pin("name", "string", role="sets"), Pin("value"))
     outputs = (Pin("value"),)
     examples = (
         Example(
@@ -206,7 +212,7 @@ class SetVarProperty(PassThroughNode):
     type = "set_var_property"
     family = "variables"
     doc = "Sets one property of an object variable, also a nested one, and gives the whole object."
-    inputs = (Pin("name", "string"), Pin("key", "string"), Pin("value"))
+    inputs = (Pin("name", "string", role="changes"), Pin("key", "string"), Pin("value"))
     outputs = (Pin("value", "object"),)
     examples = (
         Example(
@@ -245,7 +251,7 @@ class SetVars(PassThroughNode):
         "Stores several variables at once: `updates` is an object (or its JSON text) from path to "
         "value. All names are checked before the first is stored; anything else changes nothing."
     )
-    inputs = (Pin("updates", "object"),)
+    inputs = (Pin("updates", "object", role="sets"),)
     outputs = (Pin("updates", "object"),)
     examples = (
         Example(
