@@ -9,7 +9,7 @@ from abstractruntime.core.vars import default_limits
 from abstractruntime.nodes._history import active_messages, is_system, unique_messages
 from abstractruntime.nodes._recall import (
     KG_MARKER,
-    Recall,
+    MemorySources,
     kg_text,
     last_user_text,
     span_messages,
@@ -44,7 +44,7 @@ class AgentRequest:
     config: JsonObject
     variables: JsonObject
     workflow_id: str
-    recall: Recall
+    recall: MemorySources
 
     @classmethod
     def of(cls, element: Element, inputs: JsonObject, scope: Scope) -> AgentRequest:
@@ -60,7 +60,9 @@ class AgentRequest:
             config=config,
             variables=scope.vars,
             workflow_id=agent_workflow_id(scope.flow_id, element.id, config),
-            recall=Recall.of(inputs, fallback=question, model=_name(inputs, config, "model")),
+            recall=MemorySources.of(
+                inputs, fallback=question, model=_name(inputs, config, "model")
+            ),
         )
 
     @property

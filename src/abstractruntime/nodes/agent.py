@@ -47,7 +47,7 @@ _TEA: JsonObject = {
 
 
 @register
-class Agent(StagedNode):
+class AgentNode(StagedNode):
     type = "agent"
     family = "llm"
     capability = "llm:*"

@@ -46,7 +46,7 @@ _PAID: JsonObject = {"event_id": "e1", "name": "paid", "payload": {"value": 3}}
 
 
 @register
-class EmitEvent(EffectNode):
+class EmitEventNode(EffectNode):
     type = "emit_event"
     family = "events"
     names_effect = False
@@ -158,7 +158,7 @@ def _as_object(value: JsonValue) -> JsonObject:
 
 
 @register
-class OnEvent(EffectNode):
+class OnEventNode(EffectNode):
     type = "on_event"
     family = "events"
     is_trigger = True

@@ -49,7 +49,7 @@ _SAME: JsonObject = {"ok": True, "candidates": [{"id": "ex:ada", "score": 1.0}],
 
 
 @register
-class MemoryKgAssert(EffectNode):
+class MemoryKgAssertNode(EffectNode):
     type = "memory_kg_assert"
     family = "graph"
     capability = "memory"
@@ -103,7 +103,7 @@ class MemoryKgAssert(EffectNode):
 
 
 @register
-class MemoryKgQuery(EffectNode):
+class MemoryKgQueryNode(EffectNode):
     type = "memory_kg_query"
     family = "graph"
     capability = "memory"
@@ -169,7 +169,7 @@ class MemoryKgQuery(EffectNode):
 
 
 @register
-class MemoryKgResolve(EffectNode):
+class MemoryKgResolveNode(EffectNode):
     type = "memory_kg_resolve"
     family = "graph"
     capability = "memory"

@@ -33,7 +33,7 @@ def as_flag(value: JsonValue) -> bool:
 
 
 @register
-class AskUser(EffectNode):
+class AskUserNode(EffectNode):
     type = "ask_user"
     family = "interaction"
     bare_input = "prompt"
@@ -112,7 +112,7 @@ _DONE: JsonObject = {"message": "done", "level": "message"}
 
 
 @register
-class AnswerUser(EffectNode):
+class AnswerUserNode(EffectNode):
     type = "answer_user"
     family = "interaction"
     bare_input = "message"
@@ -141,7 +141,7 @@ class AnswerUser(EffectNode):
 
 
 @register
-class WaitUntil(EffectNode):
+class WaitUntilNode(EffectNode):
     type = "wait_until"
     family = "interaction"
     waits = "always"
@@ -215,7 +215,7 @@ def _moment(value: JsonValue) -> str:
 
 
 @register
-class WaitEvent(EffectNode):
+class WaitEventNode(EffectNode):
     type = "wait_event"
     family = "interaction"
     bare_input = "event_key"

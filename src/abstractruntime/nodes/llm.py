@@ -10,7 +10,7 @@ from abstractruntime.nodes._history import active_messages, is_system, trim, wit
 from abstractruntime.nodes._recall import (
     KG_MARKER,
     MEMORY_PINS,
-    Recall,
+    MemorySources,
     kg_text,
     last_user_text,
     span_messages,
@@ -49,7 +49,7 @@ _HI: JsonObject = {"content": "Hi.", "usage": {"total_tokens": 5}}
 
 
 @register
-class LlmCall(StagedNode):
+class LlmCallNode(StagedNode):
     type = "llm_call"
     family = "llm"
     capability = "llm:*"
@@ -168,7 +168,7 @@ class LlmCall(StagedNode):
         )
 
     def echo(self, element: Element, inputs: JsonObject, effect: PlannedEffect) -> JsonObject:
-        warnings = Recall.of(inputs, fallback="").warnings
+        warnings = MemorySources.of(inputs, fallback="").warnings
         return {"warnings": warnings} if warnings else {}
 
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
@@ -196,17 +196,17 @@ class LlmCall(StagedNode):
 # --- request ---------------------------------------------------------------------------
 
 
-def _recall(inputs: JsonObject, config: JsonObject, variables: JsonObject) -> Recall:
+def _recall(inputs: JsonObject, config: JsonObject, variables: JsonObject) -> MemorySources:
     question = text(inputs.get("prompt"))
     if not question.strip():
         question = last_user_text(_given_messages(inputs) or active_messages(variables))
-    return Recall.of(inputs, fallback=question, model=_routing(inputs, config).get("model"))
+    return MemorySources.of(inputs, fallback=question, model=_routing(inputs, config).get("model"))
 
 
 def _request(
     inputs: JsonObject,
     config: JsonObject,
-    recall: Recall,
+    recall: MemorySources,
     bucket: JsonObject,
     variables: JsonObject,
 ) -> JsonObject:
@@ -236,7 +236,7 @@ def _tools(inputs: JsonObject, config: JsonObject) -> list[JsonValue]:
     return unique([tool for tool in names if tool and isinstance(tool, str | dict)])
 
 
-def _params(inputs: JsonObject, config: JsonObject, recall: Recall) -> JsonObject:
+def _params(inputs: JsonObject, config: JsonObject, recall: MemorySources) -> JsonObject:
     fallback = as_number(config.get("temperature"), float, DEFAULT_TEMPERATURE)
     params: JsonObject = {"temperature": as_number(inputs.get("temperature"), float, fallback)}
     seed = seed_of(inputs, config)

@@ -34,7 +34,7 @@ _REHYDRATED: JsonObject = {"inserted": 4, "skipped": 1, "artifacts": ["a1"]}
 
 
 @register
-class MemoryNote(EffectNode):
+class MemoryNoteNode(EffectNode):
     type = "memory_note"
     family = "memory"
     capability = "memory"
@@ -94,7 +94,7 @@ class MemoryNote(EffectNode):
 
 
 @register
-class MemoryQuery(EffectNode):
+class MemoryQueryNode(EffectNode):
     type = "memory_query"
     family = "memory"
     capability = "memory"
@@ -167,7 +167,7 @@ class MemoryQuery(EffectNode):
 
 
 @register
-class MemoryTag(EffectNode):
+class MemoryTagNode(EffectNode):
     type = "memory_tag"
     family = "memory"
     capability = "memory"
@@ -227,7 +227,7 @@ class MemoryTag(EffectNode):
 
 
 @register
-class MemoryCompact(EffectNode):
+class MemoryCompactNode(EffectNode):
     type = "memory_compact"
     family = "memory"
     capability = "memory"
@@ -269,7 +269,7 @@ class MemoryCompact(EffectNode):
 
 
 @register
-class MemoryRehydrate(EffectNode):
+class MemoryRehydrateNode(EffectNode):
     type = "memory_rehydrate"
     family = "memory"
     capability = "memory"

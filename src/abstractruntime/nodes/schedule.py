@@ -27,7 +27,7 @@ _DEFAULT = "15s"
 
 
 @register
-class OnSchedule(EffectNode):
+class OnScheduleNode(EffectNode):
     type = "on_schedule"
     family = "schedule"
     is_trigger = True

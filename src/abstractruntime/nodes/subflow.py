@@ -36,7 +36,7 @@ def subflow_id(data: Mapping[str, JsonValue]) -> str:
 
 
 @register
-class Subflow(EffectNode):
+class SubflowNode(EffectNode):
     type = "subflow"
     family = "subflow"
     bare_input = "input"

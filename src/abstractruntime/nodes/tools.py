@@ -78,7 +78,7 @@ class _ToolNode(EffectNode):
 
 
 @register
-class ToolCalls(_ToolNode):
+class ToolCallsNode(_ToolNode):
     type = "tool_calls"
     doc = (
         "Calls tools in the order of the list and gives their results in the same order. A tool that is "
@@ -120,7 +120,7 @@ class ToolCalls(_ToolNode):
 
 
 @register
-class CallTool(_ToolNode):
+class CallToolNode(_ToolNode):
     type = "call_tool"
     doc = (
         "Calls one tool and gives what it returned, or the text of its error when `success` is false. "
