@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.vars import default_limits
 from abstractruntime.nodes._agent_request import AgentRequest
@@ -18,6 +16,10 @@ from abstractruntime.nodes._settings import (
     text,
 )
 from abstractruntime.nodes.base import (
+    FLAG,
+    TEXT,
+    TEXTS,
+    WHOLE,
     Element,
     Example,
     Finish,
@@ -26,6 +28,7 @@ from abstractruntime.nodes.base import (
     Stage,
     StagedNode,
     register,
+    settings,
 )
 from abstractruntime.nodes.llm import compact_json
 
@@ -151,32 +154,22 @@ class AgentNode(StagedNode):
         Pin("tool_results", "array", "What they returned."),
         Pin("result", "any", "The object at `data`, else response, success, meta and scratchpad."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "agentConfig": {
-            "type": "object",
-            "properties": {
-                "provider": {"type": "string"},
-                "model": {"type": "string"},
-                "system": {"type": "string"},
-                "tools": {"type": "array", "items": {"type": "string"}},
-                "max_iterations": {"type": "integer"},
-                "max_input_tokens": {"type": "integer"},
-                "max_output_tokens": {"type": "integer"},
-                "temperature": {"type": "number"},
-                "seed": {"type": "integer"},
-                "include_context": {"type": "boolean"},
-                "use_context": {"type": "boolean"},
-                "outputSchema": {
-                    "type": "object",
-                    "properties": {
-                        "enabled": {"type": "boolean"},
-                        "jsonSchema": {"type": "object"},
-                    },
-                },
-                "_react_workflow_id": {"type": "string"},
-            },
-        },
-    }
+    data_schema = settings(
+        "agentConfig",
+        provider=TEXT,
+        model=TEXT,
+        system=TEXT,
+        tools=TEXTS,
+        max_iterations=WHOLE,
+        max_input_tokens=WHOLE,
+        max_output_tokens=WHOLE,
+        temperature={"type": "number"},
+        seed=WHOLE,
+        include_context=FLAG,
+        use_context=FLAG,
+        **settings("outputSchema", enabled=FLAG, jsonSchema={"type": "object"}),
+        _react_workflow_id=TEXT,
+    )
     compat = (
         "Effects 7: `task` is another name of `prompt`, `agentConfig.system` counts where the pin is "
         "blank, and a temperature of 0.7 can be asked for. Effects 8: `success`, `meta.error` and "

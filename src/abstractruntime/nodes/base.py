@@ -295,6 +295,17 @@ class NodeType:
 UNKNOWN: Final = NodeType()
 """Stands for a type that is not in the registry, so that its facts are the usual ones."""
 
+TEXT: Final[JsonObject] = {"type": "string"}
+TEXTS: Final[JsonObject] = {"type": "array", "items": TEXT}
+WHOLE: Final[JsonObject] = {"type": "integer"}
+FLAG: Final[JsonObject] = {"type": "boolean"}
+
+
+def settings(key: str, **properties: JsonObject) -> JsonObject:
+    """Give the `data_schema` of a type that is configured by the object `data[key]`."""
+    return {key: {"type": "object", "properties": properties}}
+
+
 _REGISTRY: dict[str, NodeType] = {}
 
 
@@ -377,6 +388,8 @@ class EffectNode(NodeType):
     """A node that asks the runtime for an effect and derives its pins from the result."""
 
     kind = Kind.EFFECT
+    primary_pin: ClassVar[str | None] = None
+    """The pin whose value `data.outputKey` stores; None for the whole record."""
     names_effect: ClassVar[bool] = True
     """False when the payload of its effect does not repeat the effect's type."""
 
@@ -399,11 +412,11 @@ class EffectNode(NodeType):
 
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         """Derive the output record from the stored effect result or resume payload, unchanged."""
-        raise NotImplementedError
+        return dict(result) if isinstance(result, dict) else {}
 
     def primary(self, element: Element, record: JsonObject) -> JsonValue:
         """Give the value that `data.outputKey` stores."""
-        return record
+        return record if self.primary_pin is None else record.get(self.primary_pin)
 
 
 @dataclass(frozen=True, slots=True)

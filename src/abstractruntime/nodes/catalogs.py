@@ -8,17 +8,28 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import filled, whole_or
-from abstractruntime.nodes.base import Element, Example, Kind, NodeType, Pin, Scope, register
+from abstractruntime.nodes.base import (
+    TEXT,
+    TEXTS,
+    WHOLE,
+    Element,
+    Example,
+    Kind,
+    NodeType,
+    Pin,
+    Scope,
+    register,
+    settings,
+)
 
 _COMPAT = (
     "Q54: what was discovered is kept with the run. Effects 13: without discovery the allowed names are "
     "the answer, instead of nothing. Without declared pins the node is pure."
 )
-_TEXTS: JsonObject = {"type": "array", "items": {"type": "string"}}
 _Found = TypeVar("_Found")
 
 
@@ -59,12 +70,7 @@ class ProviderModels(_CatalogNode):
         Pin("allowed_models", "array", doc="names, with or without the provider"),
     )
     outputs = (Pin("provider", "provider"), Pin("models", "array"))
-    data_schema: ClassVar[JsonObject] = {
-        "providerModelsConfig": {
-            "type": "object",
-            "properties": {"provider": {"type": "string"}, "allowedModels": _TEXTS},
-        },
-    }
+    data_schema = settings("providerModelsConfig", provider=TEXT, allowedModels=TEXTS)
     examples = (
         Example(
             {"provider": "local", "allowed_models": ["small"]},
@@ -105,16 +111,9 @@ class ModelCatalog(_CatalogNode):
         Pin("provider", "provider"),
         Pin("model", "model"),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "modelCatalogConfig": {
-            "type": "object",
-            "properties": {
-                "allowedProviders": _TEXTS,
-                "allowedModels": _TEXTS,
-                "index": {"type": "integer"},
-            },
-        },
-    }
+    data_schema = settings(
+        "modelCatalogConfig", allowedProviders=TEXTS, allowedModels=TEXTS, index=WHOLE
+    )
     examples = (
         Example(
             {"index": 1},

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes.base import (
+    TEXT,
     ControlNode,
     Element,
     Example,
@@ -24,6 +24,7 @@ from abstractruntime.nodes.base import (
     Scope,
     Turn,
     register,
+    settings,
 )
 
 _ITERATION = (Pin("item"), Pin("index", "number"))
@@ -68,20 +69,13 @@ class Switch(NodeType):
     )
     inputs = (Pin("value"),)
     outputs = (Pin("branch", "string"), Pin("value"), Pin("matched", "string"))
-    data_schema: ClassVar[JsonObject] = {
-        "switchConfig": {
-            "type": "object",
-            "properties": {
-                "cases": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {"id": {"type": "string"}, "value": {}},
-                    },
-                }
-            },
-        }
-    }
+    data_schema = settings(
+        "switchConfig",
+        cases={
+            "type": "array",
+            "items": {"type": "object", "properties": {"id": TEXT, "value": {}}},
+        },
+    )
     examples = (
         Example(
             {"value": 1.0},

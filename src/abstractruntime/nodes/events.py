@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
 from abstractruntime.nodes._events import SCOPES, filled_text, scope_address, scope_name
 from abstractruntime.nodes.base import (
+    TEXT,
     EffectNode,
     Element,
     Example,
@@ -18,6 +18,7 @@ from abstractruntime.nodes.base import (
     Problem,
     Scope,
     register,
+    settings,
 )
 
 _ANY_EVENT = "*"
@@ -83,17 +84,9 @@ class EmitEventNode(EffectNode):
         Pin("resumed", "array", "One `{run_id, status}` for each run that was found."),
         Pin("available_listeners_in_session", "array", "Up to 15 names, when nobody got it."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {
-            "type": "object",
-            "properties": {
-                "name": {"type": "string"},
-                "scope": _SCOPE_SCHEMA,
-                "sessionId": {"type": "string"},
-                "session_id": {"type": "string"},
-            },
-        },
-    }
+    data_schema = settings(
+        "effectConfig", name=TEXT, scope=_SCOPE_SCHEMA, sessionId=TEXT, session_id=TEXT
+    )
     examples = (
         Example(
             {"name": "paid", "payload": 3},
@@ -147,9 +140,6 @@ class EmitEventNode(EffectNode):
             payload["session_id"] = session
         return PlannedEffect(EffectType.EMIT_EVENT.value, payload)
 
-    def pins(self, element: Element, result: JsonValue) -> JsonObject:
-        return dict(result) if isinstance(result, dict) else {}
-
 
 def _as_object(value: JsonValue) -> JsonObject:
     if isinstance(value, dict):
@@ -175,18 +165,14 @@ class OnEventNode(EffectNode):
         Pin("name", "string", "Name of the event; blank for any.", control_plane=True),
         Pin("scope", "string", "session, workflow, run or global.", control_plane=True),
     )
+    primary_pin = "event"
     outputs = (
         Pin("event", "object", "The whole envelope."),
         Pin("payload", doc="What came with the event."),
         Pin("event_id", "string"),
         Pin("name", "string"),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "eventConfig": {
-            "type": "object",
-            "properties": {"name": {"type": "string"}, "scope": _SCOPE_SCHEMA},
-        },
-    }
+    data_schema = settings("eventConfig", name=TEXT, scope=_SCOPE_SCHEMA)
     examples = (
         Example(
             {},
@@ -223,6 +209,3 @@ class OnEventNode(EffectNode):
         event = result if isinstance(result, dict) else {"payload": result}
         facts = {name: event.get(name) for name in ("payload", "event_id", "name")}
         return {"event": event, **facts}
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("event")

@@ -66,6 +66,7 @@ class MemoryKgAssertNode(EffectNode):
         Pin("attributes_defaults", "object", doc="attributes for assertions that lack them"),
         Pin("allow_custom_predicates", "boolean", doc="accept predicates that start with `ex:`"),
     )
+    primary_pin = "assertion_ids"
     outputs = (
         Pin("assertion_ids", "array"),
         Pin("count", "number"),
@@ -98,9 +99,6 @@ class MemoryKgAssertNode(EffectNode):
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return _pins(result, "assertion_ids")
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["assertion_ids"]
-
 
 @register
 class MemoryKgQueryNode(EffectNode):
@@ -129,6 +127,7 @@ class MemoryKgQueryNode(EffectNode):
         Pin("max_input_tokens", "number", aliases=("max_in_tokens", "maxInputTokens")),
         Pin("model", "model", doc="whose tokens are counted"),
     )
+    primary_pin = "items"
     outputs = (
         Pin("items", "assertions"),
         Pin("count", "number"),
@@ -164,9 +163,6 @@ class MemoryKgQueryNode(EffectNode):
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return _pins(result, "items", *_PACKED)
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["items"]
-
 
 @register
 class MemoryKgResolveNode(EffectNode):
@@ -189,6 +185,7 @@ class MemoryKgResolveNode(EffectNode):
         Pin("min_score", "number", aliases=("minScore",)),
         Pin("max_candidates", "number", aliases=("maxCandidates", "limit")),
     )
+    primary_pin = "candidates"
     outputs = (
         Pin("candidates", "array"),
         Pin("count", "number"),
@@ -215,9 +212,6 @@ class MemoryKgResolveNode(EffectNode):
 
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return _pins(result, "candidates")
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["candidates"]
 
 
 # Compat: the text of 0.4.2, which flows show.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import format_time
 from abstractruntime.nodes.base import (
+    FLAG,
     EffectNode,
     Element,
     Example,
@@ -19,6 +19,7 @@ from abstractruntime.nodes.base import (
     Problem,
     Scope,
     register,
+    settings,
 )
 
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
@@ -46,14 +47,13 @@ class AskUserNode(EffectNode):
         Pin("prompt", "string", default="Please respond:"),
         Pin("choices", "array", default=[]),
     )
+    primary_pin = "response"
     outputs = (
         Pin("response", "string", role="speech"),
         Pin("prompt", "string"),
         Pin("choices", "array"),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {"type": "object", "properties": {"allowFreeText": {"type": "boolean"}}},
-    }
+    data_schema = settings("effectConfig", allowFreeText=FLAG)
     examples = (
         Example(
             {"prompt": "Publish?", "choices": ["yes", "no"]},
@@ -104,9 +104,6 @@ class AskUserNode(EffectNode):
             return {"response": None, **result}
         return {"response": result}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("response")
-
 
 _DONE: JsonObject = {"message": "done", "level": "message"}
 
@@ -118,6 +115,7 @@ class AnswerUserNode(EffectNode):
     bare_input = "message"
     doc = "Shows a message to the user and goes on."
     inputs = (Pin("message", "string", default=""), Pin("level", "string", default="message"))
+    primary_pin = "message"
     outputs = (Pin("message", "string"), Pin("level", "string"))
     examples = (
         Example({"message": "done"}, output=_DONE, asks={"answer_user": _DONE}, result=_DONE),
@@ -136,9 +134,6 @@ class AnswerUserNode(EffectNode):
         record = result if isinstance(result, dict) else {"message": result}
         return {"message": record.get("message"), "level": record.get("level")}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("message")
-
 
 @register
 class WaitUntilNode(EffectNode):
@@ -156,12 +151,7 @@ class WaitUntilNode(EffectNode):
         Pin("scheduled_for", "string"),
         Pin("timestamp", "string"),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {
-            "type": "object",
-            "properties": {"durationType": {"enum": [*_UNIT_SECONDS, "timestamp"]}},
-        },
-    }
+    data_schema = settings("effectConfig", durationType={"enum": [*_UNIT_SECONDS, "timestamp"]})
     examples = (
         Example(
             {"duration": 5},
@@ -180,9 +170,6 @@ class WaitUntilNode(EffectNode):
             return PlannedEffect("wait_until", {"until": _moment(duration)})
         seconds = _number(duration) * _UNIT_SECONDS.get(str(unit), 1)
         return PlannedEffect("wait_until", {"until": _after(scope.now(), seconds)})
-
-    def pins(self, element: Element, result: JsonValue) -> JsonObject:
-        return dict(result) if isinstance(result, dict) else {}
 
 
 def _number(value: JsonValue) -> float:
@@ -230,6 +217,7 @@ class WaitEventNode(EffectNode):
         Pin("choices", "array"),
         Pin("allow_free_text", "boolean", default=True),
     )
+    primary_pin = "event_data"
     outputs = (Pin("event_data", "object"), Pin("event_key", "string"))
     examples = (
         Example(
@@ -259,6 +247,3 @@ class WaitEventNode(EffectNode):
 
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return {"event_data": result}
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("event_data")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._history import active_messages, is_system, trim, with_prompt
@@ -31,6 +30,9 @@ from abstractruntime.nodes._settings import (
     unique,
 )
 from abstractruntime.nodes.base import (
+    FLAG,
+    TEXT,
+    WHOLE,
     Element,
     Example,
     Pin,
@@ -39,6 +41,7 @@ from abstractruntime.nodes.base import (
     Stage,
     StagedNode,
     register,
+    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
 
@@ -119,6 +122,7 @@ class LlmCallNode(StagedNode):
         Pin("thinking", doc="Handed to the model client as it is."),
         Pin("prompt_cache_binding", doc="Handed to the model client as it is."),
     )
+    primary_pin = "response"
     outputs = (
         Pin(
             "response",
@@ -136,22 +140,18 @@ class LlmCallNode(StagedNode):
         Pin("ttft_ms", "number", "Time to the first token, in milliseconds."),
         Pin("warnings", "array", "Settings of memory sources that were chosen for the author."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {
-            "type": "object",
-            "properties": {
-                "provider": {"type": "string"},
-                "model": {"type": "string"},
-                "temperature": {"type": "number"},
-                "seed": {"type": "integer"},
-                "tools": {"type": "array"},
-                "max_input_tokens": {"type": "integer"},
-                "max_output_tokens": {"type": "integer"},
-                "include_context": {"type": "boolean"},
-                "structured_output_fallback": {"type": "boolean"},
-            },
-        },
-    }
+    data_schema = settings(
+        "effectConfig",
+        provider=TEXT,
+        model=TEXT,
+        temperature={"type": "number"},
+        seed=WHOLE,
+        tools={"type": "array"},
+        max_input_tokens=WHOLE,
+        max_output_tokens=WHOLE,
+        include_context=FLAG,
+        structured_output_fallback=FLAG,
+    )
     compat = (
         "Effects 13: without provider or model nothing else is dropped from the request, and the "
         "runtime's default applies; `data`, `result` and `raw` are always there. Effects 14: the "
@@ -188,9 +188,6 @@ class LlmCallNode(StagedNode):
             "gen_time": raw.get("gen_time"),
             "ttft_ms": raw.get("ttft_ms"),
         }
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["response"]
 
 
 # --- request ---------------------------------------------------------------------------

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, whole_or
 from abstractruntime.nodes.base import (
+    FLAG,
     EffectNode,
     Element,
     Example,
@@ -14,6 +13,7 @@ from abstractruntime.nodes.base import (
     PlannedEffect,
     Scope,
     register,
+    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
 
@@ -56,10 +56,9 @@ class MemoryNoteNode(EffectNode):
             doc="also add it to the run's conversation",
         ),
     )
+    primary_pin = "note_id"
     outputs = (Pin("note_id", "string"), Pin("raw", "object"))
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {"type": "object", "properties": {"keep_in_context": {"type": "boolean"}}},
-    }
+    data_schema = settings("effectConfig", keep_in_context=FLAG)
     examples = (
         Example(
             {"content": "likes tea", "tags": {"topic": "taste"}},
@@ -89,9 +88,6 @@ class MemoryNoteNode(EffectNode):
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return {"note_id": _first(result).get("span_id"), "raw": result}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("note_id")
-
 
 @register
 class MemoryQueryNode(EffectNode):
@@ -112,6 +108,7 @@ class MemoryQueryNode(EffectNode):
         Pin("until", "string", doc="ISO 8601"),
         Pin("scope", "string", doc="run, session, global or all; run when nothing is given"),
     )
+    primary_pin = "results"
     outputs = (
         Pin("results", "array", doc="what was found, newest first"),
         Pin("rendered", "string", doc="the same as text for a prompt"),
@@ -162,9 +159,6 @@ class MemoryQueryNode(EffectNode):
             "raw": result,
         }
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["results"]
-
 
 @register
 class MemoryTagNode(EffectNode):
@@ -182,6 +176,7 @@ class MemoryTagNode(EffectNode):
         Pin("merge", "boolean", doc="add to the present tags; true when nothing is given"),
         Pin("scope", "string", doc="run, session, global or all"),
     )
+    primary_pin = "rendered"
     outputs = (
         Pin("success", "boolean"),
         Pin("rendered", "string"),
@@ -222,9 +217,6 @@ class MemoryTagNode(EffectNode):
             "raw": result,
         }
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("rendered")
-
 
 @register
 class MemoryCompactNode(EffectNode):
@@ -242,6 +234,7 @@ class MemoryCompactNode(EffectNode):
         Pin("compression_mode", "string", doc="light, standard or heavy"),
         Pin("focus", "string", doc="what the summary must keep"),
     )
+    primary_pin = "span_id"
     outputs = (Pin("span_id", "string"), Pin("raw", "object"))
     examples = (
         Example(
@@ -264,9 +257,6 @@ class MemoryCompactNode(EffectNode):
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return {"span_id": _first(result).get("span_id"), "raw": result}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("span_id")
-
 
 @register
 class MemoryRehydrateNode(EffectNode):
@@ -288,6 +278,7 @@ class MemoryRehydrateNode(EffectNode):
         Pin("max_messages", "number", doc="how many messages at most; 0 inserts none"),
         Pin("recall_level", "string", doc="urgent, standard or deep; sets and bounds max_messages"),
     )
+    primary_pin = "raw"
     outputs = (
         Pin("inserted", "number"),
         Pin("skipped", "number"),
@@ -327,9 +318,6 @@ class MemoryRehydrateNode(EffectNode):
             "artifacts": facts.get("artifacts") or [],
             "raw": result,
         }
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("raw")
 
 
 def _limit(value: JsonValue) -> int:

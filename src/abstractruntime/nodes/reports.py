@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import locale
 import os
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, filled, text_of, whole_or
 from abstractruntime.nodes._pure import BareNode, PureNode
 from abstractruntime.nodes._tool_lines import tool_line
-from abstractruntime.nodes.base import Element, Example, Pin, Scope, register
+from abstractruntime.nodes.base import TEXT, Element, Example, Pin, Scope, register, settings
 from abstractruntime.rendering import render_agent_trace_markdown
 
 _META_SCHEMA = "abstractcode.agent.v1.meta"
@@ -252,12 +251,9 @@ class ToolParameters(PureNode):
         Pin("tool_call", "object", "The call: `name` and `arguments`."),
         Pin("*", "any", "The parameters, as they came in.", dynamic=True),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "toolParametersConfig": {
-            "type": "object",
-            "properties": {"tool": {"type": "string", "description": "Name of the tool."}},
-        }
-    }
+    data_schema = settings(
+        "toolParametersConfig", tool={**TEXT, "description": "Name of the tool."}
+    )
     examples = (
         Example(
             {"path": ".", "depth": None},

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType, format_time, parse_moment
 from abstractruntime.nodes._events import filled_text
 from abstractruntime.nodes._schedule import Schedule, read_schedule
 from abstractruntime.nodes.base import (
+    TEXT,
     EffectNode,
     Element,
     Example,
@@ -20,6 +20,7 @@ from abstractruntime.nodes.base import (
     Problem,
     Scope,
     register,
+    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
 
@@ -45,21 +46,15 @@ class OnScheduleNode(EffectNode):
         Pin("recurrent", "boolean", "Whether to run again and again.", control_plane=True),
         Pin("timezone", "string", "Time zone of a cron expression.", control_plane=True),
     )
+    primary_pin = "timestamp"
     outputs = (
         Pin("timestamp", "string", "When this turn began."),
         Pin("scheduled_for", "string", "When this turn was due."),
         Pin("recurrent", "boolean", "Whether another turn follows."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "eventConfig": {
-            "type": "object",
-            "properties": {
-                "schedule": {"type": "string"},
-                "recurrent": {"type": ["boolean", "string"]},
-                "timezone": {"type": "string"},
-            },
-        },
-    }
+    data_schema = settings(
+        "eventConfig", schedule=TEXT, recurrent={"type": ["boolean", "string"]}, timezone=TEXT
+    )
     examples = (
         Example(
             {"schedule": "10m"},
@@ -118,9 +113,6 @@ class OnScheduleNode(EffectNode):
         # What a person answered instead of the clock says nothing about the schedule.
         facts = result if isinstance(result, dict) else {}
         return {name: facts[name] for name in ("timestamp",) if name in facts}
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("timestamp")
 
 
 def _schedule(element: Element, inputs: Mapping[str, JsonValue]) -> Schedule:

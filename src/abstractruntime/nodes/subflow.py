@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
 from abstractruntime.nodes._history import inherit_context
 from abstractruntime.nodes.base import (
+    FLAG,
+    TEXT,
     EffectNode,
     Element,
     Example,
@@ -17,6 +18,7 @@ from abstractruntime.nodes.base import (
     Problem,
     Scope,
     register,
+    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
 
@@ -55,22 +57,16 @@ class SubflowNode(EffectNode):
         Pin("session_id", "string", aliases=("sessionId",), control_plane=True),
         Pin("parameters", dynamic=True, doc="One pin per parameter of the child."),
     )
+    primary_pin = "output"
     outputs = (
         Pin("sub_run_id", "string"),
         Pin("output"),
         Pin("child_output", "object", doc="The child's whole output."),
         Pin("results", dynamic=True, doc="One pin per value of the child's output."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        **{key: {"type": "string"} for key in ID_KEYS},
-        "effectConfig": {
-            "type": "object",
-            "properties": {
-                "inherit_context": {"type": "boolean"},
-                "on_child_failure": {"enum": ["fail", "continue"]},
-            },
-        },
-    }
+    data_schema = dict.fromkeys(ID_KEYS, TEXT) | settings(
+        "effectConfig", inherit_context=FLAG, on_child_failure={"enum": ["fail", "continue"]}
+    )
     examples = (
         Example(
             {"topic": "tea"},
@@ -165,9 +161,6 @@ class SubflowNode(EffectNode):
             "output": output,
             "child_output": child_output,
         }
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("output")
 
 
 def _is_bare(ambient: JsonValue) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, load_strict
 from abstractruntime.nodes._settings import text, unique
 from abstractruntime.nodes.base import (
+    TEXTS,
     EffectNode,
     Element,
     Example,
@@ -16,6 +16,7 @@ from abstractruntime.nodes.base import (
     Problem,
     Scope,
     register,
+    settings,
 )
 
 _ALLOWED = Pin(
@@ -25,12 +26,6 @@ _ALLOWED = Pin(
     aliases=("allowedTools",),
     control_plane=True,
 )
-_CONFIG: JsonObject = {
-    "effectConfig": {
-        "type": "object",
-        "properties": {"allowed_tools": {"type": "array", "items": {"type": "string"}}},
-    },
-}
 _EXECUTED = "executed"
 _MISSING = "Missing tool result"
 _COMPAT = (
@@ -57,7 +52,7 @@ class _ToolNode(EffectNode):
     family = "tools"
     capability = "tool:*"
     waits = "sometimes"
-    data_schema: ClassVar[JsonObject] = _CONFIG
+    data_schema = settings("effectConfig", allowed_tools=TEXTS)
     compat = _COMPAT
 
     def check(self, element: Element) -> Iterable[Problem]:
@@ -90,6 +85,7 @@ class ToolCallsNode(_ToolNode):
         Pin("tool_calls", "array", "The calls, one call, or either as JSON text."),
         _ALLOWED,
     )
+    primary_pin = "results"
     outputs = (
         Pin("results", "array", "One result per call: `success`, `output`, `error`."),
         Pin("success", "boolean", "Whether all calls succeeded; true for no calls."),
@@ -115,9 +111,6 @@ class ToolCallsNode(_ToolNode):
         success = was_executed and all(r.get("success") is True for r in results or ())
         return {"results": results or [], "success": success, "raw": result}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["results"]
-
 
 @register
 class CallToolNode(_ToolNode):
@@ -135,6 +128,7 @@ class CallToolNode(_ToolNode):
         ),
         _ALLOWED,
     )
+    primary_pin = "result"
     outputs = (
         Pin("result", "any", "What the tool returned, or why it did not."),
         Pin("success", "boolean", "Whether the call succeeded."),
@@ -166,9 +160,6 @@ class CallToolNode(_ToolNode):
         success = first.get("success") is True and _mode(result) in ("", _EXECUTED)
         told = first.get("output") if success else text(first.get("error")) or "Tool failed"
         return {"result": told, "success": success, "raw": result}
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["result"]
 
 
 # --- allowlist and calls ---------------------------------------------------------------

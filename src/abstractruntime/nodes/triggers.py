@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.nodes.base import (
+    TEXT,
     Element,
     Example,
     Kind,
@@ -13,6 +12,7 @@ from abstractruntime.nodes.base import (
     Pin,
     Scope,
     register,
+    settings,
 )
 
 
@@ -127,9 +127,7 @@ class AgentMessage(NodeType):
     )
     inputs = (Pin("sender", "string"), Pin("message", "string"))
     outputs = (Pin("sender", "string"), Pin("message", "string"), Pin("channel", "string"))
-    data_schema: ClassVar[JsonObject] = {
-        "eventConfig": {"type": "object", "properties": {"channel": {"type": "string"}}},
-    }
+    data_schema = settings("eventConfig", channel=TEXT)
     examples = (Example({"sender": "a"}, {"sender": "a", "message": "", "channel": ""}),)
 
     def takes_bus(self, element: Element) -> bool:

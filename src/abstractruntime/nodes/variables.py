@@ -11,6 +11,7 @@ from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.core.models import format_time
 from abstractruntime.nodes.base import (
     MISSING,
+    TEXT,
     Element,
     Example,
     Kind,
@@ -20,6 +21,7 @@ from abstractruntime.nodes.base import (
     Pin,
     Scope,
     register,
+    settings,
 )
 from abstractruntime.nodes.paths import assign, read_path
 
@@ -99,16 +101,7 @@ class VarDecl(NodeType):
         "default, else the empty value of the type. Declaring stores nothing."
     )
     outputs = (Pin("name", "string"), Pin("value"))
-    data_schema: ClassVar[JsonObject] = {
-        "literalValue": {
-            "type": "object",
-            "properties": {
-                "name": {"type": "string"},
-                "type": {"enum": list(_TYPES)},
-                "default": {},
-            },
-        }
-    }
+    data_schema = settings("literalValue", name=TEXT, type={"enum": list(_TYPES)}, default={})
     examples = (
         Example(
             {},
