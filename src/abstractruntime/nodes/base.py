@@ -30,6 +30,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
 from typing import Any, ClassVar, Final, Literal, Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
@@ -57,7 +58,7 @@ class Kind(Enum):
     STAGED = "staged"
 
 
-PinRole = Literal["", "condition", "speech", "reads", "sets", "changes", "emits", "awaits"]
+PinRole = Literal["condition", "speech", "reads", "sets", "changes", "emits", "awaits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Pin:
     aliases: tuple[str, ...] = ()
     control_plane: bool = False
     dynamic: bool = False
-    role: PinRole = ""
+    role: PinRole | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +281,9 @@ class NodeType:
         """Give the name of the variable that `element` declares, or an empty text."""
         return ""
 
-    def pin_for(self, role: PinRole) -> Pin | None:
-        """Give the pin that has a role, None when there is none."""
-        return next((pin for pin in (*self.inputs, *self.outputs) if pin.role == role), None)
+    @cached_property
+    def pins_by_role(self) -> Mapping[PinRole, Pin]:
+        return {pin.role: pin for pin in (*self.inputs, *self.outputs) if pin.role}
 
     def takes_bus(self, element: Element) -> bool:
         """Tell whether every key of the ambient value is an input, and not only the known pins."""

@@ -243,7 +243,7 @@ def _names(node_ids: Iterable[str]) -> str:
 )
 def text_condition(graph: FlowGraph) -> Iterator[Finding]:
     for node_id, element in graph.elements.items():
-        condition = graph.facts(node_id).pin_for("condition")
+        condition = graph.facts(node_id).pins_by_role.get("condition")
         if condition is None:
             continue
         for pointer, text in _condition_texts(graph, element, condition.id):
@@ -272,7 +272,7 @@ def _gives_text(graph: FlowGraph, edge: DataEdge) -> bool:
 
     Other texts may be meant to be tested for being empty; these are hardly ever empty.
     """
-    speech = graph.facts(edge.source).pin_for("speech")
+    speech = graph.facts(edge.source).pins_by_role.get("speech")
     return speech is not None and edge.handle in _SPEECH
 
 

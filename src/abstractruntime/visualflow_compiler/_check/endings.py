@@ -101,7 +101,7 @@ def _may_end(graph: FlowGraph, node_id: str) -> bool:
 def _constant_loops(graph: FlowGraph) -> Iterator[Finding]:
     for node_id in graph.steps:
         control = graph.facts(node_id)
-        condition = control.pin_for("condition")
+        condition = control.pins_by_role.get("condition")
         if not isinstance(control, ControlNode) or not condition or node_id not in graph.served:
             continue
         edges = graph.exec_out.get(node_id, ())
@@ -176,7 +176,7 @@ declare(
 def deaf_wait(graph: FlowGraph) -> Iterator[Finding]:
     emitted = {name: node_id for node_id in graph.steps for name in _event_names(graph, node_id)}
     for node_id in graph.steps:
-        element, pin = graph.elements[node_id], graph.facts(node_id).pin_for("awaits")
+        element, pin = graph.elements[node_id], graph.facts(node_id).pins_by_role.get("awaits")
         if pin is None or pin.id in element.wired:
             continue
         key = element.pin_defaults.get(pin.id)
@@ -192,7 +192,7 @@ def deaf_wait(graph: FlowGraph) -> Iterator[Finding]:
 
 
 def _event_names(graph: FlowGraph, node_id: str) -> Iterator[str]:
-    element, pin = graph.elements[node_id], graph.facts(node_id).pin_for("emits")
+    element, pin = graph.elements[node_id], graph.facts(node_id).pins_by_role.get("emits")
     if pin is not None:
         for place in (element.pin_defaults, element.config("effectConfig")):
             name = place.get(pin.id)

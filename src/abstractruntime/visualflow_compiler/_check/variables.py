@@ -59,21 +59,19 @@ def _note(graph: FlowGraph, element: Element, uses: _Uses) -> None:
         value = element.data.get(key)
         if isinstance(value, str):
             _put(place, element, value)
-    _note_pins(graph, element, facts.inputs, uses)
-    _put(uses.set_at, element, facts.variable(element))
-    _put(uses.read_at, element, facts.variable(element))
-
-
-def _note_pins(graph: FlowGraph, element: Element, pins: Iterable[Pin], uses: _Uses) -> None:
-    for pin in pins:
-        if pin.role == "reads":
+    for role, pin in facts.pins_by_role.items():
+        if role == "reads":
             names = _names(graph, element, pin)
             uses.reads_any |= names is None
             _put(uses.read_at, element, *(names or ()))
-        elif pin.role in ("sets", "changes"):
+        elif role in ("sets", "changes"):
             names = _names(graph, element, pin)
             uses.sets_any |= names is None
             _put(uses.set_at, element, *(names or ()))
+    declared = facts.variable(element)
+    if declared:
+        _put(uses.set_at, element, declared)
+        _put(uses.read_at, element, declared)
 
 
 def _put(place: dict[str, str], element: Element, *names: str) -> None:
@@ -139,7 +137,7 @@ def never_read(graph: FlowGraph) -> Iterator[Finding]:
     for name, node_id in uses.set_at.items():
         if name in uses.read_at or graph.facts(node_id).is_trigger:
             continue
-        pin = graph.facts(node_id).pin_for("sets")
+        pin = graph.facts(node_id).pins_by_role.get("sets")
         yield Finding(
             f"node {node_id!r} sets the variable {name!r}, which nothing reads",
             node_pointer(graph, node_id),
