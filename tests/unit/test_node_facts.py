@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import abstractruntime
 from abstractruntime.nodes.registry import node_types
+from abstractruntime.visualflow_compiler._check import RULES
 
 SOURCE = Path(abstractruntime.__file__).parent
 # `testing` and `rendering` compare types of effects, which have the same names.
@@ -29,6 +31,13 @@ def test_nobody_compares_the_type_of_a_node_with_a_name():
     assert {path: found & node_types().keys() for path, found in names.items()} == {
         path: set() for path in names
     }
+
+
+def test_what_a_node_finds_has_a_rule():
+    texts = [path.read_text() for path in (SOURCE / "nodes").glob("*.py")]
+    codes = {code for text in texts for code in re.findall(r'"(VF[^"]*)"', text)}
+
+    assert {"VF113", "VF203", "VF401"} <= codes <= RULES.keys()
 
 
 def test_facts_agree_with_each_other():
