@@ -22,7 +22,7 @@ from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.errors import StoreIOError
 from abstractruntime.nodes.base import NodeError
-from abstractruntime.nodes.services import Listing
+from abstractruntime.nodes.services import FileListing
 
 _ROOT, _IGNORED = "workspace_root", "workspace_ignored_paths"
 _NEW_FILE = 0o666  # less what the umask takes away
@@ -120,7 +120,7 @@ class Workspace:
             raise NodeError(f"Cannot write '{path}': {cause.strerror}") from cause
         return str(found)
 
-    def list_files(self, folder: str, *, pattern: str, recursive: bool, limit: int) -> Listing:
+    def list_files(self, folder: str, *, pattern: str, recursive: bool, limit: int) -> FileListing:
         """Give the files of a folder; see `Files`."""
         found = self.resolve(folder)
         if not found.is_dir():
@@ -132,7 +132,7 @@ class Workspace:
                 names.append(path.relative_to(root).as_posix())
             if len(names) > limit:
                 break
-        return Listing(tuple(names[:limit]), len(names) > limit)
+        return FileListing(tuple(names[:limit]), len(names) > limit)
 
     def _walk(self, folder: Path, *, recursive: bool) -> Iterator[Path]:
         """Give the files below a folder in order; links and ignored paths are passed over."""

@@ -21,7 +21,7 @@ from abstractruntime.nodes.base import (
     Stage,
     StagedNode,
 )
-from abstractruntime.nodes.services import Listing
+from abstractruntime.nodes.services import FileListing
 from abstractruntime.sandbox import InProcessRunner
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 
@@ -65,11 +65,11 @@ class Surroundings:
         self.paths[path] = data.decode()
         return f"/workspace/{path}"
 
-    def list_files(self, folder: str, *, pattern: str, recursive: bool, limit: int) -> Listing:
+    def list_files(self, folder: str, *, pattern: str, recursive: bool, limit: int) -> FileListing:
         inside = "" if folder == "." else f"{folder}/"
         names = [path.removeprefix(inside) for path in self.paths if path.startswith(inside)]
         found = [n for n in names if fnmatch(n, pattern) and (recursive or "/" not in n)]
-        return Listing(tuple(inside + name for name in found[:limit]), len(found) > limit)
+        return FileListing(tuple(inside + name for name in found[:limit]), len(found) > limit)
 
 
 def perform(node_type: NodeType, example: Example) -> Example:

@@ -189,6 +189,24 @@ def test_handles(name):
     assert set(node_types()[name].handles) == HANDLES.get(name, {"exec-out"})
 
 
+CAPABILITIES = """
+llm:* agent llm_call
+tool:* call_tool tool_calls
+code code function
+file:read:* import_workspace_file list_folder_files read_file
+file:write:* export_artifact write_file
+memory memory_compact memory_kg_assert memory_kg_query memory_kg_resolve memory_note memory_query
+memory memory_rehydrate memory_tag
+"""
+
+
+def test_what_needs_which_capability():
+    rows = (row.split() for row in CAPABILITIES.strip().splitlines())
+    wanted = {name: capability for capability, *names in rows for name in names}
+
+    assert {n: t.capability for n, t in node_types().items() if t.capability} == wanted
+
+
 # One row per conversion that the tables of the language name.
 VALUES = [
     ("add", {"a": "2", "b": True}, 3.0),

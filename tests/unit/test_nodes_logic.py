@@ -57,7 +57,7 @@ def test_a_text_default_that_reads_like_false_is_reported(defaults, wired, pins)
 
     problems = list(node_types()["and"].check(element))
 
-    assert [(p.pin, p.severity) for p in problems] == [(pin, "warning") for pin in pins]
+    assert [(p.pin, p.code) for p in problems] == [(pin, "VF306") for pin in pins]
 
 
 @pytest.mark.parametrize(

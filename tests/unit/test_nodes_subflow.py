@@ -110,7 +110,7 @@ def test_nothing_is_inherited_from_an_empty_conversation(parent):
 
 
 def test_subflow_without_id_is_a_problem():
-    assert [p.severity for p in find_node_type("subflow").check(element("subflow"))] == ["warning"]
+    assert [p.code for p in find_node_type("subflow").check(element("subflow"))] == ["VF204"]
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_another_policy_for_failed_children_is_a_problem():
         find_node_type("subflow").check(element("subflow", subflowId="c", effectConfig=config))
     )
 
-    assert [(p.severity, p.pointer) for p in found] == [
-        ("error", "/data/effectConfig/on_child_failure")
+    assert [(p.code, p.pointer) for p in found] == [
+        ("VF203", "/data/effectConfig/on_child_failure")
     ]
 
 

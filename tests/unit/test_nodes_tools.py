@@ -127,4 +127,4 @@ def test_pins_of_call_tool(answer, told, success):
 def test_a_node_without_allowlist_is_a_warning(kind, data, open_):
     found = list(find_node_type(kind).check(element(kind, **data)))
 
-    assert [p.severity for p in found] == ["warning"] * open_
+    assert [p.code for p in found] == ["VF207"] * open_

@@ -19,6 +19,7 @@ from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
 from abstractruntime.cli._contract import input_schema
 from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, UsageError
+from abstractruntime.nodes.registry import facts_of
 from abstractruntime.signing.envelope import parse_envelope
 from abstractruntime.visualflow_compiler._check import CheckResult, check_tree, require_ok
 from abstractruntime.workflow_bundle import (
@@ -43,28 +44,6 @@ if TYPE_CHECKING:
 
 _ARCHIVE_START = b"PK"
 _UNFIT = re.compile(r"[^a-z0-9_-]+")
-
-_CAPABILITIES = {
-    "llm_call": "llm:*",
-    "agent": "llm:*",
-    "tool_calls": "tool:*",
-    "call_tool": "tool:*",
-    "code": "code",
-    "python_code": "code",
-    "read_file": "file:read:*",
-    "list_folder_files": "file:read:*",
-    "import_workspace_file": "file:read:*",
-    "write_file": "file:write:*",
-    "export_artifact": "file:write:*",
-    "memory_note": "memory",
-    "memory_query": "memory",
-    "memory_tag": "memory",
-    "memory_compact": "memory",
-    "memory_rehydrate": "memory",
-    "memory_kg_assert": "memory",
-    "memory_kg_query": "memory",
-    "memory_kg_resolve": "memory",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +208,7 @@ def _only_root(directory: Path) -> str:
         documents[str(path)] = path.read_bytes()
     flows = [result.flow for result in check_tree(documents).values() if result.flow is not None]
     children = {
-        element.data.get("subflowId") or element.data.get("flowId")
-        for flow in flows
-        for element in flow.elements
-        if element.type == "subflow"
+        facts_of(element.type).subflow(element) for flow in flows for element in flow.elements
     }
     roots = [flow.id for flow in flows if flow.id and flow.id not in children]
     if len(roots) == 1:
@@ -271,7 +247,7 @@ def sanitise_id(text: str) -> str:
 def requirements(documents: Iterable[Mapping[str, Any]]) -> Requirements:
     """Derive what flows need from the node types they use."""
     types = {kind for document in documents for kind in _node_types(document)}
-    found = {_CAPABILITIES[kind] for kind in types if kind in _CAPABILITIES}
+    found = {need for kind in types if (need := facts_of(kind).capability)}
     return Requirements(None, tuple(sorted(types)), tuple(sorted(found)))
 
 

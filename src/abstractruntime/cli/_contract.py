@@ -23,10 +23,11 @@ def input_schema(document: Mapping[str, Any]) -> JsonObject:
 
     No pin is required, as a flow gives unset parameters null; further names are allowed.
     """
+    from abstractruntime.nodes.registry import facts_of
     from abstractruntime.visualflow_compiler._load import parse_flow
 
     flow, _ = parse_flow(document)
-    starts = [element for element in flow.elements if element.type == "on_flow_start"]
+    starts = [element for element in flow.elements if facts_of(element.type).declares_parameters]
     start = next((e for e in starts if e.id == flow.entry_node), starts[0] if starts else None)
     properties: JsonObject = {}
     for pin in start.outputs if start else ():

@@ -29,6 +29,7 @@ from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted, UsageError
+from abstractruntime.nodes.registry import facts_of
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.artifacts import FileArtifactStore
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from abstractruntime.core.spec import WorkflowSpec
     from abstractruntime.storage.directory import DirectoryEngine
 
-CODE_TYPES = frozenset({"code", "python_code", "function"})
 _DRIVERS_KEPT = 32
 _SIGNALS = {
     signal.SIGINT: ExitCode.INTERRUPTED,
@@ -131,7 +131,7 @@ def compile_program(loaded: Loaded, entry: str | None, *, services: Services) ->
         registry.register(spec)
     elements = [e for document in documents.values() for e in parse_flow(document)[0].elements]
     labels = {e.id: e.label for e in elements if e.label}
-    has_code = any(e.type in CODE_TYPES for e in elements)
+    has_code = any(facts_of(e.type).runs_code for e in elements)
     listeners = tuple(found.workflow_id for found in listener_documents(documents[chosen]))
     return Program(chosen, registry, labels, has_code, listeners)
 

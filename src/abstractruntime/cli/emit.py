@@ -27,7 +27,7 @@ from abstractruntime.storage.directory import DirectoryEngine
 EMIT_FORMAT = "art-emit/1"
 
 
-class Scope(str, Enum):
+class EventScope(str, Enum):
     SESSION = "session"
     WORKFLOW = "workflow"
     RUN = "run"
@@ -41,7 +41,7 @@ class Address:
     run: str | None
     session: str | None
     everyone: bool
-    scope: Scope | None
+    scope: EventScope | None
 
     def check(self) -> None:
         """Refuse what names nobody, or several.
@@ -60,14 +60,14 @@ class Address:
                 hint="see the sessions of runs: art runs --json",
                 argument="--session",
             )
-        own = Scope.GLOBAL if self.everyone else Scope.SESSION
+        own = EventScope.GLOBAL if self.everyone else EventScope.SESSION
         if self.run is None and self.scope is not None and self.scope is not own:
             raise UsageError(
                 f"scope {self.scope.value!r} needs a run",
                 hint="add --run RUN, or leave --scope out",
                 argument="--scope",
             )
-        if self.run is not None and self.scope is Scope.GLOBAL:
+        if self.run is not None and self.scope is EventScope.GLOBAL:
             raise UsageError(
                 "a global event is for no run in particular",
                 hint="use --global in the place of --run",
@@ -81,9 +81,9 @@ class Address:
         if self.run is None:
             return {"scope": "session", "session_id": self.session}
         run_id = resolve_run(engine, self.run)
-        if self.scope is Scope.RUN:
+        if self.scope is EventScope.RUN:
             return {"scope": "run", "run_id": run_id}
-        if self.scope is Scope.WORKFLOW:
+        if self.scope is EventScope.WORKFLOW:
             return {"scope": "workflow", "workflow_id": engine.peek(run_id).workflow_id}
         root = engine.peek(root_of(engine, run_id))
         return {"scope": "session", "session_id": root.session_id or root.run_id}
@@ -104,7 +104,7 @@ def emit(  # noqa: PLR0917 - the options of the command
     ] = None,
     everyone: Annotated[bool, typer.Option("--global", help="To the global scope.")] = False,
     scope: Annotated[
-        Scope | None, typer.Option("--scope", help="With --run: to this run, or its workflow.")
+        EventScope | None, typer.Option("--scope", help="With --run: to this run, or its workflow.")
     ] = None,
     event_id: Annotated[
         str | None,

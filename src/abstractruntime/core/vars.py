@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from abstractruntime.core.config import DEFAULT_MAX_TOKENS, RuntimeConfig  # noqa: F401 - 0.4.x has the name here
 from abstractruntime.core.models import JsonObject
 
 CONTEXT: Final = "context"
@@ -14,7 +15,6 @@ TEMP: Final = "_temp"
 LIMITS: Final = "_limits"
 NODE_TRACES: Final = "node_traces"
 IN_FLIGHT: Final = "in_flight"
-DEFAULT_MAX_TOKENS: Final = 32768
 
 _NAMESPACES = (CONTEXT, SCRATCHPAD, RUNTIME, TEMP)
 _SEGMENT = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
@@ -56,8 +56,6 @@ def clear_temp(vars: JsonObject) -> None:  # noqa: A002 - the 0.4.x name
 
 
 def default_limits() -> JsonObject:
-    from abstractruntime.core.config import RuntimeConfig  # noqa: PLC0415 - config builds on this module
-
     return RuntimeConfig().to_limits_dict()
 
 

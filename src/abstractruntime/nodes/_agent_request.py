@@ -9,7 +9,7 @@ from abstractruntime.core.vars import default_limits
 from abstractruntime.nodes._history import active_messages, is_system, unique_messages
 from abstractruntime.nodes._recall import (
     KG_MARKER,
-    Recall,
+    MemorySources,
     kg_text,
     last_user_text,
     span_messages,
@@ -29,18 +29,10 @@ from abstractruntime.nodes._settings import (
 )
 from abstractruntime.nodes.base import Element, Scope
 from abstractruntime.nodes.interaction import as_flag
-from abstractruntime.nodes.names import AGENT_PREFIX, node_workflow_id
+from abstractruntime.nodes.names import agent_workflow_id
 
 _DEFAULT_ITERATIONS = 25
 _PARENT_SETTINGS = ("audio_policy", "stt_language")
-
-
-def agent_workflow_id(flow_id: str, node_id: str, config: JsonObject) -> str:
-    """Give the id of the workflow that does the work of an agent node."""
-    named = config.get("_react_workflow_id")
-    if isinstance(named, str) and named.strip():
-        return named.strip()
-    return node_workflow_id(AGENT_PREFIX, flow_id, node_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +44,7 @@ class AgentRequest:
     config: JsonObject
     variables: JsonObject
     workflow_id: str
-    recall: Recall
+    recall: MemorySources
 
     @classmethod
     def of(cls, element: Element, inputs: JsonObject, scope: Scope) -> AgentRequest:
@@ -68,7 +60,9 @@ class AgentRequest:
             config=config,
             variables=scope.vars,
             workflow_id=agent_workflow_id(scope.flow_id, element.id, config),
-            recall=Recall.of(inputs, fallback=question, model=_name(inputs, config, "model")),
+            recall=MemorySources.of(
+                inputs, fallback=question, model=_name(inputs, config, "model")
+            ),
         )
 
     @property

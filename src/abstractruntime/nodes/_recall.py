@@ -69,7 +69,7 @@ _READERS: dict[str, Callable[[JsonValue], JsonValue]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class MemorySources:
     """What to recall; `settings` holds what the author set, read and in a fixed order."""
 
     settings: JsonObject
@@ -77,7 +77,7 @@ class Recall:
     model: str | None = None
 
     @classmethod
-    def of(cls, inputs: JsonObject, *, fallback: str, model: str | None = None) -> Recall:
+    def of(cls, inputs: JsonObject, *, fallback: str, model: str | None = None) -> MemorySources:
         """Read the memory pins; `fallback` is the query when none is given."""
         bundle = inputs.get("memory")
         bundle = bundle if isinstance(bundle, dict) else {}

@@ -17,7 +17,7 @@ from typing import Final
 
 from abstractruntime.nodes.base import NodeError
 
-SHORTEST: Final = timedelta(milliseconds=100)
+_SHORTEST: Final = timedelta(milliseconds=100)
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _INTERVAL = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d)", re.IGNORECASE | re.ASCII)
 _CRON_FIELDS = (5, 6)
@@ -31,13 +31,15 @@ _EXPECTED = (
 class Schedule:
     """When something is due.
 
-    `repeats` tells whether it can be due more than once. `first` takes the present moment,
+    `repeats` tells whether it can be due more than once, `hasty` whether it is slowed down to
+    the shortest interval. `first` takes the present moment,
     `following` the moment that was due last and the present one.
     """
 
     repeats: bool
     first: Callable[[datetime], datetime]
     following: Callable[[datetime, datetime], datetime]
+    hasty: bool = False
 
 
 def read_schedule(text: str, zone_name: str = "") -> Schedule:
@@ -62,13 +64,16 @@ def _interval(seconds: float, text: str) -> Schedule:
     except OverflowError:
         raise NodeError(f"the interval '{text}' is beyond the calendar") from None
     # A shorter one would leave no time for anything else.
-    turn = max(step, SHORTEST)
+    turn = max(step, _SHORTEST)
 
     def following(due: datetime, now: datetime) -> datetime:
         missed = max(1, -((due - now) // turn))
         return _beyond(lambda: due + missed * turn, text)
 
-    return Schedule(True, lambda now: _beyond(lambda: now + step, text), following)
+    def first(now: datetime) -> datetime:
+        return _beyond(lambda: now + step, text)
+
+    return Schedule(True, first, following, hasty=step < _SHORTEST)
 
 
 def _beyond(moment: Callable[[], datetime], text: str) -> datetime:

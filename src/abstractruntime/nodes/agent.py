@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.core.vars import default_limits
 from abstractruntime.nodes._agent_request import AgentRequest
 from abstractruntime.nodes._agent_result import ChildAnswer, add_turn
 from abstractruntime.nodes._agent_trace import bounded_traces, tool_activity, trace_steps
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._recall import MEMORY_PINS
 from abstractruntime.nodes._settings import (
     DEFAULT_TEMPERATURE,
@@ -18,13 +16,19 @@ from abstractruntime.nodes._settings import (
     text,
 )
 from abstractruntime.nodes.base import (
+    FLAG,
+    TEXT,
+    TEXTS,
+    WHOLE,
     Element,
+    Example,
     Finish,
     Pin,
     Scope,
     Stage,
     StagedNode,
     register,
+    settings,
 )
 from abstractruntime.nodes.llm import compact_json
 
@@ -36,13 +40,74 @@ _PARSE_ERROR = "_structured_output_parse_error"
 _SUB, _STRUCTURED = "sub", "structured"
 _COMPLETION = ("response", "success", "meta", "scratchpad")
 _RECORD = (*_COMPLETION, "tool_calls", "tool_results")
+_TEA: JsonObject = {
+    "response": "Green tea.",
+    "success": True,
+    "task": "Find tea.",
+    "provider": "p",
+    "model": "m",
+}
 
 
 @register
-class Agent(StagedNode):
+class AgentNode(StagedNode):
     type = "agent"
     family = "llm"
-    examples = EFFECT_EXAMPLES["agent"]
+    capability = "llm:*"
+    runs_agent = True
+    waits = "sometimes"
+    replaces_ambient = True
+    examples = (
+        Example(
+            {"prompt": "Find tea.", "provider": "p", "model": "m", "tools": ["search"]},
+            output={
+                "response": "Green tea.",
+                "success": True,
+                "data": None,
+                "meta": {
+                    "schema": "abstractcode.agent.v1.meta",
+                    "version": 1,
+                    "provider": "p",
+                    "model": "m",
+                    "tool_calls": 0,
+                    "tool_results": 0,
+                },
+                "scratchpad": {
+                    "task": "Find tea.",
+                    "messages": [],
+                    "node_traces": {},
+                    "steps": [],
+                    "tool_calls": [],
+                    "tool_results": [],
+                },
+                "tool_calls": [],
+                "tool_results": [],
+                "result": _TEA,
+            },
+            asks={
+                "start_subworkflow": {
+                    "workflow_id": "visual_react_agent_flow-1_node-1",
+                    "vars": {
+                        "context": {"task": "Find tea.", "messages": []},
+                        "scratchpad": {"iteration": 0, "max_iterations": 25},
+                        "_runtime": {
+                            "inbox": [],
+                            "provider": "p",
+                            "model": "m",
+                            "allowed_tools": ["search"],
+                        },
+                        "_temp": {},
+                        "_limits": default_limits(),
+                    },
+                    "async": True,
+                    "wait": True,
+                    "include_traces": True,
+                    "on_child_failure": "continue",
+                }
+            },
+            result=_TEA,
+        ),
+    )
     area = "agent"
     bare_input = "prompt"
     doc = (
@@ -75,7 +140,12 @@ class Agent(StagedNode):
         *MEMORY_PINS,
     )
     outputs = (
-        Pin("response", "string", "The answer, the JSON text of `data`, or why there is none."),
+        Pin(
+            "response",
+            "string",
+            "The answer, the JSON text of `data`, or why there is none.",
+            role="speech",
+        ),
         Pin("success", "boolean", "Whether there is an answer."),
         Pin("data", "object", "The answer as an object, with a response schema."),
         Pin("meta", "object", "The agent's run, its model, its iterations, its error."),
@@ -84,32 +154,22 @@ class Agent(StagedNode):
         Pin("tool_results", "array", "What they returned."),
         Pin("result", "any", "The object at `data`, else response, success, meta and scratchpad."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "agentConfig": {
-            "type": "object",
-            "properties": {
-                "provider": {"type": "string"},
-                "model": {"type": "string"},
-                "system": {"type": "string"},
-                "tools": {"type": "array", "items": {"type": "string"}},
-                "max_iterations": {"type": "integer"},
-                "max_input_tokens": {"type": "integer"},
-                "max_output_tokens": {"type": "integer"},
-                "temperature": {"type": "number"},
-                "seed": {"type": "integer"},
-                "include_context": {"type": "boolean"},
-                "use_context": {"type": "boolean"},
-                "outputSchema": {
-                    "type": "object",
-                    "properties": {
-                        "enabled": {"type": "boolean"},
-                        "jsonSchema": {"type": "object"},
-                    },
-                },
-                "_react_workflow_id": {"type": "string"},
-            },
-        },
-    }
+    data_schema = settings(
+        "agentConfig",
+        provider=TEXT,
+        model=TEXT,
+        system=TEXT,
+        tools=TEXTS,
+        max_iterations=WHOLE,
+        max_input_tokens=WHOLE,
+        max_output_tokens=WHOLE,
+        temperature={"type": "number"},
+        seed=WHOLE,
+        include_context=FLAG,
+        use_context=FLAG,
+        **settings("outputSchema", enabled=FLAG, jsonSchema={"type": "object"}),
+        _react_workflow_id=TEXT,
+    )
     compat = (
         "Effects 7: `task` is another name of `prompt`, `agentConfig.system` counts where the pin is "
         "blank, and a temperature of 0.7 can be asked for. Effects 8: `success`, `meta.error` and "

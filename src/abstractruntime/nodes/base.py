@@ -30,7 +30,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, ClassVar, Final, Protocol
+from functools import cached_property
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes.services import Artifacts, Catalog, Files
@@ -57,12 +58,19 @@ class Kind(Enum):
     STAGED = "staged"
 
 
+PinRole = Literal["condition", "speech", "reads", "sets", "changes", "emits", "awaits"]
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
     """One data pin of a node type.
 
     `aliases` are older spellings accepted when inputs are read. `control_plane` pins
     never take an ambient value. `dynamic` marks the placeholder for "any further pins".
+
+    `role` says what the checks may conclude from its value: its truth chooses the way
+    (`condition`), a person or a model said it (`speech`); it names a variable that the node
+    `reads`, `sets`, or `changes` in part, an event that it `emits`, a wait key that it `awaits`.
     """
 
     id: str
@@ -72,6 +80,7 @@ class Pin:
     aliases: tuple[str, ...] = ()
     control_plane: bool = False
     dynamic: bool = False
+    role: PinRole | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +108,17 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with an element, found before it runs; the compiler adds where."""
+    """Something wrong with an element, found before it runs; the compiler adds where.
 
-    code: str
+    `code` is the rule that explains it; `severity` replaces that of the rule when it is given.
+    """
+
     message: str
+    code: str = "VF203"
     pin: str | None = None
     hint: str | None = None
     pointer: str = ""
-    severity: str = "error"
+    severity: Literal["error", "warning"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +234,23 @@ class NodeType:
     outputs: ClassVar[tuple[Pin, ...]] = ()
     handles: ClassVar[tuple[str, ...]] = ("exec-out",)
     """Execution handles that may leave the node; a trailing `*` matches any suffix."""
+    capability: ClassVar[str | None] = None
+    """What a flow with such a node must be granted, as manifests and consent name it."""
     is_trigger: ClassVar[bool] = False
+    declares_parameters: ClassVar[bool] = False
+    """True when the output pins that the document declares are the parameters of the flow."""
+    hears: ClassVar[bool] = False
+    """True when it may stand beside the flow, as a listener that is a run of its own."""
+    is_constant: ClassVar[bool] = False
+    """True when it gives `data.literalValue` and is never a step, whatever pins it declares."""
+    runs_code: ClassVar[bool] = False
+    """True when it runs author code; without execution pins it is then no step."""
+    runs_agent: ClassVar[bool] = False
+    """True when `data.agentConfig` describes an agent, whose workflow the host makes."""
+    waits: ClassVar[Literal["never", "sometimes", "always"]] = "never"
+    """Whether a run stops here until something comes from outside."""
+    replaces_ambient: ClassVar[bool] = False
+    """True when its pins become the ambient value although it is no function."""
     bare: ClassVar[bool] = False
     """True when `evaluate` gives the value of the one pin `result`: the record is `{"result": value}`."""
     draws: ClassVar[bool] = False
@@ -245,12 +273,38 @@ class NodeType:
         """Find what is wrong with the configuration of `element`."""
         return ()
 
+    def subflow(self, element: Element) -> str:
+        """Give the id of the flow that `element` runs, or an empty text."""
+        return ""
+
+    def variable(self, element: Element) -> str:
+        """Give the name of the variable that `element` declares, or an empty text."""
+        return ""
+
+    @cached_property
+    def pins_by_role(self) -> Mapping[PinRole, Pin]:
+        return {pin.role: pin for pin in (*self.inputs, *self.outputs) if pin.role}
+
     def takes_bus(self, element: Element) -> bool:
         """Tell whether every key of the ambient value is an input, and not only the known pins."""
         return self.kind in (Kind.PURE, Kind.FUNCTION)
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         raise NotImplementedError
+
+
+UNKNOWN: Final = NodeType()
+"""Stands for a type that is not in the registry, so that its facts are the usual ones."""
+
+TEXT: Final[JsonObject] = {"type": "string"}
+TEXTS: Final[JsonObject] = {"type": "array", "items": TEXT}
+WHOLE: Final[JsonObject] = {"type": "integer"}
+FLAG: Final[JsonObject] = {"type": "boolean"}
+
+
+def settings(key: str, **properties: JsonObject) -> JsonObject:
+    """Give the `data_schema` of a type that is configured by the object `data[key]`."""
+    return {key: {"type": "object", "properties": properties}}
 
 
 _REGISTRY: dict[str, NodeType] = {}
@@ -335,6 +389,8 @@ class EffectNode(NodeType):
     """A node that asks the runtime for an effect and derives its pins from the result."""
 
     kind = Kind.EFFECT
+    primary_pin: ClassVar[str | None] = None
+    """The pin whose value `data.outputKey` stores; None for the whole record."""
     names_effect: ClassVar[bool] = True
     """False when the payload of its effect does not repeat the effect's type."""
 
@@ -357,11 +413,11 @@ class EffectNode(NodeType):
 
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         """Derive the output record from the stored effect result or resume payload, unchanged."""
-        raise NotImplementedError
+        return dict(result) if isinstance(result, dict) else {}
 
     def primary(self, element: Element, record: JsonObject) -> JsonValue:
         """Give the value that `data.outputKey` stores."""
-        return record
+        return record if self.primary_pin is None else record.get(self.primary_pin)
 
 
 @dataclass(frozen=True, slots=True)

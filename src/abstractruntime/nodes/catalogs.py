@@ -8,18 +8,28 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import filled, whole_or
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
-from abstractruntime.nodes.base import Element, Kind, NodeType, Pin, Scope, register
+from abstractruntime.nodes.base import (
+    TEXT,
+    TEXTS,
+    WHOLE,
+    Element,
+    Example,
+    Kind,
+    NodeType,
+    Pin,
+    Scope,
+    register,
+    settings,
+)
 
 _COMPAT = (
     "Q54: what was discovered is kept with the run. Effects 13: without discovery the allowed names are "
     "the answer, instead of nothing. Without declared pins the node is pure."
 )
-_TEXTS: JsonObject = {"type": "array", "items": {"type": "string"}}
 _Found = TypeVar("_Found")
 
 
@@ -36,7 +46,13 @@ class ProviderCatalog(_CatalogNode):
     doc = "Gives the providers that are available, only the allowed ones where such are named."
     inputs = (Pin("allowed_providers", "array", doc="names, in any case"),)
     outputs = (Pin("providers", "array"),)
-    examples = STEP_EXAMPLES["provider_catalog"]
+    examples = (
+        Example(
+            {"allowed_providers": ["Local"]},
+            output={"providers": ["local"]},
+            around={"models": {"local": ["small"], "cloud": ["large"]}},
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         return {"providers": _providers(scope, _names(inputs.get("allowed_providers")))}
@@ -54,13 +70,14 @@ class ProviderModels(_CatalogNode):
         Pin("allowed_models", "array", doc="names, with or without the provider"),
     )
     outputs = (Pin("provider", "provider"), Pin("models", "array"))
-    data_schema: ClassVar[JsonObject] = {
-        "providerModelsConfig": {
-            "type": "object",
-            "properties": {"provider": {"type": "string"}, "allowedModels": _TEXTS},
-        },
-    }
-    examples = STEP_EXAMPLES["provider_models"]
+    data_schema = settings("providerModelsConfig", provider=TEXT, allowedModels=TEXTS)
+    examples = (
+        Example(
+            {"provider": "local", "allowed_models": ["small"]},
+            output={"provider": "local", "models": ["small"]},
+            around={"models": {"local": ["small", "large"]}},
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         config = element.config("providerModelsConfig")
@@ -94,17 +111,22 @@ class ModelCatalog(_CatalogNode):
         Pin("provider", "provider"),
         Pin("model", "model"),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "modelCatalogConfig": {
-            "type": "object",
-            "properties": {
-                "allowedProviders": _TEXTS,
-                "allowedModels": _TEXTS,
-                "index": {"type": "integer"},
+    data_schema = settings(
+        "modelCatalogConfig", allowedProviders=TEXTS, allowedModels=TEXTS, index=WHOLE
+    )
+    examples = (
+        Example(
+            {"index": 1},
+            output={
+                "providers": ["local", "cloud"],
+                "models": ["local/small", "cloud/large"],
+                "pair": {"provider": "cloud", "model": "large", "id": "cloud/large"},
+                "provider": "cloud",
+                "model": "large",
             },
-        },
-    }
-    examples = STEP_EXAMPLES["model_catalog"]
+            around={"models": {"local": ["small"], "cloud": ["large"]}},
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         config = element.config("modelCatalogConfig")

@@ -6,6 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.nodes._code_checks import (
+    CodeProblem,
+    check_expression,
+    check_source,
+    free_names,
+)
 from abstractruntime.nodes.base import (
     Element,
     Example,
@@ -17,15 +23,8 @@ from abstractruntime.nodes.base import (
     Scope,
     register,
 )
-from abstractruntime.sandbox.static_checks import (
-    CodeProblem,
-    check_expression,
-    check_source,
-    free_names,
-)
 
 _DEFAULT_FUNCTION = "transform"
-_NOT_TEXT = "VF405"
 _CODE_SCHEMA: JsonObject = {
     "code": {"type": "string", "description": "Python source that defines the function"},
     "functionName": {"type": "string", "default": _DEFAULT_FUNCTION},
@@ -37,6 +36,8 @@ class Code(NodeType):
     type = "code"
     family = "code"
     kind = Kind.FUNCTION
+    capability = "code"
+    runs_code = True
     doc = (
         "Calls a Python function with all inputs as one object; what it returns is the output, and keys of "
         "a returned object are pins. Imports and names with double underscores are refused, inputs are "
@@ -116,8 +117,8 @@ def _check_text(element: Element, key: str, check: Any) -> list[Problem]:
         kind = type(text).__name__
         return [
             Problem(
-                _NOT_TEXT,
                 f"'{key}' is {kind}, expected text",
+                "VF405",
                 hint="write it as one string",
                 pointer=f"/data/{key}",
             )
@@ -129,4 +130,4 @@ def _check_text(element: Element, key: str, check: Any) -> list[Problem]:
 def _problem(finding: CodeProblem, key: str, lines: list[str]) -> Problem:
     shown = lines[finding.line - 1].strip() if finding.line <= len(lines) else ""
     where = f" (line {finding.line}: {shown})" if shown else ""
-    return Problem(finding.code, finding.message + where, hint=finding.hint, pointer=f"/data/{key}")
+    return Problem(finding.message + where, finding.code, hint=finding.hint, pointer=f"/data/{key}")

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
+    TEXT,
     ControlNode,
     Element,
     Example,
@@ -25,6 +24,7 @@ from abstractruntime.nodes.base import (
     Scope,
     Turn,
     register,
+    settings,
 )
 
 _ITERATION = (Pin("item"), Pin("index", "number"))
@@ -41,7 +41,7 @@ class If(NodeType):
         "Goes on at `true` when the condition is truthy, else at `false`. Absent and null are false. "
         'Every non-empty text is true, also "false" and "0".'
     )
-    inputs = (Pin("condition", "boolean"),)
+    inputs = (Pin("condition", "boolean", role="condition"),)
     outputs = (Pin("branch", "string"), Pin("condition"))
     examples = (
         Example({"condition": 1}, {"branch": "true", "condition": 1}),
@@ -69,20 +69,13 @@ class Switch(NodeType):
     )
     inputs = (Pin("value"),)
     outputs = (Pin("branch", "string"), Pin("value"), Pin("matched", "string"))
-    data_schema: ClassVar[JsonObject] = {
-        "switchConfig": {
-            "type": "object",
-            "properties": {
-                "cases": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {"id": {"type": "string"}, "value": {}},
-                    },
-                }
-            },
-        }
-    }
+    data_schema = settings(
+        "switchConfig",
+        cases={
+            "type": "array",
+            "items": {"type": "object", "properties": {"id": TEXT, "value": {}}},
+        },
+    )
     examples = (
         Example(
             {"value": 1.0},
@@ -145,7 +138,13 @@ class Sequence(_Scheduler):
         "Runs its branches one after the other, by number; each runs to its end first. Nothing follows "
         "the last one: put what comes after into the last branch or behind the parent."
     )
-    examples = STEP_EXAMPLES["sequence"]
+    examples = (
+        Example(
+            {},
+            output=[{"handle": "then:0"}, {"handle": "then:1"}],
+            around={"handles": ["then:1", "then:0"]},
+        ),
+    )
     compat = "Q30: works without declared pins, from the connected handles."
 
     def open_frame(
@@ -168,7 +167,13 @@ class Parallel(_Scheduler):
         "Runs its branches one after the other, by number, then goes on at `completed`. The order is "
         "fixed so that a run can be repeated; a wait in one branch holds up the others."
     )
-    examples = STEP_EXAMPLES["parallel"]
+    examples = (
+        Example(
+            {},
+            output=[{"handle": "then:0"}, {"handle": "then:1"}, {"handle": "completed"}],
+            around={"handles": ["then:0", "then:1", "completed"]},
+        ),
+    )
     compat = "Q30: works without declared pins, from the connected handles."
 
     def open_frame(
@@ -204,7 +209,16 @@ class Loop(ControlNode):
     )
     inputs = (Pin("items", "array"),)
     outputs = (*_ITERATION, Pin("total", "number"))
-    examples = STEP_EXAMPLES["loop"]
+    examples = (
+        Example(
+            {"items": ["a", "b"]},
+            output=[
+                {"handle": "loop", "item": "a", "index": 0, "total": 2},
+                {"handle": "loop", "item": "b", "index": 1, "total": 2},
+                {"handle": "done"},
+            ],
+        ),
+    )
 
     def open_frame(
         self, element: Element, inputs: JsonObject, handles: tuple[str, ...]
@@ -238,9 +252,19 @@ class While(ControlNode):
         "Runs the branch at `loop` as long as the condition, read anew each time, is truthy. `item` is "
         "the ambient `item` if there is one, else the whole ambient value. Hosts cap the iterations."
     )
-    inputs = (Pin("condition", "boolean"),)
+    inputs = (Pin("condition", "boolean", role="condition"),)
     outputs = _ITERATION
-    examples = STEP_EXAMPLES["while"]
+    examples = (
+        Example(
+            {"condition": True},
+            output=[
+                {"handle": "loop", "item": "a", "index": 0},
+                {"handle": "loop", "item": "a", "index": 1},
+            ],
+            around={"ambient": {"item": "a"}},
+        ),
+        Example({"condition": 0}, output=[{"handle": "done"}]),
+    )
     compat = "Q8: the cap counts iterations that would really run."
 
     def open_frame(
@@ -273,7 +297,16 @@ class For(ControlNode):
     )
     inputs = (Pin("start", "number"), Pin("end", "number"), Pin("step", "number", default=1))
     outputs = (Pin("i", "number"), Pin("index", "number"), Pin("total", "number"))
-    examples = STEP_EXAMPLES["for"]
+    examples = (
+        Example(
+            {"start": 5, "end": 1, "step": -2},
+            output=[
+                {"handle": "loop", "i": 5, "index": 0, "total": 2},
+                {"handle": "loop", "i": 3, "index": 1, "total": 2},
+                {"handle": "done"},
+            ],
+        ),
+    )
     compat = "Q7: `i` is start + index * step, an integer when start and step are. Q8: see while."
 
     def open_frame(

@@ -10,9 +10,19 @@ from typing import ClassVar
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_dict, text_of
 from abstractruntime.nodes._parse import parse_loose_json
-from abstractruntime.nodes._paths import parse_path, read_path, write_path
 from abstractruntime.nodes._pure import BareNode, PureNode
-from abstractruntime.nodes.base import MISSING, Element, Example, NodeError, Pin, Scope, register
+from abstractruntime.nodes.base import (
+    MISSING,
+    TEXTS,
+    Element,
+    Example,
+    NodeError,
+    Pin,
+    Scope,
+    register,
+    settings,
+)
+from abstractruntime.nodes.paths import parse_path, read_path, write_path
 
 _OBJECT = (Pin("result", "object", "The object."),)
 
@@ -127,18 +137,9 @@ class BreakObject(PureNode):
     )
     inputs = (Pin("object", "object", "The object, or its JSON text."),)
     outputs = (Pin("*", "any", "One pin per selected path.", dynamic=True),)
-    data_schema: ClassVar[JsonObject] = {
-        "breakConfig": {
-            "type": "object",
-            "properties": {
-                "selectedPaths": {
-                    "type": "array",
-                    "items": {"type": "string"},
-                    "description": "Paths that become output pins.",
-                }
-            },
-        }
-    }
+    data_schema = settings(
+        "breakConfig", selectedPaths={**TEXTS, "description": "Paths that become output pins."}
+    )
     examples = (
         Example(
             {"object": {"a": {"b": [7]}}},

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._events import SCOPES, filled_text, scope_address, scope_name
 from abstractruntime.nodes.base import (
+    TEXT,
     EffectNode,
     Element,
+    Example,
     NodeError,
     Pin,
     PlannedEffect,
     Problem,
     Scope,
     register,
+    settings,
 )
 
 _ANY_EVENT = "*"
@@ -29,7 +30,6 @@ def _scope_problem(element: Element, config: str) -> Iterable[Problem]:
     text = scope.strip().lower() if isinstance(scope, str) else ""
     if text and text not in SCOPES:
         yield Problem(
-            "unknown-scope",
             f"{config}.scope {text!r} does not exist; session is used",
             pointer=f"/data/{config}/scope",
             severity="warning",
@@ -37,8 +37,17 @@ def _scope_problem(element: Element, config: str) -> Iterable[Problem]:
         )
 
 
+_DELIVERED: JsonObject = {
+    "delivered": 1,
+    "delivered_to": ["run-2"],
+    "name": "paid",
+    "scope": "session",
+}
+_PAID: JsonObject = {"event_id": "e1", "name": "paid", "payload": {"value": 3}}
+
+
 @register
-class EmitEvent(EffectNode):
+class EmitEventNode(EffectNode):
     type = "emit_event"
     family = "events"
     names_effect = False
@@ -48,7 +57,14 @@ class EmitEvent(EffectNode):
         "hear itself. A payload that is no object arrives as `{value: ...}`."
     )
     inputs = (
-        Pin("name", "string", "Name of the event.", aliases=("event_name",), control_plane=True),
+        Pin(
+            "name",
+            "string",
+            "Name of the event.",
+            aliases=("event_name",),
+            control_plane=True,
+            role="emits",
+        ),
         Pin("scope", "string", "session, workflow, run or global.", control_plane=True),
         Pin("payload", doc="What comes with it."),
         Pin(
@@ -68,18 +84,24 @@ class EmitEvent(EffectNode):
         Pin("resumed", "array", "One `{run_id, status}` for each run that was found."),
         Pin("available_listeners_in_session", "array", "Up to 15 names, when nobody got it."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {
-            "type": "object",
-            "properties": {
-                "name": {"type": "string"},
-                "scope": _SCOPE_SCHEMA,
-                "sessionId": {"type": "string"},
-                "session_id": {"type": "string"},
+    data_schema = settings(
+        "effectConfig", name=TEXT, scope=_SCOPE_SCHEMA, sessionId=TEXT, session_id=TEXT
+    )
+    examples = (
+        Example(
+            {"name": "paid", "payload": 3},
+            output=_DELIVERED,
+            asks={
+                "emit_event": {
+                    "scope": "session",
+                    "name": "paid",
+                    "payload": {"value": 3},
+                    "max_steps": 0,
+                }
             },
-        },
-    }
-    examples = EFFECT_EXAMPLES["emit_event"]
+            result=_DELIVERED,
+        ),
+    )
     compat = (
         "Effects 10: name, scope and session never come from the ambient value. Effects 11: a busy "
         "listener gets the event later; scope `workflow` is the flow that the node was drawn in, `run` "
@@ -92,7 +114,6 @@ class EmitEvent(EffectNode):
         is_wired = not element.wired.isdisjoint(("name", "event_name"))
         if not is_wired and not filled_text(*sources, element.config("effectConfig").get("name")):
             yield Problem(
-                "no-name",
                 "the event has no name",
                 pin="name",
                 severity="warning",
@@ -119,9 +140,6 @@ class EmitEvent(EffectNode):
             payload["session_id"] = session
         return PlannedEffect(EffectType.EMIT_EVENT.value, payload)
 
-    def pins(self, element: Element, result: JsonValue) -> JsonObject:
-        return dict(result) if isinstance(result, dict) else {}
-
 
 def _as_object(value: JsonValue) -> JsonObject:
     if isinstance(value, dict):
@@ -130,10 +148,12 @@ def _as_object(value: JsonValue) -> JsonObject:
 
 
 @register
-class OnEvent(EffectNode):
+class OnEventNode(EffectNode):
     type = "on_event"
     family = "events"
     is_trigger = True
+    hears = True
+    waits = "always"
     names_effect = False
     doc = (
         "Hears every event with its name in its scope; without a name, every event of the scope. For "
@@ -145,19 +165,23 @@ class OnEvent(EffectNode):
         Pin("name", "string", "Name of the event; blank for any.", control_plane=True),
         Pin("scope", "string", "session, workflow, run or global.", control_plane=True),
     )
+    primary_pin = "event"
     outputs = (
         Pin("event", "object", "The whole envelope."),
         Pin("payload", doc="What came with the event."),
         Pin("event_id", "string"),
         Pin("name", "string"),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "eventConfig": {
-            "type": "object",
-            "properties": {"name": {"type": "string"}, "scope": _SCOPE_SCHEMA},
-        },
-    }
-    examples = EFFECT_EXAMPLES["on_event"]
+    data_schema = settings("eventConfig", name=TEXT, scope=_SCOPE_SCHEMA)
+    examples = (
+        Example(
+            {},
+            output={"event": _PAID, "payload": {"value": 3}, "event_id": "e1", "name": "paid"},
+            data={"eventConfig": {"name": "paid", "scope": "session"}},
+            asks={"wait_event": {"scope": "session", "name": "paid", "details": {"listen": True}}},
+            result=_PAID,
+        ),
+    )
     compat = (
         "Effects 10: name and scope never come from the ambient value. Effects 11: an event that comes "
         "during a branch is heard afterwards; scope `workflow` is the flow that the node was drawn in, "
@@ -185,6 +209,3 @@ class OnEvent(EffectNode):
         event = result if isinstance(result, dict) else {"payload": result}
         facts = {name: event.get(name) for name in ("payload", "event_id", "name")}
         return {"event": event, **facts}
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("event")

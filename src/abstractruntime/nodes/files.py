@@ -14,9 +14,9 @@ from typing import Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import filled, text_of, whole_or
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     Element,
+    Example,
     Kind,
     NodeError,
     NodeType,
@@ -31,6 +31,8 @@ _READ_BYTES = 16 * 2**20
 _IMPORT_BYTES = 256 * 2**20
 _LISTED = 1000
 _ANY_BYTES = "application/octet-stream"
+_HELLO_ID = "17006668178249981c831cfb063b0735"
+_HELLO: JsonObject = {"$artifact": _HELLO_ID}
 
 
 class _Loaded(Protocol):
@@ -59,13 +61,20 @@ class _FileNode(NodeType):
 @register
 class ReadFile(_FileNode):
     type = "read_file"
+    capability = "file:read:*"
     doc = (
         "Reads a UTF-8 file of the workspace. A `*.json` file must be JSON and is given as its value; of "
         "other files those that look like an object or a list are, and the rest is text."
     )
     inputs = (Pin("file_path", "workspace_file", doc="path, relative to the workspace"),)
     outputs = (Pin("content"), Pin("file_path", "string"))
-    examples = STEP_EXAMPLES["read_file"]
+    examples = (
+        Example(
+            {"file_path": "a.json"},
+            output={"content": {"n": 1}, "file_path": "a.json"},
+            around={"files": {"a.json": '{"n": 1}'}},
+        ),
+    )
     compat = (
         "Q38: confined to the workspace, which is the current directory unless the host chose another; "
         "files above 16 MiB are refused. `file_path` is new."
@@ -96,6 +105,7 @@ def _content(path: str, text: str) -> JsonValue:
 @register
 class WriteFile(_FileNode):
     type = "write_file"
+    capability = "file:write:*"
     doc = (
         "Writes a file of the workspace, with its folders; the file appears whole or not at all. Objects "
         "and lists are written as indented JSON. The content of a `*.json` file must be JSON, also when "
@@ -106,7 +116,13 @@ class WriteFile(_FileNode):
         Pin("content", doc="text, or a value to write as JSON"),
     )
     outputs = (Pin("bytes", "number"), Pin("file_path", "string", doc="the absolute path"))
-    examples = STEP_EXAMPLES["write_file"]
+    examples = (
+        Example(
+            {"file_path": "out/a.json", "content": {"n": 1}},
+            output={"bytes": 13, "file_path": "/workspace/out/a.json"},
+            after={"files": {"out/a.json": '{\n  "n": 1\n}\n'}},
+        ),
+    )
     compat = "Q38: confined to the workspace, and writing needs the grant `file:write`."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -137,6 +153,7 @@ def _indented(value: JsonValue) -> str:
 @register
 class ListFolderFiles(_FileNode):
     type = "list_folder_files"
+    capability = "file:read:*"
     doc = (
         "Lists the files of a folder of the workspace whose names match a pattern, sorted by path. Links "
         "are passed over."
@@ -152,7 +169,13 @@ class ListFolderFiles(_FileNode):
         Pin("count", "number"),
         Pin("truncated", "boolean", doc="true when there are more"),
     )
-    examples = STEP_EXAMPLES["list_folder_files"]
+    examples = (
+        Example(
+            {"pattern": "*.md", "limit": 1},
+            output={"files": ["a.md"], "count": 1, "truncated": True},
+            around={"files": {"a.md": "A", "b.md": "B", "c.txt": "C"}},
+        ),
+    )
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -172,6 +195,7 @@ class ListFolderFiles(_FileNode):
 @register
 class ImportWorkspaceFile(_FileNode):
     type = "import_workspace_file"
+    capability = "file:read:*"
     doc = (
         "Keeps the content of a workspace file as an artifact, which later steps and runs can read even "
         "when the file is changed or gone."
@@ -183,7 +207,18 @@ class ImportWorkspaceFile(_FileNode):
         Pin("content_type", "string"),
         Pin("bytes", "number"),
     )
-    examples = STEP_EXAMPLES["import_workspace_file"]
+    examples = (
+        Example(
+            {"file_path": "a.txt"},
+            output={
+                "artifact": _HELLO,
+                "artifact_id": _HELLO_ID,
+                "content_type": "text/plain",
+                "bytes": 5,
+            },
+            around={"files": {"a.txt": "hello"}},
+        ),
+    )
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -205,13 +240,21 @@ class ImportWorkspaceFile(_FileNode):
 @register
 class ExportArtifact(_FileNode):
     type = "export_artifact"
+    capability = "file:write:*"
     doc = "Writes the content of an artifact to a file of the workspace. The host must have granted writing."
     inputs = (
         Pin("artifact", "artifact", aliases=("artifact_id",), doc="a reference, or an id"),
         Pin("file_path", "string", doc="path, relative to the workspace"),
     )
     outputs = (Pin("file_path", "string", doc="the absolute path"), Pin("bytes", "number"))
-    examples = STEP_EXAMPLES["export_artifact"]
+    examples = (
+        Example(
+            {"artifact": _HELLO, "file_path": "b.txt"},
+            output={"file_path": "/workspace/b.txt", "bytes": 5},
+            around={"artifacts": ["hello"]},
+            after={"files": {"b.txt": "hello"}},
+        ),
+    )
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -229,7 +272,13 @@ class ReadArtifact(_FileNode):
     )
     inputs = (Pin("artifact", "artifact", aliases=("artifact_id",), doc="a reference, or an id"),)
     outputs = (Pin("content"), Pin("content_type", "string"), Pin("bytes", "number"))
-    examples = STEP_EXAMPLES["read_artifact"]
+    examples = (
+        Example(
+            {"artifact": _HELLO},
+            output={"content": "hello", "content_type": "text/plain", "bytes": 5},
+            around={"artifacts": ["hello"]},
+        ),
+    )
     compat = "Unknown to 0.4.2."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:

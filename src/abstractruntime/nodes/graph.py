@@ -10,11 +10,10 @@ from abstractruntime.core.models import format_time
 from abstractruntime.memory.active_memory import render_memact_blocks, render_memact_system_prompt
 from abstractruntime.memory.memact_composer import compose_memact_current_context_from_kg_result
 from abstractruntime.nodes._coerce import filled, text_of, whole_or
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
+    Example,
     Kind,
     NodeType,
     Pin,
@@ -43,12 +42,17 @@ _PACKED = (
     "warnings",
     "error",
 )
+_NAMED: JsonObject = {"subject": "ex:ada", "predicate": "schema:name", "object": "Ada"}
+_STORED: JsonObject = {"ok": True, "assertion_ids": ["k1"], "count": 1}
+_FACTS: JsonObject = {"ok": True, "items": [_NAMED], "count": 1}
+_SAME: JsonObject = {"ok": True, "candidates": [{"id": "ex:ada", "score": 1.0}], "count": 1}
 
 
 @register
-class MemoryKgAssert(EffectNode):
+class MemoryKgAssertNode(EffectNode):
     type = "memory_kg_assert"
     family = "graph"
+    capability = "memory"
     doc = (
         "Stores assertions (subject, predicate, object) in the knowledge graph of the host. An assertion "
         "that is there already is not stored twice. An empty list is fine; a row without its three terms, "
@@ -62,13 +66,21 @@ class MemoryKgAssert(EffectNode):
         Pin("attributes_defaults", "object", doc="attributes for assertions that lack them"),
         Pin("allow_custom_predicates", "boolean", doc="accept predicates that start with `ex:`"),
     )
+    primary_pin = "assertion_ids"
     outputs = (
         Pin("assertion_ids", "array"),
         Pin("count", "number"),
         Pin("ok", "boolean"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_kg_assert"]
+    examples = (
+        Example(
+            {"assertions": _NAMED},
+            output={"assertion_ids": ["k1"], "count": 1, "ok": True, "raw": _STORED},
+            asks={"memory_kg_assert": {"assertions": [_NAMED]}},
+            result=_STORED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         given = inputs.get("assertions")
@@ -87,14 +99,12 @@ class MemoryKgAssert(EffectNode):
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return _pins(result, "assertion_ids")
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["assertion_ids"]
-
 
 @register
-class MemoryKgQuery(EffectNode):
+class MemoryKgQueryNode(EffectNode):
     type = "memory_kg_query"
     family = "graph"
+    capability = "memory"
     doc = (
         "Finds assertions in the knowledge graph: by exact terms, by time, by the meaning of a text. With "
         "a token budget, or a recall level, the best ones are also packed into `active_memory_text`. A "
@@ -117,6 +127,7 @@ class MemoryKgQuery(EffectNode):
         Pin("max_input_tokens", "number", aliases=("max_in_tokens", "maxInputTokens")),
         Pin("model", "model", doc="whose tokens are counted"),
     )
+    primary_pin = "items"
     outputs = (
         Pin("items", "assertions"),
         Pin("count", "number"),
@@ -132,7 +143,14 @@ class MemoryKgQuery(EffectNode):
         Pin("error", "string"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_kg_query"]
+    examples = (
+        Example(
+            {"subject": "ex:ada", "limit": "5"},
+            output={"items": [_NAMED], "count": 1, "ok": True, "raw": _FACTS},
+            asks={"memory_kg_query": {"subject": "ex:ada", "limit": 5}},
+            result=_FACTS,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         names = (pin.id for pin in self.inputs)
@@ -145,14 +163,12 @@ class MemoryKgQuery(EffectNode):
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return _pins(result, "items", *_PACKED)
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["items"]
-
 
 @register
-class MemoryKgResolve(EffectNode):
+class MemoryKgResolveNode(EffectNode):
     type = "memory_kg_resolve"
     family = "graph"
+    capability = "memory"
     doc = (
         "Finds the entities of the knowledge graph that a name may stand for, best first. A missing label "
         "gives `ok` false and no candidates; the run goes on."
@@ -169,13 +185,21 @@ class MemoryKgResolve(EffectNode):
         Pin("min_score", "number", aliases=("minScore",)),
         Pin("max_candidates", "number", aliases=("maxCandidates", "limit")),
     )
+    primary_pin = "candidates"
     outputs = (
         Pin("candidates", "array"),
         Pin("count", "number"),
         Pin("ok", "boolean"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_kg_resolve"]
+    examples = (
+        Example(
+            {"label": "Ada", "expected_type": "schema:Person"},
+            output={"candidates": _SAME["candidates"], "count": 1, "ok": True, "raw": _SAME},
+            asks={"memory_kg_resolve": {"label": "Ada", "expected_type": "schema:Person"}},
+            result=_SAME,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         payload = _texts(inputs, "label", "expected_type", "recall_level", "scope", "owner_id")
@@ -189,8 +213,17 @@ class MemoryKgResolve(EffectNode):
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return _pins(result, "candidates")
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["candidates"]
+
+# Compat: the text of 0.4.2, which flows show.
+_NOT_A_RESULT = "memact_compose requires a dict kg_result (connect memory_kg_query.raw or output)"
+_NOTHING: JsonObject = {
+    "ok": False,
+    "delta": {},
+    "trace": {},
+    "active_memory": {},
+    "memact_blocks": [],
+    "memact_system_prompt": "",
+}
 
 
 @register
@@ -218,7 +251,7 @@ class MemactCompose(NodeType):
         Pin("memact_system_prompt", "string"),
         Pin("error", "string"),
     )
-    examples = STEP_EXAMPLES["memact_compose"]
+    examples = (Example({"kg_result": "no result"}, {**_NOTHING, "error": _NOT_A_RESULT}),)
     compat = "A run that ends here also says `success`, like every other function."
 
     def takes_bus(self, element: Element) -> bool:
@@ -244,18 +277,6 @@ class MemactCompose(NodeType):
             "memact_blocks": render_memact_blocks(scope.vars),
             "memact_system_prompt": render_memact_system_prompt(scope.vars),
         }
-
-
-# Compat: the text of 0.4.2, which flows show.
-_NOT_A_RESULT = "memact_compose requires a dict kg_result (connect memory_kg_query.raw or output)"
-_NOTHING: JsonObject = {
-    "ok": False,
-    "delta": {},
-    "trace": {},
-    "active_memory": {},
-    "memact_blocks": [],
-    "memact_system_prompt": "",
-}
 
 
 def _texts(inputs: JsonObject, *names: str) -> JsonObject:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import format_time
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes.base import (
+    FLAG,
     EffectNode,
     Element,
+    Example,
     NodeError,
     Pin,
     PlannedEffect,
+    Problem,
     Scope,
     register,
+    settings,
 )
 
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
@@ -31,10 +34,11 @@ def as_flag(value: JsonValue) -> bool:
 
 
 @register
-class AskUser(EffectNode):
+class AskUserNode(EffectNode):
     type = "ask_user"
     family = "interaction"
     bare_input = "prompt"
+    waits = "always"
     doc = (
         "Asks a person and waits for the answer, as long as it takes. All keys of the answer become "
         "output pins; `response` is the answer itself."
@@ -43,15 +47,44 @@ class AskUser(EffectNode):
         Pin("prompt", "string", default="Please respond:"),
         Pin("choices", "array", default=[]),
     )
-    outputs = (Pin("response", "string"), Pin("prompt", "string"), Pin("choices", "array"))
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {"type": "object", "properties": {"allowFreeText": {"type": "boolean"}}},
-    }
-    examples = EFFECT_EXAMPLES["ask_user"]
+    primary_pin = "response"
+    outputs = (
+        Pin("response", "string", role="speech"),
+        Pin("prompt", "string"),
+        Pin("choices", "array"),
+    )
+    data_schema = settings("effectConfig", allowFreeText=FLAG)
+    examples = (
+        Example(
+            {"prompt": "Publish?", "choices": ["yes", "no"]},
+            output={"prompt": "Publish?", "choices": ["yes", "no"], "response": "yes"},
+            asks={
+                "ask_user": {
+                    "prompt": "Publish?",
+                    "choices": ["yes", "no"],
+                    "allow_free_text": True,
+                }
+            },
+            result={"response": "yes"},
+        ),
+    )
     compat = (
         "Effects 12: a null or empty prompt is the default prompt; a missing answer is null. "
         "Effects 3: `prompt` and `choices` survive a restart."
     )
+
+    def check(self, element: Element) -> Iterable[Problem]:
+        config = element.config("effectConfig")
+        is_closed = config.get("allowFreeText", config.get("allow_free_text")) is False
+        has_choices = "choices" in element.wired or element.pin_defaults.get("choices")
+        if is_closed and not has_choices:
+            yield Problem(
+                "allows no free text and offers no choices",
+                "VF113",
+                pin="choices",
+                hint="connect choices, or allow free text",
+                pointer="/data/effectConfig",
+            )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         prompt, choices = inputs.get("prompt"), inputs.get("choices", [])
@@ -71,19 +104,22 @@ class AskUser(EffectNode):
             return {"response": None, **result}
         return {"response": result}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("response")
+
+_DONE: JsonObject = {"message": "done", "level": "message"}
 
 
 @register
-class AnswerUser(EffectNode):
+class AnswerUserNode(EffectNode):
     type = "answer_user"
     family = "interaction"
     bare_input = "message"
     doc = "Shows a message to the user and goes on."
     inputs = (Pin("message", "string", default=""), Pin("level", "string", default="message"))
+    primary_pin = "message"
     outputs = (Pin("message", "string"), Pin("level", "string"))
-    examples = EFFECT_EXAMPLES["answer_user"]
+    examples = (
+        Example({"message": "done"}, output=_DONE, asks={"answer_user": _DONE}, result=_DONE),
+    )
     compat = "Effects 12: a null message is the empty text."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -98,14 +134,12 @@ class AnswerUser(EffectNode):
         record = result if isinstance(result, dict) else {"message": result}
         return {"message": record.get("message"), "level": record.get("level")}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("message")
-
 
 @register
-class WaitUntil(EffectNode):
+class WaitUntilNode(EffectNode):
     type = "wait_until"
     family = "interaction"
+    waits = "always"
     doc = (
         "Waits for a time span (`durationType` seconds, minutes or hours) or until a moment (`timestamp`, "
         "ISO 8601, UTC unless it says otherwise). The deadline is fixed when the node is reached."
@@ -117,13 +151,16 @@ class WaitUntil(EffectNode):
         Pin("scheduled_for", "string"),
         Pin("timestamp", "string"),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {
-            "type": "object",
-            "properties": {"durationType": {"enum": [*_UNIT_SECONDS, "timestamp"]}},
-        },
-    }
-    examples = EFFECT_EXAMPLES["wait_until"]
+    data_schema = settings("effectConfig", durationType={"enum": [*_UNIT_SECONDS, "timestamp"]})
+    examples = (
+        Example(
+            {"duration": 5},
+            output={"until": "2026-01-02T03:09:05+00:00", "ready": True},
+            data={"effectConfig": {"durationType": "minutes"}},
+            asks={"wait_until": {"until": "2026-01-02T03:09:05.000000+00:00"}},
+            result={"until": "2026-01-02T03:09:05+00:00", "ready": True},
+        ),
+    )
     compat = "Effects 4: waking stores the pins. A timestamp that cannot be read is an error."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -133,9 +170,6 @@ class WaitUntil(EffectNode):
             return PlannedEffect("wait_until", {"until": _moment(duration)})
         seconds = _number(duration) * _UNIT_SECONDS.get(str(unit), 1)
         return PlannedEffect("wait_until", {"until": _after(scope.now(), seconds)})
-
-    def pins(self, element: Element, result: JsonValue) -> JsonObject:
-        return dict(result) if isinstance(result, dict) else {}
 
 
 def _number(value: JsonValue) -> float:
@@ -168,22 +202,31 @@ def _moment(value: JsonValue) -> str:
 
 
 @register
-class WaitEvent(EffectNode):
+class WaitEventNode(EffectNode):
     type = "wait_event"
     family = "interaction"
     bare_input = "event_key"
+    waits = "always"
     doc = (
         "Waits until someone resumes the run with this wait key. The key is used as it stands: an "
         "emitted event needs the full form `evt:<scope>:<id>:<name>`."
     )
     inputs = (
-        Pin("event_key", "string", default="default"),
+        Pin("event_key", "string", default="default", role="awaits"),
         Pin("prompt", "string"),
         Pin("choices", "array"),
         Pin("allow_free_text", "boolean", default=True),
     )
+    primary_pin = "event_data"
     outputs = (Pin("event_data", "object"), Pin("event_key", "string"))
-    examples = EFFECT_EXAMPLES["wait_event"]
+    examples = (
+        Example(
+            {"event_key": "evt:session:s1:paid"},
+            output={"event_key": "evt:session:s1:paid", "event_data": {"amount": 3}},
+            asks={"wait_event": {"wait_key": "evt:session:s1:paid", "allow_free_text": True}},
+            result={"amount": 3},
+        ),
+    )
     compat = 'Effects 18: `allow_free_text` reads "no" and "false" as false. `event_key` survives a restart.'
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -204,6 +247,3 @@ class WaitEvent(EffectNode):
 
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return {"event_data": result}
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("event_data")

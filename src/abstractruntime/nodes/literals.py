@@ -17,6 +17,7 @@ class _Literal(PureNode):
     """
 
     family = "literals"
+    is_constant = True
     output_pin: ClassVar[str] = "value"
     compat = (
         "Readings are copies, so changing one never changes another (quirk 11); a single declared "
@@ -114,6 +115,7 @@ class JsonSchemaLiteral(_Literal):
 @register
 class ToolsAllowlist(_Literal):
     type = "tools_allowlist"
+    is_constant = False  # Compat: declared with execution pins, it is a step.
     doc = (
         "Gives the tool names in `literalValue`, trimmed, without blanks and repetitions, in the "
         "order written. Anything that is not a list of texts gives no tools."

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._history import active_messages, is_system, trim, with_prompt
 from abstractruntime.nodes._recall import (
     KG_MARKER,
     MEMORY_PINS,
-    Recall,
+    MemorySources,
     kg_text,
     last_user_text,
     span_messages,
@@ -32,26 +30,66 @@ from abstractruntime.nodes._settings import (
     unique,
 )
 from abstractruntime.nodes.base import (
+    FLAG,
+    TEXT,
+    WHOLE,
     Element,
+    Example,
     Pin,
     PlannedEffect,
     Scope,
     Stage,
     StagedNode,
     register,
+    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
 
 META_SCHEMA = "abstractflow.llm_call.v1.meta"
 SCHEMA_NAME = "LLM_StructuredOutput"
 _FORWARDED = ("thinking", "prompt_cache_binding")
+_HI: JsonObject = {"content": "Hi.", "usage": {"total_tokens": 5}}
 
 
 @register
-class LlmCall(StagedNode):
+class LlmCallNode(StagedNode):
     type = "llm_call"
     family = "llm"
-    examples = EFFECT_EXAMPLES["llm_call"]
+    capability = "llm:*"
+    examples = (
+        Example(
+            {"prompt": "Say hi.", "provider": "p", "model": "m"},
+            output={
+                "response": "Hi.",
+                "success": True,
+                "data": None,
+                "tool_calls": [],
+                "meta": {
+                    "schema": "abstractflow.llm_call.v1.meta",
+                    "version": 1,
+                    "output_mode": "unstructured",
+                    "tool_calls": 0,
+                    "usage": {"total_tokens": 5},
+                },
+                "result": _HI,
+                "raw": _HI,
+                "gen_time": None,
+                "ttft_ms": None,
+            },
+            asks={
+                "llm_call": {
+                    "prompt": "Say hi.",
+                    "system_prompt": "",
+                    "tools": [],
+                    "params": {"temperature": 0.7},
+                    "provider": "p",
+                    "model": "m",
+                    "include_context": False,
+                }
+            },
+            result=_HI,
+        ),
+    )
     area = "memory_sources"
     bare_input = "prompt"
     doc = (
@@ -84,8 +122,14 @@ class LlmCall(StagedNode):
         Pin("thinking", doc="Handed to the model client as it is."),
         Pin("prompt_cache_binding", doc="Handed to the model client as it is."),
     )
+    primary_pin = "response"
     outputs = (
-        Pin("response", "string", "The answer; the JSON text of `data` if there is any."),
+        Pin(
+            "response",
+            "string",
+            "The answer; the JSON text of `data` if there is any.",
+            role="speech",
+        ),
         Pin("success", "boolean", "Always true: a call that fails, fails the run."),
         Pin("data", "object", "The answer as an object, with a response schema."),
         Pin("tool_calls", "array", "The tools that the model asks for; it does not call them."),
@@ -96,22 +140,18 @@ class LlmCall(StagedNode):
         Pin("ttft_ms", "number", "Time to the first token, in milliseconds."),
         Pin("warnings", "array", "Settings of memory sources that were chosen for the author."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {
-            "type": "object",
-            "properties": {
-                "provider": {"type": "string"},
-                "model": {"type": "string"},
-                "temperature": {"type": "number"},
-                "seed": {"type": "integer"},
-                "tools": {"type": "array"},
-                "max_input_tokens": {"type": "integer"},
-                "max_output_tokens": {"type": "integer"},
-                "include_context": {"type": "boolean"},
-                "structured_output_fallback": {"type": "boolean"},
-            },
-        },
-    }
+    data_schema = settings(
+        "effectConfig",
+        provider=TEXT,
+        model=TEXT,
+        temperature={"type": "number"},
+        seed=WHOLE,
+        tools={"type": "array"},
+        max_input_tokens=WHOLE,
+        max_output_tokens=WHOLE,
+        include_context=FLAG,
+        structured_output_fallback=FLAG,
+    )
     compat = (
         "Effects 13: without provider or model nothing else is dropped from the request, and the "
         "runtime's default applies; `data`, `result` and `raw` are always there. Effects 14: the "
@@ -128,7 +168,7 @@ class LlmCall(StagedNode):
         )
 
     def echo(self, element: Element, inputs: JsonObject, effect: PlannedEffect) -> JsonObject:
-        warnings = Recall.of(inputs, fallback="").warnings
+        warnings = MemorySources.of(inputs, fallback="").warnings
         return {"warnings": warnings} if warnings else {}
 
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
@@ -149,24 +189,21 @@ class LlmCall(StagedNode):
             "ttft_ms": raw.get("ttft_ms"),
         }
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["response"]
-
 
 # --- request ---------------------------------------------------------------------------
 
 
-def _recall(inputs: JsonObject, config: JsonObject, variables: JsonObject) -> Recall:
+def _recall(inputs: JsonObject, config: JsonObject, variables: JsonObject) -> MemorySources:
     question = text(inputs.get("prompt"))
     if not question.strip():
         question = last_user_text(_given_messages(inputs) or active_messages(variables))
-    return Recall.of(inputs, fallback=question, model=_routing(inputs, config).get("model"))
+    return MemorySources.of(inputs, fallback=question, model=_routing(inputs, config).get("model"))
 
 
 def _request(
     inputs: JsonObject,
     config: JsonObject,
-    recall: Recall,
+    recall: MemorySources,
     bucket: JsonObject,
     variables: JsonObject,
 ) -> JsonObject:
@@ -196,7 +233,7 @@ def _tools(inputs: JsonObject, config: JsonObject) -> list[JsonValue]:
     return unique([tool for tool in names if tool and isinstance(tool, str | dict)])
 
 
-def _params(inputs: JsonObject, config: JsonObject, recall: Recall) -> JsonObject:
+def _params(inputs: JsonObject, config: JsonObject, recall: MemorySources) -> JsonObject:
     fallback = as_number(config.get("temperature"), float, DEFAULT_TEMPERATURE)
     params: JsonObject = {"temperature": as_number(inputs.get("temperature"), float, fallback)}
     seed = seed_of(inputs, config)

@@ -67,11 +67,10 @@ class _Truth(BareNode):
         """Warn about a default text that reads like false and counts as true."""
         return [
             Problem(
-                "text-as-truth",
                 f"default {value!r} of pin '{pin.id}' is a text and counts as true",
+                "VF306",
                 pin=pin.id,
                 hint="write false without quotes",
-                severity="warning",
             )
             for pin in self.inputs
             if pin.id not in element.wired

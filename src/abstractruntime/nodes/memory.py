@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, whole_or
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes.base import (
+    FLAG,
     EffectNode,
     Element,
+    Example,
     Pin,
     PlannedEffect,
     Scope,
     register,
+    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
 
@@ -22,10 +22,22 @@ _DEFAULT_PLACEMENT = "after_summary"
 _PLACEMENTS = frozenset({_DEFAULT_PLACEMENT, "after_system", "end"})
 
 
+def _executed(output: str, **facts: JsonValue) -> JsonObject:
+    return {"mode": "executed", "results": [{"success": True, "output": output, **facts}]}
+
+
+_NOTED = _executed("Stored memory_note span_id=n1", meta={"span_id": "n1"})
+_FOUND = _executed("likes tea", meta={"matches": [{"span_id": "n1"}], "span_ids": ["n1"]})
+_TAGGED = _executed("tagged n1")
+_COMPACTED = _executed("compacted", meta={"span_id": "a1"})
+_REHYDRATED: JsonObject = {"inserted": 4, "skipped": 1, "artifacts": ["a1"]}
+
+
 @register
-class MemoryNote(EffectNode):
+class MemoryNoteNode(EffectNode):
     type = "memory_note"
     family = "memory"
+    capability = "memory"
     bare_input = "content"
     doc = (
         "Stores a note with tags and sources in the run's, the session's or the global memory. A blank "
@@ -44,11 +56,17 @@ class MemoryNote(EffectNode):
             doc="also add it to the run's conversation",
         ),
     )
+    primary_pin = "note_id"
     outputs = (Pin("note_id", "string"), Pin("raw", "object"))
-    data_schema: ClassVar[JsonObject] = {
-        "effectConfig": {"type": "object", "properties": {"keep_in_context": {"type": "boolean"}}},
-    }
-    examples = EFFECT_EXAMPLES["memory_note"]
+    data_schema = settings("effectConfig", keep_in_context=FLAG)
+    examples = (
+        Example(
+            {"content": "likes tea", "tags": {"topic": "taste"}},
+            output={"note_id": "n1", "raw": _NOTED},
+            asks={"memory_note": {"note": "likes tea", "tags": {"topic": "taste"}}},
+            result=_NOTED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         note = inputs.get("content")
@@ -70,14 +88,12 @@ class MemoryNote(EffectNode):
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return {"note_id": _first(result).get("span_id"), "raw": result}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("note_id")
-
 
 @register
-class MemoryQuery(EffectNode):
+class MemoryQueryNode(EffectNode):
     type = "memory_query"
     family = "memory"
+    capability = "memory"
     bare_input = "query"
     doc = "Finds notes and archived messages by text, tags, authors, places and time."
     inputs = (
@@ -92,13 +108,26 @@ class MemoryQuery(EffectNode):
         Pin("until", "string", doc="ISO 8601"),
         Pin("scope", "string", doc="run, session, global or all; run when nothing is given"),
     )
+    primary_pin = "results"
     outputs = (
         Pin("results", "array", doc="what was found, newest first"),
         Pin("rendered", "string", doc="the same as text for a prompt"),
         Pin("span_ids", "array"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_query"]
+    examples = (
+        Example(
+            {"query": "tea"},
+            output={
+                "results": [{"span_id": "n1"}],
+                "rendered": "likes tea",
+                "span_ids": ["n1"],
+                "raw": _FOUND,
+            },
+            asks={"memory_query": {"query": "tea", "limit_spans": 10, "return": "both"}},
+            result=_FOUND,
+        ),
+    )
     compat = (
         "Effects 24: `limit` is 10 when nothing is given, as 0.4.2 did, not 5 as its editor says."
     )
@@ -130,14 +159,12 @@ class MemoryQuery(EffectNode):
             "raw": result,
         }
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["results"]
-
 
 @register
-class MemoryTag(EffectNode):
+class MemoryTagNode(EffectNode):
     type = "memory_tag"
     family = "memory"
+    capability = "memory"
     doc = (
         "Puts tags on a stored note or archive, which `span_id` names by its id, or by its place: 1 is the "
         "newest. Tags are added to those it has; with `merge` off they replace them. A missing span, an "
@@ -149,13 +176,26 @@ class MemoryTag(EffectNode):
         Pin("merge", "boolean", doc="add to the present tags; true when nothing is given"),
         Pin("scope", "string", doc="run, session, global or all"),
     )
+    primary_pin = "rendered"
     outputs = (
         Pin("success", "boolean"),
         Pin("rendered", "string"),
         Pin("results", "array"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_tag"]
+    examples = (
+        Example(
+            {"span_id": "n1", "tags": {"topic": "taste"}},
+            output={
+                "success": True,
+                "rendered": "tagged n1",
+                "results": _TAGGED["results"],
+                "raw": _TAGGED,
+            },
+            asks={"memory_tag": {"span_id": "n1", "tags": {"topic": "taste"}}},
+            result=_TAGGED,
+        ),
+    )
     compat = "Kernel 4.11: places count from the newest span, as in every other memory node."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -177,14 +217,12 @@ class MemoryTag(EffectNode):
             "raw": result,
         }
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("rendered")
-
 
 @register
-class MemoryCompact(EffectNode):
+class MemoryCompactNode(EffectNode):
     type = "memory_compact"
     family = "memory"
+    capability = "memory"
     doc = (
         "Archives the older messages of the run's conversation and leaves a summary in their place. The "
         "newest `preserve_recent` messages stay as they are. `span_id` names the archive, and is null "
@@ -196,8 +234,16 @@ class MemoryCompact(EffectNode):
         Pin("compression_mode", "string", doc="light, standard or heavy"),
         Pin("focus", "string", doc="what the summary must keep"),
     )
+    primary_pin = "span_id"
     outputs = (Pin("span_id", "string"), Pin("raw", "object"))
-    examples = EFFECT_EXAMPLES["memory_compact"]
+    examples = (
+        Example(
+            {"preserve_recent": 0, "focus": "decisions"},
+            output={"span_id": "a1", "raw": _COMPACTED},
+            asks={"memory_compact": {"preserve_recent": 0, "focus": "decisions"}},
+            result=_COMPACTED,
+        ),
+    )
     compat = "Effects 24: `preserve_recent` 0 keeps nothing, instead of 6 messages."
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -211,14 +257,12 @@ class MemoryCompact(EffectNode):
     def pins(self, element: Element, result: JsonValue) -> JsonObject:
         return {"span_id": _first(result).get("span_id"), "raw": result}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("span_id")
-
 
 @register
-class MemoryRehydrate(EffectNode):
+class MemoryRehydrateNode(EffectNode):
     type = "memory_rehydrate"
     family = "memory"
+    capability = "memory"
     doc = (
         "Puts archived messages and notes back into the run's conversation. Messages that are there "
         "already are not inserted twice; an unknown id is listed in `artifacts` and fails nothing."
@@ -234,13 +278,27 @@ class MemoryRehydrate(EffectNode):
         Pin("max_messages", "number", doc="how many messages at most; 0 inserts none"),
         Pin("recall_level", "string", doc="urgent, standard or deep; sets and bounds max_messages"),
     )
+    primary_pin = "raw"
     outputs = (
         Pin("inserted", "number"),
         Pin("skipped", "number"),
         Pin("artifacts", "array"),
         Pin("raw", "object"),
     )
-    examples = EFFECT_EXAMPLES["memory_rehydrate"]
+    examples = (
+        Example(
+            {"span_ids": "a1", "max_messages": 20},
+            output={**_REHYDRATED, "raw": _REHYDRATED},
+            asks={
+                "memory_rehydrate": {
+                    "span_ids": ["a1"],
+                    "placement": "after_summary",
+                    "max_messages": 20,
+                }
+            },
+            result=_REHYDRATED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         placement = str(inputs.get("placement") or "").strip().lower()
@@ -260,9 +318,6 @@ class MemoryRehydrate(EffectNode):
             "artifacts": facts.get("artifacts") or [],
             "raw": result,
         }
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("raw")
 
 
 def _limit(value: JsonValue) -> int:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import re
 
+from abstractruntime._json import JsonObject
+
 AGENT_PREFIX = "visual_react_agent"
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def agent_workflow_id(flow_id: str, node_id: str, config: JsonObject) -> str:
+    """Give the id of the workflow that does the work of an agent node."""
+    named = config.get("_react_workflow_id")
+    if isinstance(named, str) and named.strip():
+        return named.strip()
+    return node_workflow_id(AGENT_PREFIX, flow_id, node_id)
 
 
 def node_workflow_id(prefix: str, flow_id: str, node_id: str) -> str:

@@ -1,53 +1,39 @@
-"""The one registry of node types; families register themselves when first asked for."""
+"""The one registry of node types; families register themselves when first asked for.
+
+Every module of this package whose name has no leading underscore is loaded, so a new family is
+found by its file.
+"""
 
 from __future__ import annotations
 
 import difflib
 from functools import cache
 from importlib import import_module
+from pkgutil import iter_modules
 
-from abstractruntime.nodes.base import _REGISTRY, NodeType
+from abstractruntime import nodes
+from abstractruntime.nodes.base import _REGISTRY, UNKNOWN, NodeType
 from abstractruntime.nodes.refused import REFUSED_TYPES
 
-__all__ = ["FAMILIES", "REFUSED_TYPES", "find_node_type", "node_types", "similar_types"]
-
-FAMILIES = (
-    "triggers",
-    "control",
-    "variables",
-    "literals",
-    "math",
-    "text",
-    "logic",
-    "data",
-    "arrays",
-    "json",
-    "code",
-    "interaction",
-    "events",
-    "schedule",
-    "llm",
-    "agent",
-    "tools",
-    "memory",
-    "graph",
-    "files",
-    "catalogs",
-    "subflow",
-    "reports",
-)
+__all__ = ["REFUSED_TYPES", "facts_of", "find_node_type", "node_types", "similar_types"]
 
 
 @cache
 def node_types() -> dict[str, NodeType]:
     """Give every node type by name."""
-    for family in FAMILIES:
-        import_module(f"abstractruntime.nodes.{family}")
+    for module in iter_modules(nodes.__path__, f"{nodes.__name__}."):
+        if not module.name.rpartition(".")[2].startswith("_"):
+            import_module(module.name)
     return dict(sorted(_REGISTRY.items()))
 
 
 def find_node_type(name: str) -> NodeType | None:
     return node_types().get(name)
+
+
+def facts_of(name: str) -> NodeType:
+    """Give the type of this name, `UNKNOWN` when there is none."""
+    return node_types().get(name, UNKNOWN)
 
 
 def similar_types(name: str) -> list[str]:

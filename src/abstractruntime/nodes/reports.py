@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import locale
 import os
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, filled, text_of, whole_or
 from abstractruntime.nodes._pure import BareNode, PureNode
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes._tool_lines import tool_line
-from abstractruntime.nodes.base import Element, Example, Pin, Scope, register
+from abstractruntime.nodes.base import TEXT, Element, Example, Pin, Scope, register, settings
 from abstractruntime.rendering import render_agent_trace_markdown
 
 _META_SCHEMA = "abstractcode.agent.v1.meta"
@@ -208,7 +206,17 @@ class SystemDatetime(PureNode):
         Pin("locale", "string", "The language setting, such as en_GB."),
     )
     draws = True
-    examples = STEP_EXAMPLES["system_datetime"]
+    examples = (
+        Example(
+            {},
+            output={
+                "iso": "2026-01-02T03:04:05+00:00",
+                "timezone": "UTC",
+                "utc_offset_minutes": 0,
+                "locale": "en_US",
+            },
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonObject:
         now = scope.now().astimezone()
@@ -243,12 +251,9 @@ class ToolParameters(PureNode):
         Pin("tool_call", "object", "The call: `name` and `arguments`."),
         Pin("*", "any", "The parameters, as they came in.", dynamic=True),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "toolParametersConfig": {
-            "type": "object",
-            "properties": {"tool": {"type": "string", "description": "Name of the tool."}},
-        }
-    }
+    data_schema = settings(
+        "toolParametersConfig", tool={**TEXT, "description": "Name of the tool."}
+    )
     examples = (
         Example(
             {"path": ".", "depth": None},

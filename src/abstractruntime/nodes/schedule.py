@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType, format_time, parse_moment
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._events import filled_text
 from abstractruntime.nodes._schedule import Schedule, read_schedule
 from abstractruntime.nodes.base import (
+    TEXT,
     EffectNode,
     Element,
+    Example,
     NodeError,
     Pin,
     PlannedEffect,
     Problem,
     Scope,
     register,
+    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
 
@@ -27,10 +28,11 @@ _DEFAULT = "15s"
 
 
 @register
-class OnSchedule(EffectNode):
+class OnScheduleNode(EffectNode):
     type = "on_schedule"
     family = "schedule"
     is_trigger = True
+    waits = "always"
     names_effect = False
     doc = (
         "Runs its branch when the schedule is due, and then waits for the next time: an interval such "
@@ -44,22 +46,27 @@ class OnSchedule(EffectNode):
         Pin("recurrent", "boolean", "Whether to run again and again.", control_plane=True),
         Pin("timezone", "string", "Time zone of a cron expression.", control_plane=True),
     )
+    primary_pin = "timestamp"
     outputs = (
         Pin("timestamp", "string", "When this turn began."),
         Pin("scheduled_for", "string", "When this turn was due."),
         Pin("recurrent", "boolean", "Whether another turn follows."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "eventConfig": {
-            "type": "object",
-            "properties": {
-                "schedule": {"type": "string"},
-                "recurrent": {"type": ["boolean", "string"]},
-                "timezone": {"type": "string"},
+    data_schema = settings(
+        "eventConfig", schedule=TEXT, recurrent={"type": ["boolean", "string"]}, timezone=TEXT
+    )
+    examples = (
+        Example(
+            {"schedule": "10m"},
+            output={
+                "scheduled_for": "2026-01-02T03:14:05.000000+00:00",
+                "recurrent": True,
+                "timestamp": "2026-01-02T03:14:05+00:00",
             },
-        },
-    }
-    examples = EFFECT_EXAMPLES["on_schedule"]
+            asks={"wait_until": {"until": "2026-01-02T03:14:05.000000+00:00"}},
+            result={"timestamp": "2026-01-02T03:14:05+00:00"},
+        ),
+    )
     compat = (
         "Effects 4: waking stores `timestamp`; turns are anchored at when they were due. Effects 10: "
         "inputs never come from the ambient value. Effects 16: cron expressions work. Effects 18: "
@@ -67,11 +74,22 @@ class OnSchedule(EffectNode):
     )
 
     def check(self, element: Element) -> Iterable[Problem]:
-        if element.wired.isdisjoint(("schedule", "timezone")):
-            try:
-                _schedule(element, dict(element.pin_defaults))
-            except NodeError as error:
-                yield Problem("schedule", str(error), pin="schedule", hint=_hint(element))
+        if "schedule" in element.wired:
+            return
+        try:
+            schedule = _schedule(element, element.pin_defaults)
+        except NodeError as error:
+            if "timezone" not in element.wired:
+                yield Problem(str(error), pin="schedule", hint=_hint(element))
+            return
+        if schedule.hasty:
+            yield Problem(
+                f"is to repeat every {_text(element, element.pin_defaults)!r}; it repeats every 100 ms",
+                "VF116",
+                pin="schedule",
+                hint="write an interval of at least 100ms",
+                pointer="" if "schedule" in element.pin_defaults else "/data/eventConfig/schedule",
+            )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         return _wait(_schedule(element, inputs).first(scope.now()))
@@ -96,15 +114,14 @@ class OnSchedule(EffectNode):
         facts = result if isinstance(result, dict) else {}
         return {name: facts[name] for name in ("timestamp",) if name in facts}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("timestamp")
+
+def _schedule(element: Element, inputs: Mapping[str, JsonValue]) -> Schedule:
+    zone = filled_text(inputs.get("timezone"), element.config("eventConfig").get("timezone"))
+    return read_schedule(_text(element, inputs) or _DEFAULT, zone)
 
 
-def _schedule(element: Element, inputs: JsonObject) -> Schedule:
-    config = element.config("eventConfig")
-    text = filled_text(inputs.get("schedule"), config.get("schedule"))
-    zone = filled_text(inputs.get("timezone"), config.get("timezone"))
-    return read_schedule(text or _DEFAULT, zone)
+def _text(element: Element, inputs: Mapping[str, JsonValue]) -> str:
+    return filled_text(inputs.get("schedule"), element.config("eventConfig").get("schedule"))
 
 
 def _recurrent(element: Element, inputs: JsonObject) -> bool:

@@ -19,7 +19,7 @@ class Catalog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class FileListing:
     """Paths below a folder, relative to the workspace, sorted; `truncated` when there are more."""
 
     paths: tuple[str, ...]
@@ -41,7 +41,7 @@ class Files(Protocol):
         """Write a file whole or not at all, with its folders, and give its absolute path."""
         ...
 
-    def list_files(self, folder: str, *, pattern: str, recursive: bool, limit: int) -> Listing:
+    def list_files(self, folder: str, *, pattern: str, recursive: bool, limit: int) -> FileListing:
         """Give the files of a folder whose names match a pattern with `*` and `?`."""
         ...
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._history import inherit_context
 from abstractruntime.nodes.base import (
+    FLAG,
+    TEXT,
     EffectNode,
     Element,
+    Example,
     Pin,
     PlannedEffect,
     Problem,
     Scope,
     register,
+    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
 
 ID_KEYS = ("subflowId", "flowId", "workflowId", "workflow_id")
 _SESSION_KEYS = ("child_session_id", "childSessionId", "session_id", "sessionId")
 _RESERVED = frozenset({"inherit_context", "inheritContext", *_SESSION_KEYS})
+_GREEN: JsonObject = {"report": "green", "success": True}
 
 
 def subflow_id(data: Mapping[str, JsonValue]) -> str:
@@ -35,10 +38,11 @@ def subflow_id(data: Mapping[str, JsonValue]) -> str:
 
 
 @register
-class Subflow(EffectNode):
+class SubflowNode(EffectNode):
     type = "subflow"
     family = "subflow"
     bare_input = "input"
+    waits = "sometimes"
     doc = (
         "Runs another flow as a child run and waits for it. Input pins become the child's variables, on "
         "top of an object at `vars` or `input`; output pins are read from the child's output by name. "
@@ -53,46 +57,65 @@ class Subflow(EffectNode):
         Pin("session_id", "string", aliases=("sessionId",), control_plane=True),
         Pin("parameters", dynamic=True, doc="One pin per parameter of the child."),
     )
+    primary_pin = "output"
     outputs = (
         Pin("sub_run_id", "string"),
         Pin("output"),
         Pin("child_output", "object", doc="The child's whole output."),
         Pin("results", dynamic=True, doc="One pin per value of the child's output."),
     )
-    data_schema: ClassVar[JsonObject] = {
-        **{key: {"type": "string"} for key in ID_KEYS},
-        "effectConfig": {
-            "type": "object",
-            "properties": {
-                "inherit_context": {"type": "boolean"},
-                "on_child_failure": {"enum": ["fail", "continue"]},
+    data_schema = dict.fromkeys(ID_KEYS, TEXT) | settings(
+        "effectConfig", inherit_context=FLAG, on_child_failure={"enum": ["fail", "continue"]}
+    )
+    examples = (
+        Example(
+            {"topic": "tea"},
+            output={
+                **_GREEN,
+                "sub_run_id": "run-2",
+                "output": _GREEN,
+                "child_output": _GREEN,
             },
-        },
-    }
-    examples = EFFECT_EXAMPLES["subflow"]
+            data={
+                "subflowId": "research",
+                "inputs": [{"id": "topic", "type": "string"}],
+                "outputs": [{"id": "report", "type": "string"}],
+            },
+            asks={
+                "start_subworkflow": {
+                    "workflow_id": "research",
+                    "vars": {"topic": "tea"},
+                    "async": True,
+                    "wait": True,
+                }
+            },
+            result={"sub_run_id": "run-2", "output": _GREEN},
+        ),
+    )
     compat = (
         "Effects 9: a pin is looked up in the child's output first, also when that has a `result`. "
         "Effects 10: session ids and inherit_context never come from the ambient value."
     )
 
     def check(self, element: Element) -> Iterable[Problem]:
-        if not subflow_id(element.data):
+        if not self.subflow(element):
             yield Problem(
-                "VF-SUBFLOW",
                 "names no flow",
+                "VF204",
                 pointer="/data/subflowId",
-                severity="warning",
                 hint="set data.subflowId to the id of the flow to run",
             )
 
         policy = _on_child_failure(element)
         if policy not in (None, "fail", "continue"):
             yield Problem(
-                "VF-SUBFLOW-FAILURE",
                 f"on_child_failure is {policy!r}, expected 'fail' or 'continue'",
                 pointer="/data/effectConfig/on_child_failure",
                 hint="leave it out to fail with the child",
             )
+
+    def subflow(self, element: Element) -> str:
+        return subflow_id(element.data)
 
     def takes_bus(self, element: Element) -> bool:
         return not element.inputs
@@ -105,7 +128,7 @@ class Subflow(EffectNode):
         if _inherits(element, inputs):
             inherit_context(child_vars, scope.vars)
         payload: JsonObject = {
-            "workflow_id": subflow_id(element.data) or None,
+            "workflow_id": self.subflow(element) or None,
             "vars": child_vars,
             "async": True,
             "wait": True,
@@ -138,9 +161,6 @@ class Subflow(EffectNode):
             "output": output,
             "child_output": child_output,
         }
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record.get("output")
 
 
 def _is_bare(ambient: JsonValue) -> bool:

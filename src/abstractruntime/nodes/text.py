@@ -16,7 +16,7 @@ from abstractruntime.nodes._coerce import (
 from abstractruntime.nodes._format import format_fields
 from abstractruntime.nodes._pure import BareNode
 from abstractruntime.nodes._template import render_template
-from abstractruntime.nodes.base import Element, Example, Pin, Scope, register
+from abstractruntime.nodes.base import TEXT, Element, Example, Pin, Scope, register, settings
 
 _TEXT = (Pin("result", "string", "The text."),)
 _NULL_COMPAT = "A null input counts as absent instead of becoming the text None (quirk 13)."
@@ -52,15 +52,11 @@ class Concat(_TextNode):
         Pin("b", "string", "The second text."),
         Pin("*", "string", "Further texts.", dynamic=True),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "concatConfig": {
-            "type": "object",
-            "properties": {
-                "separator": {"type": "string", "description": "Text between the parts."},
-                "render": _RENDER_SCHEMA,
-            },
-        }
-    }
+    data_schema = settings(
+        "concatConfig",
+        separator={**TEXT, "description": "Text between the parts."},
+        render=_RENDER_SCHEMA,
+    )
     examples = (
         Example({"a": "x", "b": "y"}, "x y"),
         Example(
@@ -130,9 +126,7 @@ class Join(_TextNode):
         Pin("items", "array", "The items."),
         Pin("delimiter", "string", "Text between the items.", default=","),
     )
-    data_schema: ClassVar[JsonObject] = {
-        "joinConfig": {"type": "object", "properties": {"render": _RENDER_SCHEMA}}
-    }
+    data_schema = settings("joinConfig", render=_RENDER_SCHEMA)
     examples = (
         Example({"items": ["a", None, 1]}, "a,,1"),
         Example({"items": ["a", "b"], "delimiter": "\\n"}, "a\nb"),

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, load_strict
-from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._settings import text, unique
 from abstractruntime.nodes.base import (
+    TEXTS,
     EffectNode,
     Element,
+    Example,
     Pin,
     PlannedEffect,
     Problem,
     Scope,
     register,
+    settings,
 )
 
 _ALLOWED = Pin(
@@ -25,12 +26,6 @@ _ALLOWED = Pin(
     aliases=("allowedTools",),
     control_plane=True,
 )
-_CONFIG: JsonObject = {
-    "effectConfig": {
-        "type": "object",
-        "properties": {"allowed_tools": {"type": "array", "items": {"type": "string"}}},
-    },
-}
 _EXECUTED = "executed"
 _MISSING = "Missing tool result"
 _COMPAT = (
@@ -39,20 +34,32 @@ _COMPAT = (
     "ambient value."
 )
 
+_ADD: JsonObject = {"name": "add", "arguments": {"a": 1}}
+_ADDED: JsonObject = {
+    "mode": _EXECUTED,
+    "results": [{"name": "add", "success": True, "output": 2, "error": None}],
+}
+_REFUSAL = "Tool 'rm' is not allowed"
+_REFUSED: JsonObject = {
+    "mode": _EXECUTED,
+    "results": [{"name": "rm", "success": False, "output": None, "error": _REFUSAL}],
+}
+
 
 class _ToolNode(EffectNode):
     """What the two nodes share: the allowlist, and the effect."""
 
     family = "tools"
-    data_schema: ClassVar[JsonObject] = _CONFIG
+    capability = "tool:*"
+    waits = "sometimes"
+    data_schema = settings("effectConfig", allowed_tools=TEXTS)
     compat = _COMPAT
 
     def check(self, element: Element) -> Iterable[Problem]:
         if not _has_allowlist(element):
             yield Problem(
-                "VF-TOOLS-OPEN",
                 "may call any tool of the host: it has no allowlist",
-                severity="warning",
+                "VF207",
                 hint="name the tools: wire a tools_allowlist node into allowed_tools",
             )
 
@@ -66,7 +73,7 @@ class _ToolNode(EffectNode):
 
 
 @register
-class ToolCalls(_ToolNode):
+class ToolCallsNode(_ToolNode):
     type = "tool_calls"
     doc = (
         "Calls tools in the order of the list and gives their results in the same order. A tool that is "
@@ -78,12 +85,20 @@ class ToolCalls(_ToolNode):
         Pin("tool_calls", "array", "The calls, one call, or either as JSON text."),
         _ALLOWED,
     )
+    primary_pin = "results"
     outputs = (
         Pin("results", "array", "One result per call: `success`, `output`, `error`."),
         Pin("success", "boolean", "Whether all calls succeeded; true for no calls."),
         Pin("raw", "object", "The answer as it came."),
     )
-    examples = EFFECT_EXAMPLES["tool_calls"]
+    examples = (
+        Example(
+            {"tool_calls": [_ADD], "allowed_tools": ["add"]},
+            output={"results": _ADDED["results"], "success": True, "raw": _ADDED},
+            asks={"tool_calls": {"tool_calls": [_ADD], "allowed_tools": ["add"]}},
+            result=_ADDED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         given = _parsed(inputs.get("tool_calls"))
@@ -96,12 +111,9 @@ class ToolCalls(_ToolNode):
         success = was_executed and all(r.get("success") is True for r in results or ())
         return {"results": results or [], "success": success, "raw": result}
 
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["results"]
-
 
 @register
-class CallTool(_ToolNode):
+class CallToolNode(_ToolNode):
     type = "call_tool"
     doc = (
         "Calls one tool and gives what it returned, or the text of its error when `success` is false. "
@@ -116,12 +128,26 @@ class CallTool(_ToolNode):
         ),
         _ALLOWED,
     )
+    primary_pin = "result"
     outputs = (
         Pin("result", "any", "What the tool returned, or why it did not."),
         Pin("success", "boolean", "Whether the call succeeded."),
         Pin("raw", "object", "The answer as it came."),
     )
-    examples = EFFECT_EXAMPLES["call_tool"]
+    examples = (
+        Example(
+            {"tool_call": _ADD, "allowed_tools": ["add"]},
+            output={"result": 2, "success": True, "raw": _ADDED},
+            asks={"tool_calls": {"tool_calls": [_ADD], "allowed_tools": ["add"]}},
+            result=_ADDED,
+        ),
+        Example(
+            {"tool_call": {"name": "rm"}, "allowed_tools": []},
+            output={"result": _REFUSAL, "success": False, "raw": _REFUSED},
+            asks={"tool_calls": {"tool_calls": [{"name": "rm"}], "allowed_tools": []}},
+            result=_REFUSED,
+        ),
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         call = _parsed(inputs.get("tool_call"))
@@ -134,9 +160,6 @@ class CallTool(_ToolNode):
         success = first.get("success") is True and _mode(result) in ("", _EXECUTED)
         told = first.get("output") if success else text(first.get("error")) or "Tool failed"
         return {"result": told, "success": success, "raw": result}
-
-    def primary(self, element: Element, record: JsonObject) -> JsonValue:
-        return record["result"]
 
 
 # --- allowlist and calls ---------------------------------------------------------------

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from abstractruntime._json import JsonObject, JsonValue, isolate
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
+    TEXT,
     Element,
     Example,
     Kind,
@@ -14,6 +12,7 @@ from abstractruntime.nodes.base import (
     Pin,
     Scope,
     register,
+    settings,
 )
 
 
@@ -23,13 +22,22 @@ class FlowStart(NodeType):
     family = "triggers"
     kind = Kind.FUNCTION
     is_trigger = True
+    declares_parameters = True
     doc = (
         "Starts the flow. Every declared output pin is a run parameter: it takes the run variable of "
         "that name, else the pin's default, else null. Without declared pins all run variables whose "
         "names do not start with an underscore come out. Defaults that are used become run variables."
     )
     outputs = (Pin("parameters", dynamic=True, doc="One pin per run parameter."),)
-    examples = STEP_EXAMPLES["on_flow_start"]
+    examples = (
+        Example(
+            {},
+            output={"topic": "tea", "depth": 2},
+            data={"outputs": [{"id": "topic"}, {"id": "depth"}], "pinDefaults": {"depth": 2}},
+            around={"variables": {"topic": "tea"}},
+            after={"variables": {"topic": "tea", "depth": 2}},
+        ),
+    )
     compat = (
         "Q6: defaults are stored as run variables. Q48: entering again reads the run variables."
     )
@@ -119,9 +127,7 @@ class AgentMessage(NodeType):
     )
     inputs = (Pin("sender", "string"), Pin("message", "string"))
     outputs = (Pin("sender", "string"), Pin("message", "string"), Pin("channel", "string"))
-    data_schema: ClassVar[JsonObject] = {
-        "eventConfig": {"type": "object", "properties": {"channel": {"type": "string"}}},
-    }
+    data_schema = settings("eventConfig", channel=TEXT)
     examples = (Example({"sender": "a"}, {"sender": "a", "message": "", "channel": ""}),)
 
     def takes_bus(self, element: Element) -> bool:

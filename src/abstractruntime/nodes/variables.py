@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.core.models import format_time
-from abstractruntime.nodes._paths import assign, read_path
-from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     MISSING,
+    TEXT,
     Element,
     Example,
     Kind,
@@ -22,7 +21,9 @@ from abstractruntime.nodes.base import (
     Pin,
     Scope,
     register,
+    settings,
 )
+from abstractruntime.nodes.paths import assign, read_path
 
 _TYPES = ("boolean", "number", "string", "object", "array", "any")
 _EMPTY: dict[str, JsonValue] = {
@@ -48,9 +49,15 @@ class GetVar(NodeType):
         "Reads a run variable by name or path (`order.lines[0].sku`, `order.lines.0.sku`), anew each "
         "time. Anything missing on the way gives null."
     )
-    inputs = (Pin("name", "string"),)
+    inputs = (Pin("name", "string", role="reads"),)
     outputs = (Pin("value"),)
-    examples = STEP_EXAMPLES["get_var"]
+    examples = (
+        Example(
+            {"name": "user.name"},
+            output={"value": "Ada"},
+            around={"variables": {"user": {"name": "Ada"}}},
+        ),
+    )
     compat = "Q26: `[n]` works beside dotted numbers."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -72,13 +79,14 @@ class BoolVar(NodeType):
         ),
     )
 
-    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+    def variable(self, element: Element) -> str:
         declared = element.data.get("literalValue")
-        if not isinstance(declared, dict):
-            declared = {"name": declared if isinstance(declared, str) else ""}
-        name = _text(declared.get("name"))
+        return _text(declared if isinstance(declared, str) else _declared(element, "name"))
+
+    def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
+        name = self.variable(element)
         stored = _lookup(scope.vars, name)
-        default = declared.get("default") is True
+        default = _declared(element, "default") is True
         return {"name": name, "value": stored if isinstance(stored, bool) else default}
 
 
@@ -93,16 +101,7 @@ class VarDecl(NodeType):
         "default, else the empty value of the type. Declaring stores nothing."
     )
     outputs = (Pin("name", "string"), Pin("value"))
-    data_schema: ClassVar[JsonObject] = {
-        "literalValue": {
-            "type": "object",
-            "properties": {
-                "name": {"type": "string"},
-                "type": {"enum": list(_TYPES)},
-                "default": {},
-            },
-        }
-    }
+    data_schema = settings("literalValue", name=TEXT, type={"enum": list(_TYPES)}, default={})
     examples = (
         Example(
             {},
@@ -112,15 +111,20 @@ class VarDecl(NodeType):
     )
     compat = "Q24: the type `any` uses its declared default."
 
+    def variable(self, element: Element) -> str:
+        return _text(_declared(element, "name"))
+
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
-        declared = element.config("literalValue")
-        name, kind = _text(declared.get("name")), _text(declared.get("type"))
+        name, kind = self.variable(element), _text(_declared(element, "type"))
         kind = kind if kind in _TYPES else "any"
-        stored = _lookup(scope.vars, name)
-        for candidate in (stored, declared.get("default")):
+        for candidate in (_lookup(scope.vars, name), _declared(element, "default")):
             if _has_type(candidate, kind):
                 return {"name": name, "value": candidate}
         return {"name": name, "value": isolate(_EMPTY[kind])}
+
+
+def _declared(element: Element, fact: str) -> JsonValue:
+    return element.config("literalValue").get(fact)
 
 
 def _has_type(value: JsonValue, kind: str) -> bool:
@@ -138,7 +142,13 @@ class GetContext(NodeType):
     reads_variables = True
     doc = "Reads the conversation: the variable `context`, its task as text and its messages as a list."
     outputs = (Pin("context", "object"), Pin("task", "string"), Pin("messages", "array"))
-    examples = STEP_EXAMPLES["get_context"]
+    examples = (
+        Example(
+            {},
+            output={"context": {"task": "greet", "messages": []}, "task": "greet", "messages": []},
+            around={"variables": {"context": {"task": "greet", "messages": []}}},
+        ),
+    )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         return context_record(scope.vars)
@@ -166,9 +176,16 @@ class SetVar(PassThroughNode):
         "Stores a value in a run variable; a dotted name reaches into objects and lists. Without a "
         "value it stores the empty value of the pin's type. The ambient value stays as it was."
     )
-    inputs = (Pin("name", "string"), Pin("value"))
+    inputs = (Pin("name", "string", role="sets"), Pin("value"))
     outputs = (Pin("value"),)
-    examples = STEP_EXAMPLES["set_var"]
+    examples = (
+        Example(
+            {"name": "user.name", "value": "Ada"},
+            output={"value": "Ada"},
+            around={"variables": {"user": {"age": 36}}},
+            after={"variables": {"user": {"age": 36, "name": "Ada"}}},
+        ),
+    )
     compat = "Q25: an index into a list replaces that item, out of range is an error."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -188,9 +205,16 @@ class SetVarProperty(PassThroughNode):
     type = "set_var_property"
     family = "variables"
     doc = "Sets one property of an object variable, also a nested one, and gives the whole object."
-    inputs = (Pin("name", "string"), Pin("key", "string"), Pin("value"))
+    inputs = (Pin("name", "string", role="changes"), Pin("key", "string"), Pin("value"))
     outputs = (Pin("value", "object"),)
-    examples = STEP_EXAMPLES["set_var_property"]
+    examples = (
+        Example(
+            {"name": "user", "key": "name", "value": "Ada"},
+            output={"value": {"age": 36, "name": "Ada"}},
+            around={"variables": {"user": {"age": 36}}},
+            after={"variables": {"user": {"age": 36, "name": "Ada"}}},
+        ),
+    )
     compat = "Q12: other places that hold the same object keep theirs."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -220,9 +244,15 @@ class SetVars(PassThroughNode):
         "Stores several variables at once: `updates` is an object (or its JSON text) from path to "
         "value. All names are checked before the first is stored; anything else changes nothing."
     )
-    inputs = (Pin("updates", "object"),)
+    inputs = (Pin("updates", "object", role="sets"),)
     outputs = (Pin("updates", "object"),)
-    examples = STEP_EXAMPLES["set_vars"]
+    examples = (
+        Example(
+            {"updates": {"count": 1, "user.name": "Ada"}},
+            output={"updates": {"count": 1, "user.name": "Ada"}},
+            after={"variables": {"count": 1, "user": {"name": "Ada"}}},
+        ),
+    )
     compat = "Q25: see set_var."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
@@ -246,12 +276,31 @@ def _updates(value: JsonValue) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
+_GREETING: JsonObject = {
+    "role": "user",
+    "content": "hi",
+    "timestamp": "2026-01-02T03:04:05.000000+00:00",
+    "metadata": {"message_id": "msg_1"},
+}
+
+
 @register
 class AddMessage(PassThroughNode):
     type = "add_message"
     family = "variables"
     doc = "Appends a message to the conversation in the variable `context`."
-    examples = STEP_EXAMPLES["add_message"]
+    examples = (
+        Example(
+            {"role": "user", "content": "hi"},
+            output={
+                "message": _GREETING,
+                "context": {"messages": [_GREETING]},
+                "task": "",
+                "messages": [_GREETING],
+            },
+            after={"variables": {"context": {"messages": [_GREETING]}}},
+        ),
+    )
     compat = "Q29: it is a step whatever its pins."
     inputs = (Pin("role", "string", default="user"), Pin("content", "string", default=""))
     outputs = (

@@ -14,23 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
 
-from abstractruntime.nodes.base import Element, Kind, NodeType
+from abstractruntime._json import JsonValue
+from abstractruntime.nodes.base import UNKNOWN, Element, Kind, NodeType
 from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler._model import DataEdge, ExecEdge, Flow
-
-CONSTANT_TYPES = frozenset(
-    {
-        "literal_string",
-        "literal_number",
-        "literal_boolean",
-        "literal_json",
-        "literal_array",
-        "json_schema",
-    }
-)
-_LISTENS = "on_event"
-# Compat: code declared without execution pins is a pure function, as in 0.4.2.
-_STEP_OR_PURE = frozenset({"code", "function"})
 
 EntryReason = Literal["named", "trigger", "first_root", "first_step"]
 _Edge = TypeVar("_Edge", DataEdge, ExecEdge)
@@ -49,15 +36,13 @@ def is_exec(element: Element, node_type: NodeType | None) -> bool:
     """Tell whether `element` is a step rather than a pure node.
 
     Known types have a fixed kind. Pure types become steps when they are declared with
-    execution pins, except constants; `code` and `function` are pure without them.
+    execution pins, except constants; author code is pure without them, as in 0.4.2.
     """
-    if element.type in CONSTANT_TYPES:
+    if node_type is not None and node_type.is_constant:
         return False
     if element.exec_inputs or element.exec_outputs:
         return True
-    if node_type is None:
-        return not element.declares_pins
-    if element.type in _STEP_OR_PURE:
+    if node_type is None or node_type.runs_code:
         return not element.declares_pins
     return node_type.kind is not Kind.PURE
 
@@ -93,7 +78,7 @@ class FlowGraph:
         return tuple(
             node_id
             for node_id in self.steps
-            if self.elements[node_id].type == _LISTENS and node_id not in self.reachable
+            if self.facts(node_id).hears and node_id not in self.reachable
         )
 
     @cached_property
@@ -117,6 +102,17 @@ class FlowGraph:
     def index(self) -> Mapping[str, int]:
         """Place of each node in the document's `nodes`."""
         return {element.id: position for element, position in self.placed}
+
+    def facts(self, node_id: str) -> NodeType:
+        """Give the type of a node; `UNKNOWN` for one that the registry does not have."""
+        return self.types[node_id] or UNKNOWN
+
+    def literal(self, node_id: str, pin_type: str) -> JsonValue:
+        """Give the value of a constant whose pin has this type; None for any other node."""
+        facts = self.facts(node_id)
+        if not facts.is_constant or facts.outputs[0].type != pin_type:
+            return None
+        return self.elements[node_id].data.get("literalValue")
 
     def is_step(self, node_id: str) -> bool:
         return node_id in self._step_set
@@ -213,16 +209,11 @@ def _better_trigger(graph: FlowGraph, named: str) -> str | None:
     element = graph.elements[named]
     if not element.exec_inputs or element.exec_outputs or graph.exec_out.get(named):
         return None
-    triggers = [node_id for node_id in graph.steps if _is_trigger(graph, node_id)]
+    triggers = [node_id for node_id in graph.steps if graph.facts(node_id).is_trigger]
     # What hears events runs beside a flow that has a start of its own.
-    starts = [node_id for node_id in triggers if graph.elements[node_id].type != _LISTENS]
+    starts = [node_id for node_id in triggers if not graph.facts(node_id).hears]
     chosen = starts or triggers
     return chosen[0] if len(chosen) == 1 else None
-
-
-def _is_trigger(graph: FlowGraph, node_id: str) -> bool:
-    node_type = graph.types[node_id]
-    return node_type is not None and node_type.is_trigger
 
 
 def _postorder(

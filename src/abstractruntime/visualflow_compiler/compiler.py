@@ -9,8 +9,8 @@ from typing import Any
 
 from abstractruntime.agents.port import AgentWorkflows
 from abstractruntime.core.spec import WorkflowSpec
-from abstractruntime.nodes._agent_request import agent_workflow_id
-from abstractruntime.nodes.subflow import subflow_id
+from abstractruntime.nodes.names import agent_workflow_id
+from abstractruntime.nodes.registry import facts_of
 from abstractruntime.visualflow_compiler._check import compilable
 from abstractruntime.visualflow_compiler._drawn import DrawnFlow
 from abstractruntime.visualflow_compiler._load import document_id, document_mapping, parse_flow
@@ -132,7 +132,7 @@ def _agent_workflows(flow: Document, agents: AgentWorkflows) -> dict[str, Workfl
     """Give the workflows of a flow's agent nodes, under the ids that the nodes run."""
     specs = {}
     for element in flow.elements:
-        if element.type == "agent":
+        if facts_of(element.type).runs_agent:
             config = element.config("agentConfig")
             workflow_id = agent_workflow_id(flow.id, element.id, config)
             made = agents(flow.id, element.id, config)
@@ -141,7 +141,7 @@ def _agent_workflows(flow: Document, agents: AgentWorkflows) -> dict[str, Workfl
 
 
 def _children(flow: Document) -> Iterable[str]:
-    ids = (subflow_id(e.data) for e in flow.elements if e.type == "subflow")
+    ids = (facts_of(element.type).subflow(element) for element in flow.elements)
     return (child for child in ids if child)
 
 

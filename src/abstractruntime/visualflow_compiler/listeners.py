@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject
-from abstractruntime.nodes._agent_request import agent_workflow_id
-from abstractruntime.nodes.names import node_workflow_id
+from abstractruntime.nodes.names import agent_workflow_id, node_workflow_id
+from abstractruntime.nodes.registry import facts_of
 from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
 from abstractruntime.visualflow_compiler._load import load_flow
 from abstractruntime.visualflow_compiler._model import SOURCE_KEY, Flow
@@ -64,7 +64,11 @@ def _listener(graph: FlowGraph, node_id: str, taken: set[str]) -> Listener:
         number += 1
         workflow_id = f"{wanted}_{number}"
     taken.add(workflow_id)
-    nodes = [_with_agent_of(flow.id, node) for node in _entries(flow.raw)]
+    agents = {place for element, place in graph.placed if facts_of(element.type).runs_agent}
+    nodes = [
+        _with_agent_of(flow.id, node) if place in agents else node
+        for place, node in enumerate(_entries(flow.raw))
+    ]
     facts = {"id": workflow_id, "entryNode": node_id, SOURCE_KEY: flow.id, "nodes": nodes}
     return Listener(workflow_id, node_id, {**flow.raw, **facts})
 
@@ -76,7 +80,7 @@ def _entries(raw: Mapping[str, Any]) -> list[Any]:
 
 def _with_agent_of(flow_id: str, node: Any) -> Any:
     data = node.get("data") if isinstance(node, dict) else None
-    if not isinstance(data, dict) or "agent" not in (node.get("type"), data.get("nodeType")):
+    if not isinstance(data, dict):
         return node
     given = data.get("agentConfig")
     config = given if isinstance(given, dict) else {}

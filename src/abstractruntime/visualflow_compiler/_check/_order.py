@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
-from abstractruntime.nodes.base import Kind
+from abstractruntime.nodes.base import ControlNode, Kind
 from abstractruntime.visualflow_compiler._graph import FlowGraph
-
-_REARMING = frozenset({"on_event", "on_schedule"})
-_REPLACES_AMBIENT = frozenset({"agent", "memact_compose"})
 
 
 def returns_here(graph: FlowGraph, node_id: str) -> bool:
     """Tell whether chains that start at a node may return to it."""
-    node_type = graph.types[node_id]
-    is_control = node_type is not None and node_type.kind is Kind.CONTROL
-    return is_control or graph.elements[node_id].type in _REARMING
+    facts = graph.facts(node_id)
+    # A trigger that waits is armed again when its branch ends.
+    return isinstance(facts, ControlNode) or (facts.is_trigger and facts.waits == "always")
 
 
 class Order:
@@ -77,9 +74,9 @@ def _spans(roots: Iterable[str], after: Mapping[str, list[str]]) -> dict[str, tu
 
 def replaces_ambient(graph: FlowGraph, node_id: str) -> bool:
     """Tell whether a step puts its own result in the place of the ambient value."""
-    element, node_type = graph.elements[node_id], graph.types[node_id]
+    node_type = graph.types[node_id]
     is_function = node_type is None or node_type.kind in (Kind.PURE, Kind.FUNCTION)
-    return is_function or element.type in _REPLACES_AMBIENT
+    return is_function or graph.facts(node_id).replaces_ambient
 
 
 def ambient_reach(graph: FlowGraph, node_id: str) -> Iterator[str]:

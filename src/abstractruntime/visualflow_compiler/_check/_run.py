@@ -22,7 +22,6 @@ from abstractruntime.visualflow_compiler._check import (
 from abstractruntime.visualflow_compiler._check._rules import (
     RULES,
     Finding,
-    Rule,
     diagnose,
     node_pointer,
 )
@@ -43,10 +42,6 @@ __all__ = [
 
 RULE_MODULES = (document, structure, endings, types, edges, values, code, variables)
 MAX_FINDINGS = 100
-
-# Node types name their problems in their own words; these have a rule of their own.
-_PROBLEM_RULES = {"text-as-truth": "VF306", "VF-SUBFLOW": "VF204", "VF-TOOLS-OPEN": "VF207"}
-_GENERAL_RULE = "VF203"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +141,8 @@ def _ask_node_type(graph: FlowGraph, element: Element, node_type: NodeType) -> I
             pin=problem.pin,
             hint=problem.hint,
         )
-        yield diagnose(_rule_of(problem), graph, finding)
-
-
-def _rule_of(problem: Problem) -> Rule:
-    code = _PROBLEM_RULES.get(problem.code, problem.code)
-    rule = RULES.get(code, RULES[_GENERAL_RULE])
-    return replace(rule, severity="warning" if problem.severity == "warning" else "error")
+        rule = RULES[problem.code]
+        yield diagnose(replace(rule, severity=problem.severity or rule.severity), graph, finding)
 
 
 def _pin_pointer(element: Element, problem: Problem) -> str:

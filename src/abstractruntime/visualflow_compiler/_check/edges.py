@@ -18,13 +18,9 @@ from abstractruntime.visualflow_compiler._check._rules import (
 from abstractruntime.visualflow_compiler._graph import FlowGraph
 from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecEdge
 
-_BRANCH_HANDLES = ("true", "false", "default", "case:*")
-_BRANCHING_TYPES = frozenset({"code", "function"})
 _BARE_HANDLES = frozenset({"result", "output"})
 _OUTCOME_PINS = frozenset({"success", "error"})
-_SPEAKERS = frozenset({"ask_user", "llm_call", "agent"})
 _SPEECH = frozenset({"response", "answer", "text"})
-_CONDITION_TYPES = frozenset({"if", "while"})
 
 _IF = node("check", "if", "exec-in condition", "true false")
 _UPPER = node("upper", "uppercase", "text", "result")
@@ -60,17 +56,14 @@ def unknown_handle(graph: FlowGraph) -> Iterator[Finding]:
 
 
 def _legal_handles(element: Element, node_type: NodeType) -> tuple[str, ...]:
-    handles = node_type.handles
-    if element.type in _BRANCHING_TYPES:
-        return tuple(dict.fromkeys((*handles, *_BRANCH_HANDLES)))
-    if element.type == "on_flow_end":
+    if node_type.ends_run:
         return (EXEC_OUT,)
     if node_type.kind is not Kind.CONTROL:
-        return handles
+        return node_type.handles
     # Compat: sequences of 0.4.2 had to declare their branches; here the edges do when
     # no branch is declared, and declared branches stay the only legal ones.
     legal: list[str] = []
-    for pattern in handles:
+    for pattern in node_type.handles:
         declared = [handle for handle in element.exec_outputs if _matches(handle, pattern)]
         legal += declared if pattern.endswith("*") and declared else [pattern]
     return tuple(legal)
@@ -250,25 +243,26 @@ def _names(node_ids: Iterable[str]) -> str:
 )
 def text_condition(graph: FlowGraph) -> Iterator[Finding]:
     for node_id, element in graph.elements.items():
-        if element.type not in _CONDITION_TYPES:
+        condition = graph.facts(node_id).pins_by_role.get("condition")
+        if condition is None:
             continue
-        for pointer, text in _condition_texts(graph, element):
+        for pointer, text in _condition_texts(graph, element, condition.id):
             if isinstance(text, str) and text:
                 yield Finding(
                     f"the condition of node {node_id!r} is the text {text!r}, which counts as true",
                     pointer,
                     node_id=node_id,
-                    pin="condition",
+                    pin=condition.id,
                     hint="use a boolean, or a compare node",
                 )
         for edge in graph.data_in.get(node_id, ()):
-            if edge.pin == "condition" and _gives_text(graph, edge):
+            if edge.pin == condition.id and _gives_text(graph, edge):
                 yield Finding(
                     f"the condition of node {node_id!r} is the text {edge.handle!r} of node "
                     f"{edge.source!r}: whatever it says, it counts as true",
                     edge_pointer(edge.index),
                     node_id=node_id,
-                    pin="condition",
+                    pin=condition.id,
                     hint="compare it with the answer you expect, with compare or switch",
                 )
 
@@ -278,14 +272,14 @@ def _gives_text(graph: FlowGraph, edge: DataEdge) -> bool:
 
     Other texts may be meant to be tested for being empty; these are hardly ever empty.
     """
-    return graph.elements[edge.source].type in _SPEAKERS and edge.handle in _SPEECH
+    speech = graph.facts(edge.source).pins_by_role.get("speech")
+    return speech is not None and edge.handle in _SPEECH
 
 
-def _condition_texts(graph: FlowGraph, element: Element) -> Iterator[tuple[str, object]]:
-    if "condition" not in element.wired:
-        default = element.pin_defaults.get("condition")
-        yield node_pointer(graph, element.id, "/data/pinDefaults/condition"), default
+def _condition_texts(graph: FlowGraph, element: Element, pin: str) -> Iterator[tuple[str, object]]:
+    if pin not in element.wired:
+        default = element.pin_defaults.get(pin)
+        yield node_pointer(graph, element.id, f"/data/pinDefaults/{pin}"), default
     for edge in graph.data_in.get(element.id, ()):
-        source = graph.elements[edge.source]
-        if edge.pin == "condition" and source.type == "literal_string":
-            yield edge_pointer(edge.index), source.data.get("literalValue")
+        if edge.pin == pin:
+            yield edge_pointer(edge.index), graph.literal(edge.source, "string")

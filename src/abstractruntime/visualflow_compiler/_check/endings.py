@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timezone
 
-from abstractruntime.nodes._schedule import SHORTEST, read_schedule
-from abstractruntime.nodes.base import Element, Kind, NodeError
+from abstractruntime.nodes.base import ControlNode, Pin
 from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler._check._order import returns_here
 from abstractruntime.visualflow_compiler._check._rules import (
     Finding,
+    Rule,
+    declare,
     node_pointer,
     rule,
 )
 from abstractruntime.visualflow_compiler._graph import FlowGraph
-
-_ANY_MOMENT = datetime(2030, 1, 1, tzinfo=timezone.utc)
-_WAITS = frozenset({"ask_user", "wait_event", "wait_until", "on_event", "on_schedule"})
-_MAY_WAIT = frozenset({*_WAITS, "subflow", "agent", "tool_calls", "call_tool"})
-_CHOOSES = frozenset({"if", "switch", "code", "function"})
+from abstractruntime.visualflow_compiler._model import EXEC_OUT
 
 _ASKS = node("ask", "ask_user", "exec-in prompt choices", "exec-out response")
 _CLOSED = {"effectConfig": {"allowFreeText": False}}
@@ -62,7 +58,7 @@ def endless(graph: FlowGraph) -> Iterator[Finding]:
             continue
         following = graph.reachable_from(node_id)
         reported |= following
-        if any(graph.elements[n].type in _MAY_WAIT for n in following):
+        if any(graph.facts(n).waits != "never" for n in following):
             continue
         first = next(n for n in stuck if n in following and _comes_back(graph, n))
         yield Finding(
@@ -95,75 +91,63 @@ def _may_end(graph: FlowGraph, node_id: str) -> bool:
     edges = [e for e in graph.exec_out.get(node_id, ()) if graph.is_step(e.target)]
     if not edges or returns_here(graph, node_id):
         return True
-    element, node_type = graph.elements[node_id], graph.types[node_id]
-    if node_type is None:
+    if graph.types[node_id] is None:
         return True
-    if element.type in _CHOOSES:
-        handles = {edge.handle for edge in edges}
-        return element.type != "switch" and handles not in ({"exec-out"}, {"true", "false"})
-    return False
+    # A result may name a branch without an edge; which cases a switch has is not known here.
+    is_choice = "true" in graph.facts(node_id).handles
+    return is_choice and {edge.handle for edge in edges} not in ({EXEC_OUT}, {"true", "false"})
 
 
 def _constant_loops(graph: FlowGraph) -> Iterator[Finding]:
     for node_id in graph.steps:
-        element = graph.elements[node_id]
-        if element.type != "while" or node_id not in graph.served:
+        control = graph.facts(node_id)
+        condition = control.pins_by_role.get("condition")
+        if not isinstance(control, ControlNode) or not condition or node_id not in graph.served:
             continue
-        body = [e.target for e in graph.exec_out.get(node_id, ()) if e.handle == "loop"]
-        inside = graph.reachable_from(*body) if body else frozenset()
-        leaves = any(graph.elements[n].type in {*_MAY_WAIT, "on_flow_end"} for n in inside)
-        if body and not leaves and _is_always_true(graph, element):
+        edges = graph.exec_out.get(node_id, ())
+        body = [edge.target for edge in edges if edge.handle != control.exit_handle]
+        inside = map(graph.facts, graph.reachable_from(*body) if body else ())
+        leaves = any(facts.ends_run or facts.waits != "never" for facts in inside)
+        if body and not leaves and _is_always_true(graph, node_id, condition):
             yield Finding(
                 f"the condition of node {node_id!r} is always true",
                 node_pointer(graph, node_id),
                 node_id=node_id,
-                pin="condition",
+                pin=condition.id,
                 hint="compare something that the body changes, or use for",
             )
 
 
-def _is_always_true(graph: FlowGraph, element: Element) -> bool:
-    if "condition" not in element.wired:
-        return bool(element.pin_defaults.get("condition"))
-    sources = (e.source for e in graph.data_in.get(element.id, ()) if e.pin == "condition")
-    literals = [graph.elements[s] for s in sources if graph.elements[s].type == "literal_boolean"]
-    return any(literal.data.get("literalValue") is True for literal in literals)
+def _is_always_true(graph: FlowGraph, node_id: str, condition: Pin) -> bool:
+    element = graph.elements[node_id]
+    if condition.id not in element.wired:
+        return bool(element.pin_defaults.get(condition.id))
+    edges = (e for e in graph.data_in.get(node_id, ()) if e.pin == condition.id)
+    return any(graph.literal(edge.source, "boolean") is True for edge in edges)
 
 
-@rule(
-    "VF113",
-    "warning",
-    "a question has no possible answer",
-    explanation="Free text is not allowed, and there are no choices: nothing that a person can say is an "
-    "answer. The run waits until somebody cancels it.",
-    bad=flow(
-        START,
-        node("ask", "ask_user", "exec-in prompt", "exec-out response", **_CLOSED),
-        END,
-        edges=("start > ask", "ask > end"),
-    ),
-    good=flow(
-        START,
-        node("ask", "ask_user", "exec-in prompt choices", "exec-out response", **_CLOSED),
-        node("both", "literal_array", "", "value", literalValue=["yes", "no"]),
-        END,
-        edges=("start > ask", "ask > end", "both.value > ask.choices"),
-    ),
+declare(
+    Rule(
+        "VF113",
+        "warning",
+        "a question has no possible answer",
+        explanation="Free text is not allowed, and there are no choices: nothing that a person can say is an "
+        "answer. The run waits until somebody cancels it.",
+        bad=flow(
+            START,
+            node("ask", "ask_user", "exec-in prompt", "exec-out response", **_CLOSED),
+            END,
+            edges=("start > ask", "ask > end"),
+        ),
+        good=flow(
+            START,
+            node("ask", "ask_user", "exec-in prompt choices", "exec-out response", **_CLOSED),
+            node("both", "literal_array", "", "value", literalValue=["yes", "no"]),
+            END,
+            edges=("start > ask", "ask > end", "both.value > ask.choices"),
+        ),
+    )
 )
-def unanswerable(graph: FlowGraph) -> Iterator[Finding]:
-    for node_id in graph.steps:
-        element = graph.elements[node_id]
-        config = element.config("effectConfig")
-        is_closed = config.get("allowFreeText", config.get("allow_free_text")) is False
-        has_choices = "choices" in element.wired or element.pin_defaults.get("choices")
-        if element.type == "ask_user" and is_closed and not has_choices:
-            yield Finding(
-                f"node {node_id!r} allows no free text and offers no choices",
-                node_pointer(graph, node_id, "/data/effectConfig"),
-                node_id=node_id,
-                pin="choices",
-                hint="connect choices, or allow free text",
-            )
 
 
 @rule(
@@ -190,32 +174,30 @@ def unanswerable(graph: FlowGraph) -> Iterator[Finding]:
     ),
 )
 def deaf_wait(graph: FlowGraph) -> Iterator[Finding]:
-    emitted = {
-        name: node_id
-        for node_id in graph.steps
-        if graph.elements[node_id].type == "emit_event"
-        for name in _event_names(graph.elements[node_id])
-    }
+    emitted = {name: node_id for node_id in graph.steps for name in _event_names(graph, node_id)}
     for node_id in graph.steps:
-        element = graph.elements[node_id]
-        key = element.pin_defaults.get("event_key")
-        if element.type != "wait_event" or not isinstance(key, str) or "event_key" in element.wired:
+        element, pin = graph.elements[node_id], graph.facts(node_id).pins_by_role.get("awaits")
+        if pin is None or pin.id in element.wired:
             continue
-        if key in emitted:
+        key = element.pin_defaults.get(pin.id)
+        if isinstance(key, str) and key in emitted:
             yield Finding(
                 f"node {node_id!r} waits for {key!r}, which node {emitted[key]!r} emits as an event: "
                 "that does not wake it",
-                node_pointer(graph, node_id, "/data/pinDefaults/event_key"),
+                node_pointer(graph, node_id, f"/data/pinDefaults/{pin.id}"),
                 node_id=node_id,
-                pin="event_key",
+                pin=pin.id,
                 hint="use an on_event node for events of this flow",
             )
 
 
-def _event_names(element: Element) -> Iterator[str]:
-    for value in (element.pin_defaults.get("name"), element.config("effectConfig").get("name")):
-        if isinstance(value, str) and value:
-            yield value
+def _event_names(graph: FlowGraph, node_id: str) -> Iterator[str]:
+    element, pin = graph.elements[node_id], graph.facts(node_id).pins_by_role.get("emits")
+    if pin is not None:
+        for place in (element.pin_defaults, element.config("effectConfig")):
+            name = place.get(pin.id)
+            if isinstance(name, str) and name:
+                yield name
 
 
 @rule(
@@ -230,15 +212,11 @@ def _event_names(element: Element) -> Iterator[str]:
 def last_wait(graph: FlowGraph) -> Iterator[Finding]:
     inside: set[str] = set()
     for node_id in graph.steps:
-        node_type = graph.types[node_id]
-        if node_type is not None and (
-            node_type.kind is Kind.CONTROL or returns_here(graph, node_id)
-        ):
+        if returns_here(graph, node_id):
             targets = (e.target for e in graph.exec_out.get(node_id, ()))
             inside |= graph.reachable_from(*(t for t in targets if graph.is_step(t)))
     for node_id in graph.steps:
-        element = graph.elements[node_id]
-        is_last = element.type in _WAITS and not returns_here(graph, node_id)
+        is_last = graph.facts(node_id).waits == "always" and not returns_here(graph, node_id)
         if (
             is_last
             and node_id in graph.served
@@ -252,45 +230,22 @@ def last_wait(graph: FlowGraph) -> Iterator[Finding]:
             )
 
 
-@rule(
-    "VF116",
-    "warning",
-    "a schedule is shorter than a turn",
-    explanation="A schedule repeats every 100 ms at most, or it would leave no time for anything else. A "
-    "shorter interval is taken as 100 ms.",
-    bad=flow(
-        node("start", "on_schedule", "", "exec-out", eventConfig={"schedule": "5ms"}),
-        END,
-        edges=("start > end",),
-    ),
-    good=flow(
-        node("start", "on_schedule", "", "exec-out", eventConfig={"schedule": "5s"}),
-        END,
-        edges=("start > end",),
-    ),
+declare(
+    Rule(
+        "VF116",
+        "warning",
+        "a schedule is shorter than a turn",
+        explanation="A schedule repeats every 100 ms at most, or it would leave no time for anything else. A "
+        "shorter interval is taken as 100 ms.",
+        bad=flow(
+            node("start", "on_schedule", "", "exec-out", eventConfig={"schedule": "5ms"}),
+            END,
+            edges=("start > end",),
+        ),
+        good=flow(
+            node("start", "on_schedule", "", "exec-out", eventConfig={"schedule": "5s"}),
+            END,
+            edges=("start > end",),
+        ),
+    )
 )
-def hasty_schedule(graph: FlowGraph) -> Iterator[Finding]:
-    for node_id in graph.steps:
-        element = graph.elements[node_id]
-        if element.type != "on_schedule" or "schedule" in element.wired:
-            continue
-        is_pin = "schedule" in element.pin_defaults
-        text = element.pin_defaults.get("schedule") or element.config("eventConfig").get("schedule")
-        if isinstance(text, str) and _is_hasty(text):
-            yield Finding(
-                f"node {node_id!r} is to repeat every {text!r}; it repeats every 100 ms",
-                node_pointer(
-                    graph, node_id, f"/data/{'pinDefaults' if is_pin else 'eventConfig'}/schedule"
-                ),
-                node_id=node_id,
-                pin="schedule",
-                hint="write an interval of at least 100ms",
-            )
-
-
-def _is_hasty(text: str) -> bool:
-    try:
-        schedule = read_schedule(text)
-    except NodeError:
-        return False
-    return schedule.repeats and schedule.first(_ANY_MOMENT) - _ANY_MOMENT < SHORTEST

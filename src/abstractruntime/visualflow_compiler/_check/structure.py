@@ -12,7 +12,7 @@ from abstractruntime.visualflow_compiler._check._rules import (
     node_pointer,
     rule,
 )
-from abstractruntime.visualflow_compiler._graph import CONSTANT_TYPES, FlowGraph
+from abstractruntime.visualflow_compiler._graph import FlowGraph
 
 _ROUTES = ("entryRoutes", "inputRouteOverrides")
 _UPPER = node("upper", "uppercase", "text", "result")
@@ -173,7 +173,7 @@ def kind_mismatch(graph: FlowGraph) -> Iterator[Finding]:
         has_exec = bool(element.exec_inputs or element.exec_outputs)
         if graph.types[node_id] is None or not element.declares_pins:
             continue
-        if element.type in CONSTANT_TYPES and has_exec:
+        if graph.facts(node_id).is_constant and has_exec:
             message = f"node {node_id!r} is a constant; its execution pins are ignored"
         elif graph.is_step(node_id) and not has_exec:
             message = f"node {node_id!r} of type {element.type} declares no execution pin"
@@ -203,7 +203,7 @@ def kind_mismatch(graph: FlowGraph) -> Iterator[Finding]:
 )
 def end_continues(graph: FlowGraph) -> Iterator[Finding]:
     for node_id, edges in graph.exec_out.items():
-        if graph.elements[node_id].type == "on_flow_end":
+        if graph.facts(node_id).ends_run:
             yield Finding(
                 f"end node {node_id!r} is followed by {edges[0].target!r} and does not end the run",
                 edge_pointer(edges[0].index),

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 
 from abstractruntime.nodes.base import Element
-from abstractruntime.nodes.subflow import ID_KEYS, subflow_id
+from abstractruntime.nodes.subflow import ID_KEYS
 from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler._check._rules import (
     RULES,
@@ -77,8 +77,8 @@ def check_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
         more = [
             diagnose(RULES[code], graph, finding)
             for element in graph.elements.values()
-            if element.type == "subflow" and subflow_id(element.data)
-            for code, finding in _misfits(graph, element, children)
+            if (child_id := graph.facts(element.id).subflow(element))
+            for code, finding in _misfits(graph, element, child_id, children)
         ]
         if more:
             results[file] = with_more(results[file], graph, more)
@@ -86,9 +86,8 @@ def check_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
 
 
 def _misfits(
-    graph: FlowGraph, element: Element, children: Mapping[str, FlowGraph]
+    graph: FlowGraph, element: Element, child_id: str, children: Mapping[str, FlowGraph]
 ) -> Iterator[tuple[str, Finding]]:
-    child_id = subflow_id(element.data)
     child = children.get(child_id)
     if child is None:
         yield "VF205", _missing(graph, element, child_id)
@@ -138,9 +137,15 @@ def _parameters(child: FlowGraph) -> set[str] | None:
     if child.entry is None:
         return None
     start = child.elements[child.entry.node_id]
-    reads = [e for e in child.elements.values() if e.type in ("get_var", "set_var_property")]
-    names = [e.pin_defaults.get("name") for e in reads if "name" not in e.wired]
-    if start.type != "on_flow_start" or not start.output_ids or len(names) < len(reads):
+    reads = [
+        (element, pin.id)
+        for element in child.elements.values()
+        for pin in child.facts(element.id).inputs
+        if pin.role in ("reads", "changes")
+    ]
+    names = [element.pin_defaults.get(pin) for element, pin in reads if pin not in element.wired]
+    is_open = len(names) < len(reads) or not start.output_ids
+    if is_open or not child.facts(start.id).declares_parameters:
         return None
     return {*start.output_ids, *(str(name).partition(".")[0] for name in names if name)}
 
@@ -161,7 +166,7 @@ def _unknown_parameter(graph: FlowGraph, element: Element, child: FlowGraph, pin
 
 def _results(child: FlowGraph) -> set[str]:
     """Give the names in a flow's output; none when they are not known."""
-    ends = [e for n, e in child.elements.items() if e.type == "on_flow_end" and n in child.served]
+    ends = [e for n, e in child.elements.items() if child.facts(n).ends_run and n in child.served]
     if any(not end.input_ids for end in ends):
         return set()
     return {pin for end in ends for pin in end.input_ids}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from abstractruntime._json import JsonValue, escape_pointer
-from abstractruntime.nodes.base import Element, NodeType
+from abstractruntime.nodes.base import ControlNode, Element, NodeType
 from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler._check._order import (
     Order,
@@ -20,7 +20,7 @@ from abstractruntime.visualflow_compiler._check._rules import (
     rule,
 )
 from abstractruntime.visualflow_compiler._graph import FlowGraph
-from abstractruntime.visualflow_compiler._model import DataEdge
+from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge
 
 _CHAIN = ("start > say", "say > end")
 _SAYS = node("say", "answer_user", "exec-in message", "exec-out message")
@@ -152,7 +152,7 @@ def unfed_end(graph: FlowGraph) -> Iterator[Finding]:
     for node_id in graph.steps:
         element = graph.elements[node_id]
         pins = [pin for pin in element.input_ids if pin != "success"]
-        if element.type != "on_flow_end" or node_id not in graph.served or not pins:
+        if not graph.facts(node_id).ends_run or node_id not in graph.served or not pins:
             continue
         fed = {*element.wired, *element.pin_defaults, *given}
         if _ANY not in given and fed.isdisjoint(pins):
@@ -165,19 +165,18 @@ def unfed_end(graph: FlowGraph) -> Iterator[Finding]:
 
 
 _ANY = "*"
-_KNOWN_RESULTS = frozenset({"if", "switch", "loop", "while", "for", "agent"})
 
 
 def _given_names(graph: FlowGraph, node_id: str) -> Iterator[str]:
     """Give the names that a step's result can put into the ambient value, `*` for any."""
-    element, node_type = graph.elements[node_id], graph.types[node_id]
-    if element.type == "on_flow_end" or not (
-        replaces_ambient(graph, node_id) or element.type in ("loop", "while", "for")
-    ):
+    element, facts = graph.elements[node_id], graph.facts(node_id)
+    is_loop = isinstance(facts, ControlNode) and facts.outputs
+    if facts.ends_run or not (is_loop or replaces_ambient(graph, node_id)):
         return
     yield from element.output_ids
-    is_trigger = node_type is not None and node_type.is_trigger
-    if not (element.declares_pins and (is_trigger or element.type in _KNOWN_RESULTS)):
+    # What starts the flow or chooses the way gives its pins only, and so does an effect.
+    is_known = facts.is_trigger or EXEC_OUT not in facts.handles or facts.replaces_ambient
+    if not (element.declares_pins and is_known):
         yield _ANY
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from abstractruntime.nodes.base import Element
+from abstractruntime.nodes.base import Element, Pin
 from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler._check._rules import (
     Finding,
@@ -52,30 +52,26 @@ def _uses(graph: FlowGraph) -> _Uses:
 
 
 def _note(graph: FlowGraph, element: Element, uses: _Uses) -> None:
-    node_type = graph.types[element.id]
-    if node_type is not None and node_type.is_trigger:
+    facts = graph.facts(element.id)
+    if facts.is_trigger:
         _put(uses.set_at, element, *element.output_ids)
     for key, place in (("inputKey", uses.read_at), ("outputKey", uses.set_at)):
         value = element.data.get(key)
         if isinstance(value, str):
             _put(place, element, value)
-    if element.type == "get_var":
-        name = _constant(graph, element, "name")
-        uses.reads_any |= name is None
-        _put(uses.read_at, element, name or "")
-    elif element.type in ("set_var", "set_var_property"):
-        name = _constant(graph, element, "name")
-        uses.sets_any |= name is None
-        _put(uses.set_at, element, name or "")
-    elif element.type == "set_vars":
-        updates = element.pin_defaults.get("updates")
-        uses.sets_any |= "updates" in element.wired
-        _put(uses.set_at, element, *(updates if isinstance(updates, dict) else ()))
-    elif element.type in ("var_decl", "bool_var"):
-        declared = element.data.get("literalValue")
-        name = declared.get("name") if isinstance(declared, dict) else None
-        _put(uses.set_at, element, name if isinstance(name, str) else "")
-        _put(uses.read_at, element, name if isinstance(name, str) else "")
+    for role, pin in facts.pins_by_role.items():
+        if role == "reads":
+            names = _names(graph, element, pin)
+            uses.reads_any |= names is None
+            _put(uses.read_at, element, *(names or ()))
+        elif role in ("sets", "changes"):
+            names = _names(graph, element, pin)
+            uses.sets_any |= names is None
+            _put(uses.set_at, element, *(names or ()))
+    declared = facts.variable(element)
+    if declared:
+        _put(uses.set_at, element, declared)
+        _put(uses.read_at, element, declared)
 
 
 def _put(place: dict[str, str], element: Element, *names: str) -> None:
@@ -85,15 +81,15 @@ def _put(place: dict[str, str], element: Element, *names: str) -> None:
             place.setdefault(root, element.id)
 
 
-def _constant(graph: FlowGraph, element: Element, pin: str) -> str | None:
-    """Give the text that a pin always has; None when it is computed."""
-    value = element.pin_defaults.get(pin, "")
+def _names(graph: FlowGraph, element: Element, pin: Pin) -> Iterable[str] | None:
+    """Give the names that a pin always has, the keys of an object; None when they are computed."""
+    value = element.pin_defaults.get(pin.id, "")
     for edge in graph.data_in.get(element.id, ()):
-        if edge.pin == pin:
-            source = graph.elements[edge.source]
-            is_literal = source.type == "literal_string"
-            value = source.data.get("literalValue") if is_literal else None
-    return value if isinstance(value, str) else None
+        if edge.pin == pin.id:
+            value = graph.literal(edge.source, "string") if pin.type == "string" else None
+    if pin.type == "object" and value is not None:
+        return value if isinstance(value, dict) else ()
+    return (value,) if isinstance(value, str) else None
 
 
 def _similar(name: str, known: dict[str, str]) -> list[str]:
@@ -139,14 +135,13 @@ def never_read(graph: FlowGraph) -> Iterator[Finding]:
     if uses.reads_any:
         return
     for name, node_id in uses.set_at.items():
-        element, node_type = graph.elements[node_id], graph.types[node_id]
-        is_parameter = node_type is not None and node_type.is_trigger
-        if name in uses.read_at or is_parameter or element.type in ("var_decl", "bool_var"):
+        if name in uses.read_at or graph.facts(node_id).is_trigger:
             continue
+        pin = graph.facts(node_id).pins_by_role.get("sets")
         yield Finding(
             f"node {node_id!r} sets the variable {name!r}, which nothing reads",
             node_pointer(graph, node_id),
             node_id=node_id,
-            pin="name" if element.type == "set_var" else None,
+            pin=pin.id if pin else None,
             hint=did_you_mean(_similar(name, uses.read_at)),
         )

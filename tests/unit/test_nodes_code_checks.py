@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from abstractruntime.sandbox.static_checks import check_expression, check_source, free_names
+from abstractruntime.nodes._code_checks import check_expression, check_source, free_names
 
 REFUSED = {
     "import": ("import os", "VF402", "Imports are not allowed", 1),
