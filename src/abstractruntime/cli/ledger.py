@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -130,14 +129,11 @@ def _verdicts(
     keys: Sequence[VerifierKey],
     pin: TreeHead | None,
 ) -> list[LedgerVerdict]:
-    if target is not None and (target == STDIN or Path(target).is_file()):
-        found = heads_of(heads)
-        with (
-            contextlib.nullcontext(sys.stdin.buffer)
-            if target == STDIN
-            else Path(target).open("rb") as file
-        ):
-            return [verify_ledger(file, heads=found, keys=keys, pin=pin)]
+    if target == STDIN:
+        return [verify_ledger(sys.stdin.buffer, heads=heads_of(heads), keys=keys, pin=pin)]
+    if target is not None and Path(target).is_file():
+        with Path(target).open("rb") as file:
+            return [verify_ledger(file, heads=heads_of(heads), keys=keys, pin=pin)]
     if heads is not None:
         raise NotFound(f"no ledger file '{target}'", hint="check the path", path=target)
     with reading(session) as engine:
