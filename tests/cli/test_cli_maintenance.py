@@ -315,9 +315,9 @@ def test_a_document_cannot_grow(parked: Any) -> None:
     assert parked("ledger", "tail", "demo", "-f", "--json").code == 2
 
 
-@pytest.mark.parametrize("near", [1, 64], ids=["many new ones", "few new ones"])
+@pytest.mark.parametrize("near", [(1,), (4, 64)], ids=["many new ones", "few new ones"])
 def test_records_are_given_as_they_come(
-    parked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: int
+    parked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr("abstractruntime.cli._follow._NEAR", near)
 

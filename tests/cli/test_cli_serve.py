@@ -16,8 +16,8 @@ from jsonschema import Draft202012Validator
 
 from abstractruntime.cli._host import Drivers, StopFlag
 from abstractruntime.cli._session import Session
-from abstractruntime.cli.serve import _served_by, only_server
 from abstractruntime.core.ports import Command
+from abstractruntime.errors import Busy
 from abstractruntime.schemas import load_schema
 from abstractruntime.storage.directory import open_store
 
@@ -133,7 +133,7 @@ def test_output_follows_the_contract(art: Any, mode: str) -> None:
 
 
 def test_one_server_is_enough(parked: Any, tmp_path: Path) -> None:
-    with open_store(tmp_path / "store") as engine, only_server(engine):
+    with open_store(tmp_path / "store") as engine, engine.serving():
         result = serve(parked, "--json")
         assert parked("tick", "--due").code == 0
 
@@ -143,8 +143,11 @@ def test_one_server_is_enough(parked: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("note", [b"", b"[]", b"\xff"])
-def test_an_unreadable_note_of_the_other_server_is_no_defect(note: bytes) -> None:
-    assert "is served by process None" in str(_served_by(note, "/s"))
+def test_an_unreadable_note_of_the_other_server_is_no_defect(note: bytes, tmp_path: Path) -> None:
+    with open_store(tmp_path / "store") as engine, engine.serving():
+        (tmp_path / "store/locks/serve.lock").write_bytes(note)
+        with pytest.raises(Busy, match="is served by process None"), engine.serving():
+            pass
 
 
 @pytest.mark.parametrize("args", [("--poll", "0"), ("--max-runs", "0"), ("--grace", "-1")])

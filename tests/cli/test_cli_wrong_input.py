@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from abstractruntime.storage._files.fs import RealFileSystem
 from abstractruntime.storage._files.layout import Layout
 
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
@@ -112,9 +111,9 @@ def untrusted_key(art: Any, tmp: Path) -> tuple[str, ...]:
 
 def owned_by_another(art: Any, tmp: Path) -> tuple[str, ...]:
     # A second open file description stands for the other process; it is closed with the case.
-    lock = os.open(Layout(str(tmp / "store")).run_lock("demo"), os.O_RDONLY)
-    art.stack.callback(os.close, lock)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = RealFileSystem().lock(Layout(str(tmp / "store")).run_lock("demo"), b'{"pid": 7}')
+    assert lock is not None
+    art.stack.callback(lock.close)
     return ("resume", "demo", "--input", "approve")
 
 

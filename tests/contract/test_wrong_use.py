@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import fcntl
-import os
 import re
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from abstractruntime.errors import (
     UsageError,
     WaitMismatch,
 )
+from abstractruntime.storage._files.fs import RealFileSystem
 from abstractruntime.storage._files.layout import Layout
 from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.testing import FakeClock
@@ -290,13 +290,9 @@ def test_a_torn_last_line_is_kept_aside_and_cut_off(parked):
 def test_a_run_of_another_process_is_busy(parked):
     layout, waiting, _ = parked
     # A second open file description stands for the other process.
-    lock = os.open(layout.run_lock(waiting), os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(Busy, match=waiting) as caught:
-            answer(layout, waiting)
-    finally:
-        os.close(lock)
+    other = RealFileSystem().lock(layout.run_lock(waiting), b"{}")
+    with contextlib.closing(other), pytest.raises(Busy, match=waiting) as caught:
+        answer(layout, waiting)
     assert caught.value.hint
     assert answer(layout, waiting).output == {"out": "yes"}
 

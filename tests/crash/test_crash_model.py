@@ -23,8 +23,9 @@ from crash_story import (
 
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import AbstractRuntimeError, NotFound
+from abstractruntime.storage import large_values
 from abstractruntime.storage._files.simfs import Image, Mutations, SimFileSystem, crash_states
-from abstractruntime.storage._store import blobs, lease, run_log
+from abstractruntime.storage._store import lease, run_log
 from abstractruntime.storage._store.run_log import DirectoryRunLog
 from abstractruntime.storage.directory import open_store
 
@@ -37,7 +38,7 @@ SCENARIOS = [steps_and_effects, to_completion, wait_and_resume, many_checkpoints
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch):
     monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1200)
-    monkeypatch.setattr(blobs, "LIMIT_BYTES", 290)
+    monkeypatch.setattr(large_values, "LIMIT_BYTES", 290)
     monkeypatch.setattr("abstractruntime.storage._store.record_lines.LIMIT_BYTES", 290)
 
 

@@ -23,10 +23,11 @@ from abstractruntime.storage._files.fs import StoreFiles
 from abstractruntime.storage._files.layout import Layout
 from abstractruntime.storage._files.simfs import Image, JournalEntry, SimFileSystem, _Disk
 from abstractruntime.storage._store import lease, run_log
-from abstractruntime.storage._store.blobs import LIMIT_BYTES, Blobs
+from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.heads import KeySigner, open_heads
 from abstractruntime.storage._store.inbox import Inboxes
 from abstractruntime.storage.commands import CommandRecord, JsonlCommandStore
+from abstractruntime.storage.large_values import LIMIT_BYTES
 from abstractruntime.testing.clocks import FakeClock
 
 ROOT = "/s"

@@ -19,8 +19,9 @@ from crash_story import (
 )
 
 from abstractruntime.errors import NotFound, StoreError, StoreFull, StoreIOError, WriterPoisoned
+from abstractruntime.storage import large_values
 from abstractruntime.storage._files.simfs import SimFileSystem
-from abstractruntime.storage._store import blobs, lease, run_log
+from abstractruntime.storage._store import lease, run_log
 from abstractruntime.storage._store.record_lines import Chain
 from abstractruntime.storage.directory import open_store
 
@@ -35,7 +36,7 @@ FAULTS = {
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch):
     monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1200)
-    monkeypatch.setattr(blobs, "LIMIT_BYTES", 290)
+    monkeypatch.setattr(large_values, "LIMIT_BYTES", 290)
     monkeypatch.setattr("abstractruntime.storage._store.record_lines.LIMIT_BYTES", 290)
     yield
     lease._claims.clear()

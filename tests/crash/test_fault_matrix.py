@@ -25,9 +25,10 @@ from faults import (
 from faults_files import READS, Exited, Fault, Worst, faults_of
 
 from abstractruntime.errors import AbstractRuntimeError, StoreError
+from abstractruntime.storage import large_values
 from abstractruntime.storage._files.jsonl import JsonlFile
 from abstractruntime.storage._files.simfs import Image, SimAppendFile, SimFileSystem
-from abstractruntime.storage._store import blobs, lease, run_log
+from abstractruntime.storage._store import lease, run_log
 from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage._store.inbox import Inboxes
 from abstractruntime.storage._store.lease import Lease
@@ -155,7 +156,7 @@ SCENARIOS = [
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch):
     monkeypatch.setattr(run_log, "CHECKPOINT_GROWTH_BYTES", 1200)
-    monkeypatch.setattr(blobs, "LIMIT_BYTES", 290)
+    monkeypatch.setattr(large_values, "LIMIT_BYTES", 290)
     monkeypatch.setattr("abstractruntime.storage._store.record_lines.LIMIT_BYTES", 290)
     yield
     lease._claims.clear()

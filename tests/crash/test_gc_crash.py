@@ -22,9 +22,10 @@ from abstractruntime.core.ports import Command
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import StoreError
 from abstractruntime.signing import SigningKey
+from abstractruntime.storage import large_values
 from abstractruntime.storage._care.gc import collect, plan_gc
 from abstractruntime.storage._files.simfs import SimFileSystem, _Disk
-from abstractruntime.storage._store import blobs, lease, record_lines
+from abstractruntime.storage._store import lease, record_lines
 from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage.artifacts import compute_blob_id
 from abstractruntime.storage.directory import open_store
@@ -42,7 +43,7 @@ GARBAGE = (
 
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch):
-    monkeypatch.setattr(blobs, "LIMIT_BYTES", 300)
+    monkeypatch.setattr(large_values, "LIMIT_BYTES", 300)
     monkeypatch.setattr(record_lines, "LIMIT_BYTES", 300)
     yield
     lease._claims.clear()
@@ -88,7 +89,7 @@ def put_artifact(image, name, content, run_id):
 def image():
     """Give a disk with runs that stay, a tree that is to be purged, and garbage of every kind."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blobs, "LIMIT_BYTES", 300)
+        patch.setattr(large_values, "LIMIT_BYTES", 300)
         patch.setattr(record_lines, "LIMIT_BYTES", 300)
         disk = SimFileSystem()
         with opened(disk) as store:

@@ -22,8 +22,9 @@ from legacy_flow import Host, key_of
 from abstractruntime.core.models import RunStatus
 from abstractruntime.errors import HeadMismatch, StoreError
 from abstractruntime.signing import verify_ledger
+from abstractruntime.storage import large_values
 from abstractruntime.storage._files.simfs import Mutations, SimFileSystem, crash_states
-from abstractruntime.storage._store import blobs, lease
+from abstractruntime.storage._store import lease
 from abstractruntime.storage.directory import open_store
 
 LEDGER, CHECKPOINT = "/s/ledger_r1.jsonl", "/s/run_r1.json"
@@ -57,7 +58,7 @@ class MortalFileSystem(SimFileSystem):
 
 @pytest.fixture(autouse=True)
 def _processes(monkeypatch):
-    monkeypatch.setattr(blobs, "LIMIT_BYTES", 290)
+    monkeypatch.setattr(large_values, "LIMIT_BYTES", 290)
     monkeypatch.setattr("abstractruntime.storage._store.record_lines.LIMIT_BYTES", 290)
     yield
     lease._claims.clear()

@@ -9,8 +9,9 @@ from datetime import datetime, timezone
 import pytest
 
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepStatus
+from abstractruntime.storage import large_values
 from abstractruntime.storage._care.gc import MIN_GRACE_S, collect, plan_gc
-from abstractruntime.storage._store import blobs, record_lines
+from abstractruntime.storage._store import record_lines
 from abstractruntime.storage.artifacts import FileArtifactStore, compute_blob_id
 from abstractruntime.storage.directory import open_store
 
@@ -30,7 +31,7 @@ def age(path: str) -> None:
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """Give a store whose blobs are old and mentioned by nobody."""
-    monkeypatch.setattr(blobs, "LIMIT_BYTES", 300)
+    monkeypatch.setattr(large_values, "LIMIT_BYTES", 300)
     monkeypatch.setattr(record_lines, "LIMIT_BYTES", 300)
     folder = tmp_path / "artifacts" / "blobs"
     open_store(tmp_path).close()

@@ -12,7 +12,8 @@ from abstractruntime._runtime.driver import Driver, run_tree
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.core.models import RunStatus, WaitReason, WaitState
 from abstractruntime.core.ports import RunQuery
-from abstractruntime.storage._files.fs import RealFileSystem, _RealLock
+from abstractruntime.storage._files.fs import RealFileSystem
+from abstractruntime.storage._files.locks import DescriptionLocks, FlockLocks, HeldLock, _is_held
 from abstractruntime.storage._store.index import RunIndex
 from abstractruntime.storage.ledger_chain import verify_ledger_file
 
@@ -64,7 +65,7 @@ def look(place: Place, run_id: str) -> str:
     seen = -1
     for _ in range(30):
         place.store.peek(run_id)
-        records = place.store.facts(run_id)["records"]
+        records = place.store.head(run_id).records
         if records < seen:
             return f"went back from {seen} to {records}"
         seen = records
@@ -73,7 +74,7 @@ def look(place: Place, run_id: str) -> str:
 
 def verify(place: Place, run_id: str) -> str:
     for _ in range(12):
-        verdict = verify_ledger_file(place.store.ledger_path(run_id), run_id=run_id)
+        verdict = verify_ledger_file(place.store._layout.ledger(run_id), run_id=run_id)
         if not verdict.ok:
             return f"false alarm: {verdict.to_dict()}"
     return "verified"
@@ -129,7 +130,7 @@ def nothing(place: Place, run_id: str) -> None:
 
 def common(place: Place, run_id: str) -> str | None:
     """Whatever the race was about: the ledger is one chain, and no call was made twice."""
-    verdict = verify_ledger_file(place.store.ledger_path(run_id), run_id=run_id)
+    verdict = verify_ledger_file(place.store._layout.ledger(run_id), run_id=run_id)
     if not verdict.ok:
         return f"ledger: {verdict.to_dict()}"
     counts = place.counts()
@@ -223,6 +224,25 @@ def both_noted(place: Place, run_id: str, outcomes: list[str]) -> str | None:
     return None if sum(spans) == 2 else f"{sum(spans)} of 2 notes are kept"
 
 
+def open_often(place: Place, run_id: str) -> str:
+    for _ in range(20):
+        place.store.open(run_id).close()
+    return f"opened by {os.getpid()}"
+
+
+def ask_often(place: Place, run_id: str) -> str:
+    owners = [place.store.owner(run_id) for _ in range(200)]
+    return " ".join({str(owner.pid) for owner in owners if owner and owner.pid})
+
+
+def owner_told(place: Place, run_id: str, outcomes: list[str]) -> str | None:
+    opened, *seen = outcomes
+    if not opened.startswith("opened by "):
+        return "an open failed while others asked"
+    wrong = set(" ".join(seen).split()) - {opened.split()[-1]}
+    return f"not the owner: {wrong}" if wrong else None
+
+
 def tree_done(place: Place, run_id: str, outcomes: list[str]) -> str | None:
     if Driver(place.runtime).drive(run_id).status is not RunStatus.COMPLETED:
         return "the tree does not end"
@@ -250,12 +270,19 @@ RACES = {
     "two writers of the index": Race(nothing, (make_and_list, make_and_list), all_listed),
     "two notes in one session": Race(nothing, (note, note), both_noted),
     "two emitters of one event": Race(parked("listens"), (emit, emit), delivered_once),
+    "open and ask who owns": Race(started("calls"), (open_often, ask_often, ask_often), owner_told),
     "parent and child": Race(started("parent"), (drive, drive_child), tree_done),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RACES)
 def test_exactly_one_wins(name, tmp_path):
+    assert hold(RACES[name], tmp_path, ROUNDS) == []
+
+
+@pytest.mark.parametrize("name", ["two drivers of one run", "open and ask who owns"])
+def test_exactly_one_wins_with_the_portable_locks(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("abstractruntime.storage._files.fs.best_locks", FlockLocks)
     assert hold(RACES[name], tmp_path, ROUNDS) == []
 
 
@@ -286,7 +313,27 @@ def test_a_child_of_the_holder_does_not_keep_the_lock(tmp_path):
 
 
 def ignore_leases(monkeypatch):
-    monkeypatch.setattr(RealFileSystem, "lock", lambda *args: _RealLock(os.open(os.devnull, 0)))
+    monkeypatch.setattr(
+        RealFileSystem, "lock", lambda *args: HeldLock(FlockLocks(), os.open(os.devnull, 0))
+    )
+
+
+def ask_by_taking(monkeypatch):
+    def lock_note(self, path):
+        lock = self.lock(path, b"{}")
+        if lock is None:
+            return b"{}"
+        lock.close()
+        return None
+
+    monkeypatch.setattr(RealFileSystem, "lock_note", lock_note)
+
+
+def believe_old_notes(monkeypatch):
+    def note(self, descriptor):
+        return os.pread(descriptor, 1000, 0) if _is_held(descriptor, 0) else None
+
+    monkeypatch.setattr(DescriptionLocks, "note", note)
 
 
 def ignore_wait_keys(monkeypatch):
@@ -299,6 +346,8 @@ def forget_to_index(monkeypatch):
 
 MUTANTS = {
     ignore_leases: "two drivers of one run",
+    ask_by_taking: "open and ask who owns",
+    believe_old_notes: "open and ask who owns",
     ignore_wait_keys: "two answers to one question",
     forget_to_index: "two writers of the index",
 }

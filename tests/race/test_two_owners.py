@@ -104,7 +104,7 @@ def test_a_second_thread_waits_for_the_first(store):
 
 def test_an_append_behind_our_back_is_a_fork(store):
     log = store.open("r")
-    with open(store.ledger_path("r"), "ab") as file:
+    with open(store._layout.ledger("r"), "ab") as file:
         file.write(b'{"seq":1}\n')
 
     with pytest.raises(LedgerForked) as caught:

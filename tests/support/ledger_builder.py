@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from abstractruntime._json import dump_line, dump_sorted, load_strict
 from abstractruntime.core.models import RunState, RunStatus, WaitState
+from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.ports import RunHeader, StoredRecord
 from abstractruntime.errors import NotFound
 
@@ -126,6 +127,7 @@ STARTED = {
     "signers": ["release-key"],
     "labels": {"team": "core"},
 }
+ORIGIN = RunOrigin.of({"result": {"internal": "run_started", **STARTED}})
 
 
 def release_ledger(run_id="run-1", *, classic=False):

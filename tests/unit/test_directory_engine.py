@@ -18,6 +18,7 @@ from abstractruntime.core.models import (
 )
 from abstractruntime.core.ports import Barrier, Command, RunQuery
 from abstractruntime.core.records import STATUS_KEY_PREFIX
+from abstractruntime.core.store import LedgerHead
 from abstractruntime.errors import (
     ChainBroken,
     HeadMismatch,
@@ -63,7 +64,7 @@ def parked(log, key="k", until=None):
 
 
 def lines_of(engine, run_id="r"):
-    with open(engine.ledger_path(run_id), "rb") as file:
+    with open(engine._layout.ledger(run_id), "rb") as file:
         return file.read().splitlines(keepends=True)
 
 
@@ -182,7 +183,7 @@ def test_pending_survives_a_checkpoint_taken_in_between(store, fresh):
 
 def test_a_run_that_lost_its_ledger_is_neither_opened_nor_replaced(store, fresh):
     finished(created(store))
-    os.unlink(store.ledger_path("r"))
+    os.unlink(store._layout.ledger("r"))
     with pytest.raises(HeadMismatch):
         fresh().open("r")
     with pytest.raises(UsageError):
@@ -230,8 +231,8 @@ def test_large_values_live_beside_the_ledger(store, fresh):
 )
 def test_a_torn_tail_is_kept_aside_and_recorded(store, fresh, tail):
     created(store).close()
-    size = os.path.getsize(store.ledger_path("r"))
-    with open(store.ledger_path("r"), "ab") as file:
+    size = os.path.getsize(store._layout.ledger("r"))
+    with open(store._layout.ledger("r"), "ab") as file:
         file.write(tail)
 
     assert fresh().peek("r").vars == {"a": {"b": [1]}}
@@ -258,7 +259,7 @@ def test_a_terminated_bad_line_stops_the_run(store, fresh, damage):
     log.commit(a_record())
     log.close()
     first, second = lines_of(store)
-    rewrite(store.ledger_path("r"), first + damage(second))
+    rewrite(store._layout.ledger("r"), first + damage(second))
 
     with pytest.raises(ChainBroken) as caught:
         fresh().open("r")
@@ -270,7 +271,7 @@ def test_a_terminated_bad_line_stops_the_run(store, fresh, damage):
 def test_a_ledger_shorter_than_its_checkpoint_stops_the_run(store, fresh):
     finished(created(store))
     first = lines_of(store)[0]
-    rewrite(store.ledger_path("r"), first)
+    rewrite(store._layout.ledger("r"), first)
 
     with pytest.raises(HeadMismatch) as caught:
         fresh().open("r")
@@ -293,7 +294,7 @@ def test_a_foreign_checkpoint_is_ignored(store, fresh):
 def test_a_finished_run_gets_its_missing_status_record(store, fresh):
     finished(created(store))
     os.unlink(f"{store.path}/run_r.json")
-    rewrite(store.ledger_path("r"), b"".join(lines_of(store)[:-1]))
+    rewrite(store._layout.ledger("r"), b"".join(lines_of(store)[:-1]))
 
     for _ in range(2):
         fresh().open("r").close()
@@ -336,16 +337,11 @@ def test_facts_come_from_the_ends_of_the_files(store):
     log.close()
 
     last = json.loads(lines_of(store)[-1])
-    size = os.path.getsize(store.ledger_path("r"))
-    assert store.facts("r") == {
-        "records": 2,
-        "head_hash": last["record_hash"],
-        "bytes": size,
-        "signed_records": 0,
-    }
+    size = os.path.getsize(store._layout.ledger("r"))
+    assert store.head("r") == LedgerHead(2, last["record_hash"], signed_records=0, bytes=size)
 
 
-@pytest.mark.parametrize("call", ["open", "peek", "facts"])
+@pytest.mark.parametrize("call", ["open", "peek", "head", "origin"])
 def test_a_missing_run_is_not_found(store, call):
     with pytest.raises(NotFound):
         getattr(store, call)("nobody")
@@ -361,7 +357,7 @@ def test_an_existing_run_is_not_created_again(store):
 
 
 def test_a_run_without_a_complete_first_line_never_existed(store, fresh):
-    rewrite(store.ledger_path("r"), b'{"run_id":"r"')
+    rewrite(store._layout.ledger("r"), b'{"run_id":"r"')
     with pytest.raises(NotFound):
         store.open("r")
     created(store).close()
@@ -388,5 +384,5 @@ def test_a_newer_store_is_read_only(store):
 
 def test_files_are_private(store):
     created(store).close()
-    assert os.stat(store.ledger_path("r")).st_mode & 0o777 == 0o600
+    assert os.stat(store._layout.ledger("r")).st_mode & 0o777 == 0o600
     assert os.stat(f"{store.path}/locks").st_mode & 0o777 == 0o700

@@ -18,11 +18,11 @@ from abstractruntime.errors import (
     UnsupportedFormat,
     UsageError,
 )
+from abstractruntime.storage import large_values
 from abstractruntime.storage._care.gc import MIN_GRACE_S, collect, plan_gc
 from abstractruntime.storage._care.needs import Mentions
-from abstractruntime.storage._care.run_snapshots import create_snapshot
 from abstractruntime.storage._files.file_lock import StoreLock
-from abstractruntime.storage._store import blobs, record_lines
+from abstractruntime.storage._store import record_lines
 from abstractruntime.storage.artifacts import FileArtifactStore, compute_blob_id
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
@@ -33,7 +33,7 @@ DAY_S = 86_400.0
 
 @pytest.fixture(autouse=True)
 def _small_blobs(monkeypatch):
-    monkeypatch.setattr(blobs, "LIMIT_BYTES", 300)
+    monkeypatch.setattr(large_values, "LIMIT_BYTES", 300)
     monkeypatch.setattr(record_lines, "LIMIT_BYTES", 300)
 
 
@@ -314,7 +314,7 @@ def test_an_unreadable_reference_ends_the_collection(store, path, data):
 def test_an_altered_record_ends_the_collection(store):
     put(store, blob_path(b"a"), b"a")
     a_run(store, ended=True, text="abc")
-    path = store.ledger_path("r")
+    path = store._layout.ledger("r")
     with open(path, "rb") as file:
         data = file.read()
     with open(path, "wb") as file:
@@ -358,7 +358,7 @@ def a_finished_tree(store, artifacts):
     a_run(store, "root", ended=True, text="v" * 400, ref={"$artifact": mine.artifact_id})
     a_run(store, "child", ended=True, parent="root")
     a_run(store, "grandchild", ended=True, parent="child")
-    create_snapshot(store, "child", name="n")
+    store.snapshots.create("child", name="n")
     put(store, "quarantine/ledger_root.jsonl.2026")
     return mine
 
@@ -366,7 +366,7 @@ def a_finished_tree(store, artifacts):
 def test_a_purged_tree_leaves_tombstones_that_name_its_heads(store, artifacts):
     a_run(store, "other", ended=True, text="w" * 400)
     a_finished_tree(store, artifacts)
-    heads = {run_id: store.facts(run_id) for run_id in ("root", "child", "grandchild")}
+    heads = {run_id: store.head(run_id) for run_id in ("root", "child", "grandchild")}
     report = collect(store, planned(store, purge=["root"]))
 
     assert report.purged == ("grandchild", "child", "root")
@@ -382,8 +382,8 @@ def test_a_purged_tree_leaves_tombstones_that_name_its_heads(store, artifacts):
     for run_id, facts in heads.items():
         with open(store.services.layout.tombstone(run_id), encoding="utf-8") as file:
             tombstone = json.load(file)
-        assert tombstone["head_hash"] == facts["head_hash"]
-        assert (tombstone["records"], tombstone["root_run_id"]) == (facts["records"], "root")
+        assert tombstone["head_hash"] == facts.head_hash
+        assert (tombstone["records"], tombstone["root_run_id"]) == (facts.records, "root")
         assert store.runs.load(run_id) is None
     assert [run.run_id for run in store.runs.list_runs()] == ["other"]
     assert planned(store, purge=["root"]).purges == ()

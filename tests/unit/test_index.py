@@ -113,7 +113,7 @@ def test_runs_of_other_processes_and_deleted_runs_are_noticed(store):
         log.commit(StepRecord("a1", "s", "n", StepStatus.COMPLETED, started_at="t"))
         log.settle()
         log.close()
-    os.unlink(store.ledger_path("b2"))
+    os.unlink(store._layout.ledger("b2"))
 
     assert ids(store, RunQuery(status=RunStatus.CANCELLED)) == ["a1"]
     assert ids(store, RunQuery(id_prefix="b")) == ["b1"]

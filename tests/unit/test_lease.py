@@ -76,7 +76,7 @@ def test_a_freed_run_is_taken_while_waiting(leases, clock):
     assert len(clock.pauses) == 1
 
 
-def test_a_foreign_flock_is_respected(leases, tmp_path):
+def test_a_foreign_lock_is_respected(leases, tmp_path):
     (tmp_path / "locks").mkdir()
     lock = RealFileSystem().lock(str(tmp_path / "locks" / "run_r.lock"), b'{"pid": 7, "host": "h"}')
     with pytest.raises(Busy) as caught:
@@ -85,6 +85,19 @@ def test_a_foreign_flock_is_respected(leases, tmp_path):
 
     assert (caught.value.details["pid"], caught.value.details["host"]) == (7, "h")
     leases.acquire("r").release()
+
+
+def test_the_owner_is_told_and_not_disturbed(leases, tmp_path):
+    assert leases.owner("r") is None
+    lease = leases.acquire("r")
+    assert leases.owner("r").pid == os.getpid()
+    lease.release()
+    assert leases.owner("r") is None
+
+    lock = RealFileSystem().lock(str(tmp_path / "locks" / "run_r.lock"), b'{"pid": 7}')
+    assert leases.owner("r").pid == 7
+    lock.close()
+    assert leases.owner("r") is None
 
 
 def test_runs_do_not_block_each_other(leases):

@@ -74,7 +74,7 @@ def test_looking_changes_nothing(tmp_path):
     with open_store(tmp_path, create=False) as engine:
         found = {h.run_id: h.status.value for h in engine.find(RunQuery())}
         records = [item.record["status"] for item in engine.records("r1")]
-        facts = [engine.facts(run_id)["records"] for run_id in ("r1", "r2")]
+        facts = [engine.head(run_id).records for run_id in ("r1", "r2")]
         peeked = engine.peek("r2").output
         last = engine.recent("r1", 1)[0].seq
 
@@ -102,7 +102,7 @@ def test_an_id_that_only_04x_allowed_is_read_and_not_written(tmp_path, run_id):
 
     assert [h.run_id for h in engine.find(RunQuery())] == [run_id]
     assert engine.peek(run_id).run_id == run_id
-    assert len(list(engine.records(run_id))) == engine.facts(run_id)["records"] == 1
+    assert len(list(engine.records(run_id))) == engine.head(run_id).records == 1
     for write in (engine.open, lambda r: engine.post(r, Command("c", "cancel"))):
         with pytest.raises(UsageError, match="1 to 128 letters"):
             write(run_id)
@@ -214,7 +214,7 @@ def test_a_new_run_lives_beside_old_ones(tmp_path):
 
     assert (tmp_path / "store.json").exists()
     again = open_store(tmp_path)
-    assert again.origin == engine.origin
+    assert again.store_origin == engine.store_origin
     assert {h.run_id for h in again.find(RunQuery())} == {"new", "r1"}
     with pytest.raises(UsageError, match="exists already"):
         again.create(RunState("r1", "flow", RunStatus.RUNNING, "n"), first)
@@ -229,7 +229,7 @@ def test_two_processes_agree_on_the_store(tmp_path):
     own(first)
     own(second, "r2")
 
-    assert first.origin == second.origin == open_store(tmp_path).origin
+    assert first.store_origin == second.store_origin == open_store(tmp_path).store_origin
     with pytest.raises(Busy, match="has just made"):
         third.open("r1")
 
@@ -451,7 +451,7 @@ def test_signed_heads_cover_the_older_records(tmp_path):
     key = generate("o/1")
     with open_store(tmp_path, origin="o/1", signer=KeySigner(key)) as engine:
         Host(engine).answer()
-        path, heads = engine.ledger_path("r1"), engine.heads_path("r1")
+        path, heads = engine._layout.ledger("r1"), engine._layout.heads("r1")
 
     found = verify_ledger_file(path, heads=Path(heads), keys=[key.verifier], origin="o/1")
 

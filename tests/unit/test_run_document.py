@@ -2,19 +2,20 @@ from __future__ import annotations
 
 import pytest
 from jsonschema import Draft202012Validator
-from ledger_builder import LABELS, STARTED, LedgerBuilder, a_run, a_wait, release_ledger
+from ledger_builder import LABELS, ORIGIN, LedgerBuilder, a_run, a_wait, release_ledger
 
+from abstractruntime.core.origin import RunOrigin
+from abstractruntime.core.store import LedgerHead
 from abstractruntime.errors import ExitCode
 from abstractruntime.rendering.run_document import (
     RUN_DOCUMENT_SCHEMA,
-    LedgerFacts,
     Usage,
     build_run_document,
     exit_code_for,
     total_usage,
 )
 
-FACTS = LedgerFacts(records=14, head_hash="ab" * 32, signed_records=12, bytes=4096)
+FACTS = LedgerHead(records=14, head_hash="ab" * 32, signed_records=12, bytes=4096)
 ENVELOPE = {"error": "boom", "success": False, "node": "n2"}
 FLOW_ERROR = {"_flow_error": "boom", "_flow_error_node": "n2"}
 
@@ -35,7 +36,7 @@ def test_document_of_a_completed_run():
 
     doc = document(
         state,
-        started=STARTED,
+        origin=ORIGIN,
         usage=total_usage(ledger.records),
         last_record=ledger.records[-1],
     )
@@ -150,7 +151,8 @@ def test_flow_error_of_a_completed_run(output, record):
     ids=["0.4 ledger", "flow run directly"],
 )
 def test_bundle_says_only_what_is_known(started, bundle):
-    assert document(a_run(), started=started)["bundle"] == bundle
+    origin = RunOrigin.of({"result": {"internal": "run_started", **started}})
+    assert document(a_run(), origin=origin)["bundle"] == bundle
 
 
 @pytest.mark.parametrize(

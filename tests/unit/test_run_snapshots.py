@@ -11,13 +11,7 @@ from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import Busy, IntegrityError, NotFound, UsageError
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.storage._care.run_snapshots import (
-    create_snapshot,
-    list_snapshots,
-    restore_snapshot,
-    snapshot_store,
-    state_at,
-)
+from abstractruntime.storage._care.run_snapshots import state_at
 from abstractruntime.storage.directory import open_store
 
 
@@ -72,14 +66,14 @@ def host(tmp_path):
 
 def test_a_snapshot_holds_the_state_and_names_its_record(host):
     waiting = host.tick()
-    taken = create_snapshot(host.store, host.run_id, name="before", tags=["Demo"])
+    taken = host.store.snapshots.create(host.run_id, name="before", tags=["Demo"])
 
     assert taken.run_state["vars"]["one"] == {"n": 1}
     assert taken.run_state["status"] == waiting.status
     assert taken.step_id == list(host.store.records(host.run_id))[-1].record["step_id"]
-    assert [s.name for s in list_snapshots(host.store, tag="demo")] == ["before"]
-    assert list_snapshots(host.store, run_id="other") == []
-    assert snapshot_store(host.store).load(taken.snapshot_id).run_state == taken.run_state
+    assert [s.name for s in host.store.snapshots.list(tag="demo")] == ["before"]
+    assert host.store.snapshots.list(run_id="other") == []
+    assert host.store.snapshots.stored.load(taken.snapshot_id).run_state == taken.run_state
 
 
 def test_every_record_has_its_state(host):
@@ -95,15 +89,15 @@ def test_every_record_has_its_state(host):
 @pytest.mark.parametrize("run_id, step", [("absent", None), (None, 99), (None, -1)], ids=str)
 def test_unknown_runs_and_records_are_not_found(host, run_id, step):
     with pytest.raises(NotFound):
-        create_snapshot(host.store, run_id or host.run_id, name="n", step=step)
+        host.store.snapshots.create(run_id or host.run_id, name="n", step=step)
 
 
 def test_a_finished_run_is_put_back_to_its_question(host):
     host.tick()
-    taken = create_snapshot(host.store, host.run_id, name="question")
+    taken = host.store.snapshots.create(host.run_id, name="question")
     assert host.answer("first").output == {"answer": {"text": "first"}}
 
-    restored = restore_snapshot(host.store, taken.snapshot_id)
+    restored = host.store.snapshots.restore(taken.snapshot_id)
     assert restored.status is RunStatus.WAITING
     assert host.store.ledgers.list(host.run_id)[-1]["result"]["action"] == "restore_snapshot"
     assert host.answer("second").output == {"answer": {"text": "second"}}
@@ -119,8 +113,8 @@ def test_only_outcomes_since_the_snapshot_are_reused(host):
         for s in host.store.records(host.run_id)
         if s.record["status"] == "completed" and s.record["effect"]
     )
-    taken = create_snapshot(host.store, host.run_id, name="n", step=after_first)
-    restore_snapshot(host.store, taken)
+    taken = host.store.snapshots.create(host.run_id, name="n", step=after_first)
+    host.store.snapshots.restore(taken.snapshot_id)
     run = host.store.runs.load(host.run_id)
     run.current_node = "start"
     host.store.runs.save(run)
@@ -130,17 +124,17 @@ def test_only_outcomes_since_the_snapshot_are_reused(host):
 
 
 def test_a_running_run_is_not_put_back(host):
-    taken = create_snapshot(host.store, host.run_id, name="n")
+    taken = host.store.snapshots.create(host.run_id, name="n")
     with pytest.raises(UsageError, match="is running"):
-        restore_snapshot(host.store, taken)
+        host.store.snapshots.restore(taken.snapshot_id)
 
 
 def test_a_driven_run_is_not_put_back(host):
     host.tick()
-    taken = create_snapshot(host.store, host.run_id, name="n")
+    taken = host.store.snapshots.create(host.run_id, name="n")
     log = host.store.open(host.run_id)
     with pytest.raises(Busy):
-        restore_snapshot(host.store, taken)
+        host.store.snapshots.restore(taken.snapshot_id)
     log.close()
 
 
@@ -150,15 +144,16 @@ def test_a_driven_run_is_not_put_back(host):
 )  # fmt: skip
 def test_a_damaged_snapshot_is_refused(host, state):
     host.tick()
-    taken = create_snapshot(host.store, host.run_id, name="n")
+    taken = host.store.snapshots.create(host.run_id, name="n")
     taken.run_state = state
+    host.store.snapshots.stored.save(taken)
     with pytest.raises(IntegrityError):
-        restore_snapshot(host.store, taken)
+        host.store.snapshots.restore(taken.snapshot_id)
 
 
 def test_an_unknown_snapshot_is_not_found(host):
     with pytest.raises(NotFound, match="no snapshot 'absent'"):
-        restore_snapshot(host.store, "absent")
+        host.store.snapshots.restore("absent")
 
 
 def test_a_parent_that_is_put_back_to_its_child_gets_the_end_of_it_again(tmp_path):
@@ -180,11 +175,11 @@ def test_a_parent_that_is_put_back_to_its_child_gets_the_end_of_it_again(tmp_pat
     run_id = runtime.start(workflow=parent)
     driver = Driver(runtime)
     child_id = driver.drive(run_id).waiting.details["sub_run_id"]
-    snapshot = create_snapshot(store, run_id, name="waits")
+    snapshot = store.snapshots.create(run_id, name="waits")
     runtime.resume(workflow=child, run_id=child_id, wait_key=None, payload="yes")
     first = driver.drive(run_id)
 
-    restore_snapshot(store, snapshot)
+    store.snapshots.restore(snapshot.snapshot_id)
     second = driver.drive(run_id)
 
     assert first.current_node == second.current_node == "b"

@@ -279,7 +279,7 @@ def test_a_damaged_run_is_named_and_the_others_go_on(world):
     for name in ("bad", "good"):
         world.start(NAPS, name)
     world.clock.advance(9)
-    path = world.engine.ledger_path("bad")
+    path = world.engine._layout.ledger("bad")
     world.engine.close()
     data = world.fs.read(path)
     world.fs.remove(path)

@@ -21,7 +21,7 @@ def a_record():
 
 
 def heads(store):
-    with open(store.heads_path("r"), "rb") as file:
+    with open(store._layout.heads("r"), "rb") as file:
         return [json.loads(line) for line in file]
 
 
@@ -51,7 +51,7 @@ def test_a_head_is_signed_at_rest_and_every_64_records(path):
         lines = [stored.line for stored in store.records("r")]
 
         assert [head["size"] for head in heads(store)] == [64, 72]
-        assert store.facts("r")["signed_records"] == 72
+        assert store.head("r").signed_records == 72
         assert tree_root(lines[:64]).hex() != tree_root(lines).hex()
 
 
@@ -70,7 +70,7 @@ def test_the_tree_goes_on_after_reopening(path):
 def test_a_ledger_below_its_head_stops_the_run(path, signer):
     with opened(path) as store:
         park(store.create(RunState("r", "w", RunStatus.RUNNING, "n"), a_record()))
-        with open(store.ledger_path("r"), "rb+") as file:
+        with open(store._layout.ledger("r"), "rb+") as file:
             file.truncate(len(file.readline()))
         (path / "run_r.json").unlink()
 

@@ -260,7 +260,7 @@ def test_a_damaged_run_is_left_out_of_listings(store):
     for run_id in "ab":
         store.runs.save(a_run(run_id, RunStatus.COMPLETED))
     assert len(store.runs.list_runs()) == 2
-    with open(store.ledger_path("a"), "r+b") as file:
+    with open(store._layout.ledger("a"), "r+b") as file:
         file.truncate(10)
     with open_store(store.path) as other:
         assert [run.run_id for run in other.runs.list_runs()] == ["b"]

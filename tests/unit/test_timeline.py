@@ -3,10 +3,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from ledger_builder import LABELS, STARTED, LedgerBuilder, a_run, a_wait, release_ledger
+from ledger_builder import LABELS, ORIGIN, LedgerBuilder, a_run, a_wait, release_ledger
 
+from abstractruntime.core.store import LedgerHead
 from abstractruntime.rendering.run_document import (
-    LedgerFacts,
     Usage,
     build_run_document,
     total_usage,
@@ -18,7 +18,7 @@ from abstractruntime.rendering.timeline_text import render_timeline
 def document(state=None, **fields):
     return build_run_document(
         state=state or a_run(output={"released": True}),
-        **{"ledger": LedgerFacts(16, "ab" * 32, 16, 8123), "started": STARTED, **fields},
+        **{"ledger": LedgerHead(16, "ab" * 32, 16, 8123), "origin": ORIGIN, **fields},
     )
 
 
@@ -33,7 +33,7 @@ def test_steps_of_a_whole_run():
     ]
     assert timeline.status == "completed"
     assert timeline.final
-    assert timeline.started == STARTED
+    assert timeline.origin == ORIGIN
     assert (timeline.output, timeline.output_seq) == ('{"released":true}', 12)
     assert timeline.records == 14
 
@@ -267,7 +267,7 @@ def test_lines_fit_the_width_also_with_wide_characters():
     ledger.wait("n1", "ask_user", "user", "k", prompt="確認してください " * 20)
     text = render_timeline(
         build_timeline(ledger.records, labels={"n1": "質" * 60}),
-        run_document=document(started={}),
+        run_document=document(origin=None),
         width=60,
     )
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from abstractruntime._history.export import timeline_entries
 from abstractruntime._history.schema import HISTORY_BUNDLE_SCHEMA
 from abstractruntime._json import dump_line, dump_sorted, load_strict
+from abstractruntime.core.origin import RUN_STARTED, RunOrigin
 from abstractruntime.core.record_fields import (
     internal_kind,
     is_completion,
@@ -30,7 +31,7 @@ from abstractruntime.errors import UsageError
 from abstractruntime.signing.heads import read_heads
 from abstractruntime.signing.keys import parse_vkey
 from abstractruntime.signing.verdict import verify_ledger
-from abstractruntime.storage._store.blobs import Blobs
+from abstractruntime.storage.large_values import LargeValues, reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,8 +193,8 @@ def _recorded_facts(records: list[JsonObject]) -> dict[str, tuple[int, JsonValue
     """Give what the records say of the run, each with the index of the record that says so."""
     facts: dict[str, tuple[int, JsonValue]] = {}
     closing = terminal_status(records[-1]) if records else None
-    if records and internal_kind(records[0]) == "run_started":
-        facts["workflow_id"] = (0, result_object(records[0]).get("workflow_id"))
+    if records and internal_kind(records[0]) == RUN_STARTED:
+        facts["workflow_id"] = (0, RunOrigin.of(records[0]).workflow_id)
     if closing is None:
         return facts
     facts["status"] = (len(records) - 1, closing)
@@ -208,14 +209,14 @@ def _recorded_facts(records: list[JsonObject]) -> dict[str, tuple[int, JsonValue
     return facts
 
 
-class _DigestsOnly(Blobs):
+class _DigestsOnly(LargeValues):
     """Packs values as a ledger does, and stores nothing."""
 
-    def __init__(self) -> None:
-        """Need no store."""
-
     def _store(self, data: bytes) -> JsonObject:
-        return {"$blob": sha256(data).hexdigest(), "size": len(data)}
+        return reference(sha256(data).hexdigest(), len(data))
+
+    def _load(self, digest: Any) -> Any:
+        raise NotImplementedError
 
 
 def _agrees(recorded: JsonValue, shown: JsonValue) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from abstractruntime._runtime.reads import with_large_values
 from abstractruntime.core.models import JsonObject, RunState, RunStatus
+from abstractruntime.core.origin import first_record
 from abstractruntime.core.ports import Command, RunHeader, RunQuery
 from abstractruntime.core.traces import project_traces
 from abstractruntime.core.vars import LIMITS, RUNTIME
@@ -180,10 +181,7 @@ class EffectHost:
             created_at=now,
             updated_at=now,
         )
-        first = self._records.internal(
-            run, "run_started", workflow_id=workflow_id, entry_node="done"
-        )
-        log: RunLog = self._engine.create(run, first)
+        log: RunLog = self._engine.create(run, first_record(self._records, run))
         try:
             log.settle()
         finally:

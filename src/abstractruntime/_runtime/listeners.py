@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason
+from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.ports import Command, RunQuery
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import Busy, NotFound, UsageError
@@ -36,7 +37,7 @@ def start_with_listeners(
     actor_id: str | None = None,
     session_id: str | None = None,
     run_id: str | None = None,
-    provenance: JsonObject | None = None,
+    provenance: RunOrigin | JsonObject | None = None,
 ) -> str:
     """Start a root run and its listeners, and give the id of the root.
 

@@ -29,6 +29,7 @@ from abstractruntime.core.models import (
     format_time,
     utc_now,
 )
+from abstractruntime.core.origin import RunOrigin, first_record
 from abstractruntime.core.policy import DefaultEffectPolicy, EffectPolicy
 from abstractruntime.core.ports import (
     Clock,
@@ -206,7 +207,7 @@ class Runtime(RuntimeReads):
         session_id: str | None = None,
         parent_run_id: str | None = None,
         run_id: str | None = None,
-        provenance: JsonObject | None = None,
+        provenance: RunOrigin | JsonObject | None = None,
     ) -> str:
         """Create a run durably at the entry node and give its id; nothing is executed yet.
 
@@ -226,12 +227,7 @@ class Runtime(RuntimeReads):
             session_id=session_id,
             parent_run_id=parent_run_id,
         )
-        facts = {
-            "workflow_id": workflow.workflow_id,
-            "entry_node": workflow.entry_node,
-            **(provenance or {}),
-        }
-        log = self._engine.create(run, self.records.internal(run, "run_started", **facts))
+        log = self._engine.create(run, first_record(self.records, run, provenance))
         try:
             log.settle()
         finally:

@@ -20,8 +20,8 @@ from abstractruntime.errors import ConsentNeeded
 from abstractruntime.workspace import Workspace
 
 if TYPE_CHECKING:
-    from abstractruntime._json import JsonObject
     from abstractruntime.cli._session import Session
+    from abstractruntime.core.origin import RunOrigin
 
 FILE_WRITE = "file:write"
 _ASKED = ("net:", "file:write:", "command:", "mcp:", "secret:")
@@ -62,19 +62,12 @@ def workspace_root(session: Session) -> str:
     return os.path.realpath(chosen)
 
 
-def workspace_of(facts: Mapping[str, Any]) -> Workspace | None:
+def workspace_of(origin: RunOrigin) -> Workspace | None:
     """Give the workspace that the first record of a run names; None for a run without files."""
-    root = facts.get("workspace")
-    if not isinstance(root, str):
+    if origin.workspace is None:
         return None
-    grants = facts.get("grants")
-    listed = grants if isinstance(grants, list) else []
-    return Workspace(Path(root), may_write=any(_covers(g, f"{FILE_WRITE}:*") for g in listed))
-
-
-def workspace_facts(grants: tuple[str, ...], workspace: str | None) -> JsonObject:
-    """Give what the first record says of consent and files."""
-    return {"grants": list(grants), **({"workspace": workspace} if workspace else {})}
+    may_write = any(_covers(grant, f"{FILE_WRITE}:*") for grant in origin.grants)
+    return Workspace(Path(origin.workspace), may_write=may_write)
 
 
 def _covers(grant: str, need: str) -> bool:

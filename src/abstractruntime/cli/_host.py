@@ -12,7 +12,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject
 from abstractruntime._runtime.driver import Driver, root_of
 from abstractruntime._runtime.listeners import Listeners
@@ -20,9 +19,7 @@ from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.agents import stub_agent
 from abstractruntime.cli._bundles import Loaded, entry_of
 from abstractruntime.cli._consent import workspace_of
-from abstractruntime.cli._damage import damage_of
 from abstractruntime.cli._keyring import read_trust
-from abstractruntime.cli._store import started_facts
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
@@ -31,18 +28,18 @@ from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted, UsageError
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.scheduler.registry import WorkflowRegistry
-from abstractruntime.storage.artifacts import FileArtifactStore
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
 from abstractruntime.visualflow_compiler._load import parse_flow
 from abstractruntime.visualflow_compiler.listeners import listener_documents
-from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
+from abstractruntime.workflow_bundle.reader import read_bundle
 from abstractruntime.workspace import Workspace
 
 if TYPE_CHECKING:
     from abstractruntime.cli._config import Config
     from abstractruntime.cli._session import Session
     from abstractruntime.core.spec import WorkflowSpec
-    from abstractruntime.storage.directory import DirectoryEngine
+    from abstractruntime.core.store import Store
+    from abstractruntime.nodes.services import Artifacts
 
 _DRIVERS_KEPT = 32
 _SIGNALS = {
@@ -146,7 +143,7 @@ def code_services(
     trust_code: bool,
     sandbox: str,
     workspace: Workspace | None = None,
-    store: str | Path | None = None,
+    artifacts: Artifacts | None = None,
 ) -> Services:
     """Give what nodes may use; code runs in a confined worker unless it is trusted.
 
@@ -154,11 +151,9 @@ def code_services(
         trust_code: Run code in this process.
         sandbox: Where code runs otherwise.
         workspace: The files that nodes may touch.
-        store: The directory of artifacts.
+        artifacts: What their values may refer to.
     """
-    services = Services(
-        workspace=workspace, artifacts=FileArtifactStore(store) if store is not None else None
-    )
+    services = Services(workspace=workspace, artifacts=artifacts)
     if not trust_code and sandbox != "in-process":
         return services
     from abstractruntime.sandbox import InProcessRunner
@@ -179,7 +174,7 @@ def sandbox_report(*, in_process: bool) -> JsonObject:
         return {"backend": "none", "layers": [], "missing": ["process"], "abi": 0}
 
 
-def make_runtime(session: Session, engine: DirectoryEngine, program: Program) -> Runtime:
+def make_runtime(session: Session, engine: Store, program: Program) -> Runtime:
     handlers = {
         EffectType.LLM_CALL: llm_handler(session.config),
         # Without tools of its own, the command line shows the calls and takes the results.
@@ -190,13 +185,13 @@ def make_runtime(session: Session, engine: DirectoryEngine, program: Program) ->
         workflow_registry=program.registry,
         effect_handlers=handlers,
         effect_policy=effect_policy(session.config),
-        artifact_store=FileArtifactStore(engine.path),
+        artifact_store=engine.artifacts,
         # Node traces cost a read per tick, and no command shows them.
         trace_records=0,
     )
 
 
-def control_runtime(engine: DirectoryEngine) -> Runtime:
+def control_runtime(engine: Store) -> Runtime:
     """Give a runtime that stops, pauses and tells runs of any bundle; it executes nothing."""
     return Runtime.on_engine(engine, trace_records=0)
 
@@ -241,17 +236,12 @@ def _no_model(run: RunState, _effect: Effect, _next_node: str | None = None) -> 
 # -- bundles of runs ---------------------------------------------------------------
 
 
-def bundle_path(engine: DirectoryEngine, digest: str) -> Path:
-    return Path(engine.path) / "bundles" / f"{digest}.flowbundle"
-
-
-def install_bundle(engine: DirectoryEngine, loaded: Loaded) -> None:
+def install_bundle(engine: Store, loaded: Loaded) -> None:
     """Keep the bundle in the store, so that its runs can go on without the original file."""
-    # Written even when it is there: garbage collection leaves alone what is young.
-    write_atomic(bundle_path(engine, loaded.digest), loaded.data, mode=0o600)
+    engine.bundles.put(loaded.digest, loaded.data)
 
 
-def installed_bundle(engine: DirectoryEngine, run_id: str) -> Loaded:
+def installed_bundle(engine: Store, run_id: str) -> Loaded:
     """Give the bundle that a run, or the root above it, was started from.
 
     Raises:
@@ -259,36 +249,35 @@ def installed_bundle(engine: DirectoryEngine, run_id: str) -> Loaded:
         IntegrityError: it holds another one under this digest.
     """
     root = root_of(engine, run_id)
-    digest = started_facts(engine, root).get("bundle_digest")
-    if not isinstance(digest, str):
+    digest = engine.origin(root).bundle_digest
+    if digest is None:
         raise NotFound(
             f"run {run_id!r} was not started from a bundle",
             hint="go on with it in the program that started it",
             kind="bundle",
             run_id=run_id,
         )
-    path = bundle_path(engine, digest)
-    if not path.is_file():
+    path, data = engine.bundles.address(digest), engine.bundles.get(digest)
+    if data is None:
         raise NotFound(
             f"bundle '{path}' is missing; run {root!r} was started from it",
             hint="put the original bundle back under this name",
-            path=str(path),
+            path=path,
             run_id=run_id,
         )
-    data = read_archive_file(path)
-    bundle = read_bundle(data, path)
+    bundle = read_bundle(data, Path(path))
     if bundle.digest != digest:
         raise IntegrityError(
             f"bundle '{path}' has another digest than run {root!r} was started from",
             hint="put the original bundle back",
             expected=digest,
             found=bundle.digest,
-            path=str(path),
+            path=path,
         )
     return Loaded(data, bundle, digest)
 
 
-def program_of_run(session: Session, engine: DirectoryEngine, run_id: str) -> Program:
+def program_of_run(session: Session, engine: Store, run_id: str) -> Program:
     """Compile what a run executes, as it was when the run started.
 
     Waits up to the configured `lock_timeout` for whoever drives the run now.
@@ -302,15 +291,16 @@ def program_of_run(session: Session, engine: DirectoryEngine, run_id: str) -> Pr
     return _compiled(session, engine, run_id)
 
 
-def _compiled(session: Session, engine: DirectoryEngine, run_id: str) -> Program:
+def _compiled(session: Session, engine: Store, run_id: str) -> Program:
     loaded = installed_bundle(engine, run_id)
     require_allowed(session, loaded.digest, run_id)
     root = root_of(engine, run_id)
+    origin = engine.origin(root)
     services = code_services(
-        trust_code=is_code_trusted(engine, root),
+        trust_code=origin.trusts_code,
         sandbox="worker",
-        workspace=workspace_of(started_facts(engine, root)),
-        store=engine.path,
+        workspace=workspace_of(origin),
+        artifacts=engine.artifacts,
     )
     return compile_program(loaded, engine.peek(root).workflow_id, services=services)
 
@@ -330,14 +320,9 @@ def require_allowed(session: Session, digest: str, run_id: str) -> None:
         )
 
 
-def is_code_trusted(engine: DirectoryEngine, root: str) -> bool:
-    overrides = started_facts(engine, root).get("overrides")
-    return isinstance(overrides, list) and "trust_code" in overrides
-
-
 def make_driver(
     session: Session,
-    engine: DirectoryEngine,
+    engine: Store,
     program: Program,
     stop: StopFlag,
     *,
@@ -348,14 +333,9 @@ def make_driver(
     return runtime, Driver(runtime, stop=stop, listeners=listeners)
 
 
-def keeps_listeners(engine: DirectoryEngine, root: str) -> bool:
-    """Tell whether a root was started to leave its listeners alive."""
-    return started_facts(engine, root).get("keep_listeners") is True
-
-
-def leaves_listeners(engine: DirectoryEngine, root: str) -> bool:
+def leaves_listeners(engine: Store, root: str) -> bool:
     """Tell whether to leave them: also when the root has ended before, and whoever drove it did."""
-    return keeps_listeners(engine, root) or engine.peek(root).status.is_terminal
+    return engine.origin(root).keep_listeners or engine.peek(root).status.is_terminal
 
 
 class Drivers:
@@ -367,7 +347,7 @@ class Drivers:
     def __init__(
         self,
         session: Session,
-        engine: DirectoryEngine,
+        engine: Store,
         stop: StopFlag,
         *,
         keep_listeners: bool = False,
@@ -384,13 +364,12 @@ class Drivers:
             Untrusted: the bundle was put on the denied list since.
             IntegrityError: the run is damaged.
         """
-        if cause := damage_of(self._engine, root):
+        if cause := self._engine.health.damage(root):
             raise cause
-        facts = started_facts(self._engine, root)
-        digest, files = facts.get("bundle_digest"), workspace_of(facts)
-        trusted = is_code_trusted(self._engine, root)
-        keep = self._keep_listeners or leaves_listeners(self._engine, root)
-        key = (digest, self._engine.peek(root).workflow_id, trusted, keep, files)
+        origin, state = self._engine.origin(root), self._engine.peek(root)
+        digest = origin.bundle_digest
+        keep = self._keep_listeners or origin.keep_listeners or state.status.is_terminal
+        key = (digest, state.workflow_id, origin.trusts_code, keep, workspace_of(origin))
         driver = self._known.pop(key, None)
         if driver is None:
             # Whoever looks after many runs waits for none of them.
@@ -398,7 +377,7 @@ class Drivers:
             _, driver = make_driver(
                 self._session, self._engine, program, self._stop, keep_listeners=keep
             )
-        elif isinstance(digest, str):
+        elif digest is not None:
             require_allowed(self._session, digest, root)
         self._known[key] = driver
         while len(self._known) > _DRIVERS_KEPT:

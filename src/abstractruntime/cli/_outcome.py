@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abstractruntime.cli._follow import records_behind
 from abstractruntime.cli._store import run_document
+from abstractruntime.core.record_fields import effect_type
 from abstractruntime.errors import ExitCode
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.cli._host import StopFlag
     from abstractruntime.cli._session import Session
-    from abstractruntime.storage.directory import DirectoryEngine
+    from abstractruntime.core.store import Store
 
 
 class Until(str, Enum):
@@ -33,7 +34,7 @@ UntilOption = Annotated[
 
 def conclude(
     session: Session,
-    engine: DirectoryEngine,
+    engine: Store,
     run_id: str,
     *,
     labels: Mapping[str, str],
@@ -109,20 +110,17 @@ def _listens(wait: JsonObject) -> bool:
 class Follower:
     """Says what a run does, step by step, from what its ledger gains."""
 
-    def __init__(self, session: Session, ledger: str, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, session: Session, engine: Store, run_id: str, labels: Mapping[str, str]
+    ) -> None:
         self._note, self._labels = session.out.note, labels
-        self._path, self._offset = Path(ledger), 0
+        self._engine, self._run_id, self._seq = engine, run_id, -1
 
     def poll(self) -> None:
         """Say what is new since the last call."""
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self._offset += len(line)
-                record = json.loads(line)
-                node = record.get("node_id")
-                kind = (record.get("effect") or {}).get("type")
-                if kind is not None:
-                    self._note(f"{record['status']}: {self._labels.get(node, node)} ({kind})")
+        for item in records_behind(self._engine, self._run_id, self._seq):
+            self._seq = item.seq
+            record = item.record
+            node = str(record.get("node_id"))
+            if kind := effect_type(record):
+                self._note(f"{record['status']}: {self._labels.get(node, node)} ({kind})")

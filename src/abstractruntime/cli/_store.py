@@ -7,21 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime.cli._damage import has_files
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.cli._session import Session
-    from abstractruntime.storage.directory import DirectoryEngine
+    from abstractruntime.core.store import Store
+    from abstractruntime.storage.artifacts import FileArtifactStore
 
 LAST = "@last"
 _NEAR = 5
 
 
 @contextmanager
-def reading(session: Session) -> Iterator[DirectoryEngine]:
+def reading(session: Session) -> Iterator[Store]:
     """Open the store to look at it.
 
     Raises:
@@ -34,22 +34,20 @@ def reading(session: Session) -> Iterator[DirectoryEngine]:
 
 
 @contextmanager
-def writing(session: Session, *, create: bool = False) -> Iterator[DirectoryEngine]:
+def writing(session: Session, *, create: bool = False) -> Iterator[Store]:
     """Open the store to drive runs; a host key signs heads where one is configured."""
-    from abstractruntime.storage._files.layout import Layout
-    from abstractruntime.storage._store.heads import KeySigner
-    from abstractruntime.storage.directory import open_store
+    from abstractruntime.storage.directory import KeySigner, open_store
 
     signer = None
     if name := session.config.get("host_key"):
         from abstractruntime.cli._keyring import load_private_key
 
         signer = KeySigner(load_private_key(session, name))
-    store = directory_of(session)
-    is_new = not Path(Layout(str(store)).store_file).exists()
     durability = session.config.get("durability")
-    with open_store(store, durability=durability, signer=signer, create=create) as engine:
-        if is_new and signer is None:
+    with open_store(
+        directory_of(session), durability=durability, signer=signer, create=create
+    ) as engine:
+        if engine.is_new and signer is None:
             # Said once per store; the doctor says it whenever it is asked.
             session.out.note(
                 "hint: no host key, so the ledger is not signed; art key new NAME --usage host,"
@@ -74,7 +72,14 @@ def directory_of(session: Session) -> Path:
     return store
 
 
-def resolve_run(engine: DirectoryEngine, text: str) -> str:
+def artifacts_of(session: Session) -> FileArtifactStore:
+    """Give the artifacts of a store that need not exist yet."""
+    from abstractruntime.storage.artifacts import FileArtifactStore
+
+    return FileArtifactStore(session.config.store)
+
+
+def resolve_run(engine: Store, text: str) -> str:
     """Give the id of the run that `text` means: a full id, a unique prefix, or `@last`.
 
     Raises:
@@ -93,7 +98,7 @@ def resolve_run(engine: DirectoryEngine, text: str) -> str:
     found = engine.find(RunQuery(id_prefix=text, limit=_NEAR + 1))
     exact = [header.run_id for header in found if header.run_id == text]
     ids = exact or [header.run_id for header in found]
-    if not exact and has_files(engine, text):
+    if not exact and engine.health.knows(text):
         # The index does not know a run that cannot be read; opening it tells what is wrong.
         return text
     if len(ids) == 1:
@@ -106,75 +111,45 @@ def resolve_run(engine: DirectoryEngine, text: str) -> str:
         )
     near = [header.run_id for header in engine.find(RunQuery(root_only=True, limit=_NEAR))]
     raise NotFound(
-        f"no run {text!r} in the store {engine.path!r}",
+        f"no run {text!r} in the store {engine.address!r}",
         hint="see: art runs" + (f"; the latest: {', '.join(near)}" if near else ""),
         kind="run",
         id=text,
     )
 
 
-def _last_run(engine: DirectoryEngine) -> str:
+def _last_run(engine: Store) -> str:
     found = engine.find(RunQuery(root_only=True, limit=1))
     if not found:
         raise NotFound(
-            f"the store {engine.path!r} has no runs", hint="start one: art run FLOW", kind="run"
+            f"the store {engine.address!r} has no runs", hint="start one: art run FLOW", kind="run"
         )
     return found[0].run_id
 
 
-def started_facts(engine: DirectoryEngine, run_id: str) -> JsonObject:
-    """Give the result of a run's first record: where it came from."""
-    first = next(iter(engine.records(run_id)), None)
-    result = engine.resolve(first.record).get("result") if first else None
-    return result if isinstance(result, dict) else {}
-
-
-def is_owned(engine: DirectoryEngine, run_id: str) -> bool:
-    """Say whether some process drives the run right now; the lock file is only looked at."""
-    import fcntl
-
-    from abstractruntime.storage._files.layout import Layout
-
-    try:
-        with Path(Layout(engine.path).run_lock(run_id)).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def run_document(
-    engine: DirectoryEngine, run_id: str, *, labels: Mapping[str, str] | None = None
+    engine: Store, run_id: str, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
     """Give the `art-run/1` document of a run as the store holds it now."""
     from abstractruntime._runtime.driver import open_waits, run_tree
     from abstractruntime.rendering._usage import total_usage
-    from abstractruntime.rendering.run_document import LedgerFacts, build_run_document
+    from abstractruntime.rendering.run_document import build_run_document
 
     state = engine.peek(run_id)
     tree = run_tree(engine, run_id)
     records = (item.record for run in tree for item in engine.records(run.run_id))
     waits = [engine.peek(wait.run_id) for wait in open_waits(engine, run_id)]
-    facts = engine.facts(run_id)
+    last = engine.recent(run_id, 1)
     return build_run_document(
         state=state,
-        ledger=LedgerFacts(**{name: facts[name] for name in LedgerFacts.__dataclass_fields__}),
-        started=started_facts(engine, run_id),
+        ledger=engine.head(run_id),
+        origin=engine.origin(run_id),
         leaf_waits=[(run.run_id, run.waiting) for run in waits if run.waiting],
         node_labels=labels or {},
         usage=total_usage(records),
-        interrupted=state.status.value == "running" and not is_owned(engine, run_id),
-        last_record=_last_record(engine, run_id, facts["records"]),
+        interrupted=state.status.value == "running" and engine.owner(run_id) is None,
+        last_record=last[0].record if last else None,
     )
-
-
-def _last_record(engine: DirectoryEngine, run_id: str, count: int) -> JsonObject | None:
-    last = None
-    for item in engine.records(run_id, after=count - 2):
-        last = item.record
-    return last
 
 
 def header_row(header: RunHeader, labels: Mapping[str, str]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import resolve_run, run_document, writing
 from abstractruntime.cli.resume import RunArgument
 from abstractruntime.core.models import RunState, RunStatus, WaitReason
+from abstractruntime.core.store import Store
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import ExitCode
-from abstractruntime.storage.directory import DirectoryEngine
 
 ReasonOption = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")
@@ -105,13 +105,13 @@ def unpause(session: Session, run: RunArgument, only: OnlyOption = False) -> int
         return int(ExitCode.OK)
 
 
-def _tree(engine: DirectoryEngine, run_id: str, *, only: bool) -> list[RunState]:
+def _tree(engine: Store, run_id: str, *, only: bool) -> list[RunState]:
     if only:
         return [engine.peek(run_id)]
     return [engine.peek(run.run_id) for run in run_tree(engine, run_id)]
 
 
-def _live(engine: DirectoryEngine, run_id: str, *, only: bool) -> list[RunState]:
+def _live(engine: Store, run_id: str, *, only: bool) -> list[RunState]:
     return [s for s in _tree(engine, run_id, only=only) if not s.status.is_terminal]
 
 
@@ -120,9 +120,7 @@ def _asks(state: RunState) -> bool:
     return state.status is RunStatus.WAITING and wait is not None and wait.reason is WaitReason.USER
 
 
-def _conclude(
-    session: Session, engine: DirectoryEngine, run_id: str, states: Iterable[RunState]
-) -> None:
+def _conclude(session: Session, engine: Store, run_id: str, states: Iterable[RunState]) -> None:
     """Print the run document; for people, each run of the tree with its status."""
     rows = [(s.run_id, "paused" if is_paused(s.vars) else s.status.value) for s in states]
 

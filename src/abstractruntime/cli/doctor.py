@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import stat
 from collections.abc import Callable, Iterator
@@ -12,20 +11,18 @@ from typing import Literal
 
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
-from abstractruntime.cli._damage import damage_of, damaged_snapshots, unlisted_damage
-from abstractruntime.cli._host import bundle_path, sandbox_report
+from abstractruntime.cli._host import sandbox_report
 from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import is_owned, reading, started_facts
-from abstractruntime.cli.ledger import case_of, judge
+from abstractruntime.cli._store import reading
+from abstractruntime.cli.ledger import verify_run
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound
 from abstractruntime.rendering.terminal import plural
 from abstractruntime.signing import LedgerVerdict
-from abstractruntime.storage.directory import DirectoryEngine
-from abstractruntime.storage.repair import diagnose
 
 Level = Literal["ok", "note", "warning", "error"]
 _MAX_RUNS = 100_000
@@ -147,52 +144,49 @@ def _store(session: Session) -> Iterator[HealthNote]:
         yield HealthNote("note", "store", f"there is none in {session.config.store}", hint)
 
 
-def _store_findings(engine: DirectoryEngine) -> Iterator[HealthNote]:
+def _store_findings(engine: Store) -> Iterator[HealthNote]:
     runs = engine.find(RunQuery(limit=_MAX_RUNS))
     yield HealthNote(
-        "ok", "store", f"{engine.path}, origin {engine.origin}, {plural(len(runs), 'run')}"
+        "ok", "store", f"{engine.address}, origin {engine.store_origin}, {plural(len(runs), 'run')}"
     )
-    if not os.access(engine.path, os.W_OK):
-        yield HealthNote("error", "store", f"{engine.path} cannot be written", "check permissions")
-    if engine.is_read_only:
-        yield HealthNote("warning", "store", f"format {engine.format} is newer; reading only")
+    for fault in engine.health.access():
+        yield HealthNote(fault.level, "store", fault.message, fault.hint)
     bad = []
     for header in runs:
         found = list(_run_findings(engine, header.run_id, header.status))
         bad += [header.run_id for item in found if item.level == "error"]
         yield from found
-    for run_id, cause in unlisted_damage(engine, {header.run_id for header in runs}):
+    for run_id, cause in engine.health.unlisted({header.run_id for header in runs}):
         bad.append(run_id)
         yield HealthNote("error", f"run {run_id}", str(cause), f"art ledger verify {run_id}")
     yield from _lost_bundles(engine, [run for run in runs if run.run_id not in bad])
-    for snapshot_id, broken in damaged_snapshots(engine):
+    for snapshot_id, broken in engine.health.snapshots():
         yield HealthNote("error", f"snapshot {snapshot_id}", str(broken), broken.hint)
-    if not engine.is_read_only:
-        yield from _file_findings(engine, [header.run_id for header in runs], set(bad))
+    yield from _file_findings(engine, [header.run_id for header in runs], set(bad))
 
 
-def _lost_bundles(engine: DirectoryEngine, runs: list[RunHeader]) -> Iterator[HealthNote]:
+def _lost_bundles(engine: Store, runs: list[RunHeader]) -> Iterator[HealthNote]:
     """Name the live runs that cannot go on because the store lost their bundle."""
     for header in runs:
         if header.status not in _LIVE:
             continue
-        digest = started_facts(engine, header.run_id).get("bundle_digest")
-        if isinstance(digest, str) and not (path := bundle_path(engine, digest)).is_file():
+        digest = engine.origin(header.run_id).bundle_digest
+        if digest is not None and engine.bundles.get(digest) is None:
             hint = "put the original bundle back under this name"
             yield HealthNote(
                 "error",
                 f"run {header.run_id}",
-                f"bundle '{path}' is missing; it cannot go on",
+                f"bundle '{engine.bundles.address(digest)}' is missing; it cannot go on",
                 hint,
             )
 
 
-def _file_findings(engine: DirectoryEngine, runs: list[str], bad: set[str]) -> Iterator[HealthNote]:
+def _file_findings(engine: Store, runs: list[str], bad: set[str]) -> Iterator[HealthNote]:
     """Give what else is odd about the files; what the ledger of a run told is not said again."""
     if len(runs) <= _MOST_DIAGNOSED:
-        found = diagnose(engine)
+        found = engine.health.faults()
     else:
-        found = [item for run_id in runs[:_MOST_DIAGNOSED] for item in diagnose(engine, run_id)]
+        found = [item for run_id in runs[:_MOST_DIAGNOSED] for item in engine.health.faults(run_id)]
         left = len(runs) - _MOST_DIAGNOSED
         hint = "look at one of them: art repair RUN --plan"
         yield HealthNote(
@@ -202,24 +196,24 @@ def _file_findings(engine: DirectoryEngine, runs: list[str], bad: set[str]) -> I
         if item.run_id is None:
             yield HealthNote(item.level, "store", item.message, item.hint)
         elif (
-            item.run_id not in bad and item.code not in _SAID and not is_owned(engine, item.run_id)
+            item.run_id not in bad and item.code not in _SAID and engine.owner(item.run_id) is None
         ):
             # Files of a run that is just driven are between two states.
             step = f"art repair {item.run_id} --plan" if item.step else item.hint
             yield HealthNote(item.level, f"run {item.run_id}", item.message, step)
 
 
-def _run_findings(engine: DirectoryEngine, run_id: str, status: RunStatus) -> Iterator[HealthNote]:
+def _run_findings(engine: Store, run_id: str, status: RunStatus) -> Iterator[HealthNote]:
     subject = f"run {run_id}"
-    verdict = judge(case_of(engine, run_id), ())
+    verdict = verify_run(engine, run_id)
     if not verdict.ok:
         yield HealthNote("error", subject, _defect_text(verdict), f"art ledger verify {run_id}")
-    elif cause := damage_of(engine, run_id):
+    elif cause := engine.health.damage(run_id):
         yield HealthNote("error", subject, str(cause), cause.hint)
     elif verdict.torn_tail_bytes:
         message = f"torn tail of {verdict.torn_tail_bytes} bytes, never acknowledged"
         yield HealthNote("note", subject, message, "the next write cuts it and keeps a copy")
-    if verdict.ok and status is RunStatus.RUNNING and not is_owned(engine, run_id):
+    if verdict.ok and status is RunStatus.RUNNING and engine.owner(run_id) is None:
         yield HealthNote(
             "warning", subject, "is running, but nobody drives it", f"art tick {run_id}"
         )

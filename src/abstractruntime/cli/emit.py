@@ -21,8 +21,8 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import resolve_run, writing
 from abstractruntime.cli.run import set_flags
 from abstractruntime.cli.tick import row_of
+from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, Busy, ExitCode, UsageError
-from abstractruntime.storage.directory import DirectoryEngine
 
 EMIT_FORMAT = "art-emit/1"
 
@@ -74,7 +74,7 @@ class Address:
                 argument="--scope",
             )
 
-    def resolve(self, engine: DirectoryEngine) -> JsonObject:
+    def resolve(self, engine: Store) -> JsonObject:
         """Give `{scope, session_id | workflow_id | run_id}`."""
         if self.everyone:
             return {"scope": "global"}
@@ -151,9 +151,7 @@ class Driven:
     rows: list[JsonObject] = field(default_factory=list)
     failures: list[AbstractRuntimeError] = field(default_factory=list)
 
-    def drive(
-        self, engine: DirectoryEngine, drivers: Drivers, run_ids: Iterable[str], until: Until
-    ) -> None:
+    def drive(self, engine: Store, drivers: Drivers, run_ids: Iterable[str], until: Until) -> None:
         for root in dict.fromkeys(root_or_self(engine, run_id) for run_id in run_ids):
             try:
                 drivers.find(root).drive(root, until=until.value)

@@ -17,8 +17,8 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.cli.resume import RunArgument
+from abstractruntime.core.store import Store
 from abstractruntime.errors import IntegrityError
-from abstractruntime.storage.directory import DirectoryEngine
 
 
 @uses_store
@@ -66,19 +66,20 @@ def export_history(
     return 0
 
 
-def signed_notes(engine: DirectoryEngine, run_id: str) -> dict[str, list[str]]:
+def signed_notes(engine: Store, run_id: str) -> dict[str, list[str]]:
     """Give the signed notes of a run and its children, by run id, as they are stored.
 
     Raises:
-        IntegrityError: a line of a heads file holds no note.
+        IntegrityError: a stored head holds no note.
     """
-    notes = {}
-    for run in run_tree(engine, run_id):
-        path = Path(engine.heads_path(run.run_id))
-        if path.exists():
-            lines = path.read_bytes().split(b"\n")[:-1]
-            notes[run.run_id] = [_note(run.run_id, line) for line in lines]
-    return notes
+    return {
+        run.run_id: [
+            _note(run.run_id, line)
+            for line in engine.heads.lines(run.run_id)
+            if line.endswith(b"\n")
+        ]
+        for run in run_tree(engine, run_id)
+    }
 
 
 def _note(run_id: str, line: bytes) -> str:

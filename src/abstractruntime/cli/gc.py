@@ -12,13 +12,13 @@ from abstractruntime._ports_system import SystemClock
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, writing
+from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode, NotFound, UsageError
 from abstractruntime.rendering.terminal import plural
-from abstractruntime.storage._care.gc import MIN_GRACE_S, GcPlan, GcReport, collect, plan_gc
-from abstractruntime.storage.directory import DirectoryEngine
 
 GC_FORMAT = "art-gc/1"
 _DAY_S = 86_400.0
+_MIN_GRACE_S = 3600
 
 
 @uses_store
@@ -49,44 +49,43 @@ def gc(
     """
     if dry_run and apply:
         raise UsageError("--dry-run and --apply exclude each other", hint="leave one of them out")
-    if grace * _DAY_S < MIN_GRACE_S:
+    if grace * _DAY_S < _MIN_GRACE_S:
         raise UsageError(
             f"a grace period of {grace:g} days is too short: what runs are just writing could go",
             hint="use 0.042 (an hour) or more",
             argument="--grace",
         )
     with writing(session) if apply else reading(session) as engine:
-        plan = plan_gc(
-            engine,
+        plan = engine.care.plan_collection(
             grace_s=grace * _DAY_S,
             now=SystemClock().now(),
             purge=[_run_to_purge(engine, text) for text in purge],
             quarantine=quarantine,
         )
-        report = collect(engine, plan) if apply else None
-    document = _document(plan, report)
+        report = engine.care.collect(plan).to_dict() if apply else None
+    document = _document(plan.to_dict(), report)
     session.out.emit(document, text=lambda: _lines(document), items="items")
     _notes(session, document)
     return int(ExitCode.OK)
 
 
-def _run_to_purge(engine: DirectoryEngine, text: str) -> str:
+def _run_to_purge(engine: Store, text: str) -> str:
     try:
         return resolve_run(engine, text)
     except NotFound:
         return text  # it may be the run of a purge that was interrupted
 
 
-def _document(plan: GcPlan, report: GcReport | None) -> JsonObject:
-    going = set(plan.items if report is None else report.removed)
-    size_bytes = sum(p.size_bytes for p in plan.purges) + sum(i.size_bytes for i in going)
+def _document(plan: JsonObject, report: JsonObject | None) -> JsonObject:
+    kept = report["kept"] if report is not None else []
+    going = [item for item in plan["items"] if item not in kept]
     return {
         "format": GC_FORMAT,
         "applied": report is not None,
-        "size_bytes": size_bytes,
-        "purges": [part.to_dict() for part in plan.purges],
-        "items": [item.to_dict() for item in plan.items if item in going],
-        "kept": [item.to_dict() for item in plan.items if item not in going],
+        "size_bytes": sum(part["size_bytes"] for part in (*plan["purges"], *going)),
+        "purges": plan["purges"],
+        "items": going,
+        "kept": kept,
     }
 
 

@@ -14,10 +14,10 @@ from abstractruntime.cli._output import render_value
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document
 from abstractruntime.cli.resume import RunArgument
+from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, NotFound
 from abstractruntime.rendering.timeline import build_timeline
 from abstractruntime.rendering.timeline_text import render_timeline
-from abstractruntime.storage.directory import DirectoryEngine
 
 
 @uses_store
@@ -57,7 +57,7 @@ def inspect_(
     return 0
 
 
-def find_record(engine: DirectoryEngine, run_id: str, seq: int) -> JsonObject:
+def find_record(engine: Store, run_id: str, seq: int) -> JsonObject:
     """Give one record of a run, with offloaded values in place.
 
     Raises:
@@ -66,7 +66,7 @@ def find_record(engine: DirectoryEngine, run_id: str, seq: int) -> JsonObject:
     for item in engine.records(run_id, after=seq - 1):
         if item.seq == seq:
             return engine.resolve(item.record)
-    last = engine.facts(run_id)["records"] - 1
+    last = engine.head(run_id).records - 1
     raise NotFound(
         f"run {run_id!r} has no record {seq}",
         hint=f"its records are 0 to {last}; see: art ledger show {run_id}",
@@ -75,7 +75,7 @@ def find_record(engine: DirectoryEngine, run_id: str, seq: int) -> JsonObject:
     )
 
 
-def labels_of(engine: DirectoryEngine, run_id: str) -> dict[str, str]:
+def labels_of(engine: Store, run_id: str) -> dict[str, str]:
     """Give the names of nodes, as far as the bundle of the run is at hand."""
     try:
         documents = installed_bundle(engine, run_id).bundle.flow_documents()

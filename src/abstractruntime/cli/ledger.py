@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,6 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
-from abstractruntime.cli._damage import checkpoint_meta, unlisted_damage, with_checkpoint
 from abstractruntime.cli._follow import follow
 from abstractruntime.cli._history_verdict import (
     HistoryVerdict,
@@ -28,6 +26,7 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.cli.resume import RunArgument
 from abstractruntime.core.ports import RunQuery, StoredRecord
+from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode, NotFound, UsageError
 from abstractruntime.signing import (
     BadHead,
@@ -39,25 +38,9 @@ from abstractruntime.signing import (
     read_heads,
     verify_ledger,
 )
-from abstractruntime.storage._files.layout import Layout
-from abstractruntime.storage.directory import DirectoryEngine
 
 _ALL_RUNS = 1_000_000
 STDIN = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One ledger to judge; `heads` None means there is no heads file.
-
-    A case out of a store has a checkpoint, and its ledger may be missing.
-    """
-
-    ledger: Path
-    heads: Path | None = None
-    checkpoint: Path | None = None
-    run_id: str | None = None
-    origin: str | None = None
 
 
 @uses_store
@@ -99,9 +82,8 @@ def verify(
         histories = [judge_history(Path(target).read_bytes(), keys)]
         session.out.emit(histories[0].to_dict(), text=lambda: history_lines(histories[0].to_dict()))
         return _conclude(session, histories, trust.policy, require_signed=require_signed)
-    cases = _cases(session, target, heads)
     pinned = last_head(pin) if pin is not None else None
-    verdicts = [judge(case, keys, pinned) for case in cases]
+    verdicts = _verdicts(session, target, heads, keys, pinned)
     _emit(session, verdicts, many=everything)
     return _conclude(session, verdicts, trust.policy, require_signed=require_signed)
 
@@ -140,45 +122,45 @@ def _gravity(code: ExitCode) -> int:
     return (ExitCode.OK, ExitCode.REFUSED, ExitCode.FAILED).index(code)
 
 
-def _cases(session: Session, target: str | None, heads: Path | None) -> list[Case]:
-    if target is not None and (target == STDIN or Path(target).is_file()):
-        return [Case(Path(target), heads)]
+def _verdicts(
+    session: Session,
+    target: str | None,
+    heads: Path | None,
+    keys: Sequence[VerifierKey],
+    pin: TreeHead | None,
+) -> list[LedgerVerdict]:
+    if target == STDIN:
+        return [verify_ledger(sys.stdin.buffer, heads=heads_of(heads), keys=keys, pin=pin)]
+    if target is not None and Path(target).is_file():
+        with Path(target).open("rb") as file:
+            return [verify_ledger(file, heads=heads_of(heads), keys=keys, pin=pin)]
     if heads is not None:
         raise NotFound(f"no ledger file '{target}'", hint="check the path", path=target)
     with reading(session) as engine:
-        if target is None:
-            ids = {header.run_id for header in engine.find(RunQuery(limit=_ALL_RUNS))}
-            ids.update([run_id for run_id, _ in unlisted_damage(engine, ids)])
-            return [case_of(engine, run_id) for run_id in sorted(ids)]
-        return [case_of(engine, resolve_run(engine, target))]
+        if target is not None:
+            return [verify_run(engine, resolve_run(engine, target), keys, pin)]
+        ids = {header.run_id for header in engine.find(RunQuery(limit=_ALL_RUNS))}
+        ids.update([run_id for run_id, _ in engine.health.unlisted(ids)])
+        return [verify_run(engine, run_id, keys, pin) for run_id in sorted(ids)]
 
 
-def case_of(engine: DirectoryEngine, run_id: str) -> Case:
-    """Give everything that the store has to say about the ledger of a run."""
-    layout = Layout(engine.path)
-    heads = Path(layout.heads(run_id))
-    return Case(
-        ledger=Path(layout.ledger(run_id)),
-        heads=heads if heads.exists() else None,
-        checkpoint=Path(layout.checkpoint(run_id)),
-        run_id=run_id,
-        origin=engine.origin,
-    )
-
-
-def judge(case: Case, keys: Iterable[VerifierKey], pin: TreeHead | None = None) -> LedgerVerdict:
-    """Verify one ledger file; one of a store is compared with its checkpoint too."""
-    meta = checkpoint_meta(case.checkpoint)
-    found = heads_of(case.heads)
-    options: dict[str, Any] = {"origin": case.origin, "run_id": case.run_id, "pin": pin}
-    if case.checkpoint is not None and not case.ledger.exists():
-        verdict = verify_ledger((), heads=found, keys=keys, **options)
-    elif str(case.ledger) == STDIN:
-        return verify_ledger(sys.stdin.buffer, heads=found, keys=keys, **options)
-    else:
-        with case.ledger.open("rb") as file:
-            verdict = verify_ledger(file, heads=found, keys=keys, **options)
-    return with_checkpoint(verdict, case.ledger, meta)
+def verify_run(
+    engine: Store, run_id: str, keys: Sequence[VerifierKey] = (), pin: TreeHead | None = None
+) -> LedgerVerdict:
+    """Verify the ledger of a run with everything that its store has to say about it."""
+    # Hazard: what speaks about the ledger is read before it; one that grows would else look cut.
+    reached = engine.health.reached(run_id)
+    heads = list(read_heads(engine.heads.lines(run_id)))
+    with engine.ledger(run_id) as file:
+        return verify_ledger(
+            file,
+            heads=heads,
+            keys=keys,
+            origin=engine.store_origin,
+            run_id=run_id,
+            pin=pin,
+            reached=reached,
+        )
 
 
 def heads_of(path: Path | None) -> list[SignedHead | BadHead]:

@@ -13,7 +13,6 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, writing
 from abstractruntime.cli.resume import RunArgument
 from abstractruntime.errors import ExitCode, UsageError
-from abstractruntime.storage.repair import apply_repair, plan_repair
 
 REPAIR_FORMAT = "art-repair/1"
 
@@ -37,9 +36,9 @@ def repair(
         raise UsageError("--plan and --apply exclude each other", hint="leave one of them out")
     with writing(session) if apply else reading(session) as engine:
         run_id = resolve_run(engine, run)
-        planned = plan_repair(engine, run_id)
+        planned = engine.care.plan_repair(run_id)
         is_done = apply and bool(planned.steps)
-        left = apply_repair(engine, planned) if is_done else planned
+        left = engine.care.repair(planned) if is_done else planned
     document = {
         "format": REPAIR_FORMAT,
         **planned.to_dict(),

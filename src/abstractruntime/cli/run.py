@@ -7,7 +7,7 @@ import getpass
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +21,6 @@ from abstractruntime.cli._bundles import Loaded, load_bundle_or_flow
 from abstractruntime.cli._consent import (
     granted,
     uses_files,
-    workspace_facts,
     workspace_of,
     workspace_root,
 )
@@ -46,10 +45,11 @@ from abstractruntime.cli._options import (
 )
 from abstractruntime.cli._outcome import Follower, Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import started_facts, writing
+from abstractruntime.cli._store import artifacts_of, writing
+from abstractruntime.core.origin import TRUST_CODE, RunOrigin
+from abstractruntime.core.store import Store
 from abstractruntime.errors import NotFound, Refused, UsageError
-from abstractruntime.storage._files.layout import check_id
-from abstractruntime.storage.directory import DirectoryEngine
+from abstractruntime.storage.directory import check_id
 from abstractruntime.visualflow_compiler._check import render_text
 
 _ONCE_CHARS = 32
@@ -57,23 +57,11 @@ _ONCE_CHARS = 32
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a new run is to be; `digest` and `inputs_sha256` decide whether two are the same."""
+    """What a new run is to be."""
 
     run_id: str
-    workflow_id: str
     inputs: JsonObject
-    labels: Mapping[str, str] = field(default_factory=dict)
-    actor: str = ""
-    overrides: tuple[str, ...] = ()
-    sandbox: JsonObject | None = None
-    once: str | None = None
-    keep_listeners: bool = False
-    grants: tuple[str, ...] = ()
-    workspace: str | None = None
-
-    @property
-    def inputs_sha256(self) -> str:
-        return hashlib.sha256(dump_sorted(self.inputs)).hexdigest()
+    origin: RunOrigin
 
 
 @uses_store
@@ -142,28 +130,40 @@ def run(  # noqa: PLR0917 - the options of the command
     grants = granted(loaded, allow)
     has_files = uses_files(loaded.bundle.flow_documents().values())
     workspace = workspace_root(session) if has_files else None
+    origin = RunOrigin(
+        bundle_ref=loaded.ref,
+        bundle_digest=loaded.digest,
+        signers=loaded.signers,
+        runtime_version=__version__,
+        grants=grants,
+        workspace=workspace,
+        actor=actor or os_user(),
+        once=once,
+        keep_listeners=keep_listeners,
+    )
     services = code_services(
         trust_code=trust_code,
         sandbox=home,
-        workspace=workspace_of(workspace_facts(grants, workspace)),
-        store=session.config.store,
+        workspace=workspace_of(origin),
+        artifacts=artifacts_of(session),
     )
     program = compile_program(loaded, entry, services=services)
     in_process = trust_code or home == "in-process"
+    document = loaded.bundle.flow_documents()[program.entry]
+    values = checked_input(document, inputs)
     start = Start(
-        run_id=once_id(once) if once else new_id(run_id),
-        workflow_id=program.entry,
-        inputs=checked_input(loaded.bundle.flow_documents()[program.entry], inputs),
-        labels=parse_labels(label),
-        actor=actor or os_user(),
-        overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
-        sandbox=sandbox_report(in_process=in_process) if program.has_code else None,
-        once=once,
-        keep_listeners=keep_listeners,
-        grants=grants,
-        workspace=workspace,
+        once_id(once) if once else new_id(run_id),
+        values,
+        replace(
+            origin,
+            workflow_id=program.entry,
+            inputs_sha256=hashlib.sha256(dump_sorted(values)).hexdigest(),
+            overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
+            labels=parse_labels(label),
+            sandbox=sandbox_report(in_process=in_process) if program.has_code else None,
+        ),
     )
-    for line in input_notes(loaded.bundle.flow_documents()[program.entry], start.inputs):
+    for line in input_notes(document, values):
         session.out.note(line)
     with writing(session, create=True) as engine:
         return _drive(session, engine, program, loaded, start, until, follow, waiting_ok)
@@ -216,7 +216,7 @@ def input_notes(document: Mapping[str, Any], values: JsonObject) -> Iterator[str
 
 def _drive(
     session: Session,
-    engine: DirectoryEngine,
+    engine: Store,
     program: Program,
     loaded: Loaded,
     start: Start,
@@ -224,17 +224,17 @@ def _drive(
     follow: bool,
     waiting_ok: bool,
 ) -> int:
-    existing = start.once is not None and find_same(engine, loaded, start)
+    existing = start.origin.once is not None and find_same(engine, start)
     with stop_on_signals() as stop:
-        keep = start.keep_listeners
+        keep = start.origin.keep_listeners
         runtime, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         install_bundle(engine, loaded)
         run_id = start.run_id
         if not existing:
-            _create(runtime, program, loaded, start, engine)
+            _create(runtime, program, start, engine)
         session.out.note(f"run {run_id}" + (" exists already" if existing else ""))
         if follow:
-            stop.on_poll = Follower(session, engine.ledger_path(run_id), program.labels).poll
+            stop.on_poll = Follower(session, engine, run_id, program.labels).poll
         driver.drive(run_id, until=until.value)
         stop.poll()
         return conclude(
@@ -242,21 +242,19 @@ def _drive(
         )
 
 
-def _create(
-    runtime: Runtime, program: Program, loaded: Loaded, start: Start, engine: DirectoryEngine
-) -> None:
+def _create(runtime: Runtime, program: Program, start: Start, engine: Store) -> None:
     try:
         runtime.start(
             workflow=program.workflow,
             vars=start.inputs,
-            actor_id=start.actor,
+            actor_id=start.origin.actor,
             session_id=start.run_id,
             run_id=start.run_id,
-            provenance=provenance(loaded, start, engine.origin),
+            provenance=replace(start.origin, store_origin=engine.store_origin),
         )
     except UsageError:
         # Another process may have started the run of this key in the meantime.
-        if start.once is None or not find_same(engine, loaded, start):
+        if start.origin.once is None or not find_same(engine, start):
             raise
 
 
@@ -275,30 +273,11 @@ def set_flags(
     session.flags.update({name: value for name, value in flags.items() if value is not None})
 
 
-def provenance(loaded: Loaded, start: Start, origin: str) -> JsonObject:
-    """Give the facts for the first record of a run."""
-    return {
-        "bundle_ref": loaded.ref,
-        "bundle_digest": loaded.digest,
-        "signers": list(loaded.signers),
-        "inputs_sha256": start.inputs_sha256,
-        "store_origin": origin,
-        "runtime_version": __version__,
-        "overrides": list(start.overrides),
-        "sandbox": start.sandbox,
-        **workspace_facts(start.grants, start.workspace),
-        "actor": start.actor,
-        "labels": dict(start.labels),
-        **({"once": start.once} if start.once else {}),
-        **({"keep_listeners": True} if start.keep_listeners else {}),
-    }
-
-
 def _overrides(loaded: Loaded, *, allow_unsigned: bool, trust_code: bool) -> tuple[str, ...]:
     given = {
         "own_work": loaded.rule == "own_work",
         "allow_unsigned": allow_unsigned and loaded.rule == "unsigned_allowed",
-        "trust_code": trust_code,
+        TRUST_CODE: trust_code,
     }
     return tuple(name for name, on in given.items() if on)
 
@@ -317,31 +296,26 @@ def once_id(key: str) -> str:
     return "once-" + hashlib.sha256(key.encode()).hexdigest()[:_ONCE_CHARS]
 
 
-def find_same(engine: DirectoryEngine, loaded: Loaded, start: Start) -> bool:
+def find_same(engine: Store, start: Start) -> bool:
     """Say whether the run of this start key exists already.
 
     Raises:
         Refused: it exists, with another bundle or input.
     """
-    run_id = start.run_id
+    run_id, wanted = start.run_id, start.origin
     try:
-        facts = started_facts(engine, run_id)
+        known = engine.origin(run_id)
     except NotFound:
         return False
-    wanted = {
-        "workflow_id": start.workflow_id,
-        "bundle_digest": loaded.digest,
-        "inputs_sha256": start.inputs_sha256,
-    }
-    different = [name for name, value in wanted.items() if facts.get(name) != value]
-    if different:
-        raise Refused(
-            f"the key {start.once!r} stands for a run with another {different[0]}",
-            hint=f"see it: art inspect {run_id}; or use another key",
-            run_id=run_id,
-            expected=wanted[different[0]],
-            found=facts.get(different[0]),
-        )
+    for name in ("workflow_id", "bundle_digest", "inputs_sha256"):
+        if getattr(known, name) != getattr(wanted, name):
+            raise Refused(
+                f"the key {wanted.once!r} stands for a run with another {name}",
+                hint=f"see it: art inspect {run_id}; or use another key",
+                run_id=run_id,
+                expected=getattr(wanted, name),
+                found=getattr(known, name),
+            )
     return True
 
 

@@ -10,20 +10,23 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime.cli._damage import DAMAGED, damage_of, damaged_row, unlisted_damage
 from abstractruntime.cli._errors import error_document
 from abstractruntime.cli._inputs import parse_labels
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import header_row, reading, started_facts
+from abstractruntime.cli._store import header_row, reading
 from abstractruntime.core.models import RunStatus, WaitReason, format_time, parse_moment
 from abstractruntime.core.ports import RunHeader, RunQuery
-from abstractruntime.core.record_fields import mapping
+from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, UsageError
-from abstractruntime.storage.directory import DirectoryEngine
 
 _SCAN_LIMIT = 100_000
 _EVERYTHING = 1_000_000_000
+_DAMAGED = "damaged"
+_UNKNOWN = (
+    "workflow_id", "waiting_on", "wait_key", "until", "created_at", "updated_at",
+    "parent_run_id", "session_id",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -34,7 +37,7 @@ class Listing:
     damage: dict[str, AbstractRuntimeError] = field(default_factory=dict)
 
     def add_damaged(self, row: JsonObject, cause: AbstractRuntimeError) -> None:
-        self.rows.append({**row, "status": DAMAGED})
+        self.rows.append({**row, "status": _DAMAGED})
         self.damage[row["run_id"]] = cause
 
 
@@ -94,7 +97,7 @@ def _table(session: Session, rows: list[JsonObject]) -> list[str]:
 
 
 def _listing(
-    engine: DirectoryEngine,
+    engine: Store,
     query: RunQuery,
     limit: int,
     wanted: Mapping[str, str],
@@ -109,13 +112,14 @@ def _listing(
     return listing
 
 
-def _add_unlisted(listing: Listing, engine: DirectoryEngine, limit: int) -> None:
+def _add_unlisted(listing: Listing, engine: Store, limit: int) -> None:
     """Add damaged runs without an index row; they have no time, so they come last."""
     if len(listing.rows) >= limit:
         return
     known = {header.run_id for header in engine.find(RunQuery(limit=_EVERYTHING))}
-    for run_id, cause in islice(unlisted_damage(engine, known), limit - len(listing.rows)):
-        listing.add_damaged(damaged_row(run_id), cause)
+    for run_id, cause in islice(engine.health.unlisted(known), limit - len(listing.rows)):
+        row: JsonObject = {"run_id": run_id, "status": _DAMAGED, **dict.fromkeys(_UNKNOWN)}
+        listing.add_damaged({**row, "labels": {}}, cause)
 
 
 def parse_time(text: str) -> str:
@@ -135,14 +139,14 @@ def parse_time(text: str) -> str:
 
 
 def _list_run(
-    listing: Listing, engine: DirectoryEngine, header: RunHeader, wanted: Mapping[str, str]
+    listing: Listing, engine: Store, header: RunHeader, wanted: Mapping[str, str]
 ) -> None:
     """Add a run when its labels are the wanted ones, or when damage hides them."""
     try:
-        labels = mapping(started_facts(engine, header.run_id).get("labels"))
-        cause = damage_of(engine, header.run_id) if wanted.items() <= labels.items() else None
+        labels = engine.origin(header.run_id).labels
+        cause = engine.health.damage(header.run_id) if wanted.items() <= labels.items() else None
     except AbstractRuntimeError as found:
-        labels, cause = {}, damage_of(engine, header.run_id) or found
+        labels, cause = {}, engine.health.damage(header.run_id) or found
     if cause is not None:
         listing.add_damaged(header_row(header, labels), cause)
     elif wanted.items() <= labels.items():

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from abstractruntime._json import JsonObject, dump_line
+from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.cli._events import complain_of, error_of, event_document, event_line
@@ -22,8 +18,8 @@ from abstractruntime.cli._options import DurabilityOption, HostKeyOption, LLMStu
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import writing
 from abstractruntime.cli.run import set_flags
-from abstractruntime.errors import Busy, ExitCode
-from abstractruntime.storage.directory import DirectoryEngine
+from abstractruntime.core.store import Store
+from abstractruntime.errors import ExitCode
 
 SERVE_FORMAT = "art-serve/1"
 _EVENTS_KEPT = 1000
@@ -77,11 +73,11 @@ def serve(
     """
     set_flags(session, durability=durability, host_key=host_key, llm_stub=llm_stub)
     options = ServeOptions(poll_s=poll, max_runs=limit, grace_s=grace)
-    with writing(session) as engine, only_server(engine):
+    with writing(session) as engine, engine.serving():
         with stop_on_signals(patience_s=_PATIENCE_S) as stop:
             diary = Diary(session)
             loop = make_loop(session, engine, stop, diary, options)
-            session.out.note(f"serves {engine.path}, process {os.getpid()}")
+            session.out.note(f"serves {engine.address}, process {os.getpid()}")
             loop.run_pass() if once else loop.run()
             stop.poll()
         document = diary.document()
@@ -95,7 +91,7 @@ def serve(
 
 def make_loop(
     session: Session,
-    engine: DirectoryEngine,
+    engine: Store,
     stop: StopFlag,
     diary: Diary,
     options: ServeOptions,
@@ -139,41 +135,3 @@ class Diary:
             "failed": self.failed,
             "events": [event_document(event) for event in self._latest],
         }
-
-
-@contextmanager
-def only_server(engine: DirectoryEngine) -> Iterator[None]:
-    """Be the one who serves this store.
-
-    Raises:
-        Busy: somebody else does.
-    """
-    engine.require_writable()
-    services = engine.services
-    files, path = services.files, services.layout.serve_lock
-    facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": services.clock.now_iso()}
-    files.ensure_dir(services.layout.locks)
-    lock = files.lock(path, dump_line(facts))
-    if lock is None:
-        raise _served_by(files.read(path) or b"{}", engine.path)
-    try:
-        yield
-    finally:
-        lock.close()
-
-
-def _served_by(note: bytes, store: str) -> Busy:
-    try:
-        facts = json.loads(note)
-    except ValueError:
-        facts = {}
-    known = facts if isinstance(facts, dict) else {}
-    pid, host, since = (known.get(name) for name in ("pid", "host", "since"))
-    return Busy(
-        f"the store {store!r} is served by process {pid} on {host!r} since {since}",
-        hint=f"one is enough; to replace it: kill {pid}, then repeat",
-        pid=pid,
-        host=host,
-        since=since,
-        path=store,
-    )

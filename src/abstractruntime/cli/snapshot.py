@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime.cli._damage import damaged_snapshots
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document, writing
 from abstractruntime.cli.resume import RunArgument
+from abstractruntime.core.store import RunSnapshot, Store
 from abstractruntime.errors import NotFound, UsageError
-from abstractruntime.storage._care.run_snapshots import (
-    create_snapshot,
-    list_snapshots,
-    restore_snapshot,
-)
-from abstractruntime.storage.directory import DirectoryEngine
-from abstractruntime.storage.snapshots import Snapshot
 
 SNAPSHOTS_FORMAT = "art-snapshots/1"
 _MOST = 100_000
@@ -49,8 +43,7 @@ def create(
     """
     with writing(session) as engine:
         run_id = resolve_run(engine, run)
-        snapshot = create_snapshot(
-            engine,
+        snapshot = engine.snapshots.create(
             run_id,
             name=name or engine.peek(run_id).status.value,
             description=description,
@@ -76,8 +69,8 @@ def list_(
     """List snapshots, the newest first."""
     with reading(session) as engine:
         run_id = resolve_run(engine, run) if run is not None else None
-        found = list_snapshots(engine, run_id=run_id, tag=tag, limit=limit)
-        damaged = [snapshot_id for snapshot_id, _ in damaged_snapshots(engine)]
+        found = engine.snapshots.list(run_id=run_id, tag=tag, limit=limit)
+        damaged = [snapshot_id for snapshot_id, _ in engine.health.snapshots()]
     _emit(session, found)
     if damaged:
         session.out.note(f"damaged and left out: {', '.join(damaged)}; see: art doctor")
@@ -97,14 +90,14 @@ def restore(
     effects came to since is used again where they are asked the same.
     """
     with writing(session) as engine:
-        state = restore_snapshot(engine, _resolve(engine, snapshot))
+        state = engine.snapshots.restore(_resolve(engine, snapshot))
         document = run_document(engine, state.run_id)
     session.out.emit(document, text=lambda: [f"{state.run_id}\t{state.status.value}"])
     session.out.note(f"run {state.run_id} is as it was; see: art inspect {state.run_id}")
     return 0
 
 
-def _resolve(engine: DirectoryEngine, text: str) -> str:
+def _resolve(engine: Store, text: str) -> str:
     """Give the id of the one snapshot that begins so.
 
     Raises:
@@ -116,7 +109,7 @@ def _resolve(engine: DirectoryEngine, text: str) -> str:
         raise UsageError(
             "the id of the snapshot is blank", hint="see: art snapshot list", argument="SNAPSHOT"
         )
-    known = [item.snapshot_id for item in list_snapshots(engine, limit=_MOST)]
+    known = [item.snapshot_id for item in engine.snapshots.list(limit=_MOST)]
     found = [one for one in known if one.startswith(text)]
     if text in found or len(found) == 1:
         return text if text in found else found[0]
@@ -126,18 +119,18 @@ def _resolve(engine: DirectoryEngine, text: str) -> str:
             hint="give more of the id: " + ", ".join(found[:_NEAR]),
             argument="SNAPSHOT",
         )
-    for snapshot_id, cause in damaged_snapshots(engine):
+    for snapshot_id, cause in engine.health.snapshots():
         if snapshot_id == text:
             raise cause
     raise NotFound(
-        f"no snapshot {text!r} in the store {engine.path!r}",
+        f"no snapshot {text!r} in the store {engine.address!r}",
         hint="see: art snapshot list",
         kind="snapshot",
         id=text,
     )
 
 
-def _emit(session: Session, snapshots: list[Snapshot]) -> None:
+def _emit(session: Session, snapshots: Sequence[RunSnapshot]) -> None:
     rows = [_row(snapshot) for snapshot in snapshots]
     document = {"format": SNAPSHOTS_FORMAT, "snapshots": rows}
 
@@ -151,7 +144,7 @@ def _emit(session: Session, snapshots: list[Snapshot]) -> None:
     session.out.emit(document, text=text, items="snapshots")
 
 
-def _row(snapshot: Snapshot) -> JsonObject:
+def _row(snapshot: RunSnapshot) -> JsonObject:
     state = snapshot.run_state
     return {
         "snapshot_id": snapshot.snapshot_id,

@@ -15,7 +15,6 @@ from abstractruntime.cli._events import error_of
 from abstractruntime.cli._host import (
     Drivers,
     StopFlag,
-    keeps_listeners,
     make_driver,
     program_of_run,
     stop_on_signals,
@@ -24,13 +23,12 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import HostKeyOption, LLMStubOption, WaitingOkOption
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import header_row, resolve_run, started_facts, writing
+from abstractruntime.cli._store import header_row, resolve_run, writing
 from abstractruntime.cli.run import set_flags
 from abstractruntime.core.ports import RunHeader
-from abstractruntime.core.record_fields import mapping
+from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.rendering.terminal import plural
-from abstractruntime.storage.directory import DirectoryEngine
 
 
 @uses_store
@@ -66,7 +64,7 @@ def tick(
         run_id = resolve_run(engine, run)
         program = program_of_run(session, engine, run_id)
         root = root_of(engine, run_id)
-        keep = keeps_listeners(engine, root)
+        keep = engine.origin(root).keep_listeners
         _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         driver.drive(run_id, until=until.value)
         return conclude(
@@ -74,7 +72,7 @@ def tick(
         )
 
 
-def _tick_due(session: Session, engine: DirectoryEngine, stop: StopFlag, limit: int) -> int:
+def _tick_due(session: Session, engine: Store, stop: StopFlag, limit: int) -> int:
     events: list[ServeEvent] = []
     loop = ServeLoop(
         engine,
@@ -108,7 +106,6 @@ def _tick_due(session: Session, engine: DirectoryEngine, stop: StopFlag, limit: 
     return int(failures[0].exit_code if failures else ExitCode.OK)
 
 
-def row_of(engine: DirectoryEngine, run_id: str) -> JsonObject:
+def row_of(engine: Store, run_id: str) -> JsonObject:
     """Give the `art-runs/1` entry of a run."""
-    labels = mapping(started_facts(engine, run_id).get("labels"))
-    return header_row(RunHeader.of(engine.peek(run_id)), labels)
+    return header_row(RunHeader.of(engine.peek(run_id)), engine.origin(run_id).labels)

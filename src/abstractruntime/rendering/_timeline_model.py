@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from abstractruntime.core.record_fields import elapsed_ms
 
 if TYPE_CHECKING:
-    from abstractruntime._json import JsonObject
+    from abstractruntime.core.origin import RunOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Timeline:
 
     run_id: str | None
     status: str
-    started: JsonObject
+    origin: RunOrigin
     started_at: str | None
     ended_at: str | None
     steps: tuple[Step, ...]

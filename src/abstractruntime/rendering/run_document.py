@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime.core.models import RunStatus
+from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.record_fields import (
     is_completion,
     mapping,
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
     from abstractruntime._json import JsonObject, JsonValue
     from abstractruntime.core.models import RunState, WaitState
+    from abstractruntime.core.store import LedgerHead
 
 __all__ = [
     "RUN_DOCUMENT_FORMAT",
     "RUN_DOCUMENT_SCHEMA",
-    "LedgerFacts",
     "Usage",
     "build_run_document",
     "exit_code_for",
@@ -46,21 +47,11 @@ _EXIT_CODES: Final[dict[str, ExitCode]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerFacts:
-    """What the store knows of a run's ledger without reading it again."""
-
-    records: int = 0
-    head_hash: str | None = None
-    signed_records: int = 0
-    bytes: int = 0
-
-
 def build_run_document(
     *,
     state: RunState,
-    ledger: LedgerFacts,
-    started: Mapping[str, Any] | None = None,
+    ledger: LedgerHead,
+    origin: RunOrigin | None = None,
     leaf_waits: Sequence[tuple[str, WaitState]] = (),
     node_labels: Mapping[str, str] | None = None,
     usage: Usage | None = None,
@@ -74,7 +65,7 @@ def build_run_document(
     Args:
         state: The run as stored.
         ledger: Size, head and signed size of its ledger.
-        started: The result of its `run_started` record; empty where none was written.
+        origin: What started it; None where nothing is known.
         leaf_waits: Open waits of the run's tree that no other run answers, each with
             the id of the run that owns it; `waiting` shows the first, `waits` all. Those of
             a run that has ended belong to listeners or children that go on without it.
@@ -83,7 +74,7 @@ def build_run_document(
         interrupted: True if the run is running and nobody owns it.
         last_record: The last record of the ledger; locates the error.
     """
-    facts = started or {}
+    origin = origin or RunOrigin()
     waits = _waits(state, leaf_waits)
     return {
         "format": RUN_DOCUMENT_FORMAT,
@@ -94,14 +85,14 @@ def build_run_document(
         "error": _error(state, node_labels or {}, last_record or {}),
         "waiting": waits[0] if waits and state.status is RunStatus.WAITING else None,
         "waits": waits,
-        "bundle": _bundle(facts),
+        "bundle": _bundle(origin),
         "ledger": asdict(ledger),
         "created_at": state.created_at,
         "updated_at": state.updated_at,
         "parent_run_id": state.parent_run_id,
         "session_id": state.session_id,
         "paused": state.status.value in ("running", "waiting") and is_paused(state.vars),
-        "labels": dict(mapping(facts.get("labels"))),
+        "labels": dict(origin.labels),
         "usage": (usage or Usage()).to_dict(),
     }
 
@@ -191,19 +182,14 @@ def _is_envelope(output: JsonValue, node_id: str | None) -> bool:
     return envelope.get("success") is False and envelope.get("node") == node_id
 
 
-def _bundle(started: Mapping[str, Any]) -> JsonObject | None:
+def _bundle(origin: RunOrigin) -> JsonObject | None:
     """Give id, version, digest and signers; a flow that ran without a bundle has a digest only."""
-    ref, digest = (
-        text_or_none(started.get("bundle_ref")),
-        text_or_none(started.get("bundle_digest")),
-    )
-    if ref is None and digest is None:
+    if not (origin.bundle_ref or origin.bundle_digest):
         return None
-    bundle_id, _, version = (ref or "").partition("@")
-    signers = started.get("signers")
+    bundle_id, _, version = (origin.bundle_ref or "").partition("@")
     return {
         "id": bundle_id or None,
         "version": version or None,
-        "digest": digest,
-        "signers": list(signers) if isinstance(signers, list) else [],
+        "digest": origin.bundle_digest,
+        "signers": list(origin.signers),
     }

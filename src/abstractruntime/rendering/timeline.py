@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime.core.origin import RUN_STARTED, RunOrigin
 from abstractruntime.core.record_fields import (
     effect_type,
     internal_kind,
@@ -71,7 +72,7 @@ class _Builder:
     steps: list[Step] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     by_step_id: dict[str, int] = field(default_factory=dict)
-    started: JsonObject = field(default_factory=dict)
+    origin: RunOrigin = field(default_factory=RunOrigin)
     open_wait: int | None = None
     run_id: str | None = None
     status: str = "running"
@@ -112,8 +113,8 @@ class _Builder:
     def _add_internal(self, record: Mapping[str, Any]) -> None:
         kind = internal_kind(record)
         facts = {k: v for k, v in result_object(record).items() if k != "internal"}
-        if kind == "run_started":
-            self.started = facts
+        if kind == RUN_STARTED:
+            self.origin = RunOrigin.of(record)
         elif kind is not None and kind != "transition":
             at = text_or_none(record.get("started_at"))
             self.marks.append(Mark(seq(record), kind, at, preview(facts)))
@@ -169,7 +170,7 @@ class _Builder:
         return Timeline(
             run_id=self.run_id,
             status=self.status,
-            started=self.started,
+            origin=self.origin,
             started_at=self.started_at,
             ended_at=self.ended_at,
             steps=tuple(self.steps),

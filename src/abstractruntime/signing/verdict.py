@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
@@ -110,6 +111,7 @@ def verify_ledger(
     origin: str | None = None,
     run_id: str | None = None,
     pin: TreeHead | None = None,
+    reached: tuple[int, Any] | None = None,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> LedgerVerdict:
     """Judge one ledger.
@@ -121,11 +123,13 @@ def verify_ledger(
         origin: The store origin that the heads must name, when known.
         run_id: The run that the ledger must belong to, when known.
         pin: A head that the caller saw earlier and that must still hold.
+        reached: A place that the ledger is known to have reached, as by a checkpoint: its size
+            in bytes there, and the hash of the last record.
         max_line_bytes: A longer line ends the pass with a defect.
     """
     found = _Findings()
     watch = HeadWatch(heads, found.add, keys=tuple(keys), origin=origin, pin=pin)
-    ledger = _LedgerPass(watch, ChainState(run_id=run_id), found, max_line_bytes)
+    ledger = _LedgerPass(watch, ChainState(run_id=run_id), found, max_line_bytes, reached)
     ledger.run(lines)
     return ledger.verdict()
 
@@ -154,6 +158,8 @@ class _LedgerPass:
     chain: ChainState
     found: _Findings
     max_line_bytes: int
+    reached: tuple[int, Any] | None = None
+    line_there: bytes | None = None
     tree: TreeState = field(default_factory=TreeState)
     offset: int = 0
     torn: int = 0
@@ -162,6 +168,7 @@ class _LedgerPass:
         tree, chain, watch = self.tree, self.chain, self.watch
         watch.check(tree, chain, 0)
         due = watch.due
+        there = self.reached[0] if self.reached else -1
         for raw in _read_lines(lines, self.max_line_bytes):
             if len(raw) > self.max_line_bytes + 1:
                 self._stop_at_long_line(len(raw))
@@ -175,6 +182,8 @@ class _LedgerPass:
             if not chain.accept(line):
                 self._judge(line)
             self.offset += len(raw)
+            if self.offset == there:
+                self.line_there = line
             if tree.size >= due:
                 watch.check(tree, chain, self.offset)
                 due = watch.due
@@ -190,8 +199,22 @@ class _LedgerPass:
         limit = self.max_line_bytes
         self.found.add(Defect("line_too_long", self.tree.size, self.offset, limit, found))
 
+    def _judge_reached(self, size: int, head: Any) -> None:
+        """A ledger that does not reach a place where it was, or holds another record there, lost it."""
+        if self.offset < size:
+            self.found.add(
+                Defect("checkpoint_beyond_ledger", self.tree.size, self.offset, size, self.offset)
+            )
+            return
+        found = _record_hash(self.line_there)
+        if found != head:
+            place = size - len(self.line_there) - 1 if self.line_there is not None else size
+            self.found.add(Defect("checkpoint_mismatch", None, place, head, found))
+
     def verdict(self) -> LedgerVerdict:
         watch, chain = self.watch, self.chain
+        if self.reached is not None:
+            self._judge_reached(*self.reached)
         signed = watch.signed_records
         return LedgerVerdict(
             verdict="invalid" if self.found.count else "valid" if signed else "valid_unsigned",
@@ -221,6 +244,13 @@ class _LedgerPass:
             yield f"{self.chain.unchained_records} records carry no hash{pinned}"
         if self.torn:
             yield f"torn tail of {self.torn} bytes, never acknowledged, was left out"
+
+
+def _record_hash(line: bytes | None) -> Any:
+    try:
+        return json.loads(line or b"")["record_hash"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _read_lines(lines: Iterable[bytes] | IO[bytes], limit: int) -> Iterable[bytes]:

@@ -1,7 +1,149 @@
-"""The import path of the directory store; the code is in `storage._store`."""
+"""The directory store with all its parts.
+
+`open_store(path)` gives it. What drives runs is `storage._store`; what looks after them,
+`storage._care`, is imported when somebody asks for it.
+"""
 
 from __future__ import annotations
 
-from abstractruntime.storage._store.engine import DirectoryEngine, open_store
+import contextlib
+from typing import TYPE_CHECKING
 
-__all__ = ["DirectoryEngine", "open_store"]
+from abstractruntime._json import dump_line
+from abstractruntime._ports_system import SystemClock, SystemIds
+from abstractruntime.errors import Busy
+from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
+from abstractruntime.storage._files.layout import Layout, check_id
+from abstractruntime.storage._store.engine import DirectoryEngine
+from abstractruntime.storage._store.heads import KeySigner
+from abstractruntime.storage._store.lease import holder_facts, read_owner
+from abstractruntime.storage._store.store_file import read_store_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from abstractruntime.core.ports import Clock, Ids
+    from abstractruntime.storage._care.care import Care
+    from abstractruntime.storage._care.health import Health
+    from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
+    from abstractruntime.storage._files.fs import FileSystem
+    from abstractruntime.storage._store.heads import HeadSignerPort
+    from abstractruntime.storage._store.services import Durability
+    from abstractruntime.storage.artifacts import FileArtifactStore
+
+__all__ = ["DirectoryEngine", "DirectoryStore", "KeySigner", "check_id", "open_store"]
+
+
+def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for tests
+    path: str | Path,
+    *,
+    durability: Durability = "strict",
+    signer: HeadSignerPort | None = None,
+    lock: bool = True,
+    origin: str | None = None,
+    create: bool = True,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    fs: FileSystem | None = None,
+) -> DirectoryStore:
+    """Open the store in a directory, creating it where nothing is.
+
+    A directory of 0.4.x is a store too: nothing in it changes until the first write, and a
+    run of it is imported when it is first opened for writing. A store of a newer format is
+    opened for reading only.
+
+    Args:
+        path: The directory.
+        durability: `strict` syncs around external effects and before acknowledging,
+            `relaxed` only when a run comes to rest, `off` never.
+        signer: Signs heads of ledgers; without one there are none.
+        lock: False trusts the caller to be the only process.
+        origin: The name of a new store in its signed heads; default `<host>/<8 hex>`.
+        create: False refuses to create.
+        clock: Time, for tests.
+        ids: Step ids of the records the store itself writes, for tests.
+        fs: The file system, for tests.
+
+    Raises:
+        NotFound: nothing is there and `create` is False.
+        UsageError: the directory holds something else.
+        StoreError: it cannot be read or written.
+    """
+    clock = clock or SystemClock()
+    fs = fs or RealFileSystem()
+    root = fs.real_path(str(path))
+    files = StoreFiles(fs, sync=durability != "off")
+    layout = Layout(root)
+    is_new = files.info(layout.store_file) is None
+    facts = read_store_file(files, layout, create=create, origin=origin, clock=clock)
+    store = DirectoryStore(
+        root,
+        facts,
+        files,
+        durability=durability,
+        signer=signer,
+        lock=lock,
+        clock=clock,
+        ids=ids or SystemIds(),
+    )
+    store.is_new = is_new
+    return store
+
+
+class DirectoryStore(DirectoryEngine):
+    """One store in a directory; see `core.store.Store`. Made by `open_store`."""
+
+    @property
+    def artifacts(self) -> FileArtifactStore:
+        from abstractruntime.storage.artifacts import FileArtifactStore  # noqa: PLC0415 - see above
+
+        return FileArtifactStore(self.path)
+
+    @property
+    def health(self) -> Health:
+        from abstractruntime.storage._care.health import Health  # noqa: PLC0415 - see above
+
+        return Health(self)
+
+    @property
+    def snapshots(self) -> DirectorySnapshots:
+        from abstractruntime.storage._care.run_snapshots import DirectorySnapshots  # noqa: PLC0415 - see above
+
+        return DirectorySnapshots(self)
+
+    @property
+    def care(self) -> Care:
+        from abstractruntime.storage._care.care import Care  # noqa: PLC0415 - see above
+
+        return Care(self)
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """Be the one who serves this store, for the block.
+
+        Raises:
+            Busy: somebody else does.
+        """
+        self.require_writable()
+        files, path = self._files, self._layout.serve_lock
+        files.ensure_dir(self._layout.locks)
+        lock = files.lock(path, dump_line(holder_facts(self._services.clock)))
+        if lock is None:
+            raise self._served_by(files.read(path) or b"")
+        try:
+            yield
+        finally:
+            lock.close()
+
+    def _served_by(self, note: bytes) -> Busy:
+        other = read_owner(note)
+        return Busy(
+            f"the store {self.path!r} is served by process {other.pid} on {other.host!r}"
+            f" since {other.since}",
+            hint=f"one is enough; to replace it: kill {other.pid}, then repeat",
+            pid=other.pid,
+            host=other.host,
+            since=other.since,
+            path=self.path,
+        )

@@ -17,10 +17,11 @@ from abstractruntime._runtime.listeners import Listeners, start_with_listeners
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.agents import stub_agent
 from abstractruntime.core.models import RunState, parse_moment
+from abstractruntime.core.store import LedgerHead
 from abstractruntime.effects._registry import builtin_handlers
 from abstractruntime.errors import AbstractRuntimeError, UsageError
 from abstractruntime.nodes.base import NodeError
-from abstractruntime.rendering.run_document import LedgerFacts, build_run_document
+from abstractruntime.rendering.run_document import build_run_document
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore
@@ -215,7 +216,7 @@ class _Story:
         ]
         document = build_run_document(
             state=state,
-            ledger=LedgerFacts(),
+            ledger=LedgerHead(),
             leaf_waits=[(run.run_id, run.waiting) for run in waits if run.waiting],
             node_labels=labels,
         )

@@ -10,11 +10,11 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from abstractruntime.core.models import RunState
 from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.core.store import Fault, Level
 from abstractruntime.errors import (
     AbstractRuntimeError,
     ChainBroken,
@@ -30,12 +30,10 @@ from abstractruntime.storage._files.layout import is_id, run_ids
 from abstractruntime.storage._store.header import is_terminal
 
 if TYPE_CHECKING:
-    from abstractruntime._json import JsonObject
     from abstractruntime.storage._store.engine import DirectoryEngine
     from abstractruntime.storage._store.recovery import Replay
     from abstractruntime.storage._store.services import Services
 
-Level = Literal["note", "warning", "error"]
 Step = Literal[
     "import",
     "cut_torn_tail",
@@ -49,24 +47,6 @@ Step = Literal[
 _CHECKPOINT_WORTH_BYTES = 64 * 1024
 _ORPHAN_AGE_S = 24 * 3600.0
 _TEMP = ".tmp"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is not as it should be; `run_id` None when it is of the whole store.
-
-    `step` names the repair that mends it; None means that repair cannot, or need not.
-    """
-
-    code: str
-    level: Level
-    run_id: str | None
-    message: str
-    hint: str | None = None
-    step: Step | None = None
-
-    def to_dict(self) -> JsonObject:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def findings_of_run(engine: DirectoryEngine, run_id: str) -> Iterator[Fault]:

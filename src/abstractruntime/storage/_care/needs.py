@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from abstractruntime.core.origin import RunOrigin
 from abstractruntime.errors import ChainBroken, IntegrityError, NotFound
 from abstractruntime.storage._files.jsonl import Line, Tail, scan_lines
 from abstractruntime.storage._files.layout import run_id_of_checkpoint, run_id_of_ledger
@@ -123,11 +124,7 @@ def _facts(services: Services, run_id: str) -> RunFacts:
 def _bundle_digest(services: Services, run_id: str) -> str | None:
     lines = scan_lines(services.files, services.layout.ledger(run_id), tail=Tail())
     first = next(iter(lines), None)
-    if first is None or b'"bundle_digest"' not in first.data:
-        return None
-    result = parse_line(run_id, 0, first).get("result")
-    digest = result.get("bundle_digest") if isinstance(result, dict) else None
-    return digest if isinstance(digest, str) else None
+    return RunOrigin.of(parse_line(run_id, 0, first)).bundle_digest if first is not None else None
 
 
 def needed_bundles(census: Mapping[str, RunFacts]) -> set[str]:

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from abstractruntime.core.ports import Barrier
 from abstractruntime.core.records import RecordFactory
+from abstractruntime.core.store import Fault
 from abstractruntime.errors import IntegrityError, UsageError
 from abstractruntime.storage._care.diagnosis import (
-    Fault,
-    Level,
     Step,
     findings_of_run,
     findings_of_store,
@@ -179,14 +178,3 @@ def _finish(services: Services, log: DirectoryRunLog, plan: RepairPlan) -> None:
         for path in temp_files(services, plan.run_id):
             services.files.remove(path)
     log.index_now()
-
-
-__all__ = [
-    "Fault",
-    "Level",
-    "RepairPlan",
-    "Step",
-    "apply_repair",
-    "diagnose",
-    "plan_repair",
-]

@@ -6,31 +6,117 @@ which the run was in that state.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from abstractruntime.core.models import RunState
 from abstractruntime.core.records import RecordFactory
-from abstractruntime.errors import IntegrityError, NotFound, UsageError
+from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, UsageError
 from abstractruntime.storage._files.jsonl import Line
-from abstractruntime.storage._store.blobs import holds_references
 from abstractruntime.storage._store.host_edits import commit_state, isolated_run
 from abstractruntime.storage._store.record_lines import Chain
 from abstractruntime.storage._store.recovery import Replay
+from abstractruntime.storage.large_values import holds_references
 from abstractruntime.storage.snapshots import JsonSnapshotStore, Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from abstractruntime.core.ports import StoredRecord
+    from abstractruntime.core.store import Damage
     from abstractruntime.storage._store.engine import DirectoryEngine
 
 RESTORE = "restore_snapshot"
 
 # Beside the fields of the run, as in a checkpoint; whoever reads only the run ignores it.
 _META = "_meta"
+_NAME = re.compile(r"snapshot_(.*)\.json", re.DOTALL)
 
 
-def snapshot_store(engine: DirectoryEngine) -> JsonSnapshotStore:
-    """Give the snapshots of a store, to list, load and delete."""
-    return JsonSnapshotStore(engine.services.layout.snapshots)
+class DirectorySnapshots:
+    """The snapshots of one store; see `core.store.RunSnapshots`."""
+
+    def __init__(self, engine: DirectoryEngine) -> None:
+        self._engine = engine
+        self._directory = engine.services.layout.snapshots
+        self.stored = JsonSnapshotStore(self._directory)
+
+    def create(
+        self,
+        run_id: str,
+        *,
+        name: str,
+        description: str | None = None,
+        tags: list[str] | None = None,
+        step: int | None = None,
+    ) -> Snapshot:
+        run, record = state_at(self._engine, run_id, step)
+        snapshot = Snapshot.from_run(
+            run=run,
+            name=name,
+            description=description,
+            tags=tags,
+            step_id=str(record.record["step_id"]),
+        )
+        snapshot.run_state[_META] = {"seq": record.seq, "head": record.record["record_hash"]}
+        self.stored.save(snapshot)
+        return snapshot
+
+    def restore(self, snapshot_id: str) -> RunState:
+        """Put a waiting or finished run back to the state of a snapshot, by one `control` record.
+
+        Nothing is executed. When the run goes on, it reuses what effects came to since the
+        snapshot was taken, as long as their payloads are equal.
+        """
+        found = self._loaded(snapshot_id)
+        state = isolated_run(_state_of(found))
+        log = self._engine.open(found.run_id)
+        try:
+            if log.run.status.value == "running":
+                raise UsageError(
+                    f"run {found.run_id!r} is running; only a waiting or finished run can be put back",
+                    hint=f"cancel it first: art cancel {found.run_id}",
+                    argument="snapshot",
+                    run_id=found.run_id,
+                )
+            services = self._engine.services
+            state.updated_at = services.clock.now_iso()
+            commit_state(
+                log,
+                RecordFactory(services.clock, services.ids),
+                state,
+                reuse_after=_seq_of(self._engine, found),
+                action=RESTORE,
+                snapshot_id=found.snapshot_id,
+            )
+        finally:
+            log.close()
+        return self._engine.peek(found.run_id)
+
+    def damaged(self) -> Iterator[Damage]:
+        """Give the ids of snapshots that cannot be read, each with what is wrong with it."""
+        for name in sorted(self._engine.services.files.names(self._directory)):
+            if match := _NAME.fullmatch(name):
+                try:
+                    self.stored.load(match.group(1))
+                except AbstractRuntimeError as cause:
+                    yield match.group(1), cause
+
+    def list(
+        self, *, run_id: str | None = None, tag: str | None = None, limit: int = 100
+    ) -> list[Snapshot]:
+        return self.stored.list(run_id=run_id, tag=tag, limit=limit)
+
+    def _loaded(self, snapshot_id: str) -> Snapshot:
+        found = self.stored.load(snapshot_id)
+        if found is None:
+            raise NotFound(
+                f"no snapshot {snapshot_id!r} in this store",
+                hint="list them: art snapshot list",
+                kind="snapshot",
+                id=snapshot_id,
+            )
+        return found
 
 
 def state_at(
@@ -61,100 +147,6 @@ def state_at(
             run_id=run_id,
         )
     return replay.run(), last
-
-
-def create_snapshot(
-    engine: DirectoryEngine,
-    run_id: str,
-    *,
-    name: str,
-    description: str | None = None,
-    tags: list[str] | None = None,
-    step: int | None = None,
-) -> Snapshot:
-    """Keep a copy of a run as it is now, or as it was after record `step`.
-
-    Raises:
-        NotFound: no such run or record.
-    """
-    run, record = state_at(engine, run_id, step)
-    snapshot = Snapshot.from_run(
-        run=run,
-        name=name,
-        description=description,
-        tags=tags,
-        step_id=str(record.record["step_id"]),
-    )
-    snapshot.run_state[_META] = {"seq": record.seq, "head": record.record["record_hash"]}
-    snapshot_store(engine).save(snapshot)
-    return snapshot
-
-
-def list_snapshots(
-    engine: DirectoryEngine,
-    *,
-    run_id: str | None = None,
-    tag: str | None = None,
-    query: str | None = None,
-    limit: int = 100,
-) -> list[Snapshot]:
-    """Give the newest snapshots that match every given filter."""
-    return snapshot_store(engine).list(run_id=run_id, tag=tag, query=query, limit=limit)
-
-
-def restore_snapshot(engine: DirectoryEngine, snapshot: Snapshot | str) -> RunState:
-    """Put a waiting or finished run back to the state of a snapshot, by one `control` record.
-
-    Nothing is executed. When the run goes on, it reuses what effects came to since the
-    snapshot was taken, as long as their payloads are equal.
-
-    Args:
-        engine: The store.
-        snapshot: The snapshot, or its id.
-
-    Raises:
-        NotFound: no such snapshot, or no such run.
-        Busy: someone drives the run.
-        UsageError: the run is running.
-    """
-    found = _loaded(engine, snapshot)
-    state = isolated_run(_state_of(found))
-    log = engine.open(found.run_id)
-    try:
-        if log.run.status.value == "running":
-            raise UsageError(
-                f"run {found.run_id!r} is running; only a waiting or finished run can be put back",
-                hint=f"cancel it first: art cancel {found.run_id}",
-                argument="snapshot",
-                run_id=found.run_id,
-            )
-        services = engine.services
-        state.updated_at = services.clock.now_iso()
-        commit_state(
-            log,
-            RecordFactory(services.clock, services.ids),
-            state,
-            reuse_after=_seq_of(engine, found),
-            action=RESTORE,
-            snapshot_id=found.snapshot_id,
-        )
-    finally:
-        log.close()
-    return engine.peek(found.run_id)
-
-
-def _loaded(engine: DirectoryEngine, snapshot: Snapshot | str) -> Snapshot:
-    if isinstance(snapshot, Snapshot):
-        return snapshot
-    found = snapshot_store(engine).load(snapshot)
-    if found is None:
-        raise NotFound(
-            f"no snapshot {snapshot!r} in this store",
-            hint="list them: art snapshot list",
-            kind="snapshot",
-            id=snapshot,
-        )
-    return found
 
 
 def _state_of(snapshot: Snapshot) -> RunState:

@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from abstractruntime.errors import StoreError, StoreFull, StoreIOError
+from abstractruntime.storage._files.locks import HeldLock, best_locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from abstractruntime.storage._files.locks import LockKind
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
@@ -100,8 +103,13 @@ class FileSystem(Protocol):
     def names(self, path: str) -> list[str]: ...
     def list(self, path: str) -> list[FileInfo]: ...
     def real_path(self, path: str) -> str: ...
+    def is_writable(self, path: str) -> bool: ...
     def lock(self, path: str, note: bytes) -> FileLock | None:
         """Try to lock exclusively and leave `note` in the file; None when someone holds it."""
+        ...
+
+    def lock_note(self, path: str) -> bytes | None:
+        """Give the note of whoever holds a lock, taking nothing; None when nobody does."""
         ...
 
     def database_path(self, path: str) -> str:
@@ -110,7 +118,14 @@ class FileSystem(Protocol):
 
 
 class RealFileSystem:
-    """The file system of this machine; files 0600, directories 0700."""
+    """The file system of this machine; files 0600, directories 0700.
+
+    Args:
+        locks: The kind of locks; by default the best this system has.
+    """
+
+    def __init__(self, locks: LockKind | None = None) -> None:
+        self._locks = locks or best_locks()
 
     def open_append(self, path: str, *, create: bool = False) -> _RealAppendFile | None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if create else 0)
@@ -215,21 +230,31 @@ class RealFileSystem:
     def real_path(self, path: str) -> str:
         return os.path.realpath(path)
 
-    def lock(self, path: str, note: bytes) -> _RealLock | None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    def is_writable(self, path: str) -> bool:
+        return os.access(path, os.W_OK)
+
+    def lock(self, path: str, note: bytes) -> HeldLock | None:
+        # A lock file that somebody replaced by a link must not lead the note elsewhere.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, FILE_MODE)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
+            if self._locks.take(descriptor, note):
+                return HeldLock(self._locks, descriptor)
         except OSError:
             os.close(descriptor)
             raise
-        # The note only tells people who holds the lock; failing to leave it harms nothing.
-        with contextlib.suppress(OSError):
-            os.pwrite(descriptor, note, 0)
-            os.ftruncate(descriptor, len(note))
-        return _RealLock(descriptor)
+        os.close(descriptor)
+        return None
+
+    def lock_note(self, path: str) -> bytes | None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            return self._locks.note(descriptor)
+        finally:
+            os.close(descriptor)
 
     def database_path(self, path: str) -> str:
         return path
@@ -265,30 +290,6 @@ class _RealAppendFile:
             os.close(descriptor)
 
 
-class _RealLock:
-    __slots__ = ("_descriptor",)
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor < 0:
-            return
-        # Hazard: a child that was just forked, or has not reached its exec yet, holds the same
-        # lock; closing only our descriptor would leave the run owned until the child's is closed.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
-
-    def abandon(self) -> None:
-        # Hazard: LOCK_UN in a forked child would free the lock of its parent; closing the
-        # inherited descriptor only drops the child's reference to it.
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
@@ -309,15 +310,6 @@ def _read_exactly(descriptor: int, size: int) -> bytes:
 def file_name(path: str) -> str:
     """Give the last part of a path."""
     return path.rpartition("/")[2]
-
-
-def boot_id() -> str | None:
-    """Give the identity of this start of the machine, where the system tells."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return None
 
 
 def to_store_error(cause: OSError, path: str, *, needed: int = 0) -> StoreError:
@@ -484,9 +476,16 @@ class StoreFiles:
     def real_path(self, path: str) -> str:
         return self._fs.real_path(path)
 
+    def is_writable(self, path: str) -> bool:
+        return self._fs.is_writable(path)
+
     def lock(self, path: str, note: bytes) -> FileLock | None:
         with store_errors(path):
             return self._fs.lock(path, note)
+
+    def lock_note(self, path: str) -> bytes | None:
+        with store_errors(path):
+            return self._fs.lock_note(path)
 
     def database_path(self, path: str) -> str:
         return self._fs.database_path(path)

@@ -162,6 +162,9 @@ class Layout:
     def blob(self, digest: str) -> str:
         return f"{self.blobs}/{check_id(digest, 'blob')}.bin"
 
+    def bundle(self, digest: str) -> str:
+        return f"{self.bundles}/{digest}.flowbundle"
+
     def tombstone(self, run_id: str) -> str:
         return f"{self.tombstones}/{check_id(run_id)}.json"
 

@@ -178,9 +178,15 @@ class SimFileSystem:
         # Two simulated disks are two places, although their paths are alike.
         return path
 
+    def is_writable(self, path: str) -> bool:
+        return path in self._dirs
+
     def lock(self, path: str, note: bytes) -> SimLock:  # noqa: ARG002 - the port's signature
         self._call("lock")
         return SimLock()
+
+    def lock_note(self, path: str) -> None:  # noqa: ARG002 - as above
+        self._call("lock_note")
 
     def database_path(self, path: str) -> str:  # noqa: ARG002 - as above
         return ":memory:"

@@ -1,22 +1,22 @@
 """The directory store: one append-only ledger and one checkpoint file per run.
 
-`open_store(path)` gives the engine. Everything it promises is tested against a file
-system that forgets whatever was not synced; see `storage/_simfs.py`.
+Everything it promises is tested against a file system that forgets whatever was not synced;
+see `storage._files.simfs`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from abstractruntime._json import JsonObject
-from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime.core.models import RunState, StepRecord
+from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.ports import Barrier, Command, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.records import RecordFactory
+from abstractruntime.core.store import LedgerHead, Owner
 from abstractruntime.errors import NotFound, UsageError
-from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
 from abstractruntime.storage._files.jsonl import (
     JsonlFile,
     Tail,
@@ -26,9 +26,11 @@ from abstractruntime.storage._files.jsonl import (
 )
 from abstractruntime.storage._files.layout import STORE_FORMAT, Layout, check_id
 from abstractruntime.storage._files.quarantine import quarantine_tail
+from abstractruntime.storage._files.stream import open_stream
 from abstractruntime.storage._store.blobs import Blobs
+from abstractruntime.storage._store.bundles import Bundles
 from abstractruntime.storage._store.header import header_of, run_from
-from abstractruntime.storage._store.heads import HeadsFile, open_heads, signed_records
+from abstractruntime.storage._store.heads import HeadsFile, StoredHeads, open_heads, signed_records
 from abstractruntime.storage._store.importing import import_run
 from abstractruntime.storage._store.inbox import Inboxes
 from abstractruntime.storage._store.index import UNCOUNTED, RunIndex
@@ -40,7 +42,6 @@ from abstractruntime.storage._store.run_log import DirectoryRunLog
 from abstractruntime.storage._store.services import Durability, Services
 from abstractruntime.storage._store.store_file import (
     IMPORTED_FROM,
-    read_store_file,
     save_store_file,
     unsupported,
 )
@@ -48,12 +49,11 @@ from abstractruntime.storage._store.views import LedgerView, RunsView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from typing_extensions import Self  # types only; not a dependency at run time
 
     from abstractruntime.core.ports import Clock, Ids
-    from abstractruntime.storage._files.fs import FileSystem
+    from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._store.heads import HeadSignerPort
     from abstractruntime.storage._store.lease import Lease
     from abstractruntime.storage._store.observers import LedgerCallback, Unsubscribe
@@ -61,60 +61,8 @@ if TYPE_CHECKING:
 _WARM_LOGS = 8
 
 
-def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for tests
-    path: str | Path,
-    *,
-    durability: Durability = "strict",
-    signer: HeadSignerPort | None = None,
-    lock: bool = True,
-    origin: str | None = None,
-    create: bool = True,
-    clock: Clock | None = None,
-    ids: Ids | None = None,
-    fs: FileSystem | None = None,
-) -> DirectoryEngine:
-    """Open the store in a directory, creating it where nothing is.
-
-    A directory of 0.4.x is a store too: nothing in it changes until the first write, and a
-    run of it is imported when it is first opened for writing. A store of a newer format is
-    opened for reading only.
-
-    Args:
-        path: The directory.
-        durability: `strict` syncs around external effects and before acknowledging,
-            `relaxed` only when a run comes to rest, `off` never.
-        signer: Signs heads of ledgers; without one there are none.
-        lock: False trusts the caller to be the only process.
-        origin: The name of a new store in its signed heads; default `<host>/<8 hex>`.
-        create: False refuses to create.
-        clock: Time, for tests.
-        ids: Step ids of the records the store itself writes, for tests.
-        fs: The file system, for tests.
-
-    Raises:
-        NotFound: nothing is there and `create` is False.
-        UsageError: the directory holds something else.
-        StoreError: it cannot be read or written.
-    """
-    clock = clock or SystemClock()
-    fs = fs or RealFileSystem()
-    root = fs.real_path(str(path))
-    files = StoreFiles(fs, sync=durability != "off")
-    facts = read_store_file(files, Layout(root), create=create, origin=origin, clock=clock)
-    return DirectoryEngine(
-        root,
-        facts,
-        files,
-        durability=durability,
-        signer=signer,
-        lock=lock,
-        clock=clock,
-        ids=ids or SystemIds(),
-    )
-
-
 class DirectoryEngine:
-    """One store in a directory; see `core.ports.Engine`. Made by `open_store`."""
+    """The runs of a store in a directory; see `core.ports.Engine`."""
 
     def __init__(
         self,
@@ -129,7 +77,7 @@ class DirectoryEngine:
         ids: Ids,
     ) -> None:
         self.path = root
-        self.origin = str(facts["origin"])
+        self.store_origin = str(facts["origin"])
         self.format = str(facts["format"])
         layout = Layout(root)
         blobs = Blobs(files, layout, clock)
@@ -152,12 +100,26 @@ class DirectoryEngine:
             ids=ids,
             durability=durability,
             signer=signer,
-            origin=self.origin,
+            origin=self.store_origin,
         )
         self._records = RecordFactory(clock, ids)
         self._warm: OrderedDict[str, LogMemory] = OrderedDict()
 
     keeps_commands = True
+    is_new = False
+
+    @property
+    def address(self) -> str:
+        """What people know this store by."""
+        return self.path
+
+    @property
+    def bundles(self) -> Bundles:
+        return Bundles(self._files, self._layout)
+
+    @property
+    def heads(self) -> StoredHeads:
+        return StoredHeads(self._files, self._layout)
 
     @property
     def services(self) -> Services:
@@ -295,7 +257,7 @@ class DirectoryEngine:
             self._files,
             self._layout,
             run_id=run_id,
-            origin=self.origin,
+            origin=self.store_origin,
             durable=services.durability != "off",
         )
 
@@ -376,21 +338,38 @@ class DirectoryEngine:
         """Give a stored record with its offloaded values back in place."""
         return self._recovery.resolve(record)
 
-    def facts(self, run_id: str) -> JsonObject:
-        """Give `{records, head_hash, bytes, signed_records}` from the ends of the files."""
+    def owner(self, run_id: str) -> Owner | None:
+        """Say who drives a run right now; nobody who opens it meanwhile is disturbed."""
+        return self._leases.owner(run_id)
+
+    def origin(self, run_id: str) -> RunOrigin:
+        """Give where a run comes from.
+
+        Raises:
+            NotFound: no such run.
+        """
+        first = next(iter(self.records(run_id)), None)
+        return RunOrigin.of(self.resolve(first.record)) if first else RunOrigin()
+
+    def ledger(self, run_id: str) -> IO[bytes]:
+        """Give the exact bytes of a ledger to read; nothing where there is none."""
+        return open_stream(self._files, self._layout.ledger(run_id))
+
+    def head(self, run_id: str) -> LedgerHead:
+        """Give the end of a ledger, from the ends of the files."""
         path = self._layout.ledger(run_id)
         last = last_committed(self._files, path)
         if last is None:
             self._recovery.load(run_id)
-            return {"records": 0, "head_hash": None, "bytes": 0, "signed_records": 0}
+            return LedgerHead()
         record = parse_line(run_id, -1, last)
         seq = record["seq"] if "seq" in record else sum(1 for _ in self.records(run_id)) - 1
-        return {
-            "records": seq + 1,
-            "head_hash": record.get("record_hash"),
-            "bytes": last.offset + len(last.data) + 1,
-            "signed_records": signed_records(self._files, self._layout.heads(run_id)),
-        }
+        return LedgerHead(
+            records=seq + 1,
+            head_hash=record.get("record_hash"),
+            signed_records=signed_records(self._files, self._layout.heads(run_id)),
+            bytes=last.offset + len(last.data) + 1,
+        )
 
     def find(self, query: RunQuery) -> list[RunHeader]:
         """Give the matching runs, newest `updated_at` first."""
@@ -429,12 +408,6 @@ class DirectoryEngine:
         self._services.inboxes.post(run_id, command)
 
     # -- names and ends ------------------------------------------------------
-
-    def ledger_path(self, run_id: str) -> str:
-        return self._layout.ledger(run_id)
-
-    def heads_path(self, run_id: str) -> str:
-        return self._layout.heads(run_id)
 
     def close(self) -> None:
         """Close warm files and the index; owned logs are their owners' to close."""

@@ -11,12 +11,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from abstractruntime.errors import HeadMismatch, StoreError
 from abstractruntime.storage._files.jsonl import JsonlFile, Tail, scan_lines
+from abstractruntime.storage._files.stream import open_stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from abstractruntime.signing.heads import HeadStack
     from abstractruntime.signing.keys import SigningKey
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
+
+
+class StoredHeads:
+    """The signed heads of one store, as they are stored; see `core.store.HeadStore`."""
+
+    def __init__(self, files: StoreFiles, layout: Layout) -> None:
+        self._files = files
+        self._layout = layout
+
+    def lines(self, run_id: str) -> Iterator[bytes]:
+        with open_stream(self._files, self._layout.heads(run_id)) as file:
+            yield from file
 
 
 class HeadSignerPort(Protocol):

@@ -1,14 +1,13 @@
 """Leases: at most one driver per run on a host.
 
 A lease is an in-process claim on (real directory, run id) plus a file lock that the
-operating system frees when its holder dies. The lock file's body only tells people who
-holds it. The file is never unlinked: two processes could then lock two different files
-of one name. Lock order is parent before child; nobody else ever holds two leases.
+operating system frees when its holder dies. The lock file is never unlinked: two processes
+could then lock two different files of one name. Lock order is parent before child; nobody
+else ever holds two leases. Asking for the owner takes neither claim nor lock.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
@@ -19,8 +18,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import dump_line
+from abstractruntime.core.store import Owner
 from abstractruntime.errors import Busy
-from abstractruntime.storage._files.fs import boot_id, file_name
+from abstractruntime.storage._files.fs import file_name
+from abstractruntime.storage._files.locks import boot_id
 
 if TYPE_CHECKING:
     from abstractruntime.core.ports import Clock
@@ -37,15 +38,17 @@ _claims: dict[tuple[str, str], Lease] = {}
 class Lease:
     """Ownership of one run, until `release`."""
 
-    __slots__ = ("_key", "_lock", "facts", "is_lost")
+    __slots__ = ("_key", "_lock", "facts", "is_held", "is_lost")
 
     def __init__(self, key: tuple[str, str], facts: dict[str, Any]) -> None:
         self._key = key
         self._lock: FileLock | None = None
         self.facts = facts
+        self.is_held = False
         self.is_lost = False
 
     def release(self) -> None:
+        self.is_held = False
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -102,12 +105,13 @@ class Leases:
 
     def _try(self, run_id: str, path: str) -> Lease | None:
         key = (self._directory, run_id)
-        lease = Lease(key, {**_process_facts(os.getpid()), "since": self._clock.now_iso()})
+        lease = Lease(key, holder_facts(self._clock))
         with _claims_guard:
             if key in _claims:
                 return None
             _claims[key] = lease
         if not self._lock:
+            lease.is_held = True
             return lease
         try:
             lease._lock = self._files.lock(path, dump_line(lease.facts))  # noqa: SLF001 - the two classes are one unit
@@ -117,30 +121,46 @@ class Leases:
         if lease._lock is None:  # noqa: SLF001 - as above
             lease.release()
             return None
+        lease.is_held = True
         return lease
 
+    def owner(self, run_id: str) -> Owner | None:
+        """Say who owns a run; disturbs nobody who is just taking it."""
+        mine = _claims.get((self._directory, run_id))
+        if mine is not None and mine.is_held:
+            return owner_in(mine.facts)
+        note = self._files.lock_note(self._layout.run_lock(run_id)) if self._lock else None
+        return None if note is None else read_owner(note)
+
     def _busy(self, run_id: str, path: str) -> Busy:
-        holder = self._holder(run_id, path)
-        pid, host, since = (holder.get(name) for name in ("pid", "host", "since"))
+        # Whoever had it may have freed it by now; the note still tells who it was.
+        owner = self.owner(run_id) or read_owner(self._files.read(path) or b"")
         return Busy(
-            f"run {run_id!r} is owned by process {pid} on {host!r} since {since}",
+            f"run {run_id!r} is owned by process {owner.pid} on {owner.host!r} since {owner.since}",
             hint="wait for it, or repeat with a longer wait",
             run_id=run_id,
-            pid=pid,
-            host=host,
-            since=since,
+            pid=owner.pid,
+            host=owner.host,
+            since=owner.since,
         )
 
-    def _holder(self, run_id: str, path: str) -> dict[str, Any]:
-        """Give what is known of the owner: of one in this process everything, of others the note."""
-        mine = _claims.get((self._directory, run_id))
-        if mine is not None:
-            return mine.facts
-        with contextlib.suppress(ValueError):
-            note = json.loads(self._files.read(path) or b"{}")
-            if isinstance(note, dict):
-                return note
-        return {}
+
+def holder_facts(clock: Clock) -> dict[str, Any]:
+    """Give what the note of a lock tells of this process."""
+    return {**_process_facts(os.getpid()), "since": clock.now_iso()}
+
+
+def read_owner(note: bytes) -> Owner:
+    """Give who a note names; an unreadable one names nobody."""
+    try:
+        facts = json.loads(note)
+    except ValueError:
+        facts = None
+    return owner_in(facts if isinstance(facts, dict) else {})
+
+
+def owner_in(facts: dict[str, Any]) -> Owner:
+    return Owner(*(facts.get(name) for name in ("pid", "host", "since", "command")))
 
 
 @functools.lru_cache(maxsize=2)

@@ -25,8 +25,9 @@ from abstractruntime._json import (
 from abstractruntime.core.models import StepRecord, StepStatus
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import ChainBroken
-from abstractruntime.storage._store.blobs import LIMIT_BYTES, MARK, Blobs
+from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.plain import dump, dump_plain_sorted, is_plain
+from abstractruntime.storage.large_values import LIMIT_BYTES, MARK
 
 if TYPE_CHECKING:
     from abstractruntime.storage._files.jsonl import Line

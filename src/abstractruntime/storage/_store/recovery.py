@@ -21,11 +21,12 @@ from abstractruntime._json import JsonObject
 from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.errors import ChainBroken, HeadMismatch, NotFound
 from abstractruntime.storage._files.jsonl import Line, Tail, last_line, scan_lines
-from abstractruntime.storage._store.blobs import MARK, Blobs
+from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.header import is_terminal, read_fields, run_from
 from abstractruntime.storage._store.legacy import LegacyRun, LegacyRuns
 from abstractruntime.storage._store.record_lines import Chain, is_status_record, stored_result_of
 from abstractruntime.storage._store.shadow import fold
+from abstractruntime.storage.large_values import MARK
 
 if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import StoreFiles

@@ -19,7 +19,6 @@ from abstractruntime.core.ports import Barrier, Command, Position
 from abstractruntime.core.records import RecordFactory, is_terminal_status
 from abstractruntime.errors import UsageError, WriterPoisoned
 from abstractruntime.storage._files.jsonl import Tail, scan_lines
-from abstractruntime.storage._store.blobs import holds_references
 from abstractruntime.storage._store.header import (
     changed_fields,
     is_terminal,
@@ -39,6 +38,7 @@ from abstractruntime.storage._store.record_lines import (
 from abstractruntime.storage._store.recovery import REMEMBERED_COMMANDS, opens_attempt
 from abstractruntime.storage._store.reuse import REUSE, Reuse, rewound_range
 from abstractruntime.storage._store.services import SYNCED_BARRIERS
+from abstractruntime.storage.large_values import holds_references
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

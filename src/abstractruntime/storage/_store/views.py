@@ -20,14 +20,15 @@ from abstractruntime.core.models import (
     WaitReason,
     parse_moment,
 )
+from abstractruntime.core.origin import first_record
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.records import RecordFactory, is_extension
 from abstractruntime.errors import IntegrityError, NotFound
 from abstractruntime.storage._files.layout import is_id
 from abstractruntime.storage._run_queries import INDEX_COLUMNS, moment_or_none, page_size, trimmed
-from abstractruntime.storage._store.blobs import holds_references
 from abstractruntime.storage._store.host_edits import commit_state, isolated_run
 from abstractruntime.storage.base import LedgerStore, RunStore
+from abstractruntime.storage.large_values import holds_references
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
@@ -72,9 +73,7 @@ class RunsView(RunStore):
 
     def _create(self, run: RunState) -> None:
         records = self._records()
-        facts = {"workflow_id": run.workflow_id, "entry_node": run.current_node}
-        first = records.internal(run, "run_started", **facts, origin=HOST_SAVE)
-        log = self.engine.create(run, first)
+        log = self.engine.create(run, first_record(records, run, {"origin": HOST_SAVE}))
         try:
             if run.status.is_terminal:
                 log.append_bare(records.terminal_status(run))
@@ -199,7 +198,7 @@ class LedgerView(LedgerStore):
     def count(self, run_id: str) -> int:
         """Give the number of records, from the end of the ledger alone."""
         try:
-            return int(self.engine.facts(run_id)["records"]) if is_id(run_id) else 0
+            return self.engine.head(run_id).records if is_id(run_id) else 0
         except NotFound:
             return 0
 

@@ -1,0 +1,258 @@
+"""A store as people and tools see it: an `Engine`, and the parts that care for what is in it.
+
+The kernel needs an `Engine`. A command line, a console or a server needs a `Store`, whose
+parts answer what they ask. Nothing here names a file: `address` and what else is text for
+people is a path in a directory store, and something else in a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, Literal, NamedTuple, Protocol
+
+from abstractruntime.core.models import JsonObject, RunState
+from abstractruntime.core.origin import RunOrigin
+from abstractruntime.core.ports import Engine
+from abstractruntime.errors import AbstractRuntimeError
+
+Level = Literal["note", "warning", "error"]
+# The id of something that cannot be read, and why.
+Damage = tuple[str, AbstractRuntimeError]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who drives a run, as far as it has told."""
+
+    pid: int | None = None
+    host: str | None = None
+    since: str | None = None
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHead:
+    """The end of a ledger: how much there is, the hash of the last record, how much is signed."""
+
+    records: int = 0
+    head_hash: str | None = None
+    signed_records: int = 0
+    bytes: int = 0
+
+
+class Reached(NamedTuple):
+    """A place that a ledger has reached: its size there, and the hash of the last record."""
+
+    size_bytes: int
+    head_hash: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is not as it should be; `run_id` None when it is of the whole store.
+
+    `step` names the repair that mends it; None means that repair cannot, or need not.
+    """
+
+    code: str
+    level: Level
+    run_id: str | None
+    message: str
+    hint: str | None = None
+    step: str | None = None
+
+    def to_dict(self) -> JsonObject:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+class BundleStore(Protocol):
+    """The bundles that runs were started from, by digest."""
+
+    def put(self, digest: str, data: bytes) -> None:
+        """Keep a bundle durably; one that is there counts as new again."""
+        ...
+
+    def get(self, digest: str) -> bytes | None: ...
+    def address(self, digest: str) -> str:
+        """Say where a person puts back a bundle that was lost."""
+        ...
+
+
+class HeadStore(Protocol):
+    """The signed heads of ledgers."""
+
+    def lines(self, run_id: str) -> Iterator[bytes]:
+        """Give the heads of a run as they are stored, oldest first, each with its LF."""
+        ...
+
+
+class StoreHealth(Protocol):
+    """What is wrong with a store; what is damaged stops nothing else, and looking changes nothing."""
+
+    def knows(self, run_id: str) -> bool:
+        """Say whether anything of a run with this very id is there, readable or not."""
+        ...
+
+    def damage(self, run_id: str) -> AbstractRuntimeError | None:
+        """Say why a run that a listing shows cannot be read; None when it can."""
+        ...
+
+    def unlisted(self, known: Collection[str]) -> Iterator[Damage]:
+        """Give the damaged runs that are not `known`; listings do not always have them."""
+        ...
+
+    def snapshots(self) -> Iterator[Damage]: ...
+    def access(self) -> Iterator[Fault]:
+        """Give what keeps this process from writing."""
+        ...
+
+    def faults(self, run_id: str | None = None) -> Sequence[Fault]:
+        """Give everything that is wrong with a run, or the store; reads whole ledgers."""
+        ...
+
+    def reached(self, run_id: str) -> Reached | None:
+        """Give up to where something beside a ledger remembers that it was durable."""
+        ...
+
+
+class RunSnapshot(Protocol):
+    """A copy of a run's state under a name."""
+
+    snapshot_id: str
+    run_id: str
+    step_id: str | None
+    name: str
+    description: str | None
+    tags: list[str]
+    created_at: str
+    run_state: dict[str, Any]
+
+
+class RunSnapshots(Protocol):
+    """Named copies of runs that they can be put back to."""
+
+    def create(
+        self,
+        run_id: str,
+        *,
+        name: str,
+        description: str | None = None,
+        tags: list[str] | None = None,
+        step: int | None = None,
+    ) -> RunSnapshot:
+        """Keep a copy of a run as it is now, or as it was after record `step`."""
+        ...
+
+    def list(
+        self, *, run_id: str | None = None, tag: str | None = None, limit: int = 100
+    ) -> Sequence[RunSnapshot]:
+        """Give the newest snapshots that match every given filter."""
+        ...
+
+    def restore(self, snapshot_id: str) -> RunState:
+        """Put a waiting or finished run back to a snapshot; its ledger keeps what was since.
+
+        Raises:
+            NotFound, Busy, UsageError, IntegrityError
+        """
+        ...
+
+
+class Plan(Protocol):
+    """What would be done, or was; making a plan changes nothing."""
+
+    def to_dict(self) -> JsonObject: ...
+
+
+class RepairPlan(Plan, Protocol):
+    """What repair would do to one run; nothing while something blocks it."""
+
+    @property
+    def findings(self) -> Sequence[Fault]: ...
+    @property
+    def steps(self) -> Sequence[str]: ...
+    @property
+    def blocked_by(self) -> Sequence[Fault]: ...
+
+
+class StoreCare(Protocol):
+    """Mending runs, and removing what none needs, each by a plan that this store has made."""
+
+    def plan_repair(self, run_id: str) -> RepairPlan: ...
+    def repair(self, plan: Any) -> RepairPlan:
+        """Do what a plan says, and give the plan of what is left.
+
+        Raises:
+            IntegrityError, UsageError, Busy
+        """
+        ...
+
+    def plan_collection(
+        self, *, grace_s: float, now: datetime, purge: Sequence[str] = (), quarantine: bool = False
+    ) -> Plan:
+        """Find what nobody needs and is older than the grace period.
+
+        Raises:
+            UsageError, NotFound, IntegrityError, UnsupportedFormat
+        """
+        ...
+
+    def collect(self, plan: Any) -> Plan:
+        """Remove what a plan names and nobody has put to use since.
+
+        Raises:
+            Busy, UsageError, StoreError
+        """
+        ...
+
+
+class Store(Engine, Protocol):
+    """An engine with all its parts.
+
+    `store_origin` is its name in signed heads, `address` what people know it by. `is_new` says
+    whether it became a store by being opened, or does so with its first write. `artifacts` is
+    a 0.4.x `ArtifactStore`.
+    """
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def store_origin(self) -> str: ...
+    @property
+    def is_new(self) -> bool: ...
+    @property
+    def artifacts(self) -> Any: ...
+    @property
+    def bundles(self) -> BundleStore: ...
+    @property
+    def heads(self) -> HeadStore: ...
+    @property
+    def health(self) -> StoreHealth: ...
+    @property
+    def snapshots(self) -> RunSnapshots: ...
+    @property
+    def care(self) -> StoreCare: ...
+
+    def owner(self, run_id: str) -> Owner | None:
+        """Say who drives a run right now; nobody who opens it meanwhile is disturbed."""
+        ...
+
+    def origin(self, run_id: str) -> RunOrigin: ...
+    def head(self, run_id: str) -> LedgerHead:
+        """Give the end of a ledger, without reading all of it."""
+        ...
+
+    def ledger(self, run_id: str) -> IO[bytes]:
+        """Give the exact bytes of a ledger to read; nothing where there is none."""
+        ...
+
+    def resolve(self, record: JsonObject) -> JsonObject:
+        """Give a stored record with its offloaded values back in place."""
+        ...
+
+    def serving(self) -> AbstractContextManager[None]:
+        """Be the one who serves this store, for the block; `Busy` when somebody else does."""
+        ...

@@ -1,0 +1,91 @@
+"""What is wrong with a directory store: damaged runs, snapshots, and what keeps from writing.
+
+Rules:
+1. A damaged run stops nobody else: what it raises is an answer.
+2. Looking changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from abstractruntime.core.store import Damage, Fault, Reached
+from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound
+from abstractruntime.storage._care.repair import diagnose
+from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
+from abstractruntime.storage._files.layout import is_readable_id, run_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from abstractruntime.storage._store.engine import DirectoryEngine
+
+
+class Health:
+    """Looks for damage in one store; see `core.store.StoreHealth`."""
+
+    def __init__(self, engine: DirectoryEngine) -> None:
+        self._engine = engine
+        self._files = engine.services.files
+        self._layout = engine.services.layout
+
+    def knows(self, run_id: str) -> bool:
+        if not is_readable_id(run_id):
+            return False
+        paths = self._layout.ledger(run_id), self._layout.checkpoint(run_id)
+        return any(self._files.info(path) is not None for path in paths)
+
+    def damage(self, run_id: str) -> AbstractRuntimeError | None:
+        cause = self._why_unreadable(run_id)
+        if not isinstance(cause, NotFound):
+            return cause
+        return IntegrityError(
+            f"the ledger of run {run_id!r} holds no record any more",
+            hint=f"restore the ledger from a backup, or inspect it: art ledger verify {run_id}",
+            run_id=run_id,
+        )
+
+    def unlisted(self, known: Collection[str]) -> Iterator[Damage]:
+        """Give the runs that have files but are not `known`, each with what is wrong with it.
+
+        The index forgets a run that lost its ledger, and never learns one that it could not read.
+        """
+        for run_id in sorted(run_ids(self._files.names(self._layout.root)) - set(known)):
+            cause = self._why_unreadable(run_id)
+            # A ledger without a complete line is no run: nobody was told of it.
+            if cause is not None and not isinstance(cause, NotFound):
+                yield run_id, cause
+
+    def snapshots(self) -> Iterator[Damage]:
+        return DirectorySnapshots(self._engine).damaged()
+
+    def access(self) -> Iterator[Fault]:
+        engine = self._engine
+        if not self._files.is_writable(engine.path):
+            message = f"{engine.path} cannot be written"
+            yield Fault("not_writable", "error", None, message, "check permissions")
+        if engine.is_read_only:
+            message = f"format {engine.format} is newer; reading only"
+            yield Fault("newer_format", "warning", None, message)
+
+    def faults(self, run_id: str | None = None) -> list[Fault]:
+        # Nobody here knows what is odd about a newer format.
+        return [] if self._engine.is_read_only else diagnose(self._engine, run_id)
+
+    def reached(self, run_id: str) -> Reached | None:
+        """Give up to where a run was checkpointed; None when there is nothing that can be read."""
+        try:
+            meta = json.loads(self._files.read(self._layout.checkpoint(run_id)) or b"")["_meta"]
+            size_bytes, head_hash = meta["size"], meta["head"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+        is_place = isinstance(size_bytes, int) and size_bytes > 0
+        return Reached(size_bytes, head_hash) if is_place else None
+
+    def _why_unreadable(self, run_id: str) -> AbstractRuntimeError | None:
+        try:
+            self._engine.peek(run_id)
+        except AbstractRuntimeError as cause:
+            return cause
+        return None
