@@ -17,10 +17,11 @@ from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime.call_chain import CallChain
 from abstractruntime._runtime.effect_host import STOP_SIGNAL, EffectHost
 from abstractruntime._runtime.reads import RuntimeReads
-from abstractruntime.core._kernel.effects import EffectRunner, Handler
+from abstractruntime.core._kernel.effects import EffectRunner
 from abstractruntime.core._kernel.loop import Kernel
 from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.event_keys import build_event_wait_key
+from abstractruntime.core.handlers import Handler
 from abstractruntime.core.models import (
     EffectType,
     JsonObject,
@@ -43,17 +44,17 @@ from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.spec import RunContext, WorkflowSpec
 from abstractruntime.core.traces import project_traces
 from abstractruntime.core.vars import LIMITS, NODE_TRACES, RUNTIME, get_runtime
-from abstractruntime.effects._registry import (
-    INTERNAL_WORKFLOWS,
-    builtin_handlers,
-    merge_handlers,
-)
 from abstractruntime.effects.events import (
     LISTENER_LIMIT,
     Event,
     as_event_payload,
     deliver_event,
     find_listeners,
+)
+from abstractruntime.effects.registry import (
+    INTERNAL_WORKFLOWS,
+    builtin_handlers,
+    merge_handlers,
 )
 from abstractruntime.errors import Busy, InvalidValue, UsageError
 

@@ -13,8 +13,8 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 
-from abstractruntime.core._kernel.effects import EffectContext
 from abstractruntime.core.event_keys import build_event_wait_key
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
     Effect,
     JsonObject,

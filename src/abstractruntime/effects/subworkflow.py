@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from abstractruntime.core._kernel.effects import EffectContext
 from abstractruntime.core.answers import stored_answer, tool_result
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
     Effect,
     JsonObject,

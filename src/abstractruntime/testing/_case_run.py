@@ -17,7 +17,7 @@ from abstractruntime._runtime.listeners import Listeners, start_with_listeners
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.agents import stub_agent
 from abstractruntime.core.models import RunState, parse_moment
-from abstractruntime.effects._registry import builtin_handlers
+from abstractruntime.effects.registry import builtin_handlers
 from abstractruntime.errors import AbstractRuntimeError, UsageError
 from abstractruntime.nodes.base import NodeError
 from abstractruntime.rendering.run_document import LedgerFacts, build_run_document
