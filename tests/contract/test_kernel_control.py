@@ -9,6 +9,7 @@ import pytest
 from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
 from abstractruntime._runtime.driver import Driver
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import (
     Effect,
     EffectType,
@@ -19,7 +20,7 @@ from abstractruntime.core.models import (
     WaitState,
 )
 from abstractruntime.core.policy import DefaultEffectPolicy
-from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
+from abstractruntime.core.ports import EffectOutcome, RunQuery
 from abstractruntime.errors import (
     Busy,
 )
@@ -105,7 +106,9 @@ def test_a_command_to_a_finished_run_is_void(make, kind):
     rt, workflow = make(), spec("w", z=done)
     state = go(rt, workflow)
     before = rt.get_ledger(state.run_id)
-    rt.engine.post(state.run_id, Command("c1", kind, {"payload": 1}))
+    rt.engine.post(
+        state.run_id, Command.from_dict({"id": "c1", "kind": kind, "payload": {"payload": 1}})
+    )
 
     after = rt.tick(workflow=workflow, run_id=state.run_id)
 
@@ -119,7 +122,9 @@ def test_a_command_counts_once(make, kind):
     rt = make()
     workflow = spec("w", a=asks(EffectType.WAIT_EVENT, {"wait_key": "k"}, then="z"), z=done)
     state = go(rt, workflow)
-    command = Command("c1", kind, {"wait_key": "k", "payload": 7})
+    command = Command.from_dict(
+        {"id": "c1", "kind": kind, "payload": {"wait_key": "k", "payload": 7}}
+    )
     for _ in range(2):
         rt.engine.post(state.run_id, command)
         rt.tick(workflow=workflow, run_id=state.run_id, max_steps=0)
@@ -135,7 +140,7 @@ def test_the_driver_applies_commands_of_waiting_runs(make):
     run_id = rt.start(workflow=rt.workflow_registry.get("w"))
     driver = Driver(rt)
     driver.drive(run_id)
-    rt.engine.post(run_id, Command("c1", "cancel", {"reason": "late"}))
+    rt.engine.post(run_id, Command("c1", Cancel("late")))
 
     assert driver.drive(run_id).status is RunStatus.CANCELLED
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
-from abstractruntime.core.vars import DEFAULT_MAX_TOKENS
-
+DEFAULT_MAX_TOKENS: Final = 32768
 DEFAULT_RECOMMENDED_MAX_INPUT_TOKENS = -1
 """Negative: no recommended cap on input tokens."""
 

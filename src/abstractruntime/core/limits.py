@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from abstractruntime.core.config import DEFAULT_MAX_TOKENS
 from abstractruntime.core.models import JsonObject, LimitWarning
-from abstractruntime.core.vars import DEFAULT_MAX_TOKENS
 
 SETTABLE: Final = frozenset(
     {

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from abstractruntime._json import normalise
 from abstractruntime.core._kernel.tool_calls import with_call_ids
+from abstractruntime.core.commands import Cancel, Pause
 from abstractruntime.core.handlers import EffectContext, Handler
 from abstractruntime.core.models import (
     Effect,
@@ -37,7 +38,6 @@ from abstractruntime.errors import AbstractRuntimeError, InvalidValue, StoreErro
 
 # Longer pauses are slept in slices, so that a cancel or pause is not waited for.
 _LONGEST_SLICE_S = 5.0
-_BACKOFF_ABORTS = frozenset({"cancel", "pause"})
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 _STATUSES = frozenset({"completed", "waiting", "failed"})
@@ -84,6 +84,38 @@ class EffectRequest:
             attempt=record.attempt + 1 if concluded else record.attempt,
             began_at=plan.get("began_at") or record.started_at,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedAttempt:
+    """The handler gave a result; the record is open, to be finished with the state it leads to."""
+
+    record: StepRecord
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingAttempt:
+    """The run is to park; the record is open."""
+
+    record: StepRecord
+    wait: WaitState
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """The last attempt of the budget failed; the record is open."""
+
+    record: StepRecord
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptedAttempt:
+    """A cancel or pause came in before the next attempt, which is still due."""
+
+
+AttemptEnd = CompletedAttempt | WaitingAttempt | FailedAttempt | InterruptedAttempt
 
 
 class EffectRunner:
@@ -153,6 +185,11 @@ class EffectRunner:
     def handler(self, effect: Effect) -> Handler | None:
         return self._handlers.get(effect.type)
 
+    def barrier(self, effect: Effect) -> Barrier:
+        """Say what the commits around an effect must survive."""
+        handler = self.handler(effect)
+        return Barrier.EXTERNAL if handler and handler.external else Barrier.NONE
+
     def on_unknown(self, request: EffectRequest, pending: StepRecord) -> OnUnknown:
         """Say what becomes of an attempt whose outcome is not known.
 
@@ -164,11 +201,11 @@ class EffectRunner:
         policy_says: OnUnknown = getattr(self._policy(), "on_unknown", "retry")
         return policy_says
 
-    def perform(self, log: RunLog, request: EffectRequest) -> tuple[StepRecord, EffectOutcome]:
-        """Run attempts until one concludes; the last record is open, for the caller to finish."""
+    def perform(self, log: RunLog, request: EffectRequest) -> AttemptEnd:
+        """Run attempts until one concludes, or somebody stops the run in between."""
         handler = self.handler(request.effect)
         limit = max(self._max_attempts(request.effect), request.attempt) if handler else 1
-        barrier = Barrier.EXTERNAL if handler and handler.external else Barrier.NONE
+        barrier = self.barrier(request.effect)
         attempt = request.attempt
         while True:
             record = self._records.started(
@@ -179,12 +216,12 @@ class EffectRunner:
             outcome = self._call(handler, log, request, attempt, began_at)
             if outcome.status != "failed" or attempt >= limit:
                 get_runtime(log.run.vars).pop(IN_FLIGHT, None)
-                return record, _concluded(outcome, attempt)
+                return _ended(record, outcome, attempt)
             record.finish_failure(outcome.error or "", at=self._clock.now_iso())
             request = replace(request, began_at=began_at)
             log.commit(record, barrier=barrier, plan=request.plan)
             if not self._pause(log, request.effect, attempt):
-                return record, EffectOutcome("interrupted")
+                return InterruptedAttempt()
             attempt += 1
 
     def _max_attempts(self, effect: Effect) -> int:
@@ -267,7 +304,7 @@ def _is_interrupted(log: RunLog) -> bool:
     # A classic log takes over what a host saved while the handler was running.
     if log.run.status is not RunStatus.RUNNING or is_paused(log.run.vars):
         return True
-    return any(command.kind in _BACKOFF_ABORTS for command in commands)
+    return any(isinstance(command.request, (Cancel, Pause)) for command in commands)
 
 
 def _checked(outcome: Any) -> EffectOutcome:
@@ -307,7 +344,11 @@ def _check_result_key(key: Any) -> None:
     )
 
 
-def _concluded(outcome: EffectOutcome, attempt: int) -> EffectOutcome:
-    if outcome.status != "failed" or attempt < 2:
-        return outcome
-    return replace(outcome, error=f"Effect failed after {attempt} attempts: {outcome.error}")
+def _ended(record: StepRecord, outcome: EffectOutcome, attempt: int) -> AttemptEnd:
+    if outcome.status == "completed":
+        return CompletedAttempt(record, outcome.result)
+    if outcome.status == "waiting" and outcome.wait is not None:
+        return WaitingAttempt(record, outcome.wait)
+    if attempt < 2:
+        return FailedAttempt(record, outcome.error or "effect ended with unknown status 'failed'")
+    return FailedAttempt(record, f"Effect failed after {attempt} attempts: {outcome.error}")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock, SystemIds
+from abstractruntime.core.commands import Command
 from abstractruntime.core.models import RunState, StepRecord
-from abstractruntime.core.ports import Barrier, Command, RunHeader, RunQuery, StoredRecord
+from abstractruntime.core.ports import Barrier, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
