@@ -21,9 +21,8 @@ from abstractruntime.core.models import (
 )
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome, RunQuery
-from abstractruntime.errors import (
-    Busy,
-)
+from abstractruntime.errors import Busy, WaitMismatch
+from abstractruntime.testing import SequentialIds
 
 # -- control at awkward moments ----------------------------------------------------
 
@@ -50,6 +49,35 @@ def test_a_cancel_during_an_effect_wins(make, by, status):
         expected = RunStatus.FAILED  # the effect ended the run before the command was read
     assert rt.get_state(state.run_id).status is expected
     assert rt.tick(workflow=workflow, run_id=state.run_id).status is expected
+
+
+def test_the_id_of_a_command_comes_from_the_port(make):
+    def handler(run, effect):
+        rt.cancel_run(run.run_id)
+        assert [c.id for c in rt.chain.open_log(run.run_id).take_commands()] == ["command-0001"]
+        return ok(run, effect)
+
+    rt = make(handler, ids=SequentialIds())
+
+    assert go(rt, spec("w", a=asks(LLM, {}, then="z"), z=done)).status is RunStatus.CANCELLED
+
+
+def test_an_answer_is_stored_and_nothing_goes_on(make):
+    rt = make()
+    workflow = spec(
+        "w",
+        a=asks(EffectType.ASK_USER, {"prompt": "?", "wait_key": "k"}, then="z"),
+        z=done,
+    )
+    run_id = go(rt, workflow).run_id
+    with pytest.raises(WaitMismatch):
+        rt.answer(run_id, 7, wait_key="other")
+
+    answered = rt.answer(run_id, 7, wait_key="k", actor="ada")
+
+    assert (answered.status, answered.current_node) == (RunStatus.RUNNING, "z")
+    assert rt.get_ledger(run_id)[-1]["result"] == {"resumed": True, "actor": "ada"}
+    assert rt.tick(workflow=workflow, run_id=run_id).output == {"out": 7}
 
 
 @pytest.mark.parametrize("action", ["cancel", "pause"])
