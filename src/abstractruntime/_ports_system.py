@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from abstractruntime.core.models import format_time
+from abstractruntime.core.models import format_time, utc_now
+from abstractruntime.core.ports import Clock
 
 
 class SystemClock:
@@ -40,6 +42,9 @@ class SystemIds:
     def run_id(self) -> str:
         return self.step_id()
 
+    def command_id(self) -> str:
+        return self.step_id()
+
     def step_id(self) -> str:
         # The bytes of a version-4 UUID, formatted without building a UUID object.
         raw = bytearray(os.urandom(16))
@@ -47,3 +52,18 @@ class SystemIds:
         raw[8] = raw[8] & 0x3F | 0x80
         text = raw.hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def utc_now_iso() -> str:
+    """Give the current time as UTC ISO-8601 with microseconds."""
+    return format_time(utc_now())
+
+
+@dataclass
+class DefaultRunContext:
+    """What node handlers get: the time."""
+
+    clock: Clock | None = None
+
+    def now_iso(self) -> str:
+        return self.clock.now_iso() if self.clock else utc_now_iso()

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from abstractruntime.cli._host import Drivers, StopFlag
 from abstractruntime.cli._session import Session
-from abstractruntime.core.ports import Command
+from abstractruntime.core.commands import Answer, Command
 from abstractruntime.errors import Busy
 from abstractruntime.schemas import load_schema
 from abstractruntime.storage.directory import open_store
@@ -40,8 +40,7 @@ def test_a_listener_goes_on(art: Any) -> None:
 def test_the_answer_to_a_child_reaches_the_parent(art: Any, tmp_path: Path) -> None:
     child = family(art)
     with open_store(tmp_path / "store") as owner:
-        payload = {"payload": {"response": "yes"}, "actor": "bob"}
-        owner.post(child, Command("c1", "resume", payload))
+        owner.post(child, Command("c1", Answer(payload={"response": "yes"}, actor="bob")))
 
     assert " run top: completed" in serve(art).out
 

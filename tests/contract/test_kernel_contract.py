@@ -21,9 +21,10 @@ from flow_builder import node as draw
 from abstractruntime._runtime.driver import Driver, open_waits, run_tree
 from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus, StepPlan
 from abstractruntime.core.policy import DefaultEffectPolicy
-from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
+from abstractruntime.core.ports import EffectOutcome, RunQuery
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage._files.simfs import Image, SimAppendFile, SimFileSystem, crash_states
@@ -211,7 +212,7 @@ class World:
         self.calls[name] += 1
         self.fs.mark(name)
         if effect.payload.get("p") == "cancels":
-            self.engine.post(RUN, Command("c1", "cancel", {"reason": "enough"}))
+            self.engine.post(RUN, Command("c1", Cancel("enough")))
         if effect.payload.get("p") == "always fails":
             raise RuntimeError("no luck")
         if effect.payload.get("flaky", self.flaky) and self.calls[name] == 1:

@@ -9,6 +9,7 @@ import pytest
 from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
 from abstractruntime._runtime.driver import Driver
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import (
     Effect,
     EffectType,
@@ -19,10 +20,9 @@ from abstractruntime.core.models import (
     WaitState,
 )
 from abstractruntime.core.policy import DefaultEffectPolicy
-from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
-from abstractruntime.errors import (
-    Busy,
-)
+from abstractruntime.core.ports import EffectOutcome, RunQuery
+from abstractruntime.errors import Busy, WaitMismatch
+from abstractruntime.testing import SequentialIds
 
 # -- control at awkward moments ----------------------------------------------------
 
@@ -49,6 +49,35 @@ def test_a_cancel_during_an_effect_wins(make, by, status):
         expected = RunStatus.FAILED  # the effect ended the run before the command was read
     assert rt.get_state(state.run_id).status is expected
     assert rt.tick(workflow=workflow, run_id=state.run_id).status is expected
+
+
+def test_the_id_of_a_command_comes_from_the_port(make):
+    def handler(run, effect):
+        rt.cancel_run(run.run_id)
+        assert [c.id for c in rt.chain.open_log(run.run_id).take_commands()] == ["command-0001"]
+        return ok(run, effect)
+
+    rt = make(handler, ids=SequentialIds())
+
+    assert go(rt, spec("w", a=asks(LLM, {}, then="z"), z=done)).status is RunStatus.CANCELLED
+
+
+def test_an_answer_is_stored_and_nothing_goes_on(make):
+    rt = make()
+    workflow = spec(
+        "w",
+        a=asks(EffectType.ASK_USER, {"prompt": "?", "wait_key": "k"}, then="z"),
+        z=done,
+    )
+    run_id = go(rt, workflow).run_id
+    with pytest.raises(WaitMismatch):
+        rt.answer(run_id, 7, wait_key="other")
+
+    answered = rt.answer(run_id, 7, wait_key="k", actor="ada")
+
+    assert (answered.status, answered.current_node) == (RunStatus.RUNNING, "z")
+    assert rt.get_ledger(run_id)[-1]["result"] == {"resumed": True, "actor": "ada"}
+    assert rt.tick(workflow=workflow, run_id=run_id).output == {"out": 7}
 
 
 @pytest.mark.parametrize("action", ["cancel", "pause"])
@@ -105,7 +134,9 @@ def test_a_command_to_a_finished_run_is_void(make, kind):
     rt, workflow = make(), spec("w", z=done)
     state = go(rt, workflow)
     before = rt.get_ledger(state.run_id)
-    rt.engine.post(state.run_id, Command("c1", kind, {"payload": 1}))
+    rt.engine.post(
+        state.run_id, Command.from_dict({"id": "c1", "kind": kind, "payload": {"payload": 1}})
+    )
 
     after = rt.tick(workflow=workflow, run_id=state.run_id)
 
@@ -119,7 +150,9 @@ def test_a_command_counts_once(make, kind):
     rt = make()
     workflow = spec("w", a=asks(EffectType.WAIT_EVENT, {"wait_key": "k"}, then="z"), z=done)
     state = go(rt, workflow)
-    command = Command("c1", kind, {"wait_key": "k", "payload": 7})
+    command = Command.from_dict(
+        {"id": "c1", "kind": kind, "payload": {"wait_key": "k", "payload": 7}}
+    )
     for _ in range(2):
         rt.engine.post(state.run_id, command)
         rt.tick(workflow=workflow, run_id=state.run_id, max_steps=0)
@@ -135,7 +168,7 @@ def test_the_driver_applies_commands_of_waiting_runs(make):
     run_id = rt.start(workflow=rt.workflow_registry.get("w"))
     driver = Driver(rt)
     driver.drive(run_id)
-    rt.engine.post(run_id, Command("c1", "cancel", {"reason": "late"}))
+    rt.engine.post(run_id, Command("c1", Cancel("late")))
 
     assert driver.drive(run_id).status is RunStatus.CANCELLED
 

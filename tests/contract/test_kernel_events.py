@@ -9,8 +9,9 @@ import pytest
 from awkward_hosts import LLM, START, asks, done, go, spec
 
 from abstractruntime._runtime.driver import Driver, cancel_tree
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
-from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
+from abstractruntime.core.ports import EffectOutcome, RunQuery
 from abstractruntime.errors import UsageError, WaitMismatch
 
 WAIT, EMIT, ASK = EffectType.WAIT_EVENT, EffectType.EMIT_EVENT, EffectType.ASK_USER
@@ -295,7 +296,7 @@ def test_an_idle_listener_is_closed_and_a_busy_one_goes_on(make, events, status)
     say(rt, *events)
     rt.tick(workflow=listener, run_id=run_id)
 
-    rt.post(run_id, Command("close", "cancel", {"reason": "over", "if_listening": True}))
+    rt.post(run_id, Command("close", Cancel("over", if_listening=True)))
 
     assert rt.get_state(run_id).status == status
 

@@ -7,9 +7,10 @@ from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
 from abstractruntime._runtime.driver import Driver, cancel_tree, root_of, run_tree
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.core.commands import Command, SetLimits
 from abstractruntime.core.models import EffectType, RunStatus, StepPlan
 from abstractruntime.core.policy import DefaultEffectPolicy
-from abstractruntime.core.ports import Command, EffectOutcome
+from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.errors import Busy, IntegrityError, InvalidValue
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
@@ -39,8 +40,8 @@ CALL = spec("call", a=asks(LLM, {}, then="z"), z=done)
 def test_no_command_blocks_those_behind_it(make, kind, payload, left_as):
     rt = make(ok, ASK)
     run_id = go(rt, ASK).run_id
-    rt.engine.post(run_id, Command("odd", kind, payload))
-    rt.engine.post(run_id, Command("next", "limits", {"updates": {"max_tokens": 7}}))
+    rt.engine.post(run_id, Command.from_dict({"id": "odd", "kind": kind, "payload": payload}))
+    rt.engine.post(run_id, Command("next", SetLimits({"max_tokens": 7})))
 
     state = rt.tick(workflow=ASK, run_id=run_id)
 
@@ -54,7 +55,7 @@ def test_a_command_that_is_not_json_is_refused_at_once(make):
     run_id = go(rt, ASK).run_id
 
     with pytest.raises(InvalidValue, match="/payload/updates/max_tokens"):
-        rt.engine.post(run_id, Command("c", "limits", {"updates": {"max_tokens": {1}}}))
+        rt.engine.post(run_id, Command("c", SetLimits({"max_tokens": {1}})))
 
     assert rt.tick(workflow=ASK, run_id=run_id).status == "waiting"
 
@@ -74,7 +75,7 @@ def test_an_event_that_is_not_json_is_not_reported_as_delivered(make):
 def test_a_command_after_a_hop_that_cannot_be_stored_fails_the_run(make):
     def hop(run, ctx):
         run.vars["bad"] = {1}
-        rt.engine.post(run.run_id, Command("c", "limits", {"updates": {"max_tokens": 7}}))
+        rt.engine.post(run.run_id, Command("c", SetLimits({"max_tokens": 7})))
         return StepPlan("a", next_node="z")
 
     rt = make()

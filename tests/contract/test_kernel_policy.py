@@ -6,9 +6,10 @@ import pytest
 from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
 from abstractruntime._runtime.driver import Driver
+from abstractruntime.core.commands import Cancel, Command, Pause
 from abstractruntime.core.models import EffectType
 from abstractruntime.core.policy import DefaultEffectPolicy
-from abstractruntime.core.ports import Command, EffectOutcome
+from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.testing.clocks import FakeClock
 
 WORKFLOW = spec("w", a=asks(LLM, {}, then="z"), z=done)
@@ -54,15 +55,15 @@ class PostingClock(FakeClock):
         self.during()
 
 
-@pytest.mark.parametrize("kind", ["cancel", "pause"])
-def test_a_long_back_off_is_cut_short(make, kind):
+@pytest.mark.parametrize("request_", [Cancel(), Pause()], ids=["cancel", "pause"])
+def test_a_long_back_off_is_cut_short(make, request_):
     clock = PostingClock()
     policy = DefaultEffectPolicy(
         default_max_attempts=2, default_backoff_base=60.0, default_backoff_max=60.0
     )
     rt = make(lambda run, effect: EffectOutcome.failed("no"), clock=clock, effect_policy=policy)
     run_id = rt.start(workflow=WORKFLOW)
-    clock.during = lambda: rt.engine.post(run_id, Command("c", kind))
+    clock.during = lambda: rt.engine.post(run_id, Command("c", request_))
 
     rt.tick(workflow=WORKFLOW, run_id=run_id)
 

@@ -15,7 +15,7 @@ from crash_story import LEDGER, RUN, Story
 from faults import KEY, World
 from faults_files import Worst
 
-from abstractruntime.core.ports import Command
+from abstractruntime.core.commands import Answer, Command
 from abstractruntime.errors import StoreError
 from abstractruntime.storage import _artifact_files, commands
 from abstractruntime.storage._artifact_files import ArtifactFiles
@@ -69,7 +69,7 @@ def offload(fs: SimFileSystem) -> Callable[[], object]:
 
 def post(fs: SimFileSystem) -> Callable[[], object]:
     inboxes = Inboxes(StoreFiles(fs), Layout(ROOT), FakeClock())
-    return lambda: inboxes.post("r", Command("c1", "resume", {}))
+    return lambda: inboxes.post("r", Command("c1", Answer()))
 
 
 def sign(fs: SimFileSystem) -> Callable[[], object]:
@@ -136,7 +136,7 @@ def test_a_command_does_not_outlive_what_it_answers():
     story.create()
     story.hop()
 
-    story.engine.post(RUN, Command("c1", "resume", {}))
+    story.engine.post(RUN, Command("c1", Answer()))
 
     assert after_power_cut(story.fs.journal)[LEDGER] == story.fs.image()[LEDGER]
 

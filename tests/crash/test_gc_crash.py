@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import pytest
 from faults_files import Exited, Fault, FaultyFiles
 
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import (
     RunState,
     RunStatus,
@@ -18,7 +19,6 @@ from abstractruntime.core.models import (
     WaitReason,
     WaitState,
 )
-from abstractruntime.core.ports import Command
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import StoreError
 from abstractruntime.signing import SigningKey
@@ -97,7 +97,7 @@ def image():
             a_run(store, "ended", ended=True, text="w" * 400)
             a_run(store, "root", ended=True, text="x" * 400, ref={"$artifact": "mine"})
             a_run(store, "child", ended=True, parent="root")
-            store.post("ended", Command("c", "cancel"))
+            store.post("ended", Command("c", Cancel()))
     found = disk.image()
     put_artifact(found, "kept", b"kept", "ended")
     put_artifact(found, "mine", b"mine", "root")

@@ -10,8 +10,9 @@ from faults import ROOT, asks, ends, spec
 
 from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.core.commands import Cancel, Command, Pause, Unpause
 from abstractruntime.core.models import EffectType, RunState, RunStatus
-from abstractruntime.core.ports import Command, RunQuery
+from abstractruntime.core.ports import RunQuery
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing import verify_ledger
 from abstractruntime.storage._files.simfs import SimFileSystem
@@ -174,9 +175,9 @@ def test_ten_years_later_every_timer_is_due_once(host):
 
 def test_posts_keep_their_order_when_the_clock_goes_back(host):
     host.park("2026-01-02T00:00:00Z")
-    for i, kind in enumerate(("pause", "unpause", "cancel")):
+    for i, request in enumerate((Pause(), Unpause(), Cancel())):
         host.clock.set(START - timedelta(hours=i))
-        host.runtime().engine.post(RUN, Command(f"c{i}", kind))
+        host.runtime().engine.post(RUN, Command(f"c{i}", request))
 
     assert host.tick() is RunStatus.CANCELLED
     commits = [record.get("commit") or {} for record in host.runtime().get_ledger(RUN)]

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machine import StoreMachine
 
-from abstractruntime.core._kernel.waits import Waits
+from abstractruntime.core._kernel import waits
 from abstractruntime.errors import AbstractRuntimeError
 from abstractruntime.signing import verify_ledger
 from abstractruntime.storage._files.jsonl import JsonlFile
@@ -67,10 +67,8 @@ def forget_command_ids(monkeypatch):
 
 
 def ignore_wait_keys(monkeypatch):
-    require = Waits._require_wait
-    monkeypatch.setattr(
-        Waits, "_require_wait", staticmethod(lambda run, key, *more: require(run, None, *more))
-    )
+    require = waits.require_wait
+    monkeypatch.setattr(waits, "require_wait", lambda run, key, *more: require(run, None, *more))
 
 
 def forget_outcomes(monkeypatch):

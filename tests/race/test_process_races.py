@@ -9,7 +9,7 @@ import pytest
 from races import WORKFLOWS, Place, Race, hold
 
 from abstractruntime._runtime.driver import Driver, run_tree
-from abstractruntime.core._kernel.waits import Waits
+from abstractruntime.core._kernel import waits
 from abstractruntime.core.models import RunStatus, WaitReason, WaitState
 from abstractruntime.core.ports import RunQuery
 from abstractruntime.storage._files.fs import RealFileSystem
@@ -37,13 +37,7 @@ def drive(place: Place, run_id: str) -> str:
 
 
 def answer(place: Place, run_id: str) -> str:
-    place.runtime.resume(
-        workflow=place.workflow(run_id),
-        run_id=run_id,
-        wait_key=f"user:{run_id}:q",
-        payload={"by": place.who},
-        max_steps=0,
-    )
+    place.runtime.answer(run_id, {"by": place.who}, wait_key=f"user:{run_id}:q")
     return f"answered by {place.who}"
 
 
@@ -337,7 +331,7 @@ def believe_old_notes(monkeypatch):
 
 
 def ignore_wait_keys(monkeypatch):
-    monkeypatch.setattr(Waits, "_require_wait", staticmethod(lambda run, *key: run.waiting or WAIT))
+    monkeypatch.setattr(waits, "require_wait", lambda run, *key: run.waiting or WAIT)
 
 
 def forget_to_index(monkeypatch):

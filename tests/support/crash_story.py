@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from abstractruntime.core.commands import Answer, Command
 from abstractruntime.core.models import (
     RunState,
     RunStatus,
@@ -13,7 +14,7 @@ from abstractruntime.core.models import (
     WaitReason,
     WaitState,
 )
-from abstractruntime.core.ports import Barrier, Command
+from abstractruntime.core.ports import Barrier
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.storage._files.simfs import Mutations, SimFileSystem
 from abstractruntime.storage._store.services import Durability
@@ -114,7 +115,7 @@ class Story:
         self.log = self.engine.open(RUN)
 
     def post(self, command_id: str) -> None:
-        self.engine.post(RUN, Command(command_id, "resume", {"payload": 1}, "t"))
+        self.engine.post(RUN, Command(command_id, Answer(payload=1), "t"))
         self.fs.mark({"command": command_id})
 
     def text(self) -> str:

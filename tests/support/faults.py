@@ -19,8 +19,9 @@ from faults_files import Fault, FaultyFiles
 
 from abstractruntime._runtime.driver import Driver, open_waits, run_tree
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.core.commands import Command
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
-from abstractruntime.core.ports import Command, EffectOutcome, RunQuery
+from abstractruntime.core.ports import EffectOutcome, RunQuery
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import AbstractRuntimeError, UsageError
 from abstractruntime.scheduler.registry import WorkflowRegistry
@@ -220,7 +221,12 @@ class Process:
             getattr(self.runtime, verb)(run_id)
 
     def post(self, command_id: str, kind: str, **payload: Any) -> None:
-        self.runtime.engine.post(RUN, Command(command_id, kind, payload, "t"))
+        self.runtime.engine.post(
+            RUN,
+            Command.from_dict(
+                {"id": command_id, "kind": kind, "payload": payload, "created_at": "t"}
+            ),
+        )
         self.world.commands.add(command_id)
 
     def emit(self, name: str) -> None:

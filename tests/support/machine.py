@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.core.commands import Command
 from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus
-from abstractruntime.core.ports import Command, EffectOutcome
+from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.errors import (
     Busy,
     IntegrityError,
@@ -222,7 +223,7 @@ class StoreMachine(RuleBasedStateMachine):
     def post(self, run_id: str, kind: str, n: int) -> None:
         name = f"{run_id}-{kind}-{n}"
         with self._deed(run_id, NotFound):
-            self.runtime.engine.post(run_id, Command(name, kind))
+            self.runtime.engine.post(run_id, Command.from_dict({"id": name, "kind": kind}))
             self.posted[name] = run_id
 
     # -- others -----------------------------------------------------------------

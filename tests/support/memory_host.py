@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.testing.clocks import FakeClock

@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import (
     RunState,
     RunStatus,
@@ -16,7 +17,7 @@ from abstractruntime.core.models import (
     WaitReason,
     WaitState,
 )
-from abstractruntime.core.ports import Barrier, Command, RunQuery
+from abstractruntime.core.ports import Barrier, RunQuery
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.core.store import LedgerHead
 from abstractruntime.errors import (
@@ -319,7 +320,7 @@ def test_a_warm_log_is_isolated_and_counts_epochs(store):
 def test_commands_are_given_until_applied_and_then_forgotten(store):
     created(store).close()
     for number in ("2", "1", "2"):
-        store.post("r", Command(number, "cancel"))
+        store.post("r", Command(number, Cancel()))
     log = store.open("r")
     assert [command.id for command in log.take_commands()] == ["2", "1"]
     log.commit(a_record(), commands=("2",))

@@ -5,8 +5,8 @@ from datetime import date
 
 import pytest
 
-from abstractruntime.core._kernel.effects import EffectContext
-from abstractruntime.core._kernel.tool_calls import results_in_call_order
+from abstractruntime.core.answers import results_in_call_order
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, EffectType, RunState, WaitReason
 from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import UsageError

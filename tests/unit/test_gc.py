@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from abstractruntime.core.commands import Answer, Cancel, Command
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepStatus
-from abstractruntime.core.ports import Command
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import (
     Busy,
@@ -161,7 +161,7 @@ def mention_in_snapshot(store, artifact_id):
 
 def mention_in_inbox(store, artifact_id):
     a_run(store, "other")
-    store.post("other", Command("c", "resume", {"payload": {"$artifact": artifact_id}}))
+    store.post("other", Command("c", Answer(payload={"$artifact": artifact_id})))
 
 
 def mention_in_quarantine(store, artifact_id):
@@ -252,7 +252,7 @@ def test_commands_of_ended_runs_go_and_others_stay(store):
     a_run(store, "live")
     a_run(store, "ended")
     for run_id in ("live", "ended"):
-        store.post(run_id, Command("c", "cancel"))
+        store.post(run_id, Command("c", Cancel()))
     os.makedirs(os.path.join(store.path, "inbox/absent"))
     log = store.open("ended")
     end(log)

@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from abstractruntime.core.ports import Command
+from abstractruntime.core.commands import Cancel, Command, Pause, SetLimits
 from abstractruntime.errors import InvalidValue, UsageError
 from abstractruntime.storage._files.fs import StoreFiles
 from abstractruntime.storage._files.layout import Layout
@@ -44,23 +44,23 @@ def ids(inboxes):
 @pytest.mark.parametrize("step", [0.0, 1.0, -60.0], ids=["same moment", "later", "clock went back"])
 def test_commands_come_in_the_order_of_posting(inboxes, clock, step):
     for number in range(20):
-        inboxes.post("r", Command(f"c{number}", "event"))
+        inboxes.post("r", Command(f"c{number}", Cancel()))
         clock.seconds += step
 
     assert ids(inboxes) == [f"c{number}" for number in range(20)]
 
 
 def test_posting_again_changes_nothing(inboxes, clock):
-    inboxes.post("r", Command("c", "event", {"n": 1}))
+    inboxes.post("r", Command("c", Pause("1")))
     clock.seconds += 5
-    inboxes.post("r", Command("c", "event", {"n": 2}))
+    inboxes.post("r", Command("c", Pause("2")))
 
-    assert [command.payload for command in inboxes.read("r").values()] == [{"n": 1}]
+    assert [command.request for command in inboxes.read("r").values()] == [Pause("1")]
 
 
 def test_removed_commands_are_gone(inboxes):
-    inboxes.post("r", Command("a", "event"))
-    inboxes.post("r", Command("b", "event"))
+    inboxes.post("r", Command("a", Cancel()))
+    inboxes.post("r", Command("b", Cancel()))
     inboxes.remove("r", list(inboxes.read("r"))[:1])
 
     assert ids(inboxes) == ["b"]
@@ -81,7 +81,7 @@ def test_removed_commands_are_gone(inboxes):
     ],
 )
 def test_files_that_hold_no_command_are_left_out(inboxes, fs, data):
-    inboxes.post("r", Command("a", "event"))
+    inboxes.post("r", Command("a", Cancel()))
     fs.write_new("/s/inbox/r/00000000000000000000000000.json", data, sync=True)
 
     assert ids(inboxes) == ["a"]
@@ -90,8 +90,8 @@ def test_files_that_hold_no_command_are_left_out(inboxes, fs, data):
 @pytest.mark.parametrize(
     "command, error",
     [
-        (Command("", "event"), UsageError),
-        (Command("a", "event", {"x": float("nan")}), InvalidValue),
+        (Command("", Cancel()), UsageError),
+        (Command("a", SetLimits({"x": float("nan")})), InvalidValue),
     ],
 )
 def test_bad_commands_are_refused(inboxes, command, error):

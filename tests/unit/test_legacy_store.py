@@ -21,8 +21,9 @@ from legacy_directory import (
 )
 from legacy_flow import Host, key_of
 
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepStatus
-from abstractruntime.core.ports import Command, RunQuery
+from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import (
     Busy,
     ChainBroken,
@@ -103,7 +104,7 @@ def test_an_id_that_only_04x_allowed_is_read_and_not_written(tmp_path, run_id):
     assert [h.run_id for h in engine.find(RunQuery())] == [run_id]
     assert engine.peek(run_id).run_id == run_id
     assert len(list(engine.records(run_id))) == engine.head(run_id).records == 1
-    for write in (engine.open, lambda r: engine.post(r, Command("c", "cancel"))):
+    for write in (engine.open, lambda r: engine.post(r, Command("c", Cancel()))):
         with pytest.raises(UsageError, match="1 to 128 letters"):
             write(run_id)
     assert not (tmp_path / "store.json").exists()
@@ -161,7 +162,7 @@ def test_numbers_that_are_not_json_are_shown_by_name(tmp_path):
 def test_an_unknown_run_makes_no_store(tmp_path):
     write_run(tmp_path, checkpoint(), DONE)
     engine = open_store(tmp_path)
-    for call in (engine.open, lambda r: engine.post(r, Command("c", "cancel"))):
+    for call in (engine.open, lambda r: engine.post(r, Command("c", Cancel()))):
         with pytest.raises(NotFound):
             call("nobody")
     assert not (tmp_path / "store.json").exists()

@@ -9,8 +9,8 @@ from flow_builder import START, end, flow, node
 from abstractruntime._runtime.driver import Driver, open_waits, run_tree
 from abstractruntime._runtime.listeners import Listeners, start_with_listeners
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.core.commands import Command, Deliver
 from abstractruntime.core.models import RunStatus
-from abstractruntime.core.ports import Command
 from abstractruntime.errors import FlowError, NotFound
 from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.scheduler.registry import WorkflowRegistry
@@ -286,8 +286,8 @@ def test_an_event_that_was_posted_before_the_end_is_heard_before_the_listener_is
     driver = place.driver(rt)
     driver.drive("r")
     listener = run_tree(rt.engine, "r")[1].run_id
-    envelope = {"wait_key": "evt:session:r:ping", "payload": {"payload": "posted"}}
-    rt.engine.post(listener, Command("event:x", "deliver", envelope))
+    event = Deliver("evt:session:r:ping", {"payload": "posted"})
+    rt.engine.post(listener, Command("event:x", event))
     rt.cancel_run("r")
     assert Listeners(rt, place.listeners).close("r") is True
 

@@ -8,7 +8,7 @@ import json
 import pytest
 from memory_host import FakeHost, a_run, answer, call, message
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, EffectType, RunStatus
 from abstractruntime.effects.memory import (
     COMPACT_WORKFLOW_ID,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from abstractruntime.memory._archive import Archive
+from abstractruntime.memory.archive import Archive
 from abstractruntime.memory.rehydration import note_message, rehydrate, summary_texts
 from abstractruntime.memory.spans import (
     SpanFilter,

@@ -6,7 +6,7 @@ from memory_host import a_run
 from node_scope import evaluate, pins, plan
 
 from abstractruntime import EffectType, Runtime, WorkflowRegistry
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore
 from abstractruntime.testing import FakeClock, StubGraph

@@ -13,8 +13,9 @@ from legacy_directory import checkpoint, record, waiting_run, write_run
 from legacy_flow import Host, workflow
 
 from abstractruntime._json import dump_line
+from abstractruntime.core.commands import Answer, Command
 from abstractruntime.core.models import RunStatus
-from abstractruntime.core.ports import Command, RunQuery
+from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import Busy, IntegrityError, NotFound, UsageError
 from abstractruntime.signing import verify_ledger
 from abstractruntime.storage.directory import open_store
@@ -160,7 +161,7 @@ def test_a_finished_run_without_its_closing_record_is_closed(root):
 
 def test_commands_for_a_finished_run_are_cleared(root):
     with open_store(root) as engine:
-        engine.post("r2", Command("c1", "resume", {}))
+        engine.post("r2", Command("c1", Answer()))
         plan = plan_repair(engine, "r2")
         assert plan.steps == ("clear_inbox",)
         assert apply_repair(engine, plan).findings == ()
@@ -169,7 +170,7 @@ def test_commands_for_a_finished_run_are_cleared(root):
 
 def test_a_command_that_cannot_be_read_is_named(root):
     with open_store(root) as engine:
-        engine.post("r1", Command("c1", "resume", {}))
+        engine.post("r1", Command("c1", Answer()))
         next((root / "inbox" / "r1").iterdir()).write_bytes(b"{")
         found = diagnose(engine, "r1")
     assert [(f.code, f.step) for f in found] == [("inbox_unreadable", None)]

@@ -10,8 +10,9 @@ from awkward_hosts import LLM, START, asks, done, spec
 
 from abstractruntime import Runtime, Scheduler, WorkflowRegistry
 from abstractruntime._runtime.driver import Driver
+from abstractruntime.core.commands import Cancel, Command, Deliver, Pause, Unpause
 from abstractruntime.core.models import EffectType, RunState, RunStatus, WaitReason
-from abstractruntime.core.ports import Command, EffectOutcome
+from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.memory.compact_workflow import COMPACT_WORKFLOW_ID
 from abstractruntime.errors import AbstractRuntimeError, NotFound, WaitMismatch
 from abstractruntime.scheduler import ScheduledRuntime, SchedulerStats, create_scheduled_runtime
@@ -174,9 +175,8 @@ def test_posted_commands_are_applied(world):
     world.start(LISTENS, "l")
     world.start(ASKS, "a")
     key = world.runtime.get_state("l").waiting.wait_key
-    payload = {"wait_key": key, "payload": {}}
-    world.runtime.engine.post("l", Command("c1", "deliver", payload))
-    world.runtime.engine.post("a", Command("c2", "cancel", {}))
+    world.runtime.engine.post("l", Command("c1", Deliver(key, {})))
+    world.runtime.engine.post("a", Command("c2", Cancel()))
 
     assert world.scheduler().poll_once() == 1  # the cancelled one has nothing left to do
     assert (world.status("l"), world.status("a")) == ("completed", "cancelled")
@@ -585,10 +585,10 @@ def test_the_rest_delegates(world):
 
 def test_a_run_that_fails_for_days_is_still_only_left_alone(world):
     world.runtime.start(workflow=ASKS, run_id="r")
-    world.runtime.post("r", Command("c", "pause"))
+    world.runtime.post("r", Command("c", Pause()))
     scheduler = world.scheduler()
     scheduler._runtime = Raises(world.runtime)
-    scheduler._engine.post("r", Command("d", "unpause"))
+    scheduler._engine.post("r", Command("d", Unpause()))
 
     for _ in range(1100):
         world.clock.advance(301.0)

@@ -13,8 +13,8 @@ from awkward_hosts import asks, done, spec
 from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
+from abstractruntime.core.commands import Answer, Cancel, Command
 from abstractruntime.core.models import EffectType, RunStatus, format_time
-from abstractruntime.core.ports import Command
 from abstractruntime.errors import Busy, NotFound, StoreIOError, UnsupportedFormat, Untrusted
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage._files.simfs import SimFileSystem
@@ -133,7 +133,7 @@ def test_a_run_that_goes_on_after_a_pause_is_taken_up_at_once(world):
 
 def test_a_posted_command_is_applied(world):
     world.start(ASKS, "a")
-    world.engine.post("a", Command("c1", "cancel", {"reason": "late"}))
+    world.engine.post("a", Command("c1", Cancel("late")))
 
     assert world.loop().run_pass() == 1
     assert (world.status("a"), world.events[0].reason) == ("cancelled", "command")
@@ -159,7 +159,7 @@ def test_a_running_run_is_left_to_its_starter_for_a_while(world, age, driven):
 
 def test_work_in_a_child_is_told_of_its_root(world):
     child = world.driver.drive(world.start(PARENT, "p")).waiting.details["sub_run_id"]
-    world.engine.post(child, Command("c1", "resume", {"payload": {"response": "x"}}))
+    world.engine.post(child, Command("c1", Answer(payload={"response": "x"})))
 
     assert world.loop().run_pass() == 1
     assert (world.told(), world.status("p")) == ([("advanced", "p")], "completed")
@@ -377,7 +377,7 @@ def test_it_stops_in_the_middle_of_a_sleep(world):
 def test_commands_of_other_trees_are_left_to_them(world):
     world.start(ASKS, "a")
     world.start(ASKS, "b")
-    world.engine.post("b", Command("c1", "cancel", {}))
+    world.engine.post("b", Command("c1", Cancel()))
 
     world.driver.drive("a")
     assert (world.status("a"), world.status("b")) == ("waiting", "waiting")

@@ -49,8 +49,9 @@ def test_impossible_times_are_refused(make):
 def test_ids_count():
     ids: Ids = SequentialIds("a-")
 
-    assert [ids.run_id(), ids.run_id(), ids.step_id()] == [
+    assert [ids.run_id(), ids.run_id(), ids.step_id(), ids.command_id()] == [
         "a-run-0001",
         "a-run-0002",
         "a-step-0001",
+        "a-command-0001",
     ]

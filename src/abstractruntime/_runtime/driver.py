@@ -17,7 +17,6 @@ from typing import Any, Literal
 from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.reads import with_large_values
 from abstractruntime._runtime.runtime import Runtime
-from abstractruntime.core._kernel.transitions import is_listen_wait
 from abstractruntime.core.models import RunState, RunStatus, WaitReason, parse_moment
 from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
 from abstractruntime.core.vars import is_paused
@@ -66,7 +65,7 @@ class OpenWait:
             allow_free_text=wait.allow_free_text,
             until=wait.until,
             occurrence=wait.occurrence,
-            listens=is_listen_wait(wait),
+            listens=wait.listens,
         )
 
 
@@ -312,12 +311,12 @@ class Driver:
         wait = self._choose(run_id, wait_key, force=force)
         if not force:
             _check_choice(wait, payload)
-        self._runtime.resume(
-            workflow=self._workflow(self._engine.peek(wait.run_id).workflow_id),
-            run_id=wait.run_id,
+        # Nobody could go on with the answer to a run whose workflow is not loaded.
+        self._workflow(self._engine.peek(wait.run_id).workflow_id)
+        self._runtime.answer(
+            wait.run_id,
+            payload,
             wait_key=wait.wait_key,
-            payload=payload,
-            max_steps=0,
             actor=actor,
             occurrence=wait.occurrence,
         )

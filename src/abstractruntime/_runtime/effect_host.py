@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from abstractruntime._runtime.call_chain import CallChain
 from abstractruntime._runtime.reads import with_large_values
+from abstractruntime.core.commands import Command
 from abstractruntime.core.models import JsonObject, RunState, RunStatus
 from abstractruntime.core.origin import first_record
-from abstractruntime.core.ports import Command, RunHeader, RunQuery
+from abstractruntime.core.ports import Clock, Engine, RunHeader, RunLog, RunQuery
+from abstractruntime.core.records import RecordFactory
+from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.core.traces import project_traces
 from abstractruntime.core.vars import LIMITS, RUNTIME
+from abstractruntime.effects.events import Listener
 from abstractruntime.errors import AbstractRuntimeError, Busy, NotFound, StoreError, UsageError
-
-if TYPE_CHECKING:
-    from abstractruntime._runtime.runtime import Runtime
-    from abstractruntime.core.ports import RunLog
-    from abstractruntime.core.spec import WorkflowSpec
-    from abstractruntime.effects.events import Listener
 
 STOP_SIGNAL: ContextVar[Callable[[], bool] | None] = ContextVar("stop_signal", default=None)
 
@@ -28,10 +27,33 @@ _OWNER_WAIT_S, _OWNER_PAUSE_S = 10.0, 0.01
 _TRACED_RECORDS = 10_000
 
 
+class HostedRuntime(Protocol):
+    """What the host ports need of the runtime whose handlers they serve."""
+
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def chain(self) -> CallChain: ...
+    @property
+    def records(self) -> RecordFactory: ...
+    @property
+    def workflow_registry(self) -> Any: ...
+    @property
+    def artifact_store(self) -> Any: ...
+    @property
+    def chat_summarizer(self) -> Any: ...
+    def find_workflow(self, workflow_id: str) -> WorkflowSpec | None: ...
+    def start(self, *args: Any, **options: Any) -> str: ...
+    def tick(self, *args: Any, **options: Any) -> RunState: ...
+    def apply_commands(self, run_id: str) -> RunState: ...
+
+
 class EffectHost:
     """The host ports of `effects`, over one runtime."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: HostedRuntime) -> None:
         self._runtime = runtime
         self._engine = runtime.engine
         self._chain = runtime.chain

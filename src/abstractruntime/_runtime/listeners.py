@@ -12,12 +12,13 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason
 from abstractruntime.core.origin import RunOrigin
-from abstractruntime.core.ports import Command, RunQuery
+from abstractruntime.core.ports import RunQuery
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import Busy, NotFound, UsageError
 
@@ -151,8 +152,8 @@ class Listeners:
 
     def _close(self, run_id: str) -> bool:
         # By command: events that were posted before are heard first, and then it is refused.
-        facts: dict[str, Any] = {"reason": _REASON, "if_listening": True}
-        state = self._runtime.post(run_id, Command(str(uuid.uuid4()), "cancel", facts))
+        request = Cancel(_REASON, if_listening=True)
+        state = self._runtime.post(run_id, Command(self._runtime.ids.command_id(), request))
         return state.status is RunStatus.RUNNING
 
     def _workflow(self, workflow_id: str) -> WorkflowSpec:

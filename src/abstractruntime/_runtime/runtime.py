@@ -7,48 +7,41 @@ asks about its own run, gets the log that is already open.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from abstractruntime._json import isolate, normalise
-from abstractruntime._ports_system import SystemClock, SystemIds
+from abstractruntime._json import isolate
+from abstractruntime._ports_system import DefaultRunContext, SystemClock, SystemIds
 from abstractruntime._runtime.call_chain import CallChain
 from abstractruntime._runtime.effect_host import STOP_SIGNAL, EffectHost
 from abstractruntime._runtime.reads import RuntimeReads
-from abstractruntime.core._kernel.effects import EffectRunner, Handler
-from abstractruntime.core._kernel.loop import Kernel
+from abstractruntime.core._kernel import EffectRunner, Kernel
+from abstractruntime.core.commands import (
+    Answer,
+    Cancel,
+    Command,
+    Pause,
+    Request,
+    SetLimits,
+    Unpause,
+)
 from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.event_keys import build_event_wait_key
+from abstractruntime.core.handlers import Handler
 from abstractruntime.core.models import (
     EffectType,
     JsonObject,
     RunState,
     RunStatus,
-    format_time,
-    utc_now,
 )
 from abstractruntime.core.origin import RunOrigin, first_record
 from abstractruntime.core.policy import DefaultEffectPolicy, EffectPolicy
-from abstractruntime.core.ports import (
-    Clock,
-    Command,
-    EffectOutcome,
-    Engine,
-    Evidence,
-    Ids,
-    RunLog,
-)
+from abstractruntime.core.ports import Clock, EffectOutcome, Engine, Evidence, Ids, RunLog
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.spec import RunContext, WorkflowSpec
 from abstractruntime.core.traces import project_traces
-from abstractruntime.core.vars import LIMITS, NODE_TRACES, RUNTIME, get_runtime
-from abstractruntime.effects._registry import (
-    INTERNAL_WORKFLOWS,
-    builtin_handlers,
-    merge_handlers,
-)
+from abstractruntime.core.vars import NODE_TRACES, get_runtime, initial_vars
 from abstractruntime.effects.events import (
     LISTENER_LIMIT,
     Event,
@@ -56,26 +49,16 @@ from abstractruntime.effects.events import (
     deliver_event,
     find_listeners,
 )
-from abstractruntime.errors import Busy, InvalidValue, UsageError
+from abstractruntime.effects.registry import (
+    INTERNAL_WORKFLOWS,
+    builtin_handlers,
+    merge_handlers,
+)
+from abstractruntime.errors import Busy, UsageError
 
 Handlers = Mapping[EffectType, Callable[..., EffectOutcome] | Handler]
 
 TRACED_RECORDS = 200
-
-
-def utc_now_iso() -> str:
-    """Give the current time as UTC ISO-8601 with microseconds."""
-    return format_time(utc_now())
-
-
-@dataclass
-class DefaultRunContext:
-    """What node handlers get: the time."""
-
-    clock: Clock | None = None
-
-    def now_iso(self) -> str:
-        return self.clock.now_iso() if self.clock else utc_now_iso()
 
 
 class Runtime(RuntimeReads):
@@ -111,7 +94,7 @@ class Runtime(RuntimeReads):
             config: Limits and model facts of new runs.
             chat_summarizer: Summarises messages when memory is compacted.
             clock: Time, for tests.
-            ids: Run and step ids, for tests.
+            ids: Ids of runs, steps and commands, for tests.
             trace_records: From how many recent records `tick` and `resume` give node traces.
             engine: The engine behind the stores; see `on_engine`.
         """
@@ -158,6 +141,10 @@ class Runtime(RuntimeReads):
     @property
     def clock(self) -> Clock:
         return self._clock
+
+    @property
+    def ids(self) -> Ids:
+        return self._ids
 
     @property
     def run_store(self) -> Any:
@@ -220,7 +207,7 @@ class Runtime(RuntimeReads):
             workflow_id=workflow.workflow_id,
             status=RunStatus.RUNNING,
             current_node=workflow.entry_node,
-            vars=self._initial_vars({} if vars is None else vars),
+            vars=initial_vars({} if vars is None else vars, self._config),
             created_at=self._clock.now_iso(),
             updated_at=self._clock.now_iso(),
             actor_id=actor_id,
@@ -233,32 +220,6 @@ class Runtime(RuntimeReads):
         finally:
             log.close()
         return run.run_id
-
-    def _initial_vars(self, given: JsonObject) -> JsonObject:
-        if not isinstance(given, dict):
-            raise InvalidValue(
-                f"variables are a {type(given).__name__}, expected an object",
-                hint='pass vars={"name": value}',
-            )
-        own = isolate(normalise(given))
-        if own.get(LIMITS) is None:
-            own[LIMITS] = self._config.to_limits_dict()
-        runtime = own.get(RUNTIME)
-        if not isinstance(runtime, dict):
-            runtime = own[RUNTIME] = {}
-        support = self._config.model_capabilities.get("tool_support")
-        defaults = {
-            "provider": self._config.provider,
-            "model": self._config.model,
-            "tool_support": support,
-        }
-        for name, value in defaults.items():
-            if isinstance(value, str) and value.strip():
-                runtime.setdefault(name, value.strip())
-        if isinstance(support, str) and support.strip():
-            runtime.setdefault("supports_native_tools", support.strip() == "native")
-        result: JsonObject = own
-        return result
 
     def tick(
         self,
@@ -281,6 +242,33 @@ class Runtime(RuntimeReads):
                 STOP_SIGNAL.reset(token)
             return self._settled(log, traced=True)
 
+    def answer(
+        self,
+        run_id: str,
+        payload: Any,
+        *,
+        wait_key: str | None,
+        actor: str | None = None,
+        occurrence: int | None = None,
+    ) -> RunState:
+        """Store the answer to the open wait of a run; nothing goes on yet.
+
+        Only `retry`, which answers a question about an effect in doubt, repeats that at once.
+
+        Args:
+            wait_key: The wait that is meant; None for whichever is open.
+            actor: Who answers, for the record.
+            occurrence: The wait that is meant, where the same key may wait again; see `WaitState`.
+
+        Raises:
+            WaitMismatch: paused, not waiting, or waiting for something else.
+            InvalidValue: the payload is not JSON.
+            NotFound, Busy
+        """
+        with self.chain.driven(run_id) as log:
+            self._kernel.answer(log, Answer(wait_key, payload, actor, occurrence))
+            return self._settled(log)
+
     def resume(
         self,
         *,
@@ -292,18 +280,9 @@ class Runtime(RuntimeReads):
         actor: str | None = None,
         occurrence: int | None = None,
     ) -> RunState:
-        """Answer the open wait of a run, then advance it; `max_steps=0` only stores the answer.
-
-        Args:
-            actor: Who answers, for the record.
-            occurrence: The wait that is meant, where the same key may wait again; see `WaitState`.
-
-        Raises:
-            WaitMismatch: paused, not waiting, or waiting for something else.
-        """
+        """Answer the open wait of a run, see `answer`, then advance it by up to `max_steps` steps."""
         with self.chain.driven(run_id) as log:
-            self._kernel.apply_commands(log)
-            self._kernel.resume(log, payload, wait_key=wait_key, actor=actor, occurrence=occurrence)
+            self._kernel.answer(log, Answer(wait_key, payload, actor, occurrence))
             if max_steps is None or max_steps > 0:
                 self._kernel.advance(log, workflow, max_steps=max_steps)
             return self._settled(log, traced=True)
@@ -316,29 +295,28 @@ class Runtime(RuntimeReads):
 
     def cancel_run(self, run_id: str, *, reason: str | None = None) -> RunState:
         """Cancel a run; when someone else drives it, leave the request in its inbox."""
-        return self._control(run_id, "cancel", {"reason": reason})
+        return self._control(run_id, Cancel(reason))
 
     def pause_run(self, run_id: str, *, reason: str | None = None) -> RunState:
         """Pause a run at its next step."""
-        return self._control(run_id, "pause", {"reason": reason})
+        return self._control(run_id, Pause(reason))
 
     def resume_run(self, run_id: str) -> RunState:
         """Let a paused run go on; nothing is executed yet."""
-        return self._control(run_id, "unpause", {})
+        return self._control(run_id, Unpause())
 
     def update_limits(self, run_id: str, updates: JsonObject) -> None:
         """Set limits of a run; names that are no limits are left out."""
-        self._control(run_id, "limits", {"updates": dict(updates)})
+        self._control(run_id, SetLimits(dict(updates)))
 
-    def _control(self, run_id: str, kind: str, facts: JsonObject) -> RunState:
+    def _control(self, run_id: str, request: Request) -> RunState:
         """Ask something of a run: at once when nobody owns it, else by its inbox."""
         try:
             with self.chain.driven(run_id) as log:
-                self._kernel.apply_commands(log)
-                self._kernel.apply(log, Command("", kind, facts))
+                self._kernel.apply(log, request)
                 return self._settled(log)
         except Busy:
-            command = Command(str(uuid.uuid4()), kind, facts, self._clock.now_iso())
+            command = Command(self._ids.command_id(), request, self._clock.now_iso())
             return self.post(run_id, command)
 
     def post(self, run_id: str, command: Command) -> RunState:
@@ -384,26 +362,22 @@ class Runtime(RuntimeReads):
             ValueError: blank name, unknown scope, or no id for the scope.
             UsageError: there are listeners, but the runtime has no workflow registry.
         """
+        key = build_event_wait_key(
+            scope=scope, name=name, session_id=session_id, workflow_id=workflow_id, run_id=run_id
+        )
+        # One id may name several events, such as what happens to one order.
+        emission = f"{key}:{event_id}" if event_id else self._ids.command_id()
         event = Event(
             name=name.strip(),
             scope=scope,
-            wait_key=build_event_wait_key(
-                scope=scope,
-                name=name,
-                session_id=session_id,
-                workflow_id=workflow_id,
-                run_id=run_id,
-            ),
+            wait_key=key,
             session_id=session_id,
             payload=as_event_payload(payload),
             emitted_at=self._clock.now_iso(),
             emitter={"source": "external"},
-            delivery_id=f"event:{uuid.uuid4()}",
+            delivery_id=f"event:{emission}",
             event_id=event_id,
         )
-        if event_id:
-            # One id may name several events, such as what happens to one order.
-            event = replace(event, delivery_id=f"event:{event.wait_key}:{event_id}")
         found = find_listeners(self._host, event, limit=limit)
         if found and self._registry is None and not self._engine.keeps_commands:
             raise UsageError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from abstractruntime.core._kernel.tool_calls import results_in_call_order
 from abstractruntime.core.models import JsonObject, WaitReason, WaitState
 
 _REPORT_CHARS = 4000
+_MISSING = "Missing tool result"
 
 
 def stored_answer(wait: WaitState, payload: Any) -> Any:
@@ -84,3 +84,51 @@ def _answer_of(output: Any) -> str:
 def _failure_of(output: JsonObject) -> str:
     error = output.get("error")
     return str(error) if error else "Subworkflow failed"
+
+
+def results_in_call_order(details: JsonObject, payload: Any) -> Any:
+    """Complete the answer to a tool wait of which some calls were settled beforehand.
+
+    `blocked_by_index` and `pre_results_by_index` hold fixed results under the index of their
+    call; the given ones fill the other places in order. An answer that is complete already,
+    or is no result list, comes back as it is.
+    """
+    fixed = _fixed_results(details)
+    total = details.get("original_call_count")
+    given = payload.get("results") if isinstance(payload, dict) else None
+    is_count = isinstance(total, int) and not isinstance(total, bool) and total > 0
+    if not fixed or not is_count or not isinstance(given, list) or len(given) == total:
+        return payload
+    rest = iter(given)
+    results = [
+        fixed[index] if index in fixed else next(rest, None) or _missing(details, index)
+        for index in range(int(total or 0))
+    ]
+    return {**payload, "mode": payload.get("mode") or "executed", "results": results}
+
+
+def _fixed_results(details: JsonObject) -> dict[int, Any]:
+    fixed: dict[int, Any] = {}
+    for name in ("pre_results_by_index", "blocked_by_index"):
+        by_index = details.get(name)
+        for index, result in by_index.items() if isinstance(by_index, dict) else ():
+            if str(index).isdigit():
+                fixed[int(index)] = result
+    return fixed
+
+
+def _missing(details: JsonObject, index: int) -> JsonObject:
+    calls = details.get("tool_calls")
+    call = calls[index] if isinstance(calls, list) and index < len(calls) else {}
+    call = call if isinstance(call, dict) else {}
+    return {
+        "call_id": _stripped(call.get("call_id")),
+        "name": _stripped(call.get("name")),
+        "success": False,
+        "output": None,
+        "error": _MISSING,
+    }
+
+
+def _stripped(value: Any) -> str:
+    return str(value).strip() if value is not None else ""

@@ -159,6 +159,13 @@ class WaitState:
     details: JsonObject | None = None
     occurrence: int | None = None
 
+    @property
+    def listens(self) -> bool:
+        """Whether a run that parks here is to wait for this key again and again."""
+        if self.reason is not WaitReason.EVENT or not self.wait_key:
+            return False
+        return (self.details or {}).get("listen") is True
+
     def to_dict(self) -> JsonObject:
         """Give the checkpoint form, which adds the occurrence to the nine public keys."""
         data = self.public()

@@ -15,11 +15,12 @@ Rules of a run log:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from abstractruntime.core.commands import Command
 from abstractruntime.core.models import (
     Effect,
     JsonObject,
@@ -41,6 +42,7 @@ class Clock(Protocol):
 class Ids(Protocol):
     def run_id(self) -> str: ...
     def step_id(self) -> str: ...
+    def command_id(self) -> str: ...
 
 
 class Barrier(Enum):
@@ -72,24 +74,6 @@ class StoredRecord:
     offset: int
     line: bytes
     record: JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A durable request to a run that someone else may own; idempotent by `id`.
-
-    The kernel applies resume `{"wait_key", "payload", "actor", "occurrence"}`, deliver
-    `{"wait_key", "payload"}`, fail_wait `{"wait_key", "error"}`, cancel and pause
-    `{"reason"}`, unpause, and limits `{"updates"}`; it acknowledges any other kind as
-    refused. What is delivered to a paused run, an event or the end of a child, stays in
-    the inbox until the run goes on; so does an event for a listener that is busy. A cancel
-    with `{"if_listening": true}` is refused by a run that does not wait for an event then.
-    """
-
-    id: str
-    kind: str
-    payload: JsonObject = field(default_factory=dict)
-    created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +161,7 @@ class RunLog(Protocol):
         """Write the records and everything that changed in `run`, as one transaction.
 
         Args:
-            records: In order; the first one carries the state change.
+            records: In order, at least one; the first one carries the state change.
             barrier: What the commit must survive when it returns.
             wrote: JSON pointer below vars at which `run` already holds the record's result.
             plan: `{"next_node", "occ", ...}` of a STARTED record, so that recovery needs no node.
@@ -187,6 +171,19 @@ class RunLog(Protocol):
         Raises:
             InvalidValue: the state holds something that is not JSON; nothing was written.
             StoreError: nothing was acknowledged; the next open decides from the disk.
+        """
+        ...
+
+    def reuse(
+        self,
+        outcome: StepRecord,
+        *,
+        barrier: Barrier = Barrier.NONE,
+        wrote: str | None = None,
+    ) -> Position:
+        """Write what changed in `run` because of an outcome that `reusable` gave; `commit` for one.
+
+        A log that keeps internal records says in one which outcome it was.
         """
         ...
 
@@ -204,7 +201,8 @@ class RunLog(Protocol):
     def reusable(self, key: str) -> StepRecord | None:
         """Give a completed record with this payload key that the saved state has not absorbed.
 
-        Only classic store pairs can have one; fused commits make it impossible.
+        A pair of stores can have one after a death between its two writes. Where a commit holds
+        record and state, only a run that its host put back can.
         """
         ...
 
@@ -298,9 +296,9 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True)
 class EffectOutcome:
-    """What an effect came to: completed, waiting or failed."""
+    """What an effect came to, as its handler says: completed, waiting or failed."""
 
-    status: str
+    status: Literal["completed", "waiting", "failed"]
     result: Any = None
     wait: WaitState | None = None
     error: str | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from abstractruntime._runtime.runtime import DefaultRunContext, Runtime, utc_now_iso
+from abstractruntime._ports_system import DefaultRunContext, utc_now_iso
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core._kernel.tool_calls import with_call_ids
 from abstractruntime.core.models import Effect
 from abstractruntime.core.ports import EffectHandler, EffectOutcome

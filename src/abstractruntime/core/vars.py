@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from abstractruntime._json import isolate, normalise
 from abstractruntime.core.config import DEFAULT_MAX_TOKENS, RuntimeConfig  # noqa: F401 - 0.4.x has the name here
 from abstractruntime.core.models import JsonObject
+from abstractruntime.errors import InvalidValue
 
 CONTEXT: Final = "context"
 SCRATCHPAD: Final = "scratchpad"
@@ -57,6 +59,31 @@ def clear_temp(vars: JsonObject) -> None:  # noqa: A002 - the 0.4.x name
 
 def default_limits() -> JsonObject:
     return RuntimeConfig().to_limits_dict()
+
+
+def initial_vars(given: Any, config: RuntimeConfig) -> JsonObject:
+    """Give the variables that a run begins with: a copy of the given ones, limits and model facts.
+
+    Raises:
+        InvalidValue: they are no object, or not JSON.
+    """
+    if not isinstance(given, dict):
+        raise InvalidValue(
+            f"variables are a {type(given).__name__}, expected an object",
+            hint='pass vars={"name": value}',
+        )
+    own: JsonObject = isolate(normalise(given))
+    if own.get(LIMITS) is None:
+        own[LIMITS] = config.to_limits_dict()
+    runtime = get_runtime(own)
+    support = config.model_capabilities.get("tool_support")
+    defaults = {"provider": config.provider, "model": config.model, "tool_support": support}
+    for name, value in defaults.items():
+        if isinstance(value, str) and value.strip():
+            runtime.setdefault(name, value.strip())
+    if isinstance(support, str) and support.strip():
+        runtime.setdefault("supports_native_tools", support.strip() == "native")
+    return own
 
 
 def ensure_limits(vars: JsonObject) -> JsonObject:  # noqa: A002 - the 0.4.x name

@@ -7,6 +7,6 @@ needs the identity of the occurrence, to send it outside as an idempotency key, 
 
 from __future__ import annotations
 
-from abstractruntime.core._kernel.effects import EffectContext, Handler
+from abstractruntime.core.handlers import EffectContext, Handler
 
 __all__ = ["EffectContext", "Handler"]

@@ -13,8 +13,9 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.commands import Command, Deliver
 from abstractruntime.core.event_keys import build_event_wait_key
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
     Effect,
     JsonObject,
@@ -23,7 +24,7 @@ from abstractruntime.core.models import (
     WaitReason,
     WaitState,
 )
-from abstractruntime.core.ports import Command, EffectOutcome, RunHeader, RunQuery
+from abstractruntime.core.ports import EffectOutcome, RunHeader, RunQuery
 from abstractruntime.effects.waits import allows_free_text, continuation, stripped_texts
 from abstractruntime.errors import InvalidValue
 
@@ -235,8 +236,8 @@ def deliver_event(
 
 
 def _deliver_to(host: EventHost, event: Event, listener: Listener, max_steps: int) -> JsonObject:
-    payload = {"wait_key": listener.wait_key, "payload": event.envelope()}
-    command = Command(event.delivery_id, "deliver", payload, event.emitted_at)
+    request = Deliver(listener.wait_key, event.envelope())
+    command = Command(event.delivery_id, request, event.emitted_at)
     return host.deliver(listener, command, max_steps=max_steps)
 
 

@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from abstractruntime.core._kernel.effects import EffectContext
 from abstractruntime.core.answers import stored_answer, tool_result
+from abstractruntime.core.commands import Command, Deliver, FailWait
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
     Effect,
     JsonObject,
@@ -20,7 +21,7 @@ from abstractruntime.core.models import (
     WaitReason,
     WaitState,
 )
-from abstractruntime.core.ports import Command, EffectOutcome
+from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.waits import truthy
 
 _NAMESPACE: Final = uuid.UUID("6f1d0a54-6a1e-5a57-9a5e-0c6b7e3d9f21")
@@ -141,13 +142,12 @@ def hand_over(
     Its id names the child and the state of the parent, so that it counts once, whoever posts
     it how often; a parent that was put back to the wait gets another one.
     """
-    facts: JsonObject = {"wait_key": wait.wait_key}
     command_id = f"child:{child.run_id}:{parent.updated_at}"
     is_tool = bool((wait.details or {}).get("wrap_as_tool_result"))
     if child.status is RunStatus.COMPLETED or is_tool or _goes_on(wait):
-        payload = child_answer(wait, child, traces)
-        return Command(command_id, "deliver", {**facts, "payload": payload})
-    return Command(command_id, "fail_wait", {**facts, "error": child_failure(child)})
+        answer = child_answer(wait, child, traces)
+        return Command(command_id, Deliver(wait.wait_key, answer))
+    return Command(command_id, FailWait(wait.wait_key, child_failure(child)))
 
 
 def _failed_output(child: RunState) -> JsonObject:

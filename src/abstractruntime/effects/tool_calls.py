@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, WaitReason, WaitState
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.tools.mapping import failed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, JsonObject
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.vars import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
     Effect,
     JsonObject,

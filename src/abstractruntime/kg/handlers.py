@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject
-from abstractruntime.core._kernel.effects import EffectContext, Handler
+from abstractruntime.core.handlers import EffectContext, Handler
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.errors import AbstractRuntimeError, UsageError

@@ -10,7 +10,7 @@ from abstractruntime._ports_system import SystemClock
 from abstractruntime.core.models import RunState
 from abstractruntime.core.vars import get_context
 from abstractruntime.errors import NotFound
-from abstractruntime.memory._archive import Archive, ArtifactReader
+from abstractruntime.memory.archive import Archive, ArtifactReader
 from abstractruntime.memory.rehydration import rehydrate, summary_texts
 from abstractruntime.memory.spans import (
     Span,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject, isolate
-from abstractruntime.memory._archive import Archive
+from abstractruntime.memory.archive import Archive
 from abstractruntime.memory.spans import Span, resolve_span_ids, span_id_of
 
 SUMMARY_KIND: Final = "memory_summary"

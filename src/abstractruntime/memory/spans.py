@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from abstractruntime._json import JsonObject
 from abstractruntime.core.models import parse_moment
 from abstractruntime.errors import InvalidValue
-from abstractruntime.memory._archive import Archive
+from abstractruntime.memory.archive import Archive
 
 Span: TypeAlias = JsonObject
 SpanId: TypeAlias = str | int

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from abstractruntime._json import dump_line, isolate, normalise
+from abstractruntime.core.commands import Command
 from abstractruntime.core.models import (
     JsonObject,
     RunState,
@@ -21,7 +21,7 @@ from abstractruntime.core.models import (
     StepStatus,
     WaitReason,
 )
-from abstractruntime.core.ports import Barrier, Command, Position, RunHeader, RunQuery, StoredRecord
+from abstractruntime.core.ports import Barrier, Position, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.records import is_extension, is_terminal_status
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import Busy, NotFound, UsageError
@@ -100,7 +100,7 @@ class ClassicEngine:
             InvalidValue: its payload is not JSON.
         """
         self.peek(run_id)
-        own = replace(command, payload=isolate(normalise(command.payload, "/payload")))
+        own = Command.from_dict(isolate(normalise(command.to_dict())))
         with self._guard:
             queue = self._commands.setdefault(run_id, {})
             queue.setdefault(command.id, own)
@@ -199,18 +199,34 @@ class ClassicRunLog:
             for record in public:
                 self._append(record)
             return Position(self._position - 1, self._position - 1)
+        # A commit of hops or control leaves an outcome beyond it to be reused.
+        return self._write(public, commands, absorbs=bool(public))
+
+    def reuse(
+        self,
+        outcome: StepRecord,  # noqa: ARG002 - it lies in the ledger; the state absorbs it
+        *,
+        barrier: Barrier = Barrier.NONE,  # noqa: ARG002
+        wrote: str | None = None,  # noqa: ARG002
+    ) -> Position:
+        self._clean([])
+        return self._write([], (), absorbs=True)
+
+    def _write(
+        self, records: list[StepRecord], commands: tuple[str, ...], *, absorbs: bool
+    ) -> Position:
+        """Append the records and save the state, unless a host changed it meanwhile."""
         stored = self._engine.run_store.load(self.run.run_id)
         if stored is not None and self._is_outranked_by(stored):
-            return self._yield_to(stored, public)
-        for record in public:
+            return self._yield_to(stored, records)
+        for record in records:
             if not is_terminal_status(record):
                 self._append(record)
-        if public or not records:
-            # A commit of hops or control leaves an outcome beyond it to be reused.
+        if absorbs:
             self.run.ledger_seq = self._position
         self._engine.run_store.save(self.run)
         self._was_paused, self._is_checked = is_paused(self.run.vars), True
-        for record in public:
+        for record in records:
             if is_terminal_status(record):
                 self._append(record)
         self._engine.discard_commands(self.run.run_id, commands)

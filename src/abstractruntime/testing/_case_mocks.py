@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
-from abstractruntime.core._kernel.effects import EffectContext, Handler
+from abstractruntime.core.handlers import EffectContext, Handler
 from abstractruntime.core.models import Effect, EffectType
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.tool_calls import ToolCalls

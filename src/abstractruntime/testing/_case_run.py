@@ -18,7 +18,7 @@ from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.agents import stub_agent
 from abstractruntime.core.models import RunState, parse_moment
 from abstractruntime.core.store import LedgerHead
-from abstractruntime.effects._registry import builtin_handlers
+from abstractruntime.effects.registry import builtin_handlers
 from abstractruntime.errors import AbstractRuntimeError, UsageError
 from abstractruntime.nodes.base import NodeError
 from abstractruntime.rendering.run_document import build_run_document

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.core.commands import Command, Pause
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepRecord, WaitReason
-from abstractruntime.core.ports import Barrier, Command, Engine, RunLog, RunQuery
+from abstractruntime.core.ports import Barrier, Engine, RunLog, RunQuery
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.errors import Busy, InvalidValue, NotFound, UsageError
 from abstractruntime.testing._contract_runtime import Host, RuntimeContract
@@ -196,14 +197,13 @@ class EngineContract(RuntimeContract):
         engine = self.make_engine()
         self._create(engine, sample_run("r"))
         for command_id in ("1", "2", "1"):
-            engine.post("r", _command(command_id, note=command_id))
+            engine.post("r", _command(command_id, reason=command_id))
 
         with _opened(engine, "r") as log:
             for _ in range(2):
                 taken = log.take_commands()
                 expect([c.id for c in taken], ["1", "2"], "commands")
-            expect(taken[0].payload, {"note": "1"}, "payload")
-            expect(taken[0].kind, "pause", "kind")
+            expect(taken[0].request, Pause("1"), "request")
             log.commit(self._effect(log), commands=("1",))
             expect([c.id for c in log.take_commands()], ["2"], "commands left")
         with _opened(engine, "r") as log:
@@ -313,5 +313,5 @@ def _opened(engine: Engine, run_id: str) -> Iterator[RunLog]:
         yield log
 
 
-def _command(command_id: str, **payload: object) -> Command:
-    return Command(command_id, "pause", dict(payload), moment(1))
+def _command(command_id: str, reason: str | None = None) -> Command:
+    return Command(command_id, Pause(reason), moment(1))

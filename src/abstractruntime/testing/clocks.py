@@ -51,12 +51,13 @@ class FakeClock:
 
 
 class SequentialIds:
-    """`Ids` that count: `run-0001`, `step-0001`, ..."""
+    """`Ids` that count each kind: `run-0001`, `step-0001`, `command-0001`, ..."""
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self._runs = 0
         self._steps = 0
+        self._commands = 0
 
     def run_id(self) -> str:
         self._runs += 1
@@ -65,3 +66,7 @@ class SequentialIds:
     def step_id(self) -> str:
         self._steps += 1
         return f"{self._prefix}step-{self._steps:04d}"
+
+    def command_id(self) -> str:
+        self._commands += 1
+        return f"{self._prefix}command-{self._commands:04d}"

@@ -1,82 +1,149 @@
-"""Stopping a run from outside: cancel, pause, go on."""
+"""What others ask of a run: stop it, let it go on, end its wait.
+
+The record that applies a request names the ids of the commands that asked for it; a request
+that changes nothing is acknowledged.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from abstractruntime.core._kernel.changes import Changes
-from abstractruntime.core._kernel.transitions import Cancelled, Paused, Unpaused
+from abstractruntime.core._kernel.waits import Waits
+from abstractruntime.core.commands import (
+    Answer,
+    Cancel,
+    Deliver,
+    FailWait,
+    Pause,
+    Request,
+    SetLimits,
+    Unknown,
+    Unpause,
+)
 from abstractruntime.core.limits import SETTABLE
-from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason
+from abstractruntime.core.models import RunState, RunStatus, StepRecord, WaitReason
 from abstractruntime.core.ports import RunLog
 from abstractruntime.core.vars import ensure_limits, get_namespace, get_runtime, is_paused
+from abstractruntime.errors import InvalidValue, WaitMismatch
+
+_Ids = tuple[str, ...]
 
 
-class Control(Changes):
-    """The kernel's part for runs that somebody stops."""
+class Control:
+    """The kernel's part for requests from outside."""
 
-    def cancel(self, log: RunLog, reason: str | None, commands: tuple[str, ...] = ()) -> None:
-        """Cancel a live run; a finished one stays as it is."""
-        if log.run.status.is_terminal:
-            return
-        _clear_control(log.run, "paused", "paused_at", "pause_reason")
-        self._apply(log, Cancelled(reason))
-        log.commit(
-            self._records.internal(log.run, "control", action="cancel", reason=reason),
-            self._records.terminal_status(log.run),
-            commands=commands,
-        )
+    def __init__(self, changes: Changes, waits: Waits) -> None:
+        self._changes = changes
+        self._waits = waits
+        self._appliers: Mapping[type, Callable[[RunLog, Any, _Ids], None]] = {
+            Cancel: self._cancel,
+            Pause: self._pause,
+            Unpause: self._unpause,
+            SetLimits: self._set_limits,
+            Answer: self._answer,
+            Deliver: self._deliver,
+            FailWait: self._fail_wait,
+            Unknown: self._refuse,
+        }
 
-    def pause(self, log: RunLog, reason: str | None, commands: tuple[str, ...] = ()) -> None:
-        """Pause a live run; a run that asks a person is left alone, as are finished ones."""
+    def take(self, log: RunLog) -> None:
+        """Apply the commands that wait for this run; each counts once.
+
+        Of several events only the first is taken: the others stay in the inbox, in order,
+        until the run waits for them again. What comes after the end of a run is void.
+        """
+        for command in log.take_commands():
+            if log.run.status.is_terminal:
+                break
+            self.apply(log, command.request, (command.id,))
+
+    def apply(self, log: RunLog, request: Request, commands: _Ids = ()) -> None:
+        """Apply one request, and acknowledge the commands that asked for it."""
+        self._appliers[type(request)](log, request, commands)
+
+    def _cancel(self, log: RunLog, request: Cancel, commands: _Ids) -> None:
         run = log.run
-        asks = (
-            run.status is RunStatus.WAITING
-            and run.waiting
-            and run.waiting.reason is WaitReason.USER
-        )
-        if run.status.is_terminal or is_paused(run.vars) or asks:
+        if request.if_listening and (not _listens_now(run) or is_paused(run.vars)):
+            self._acknowledge(log, commands, refused="the run is not waiting for an event")
+            return
+        if run.status.is_terminal:
+            return
+        _clear_control(run, "paused", "paused_at", "pause_reason")
+        self._changes.apply(log, request)
+        record = self._record(log, "cancel", reason=request.reason)
+        self._changes.commit_ending(log, record, commands=commands)
+
+    def _pause(self, log: RunLog, request: Pause, commands: _Ids) -> None:
+        run = log.run
+        if run.status.is_terminal or is_paused(run.vars) or _asks_a_person(run):
             self._acknowledge(log, commands)
             return
         control = get_namespace(get_runtime(run.vars), "control")
-        control.update({"paused": True, "paused_at": self._clock.now_iso()})
-        if reason:
-            control["pause_reason"] = reason
-        self._apply(log, Paused())
-        log.commit(
-            self._records.internal(run, "control", action="pause", reason=reason), commands=commands
-        )
+        control.update({"paused": True, "paused_at": self._changes.clock.now_iso()})
+        if request.reason:
+            control["pause_reason"] = request.reason
+        self._changes.apply(log, request)
+        log.commit(self._record(log, "pause", reason=request.reason), commands=commands)
 
-    def unpause(self, log: RunLog, commands: tuple[str, ...] = ()) -> None:
-        """Let a paused run go on."""
-        run = log.run
+    def _unpause(self, log: RunLog, request: Unpause, commands: _Ids) -> None:
+        run, now_iso = log.run, self._changes.clock.now_iso
         if run.status.is_terminal or not is_paused(run.vars):
             self._acknowledge(log, commands)
             return
         _clear_control(run, "paused", "pause_reason")
-        get_namespace(get_runtime(run.vars), "control")["resumed_at"] = self._clock.now_iso()
-        self._apply(log, Unpaused())
-        log.commit(self._records.internal(run, "control", action="unpause"), commands=commands)
+        get_namespace(get_runtime(run.vars), "control")["resumed_at"] = now_iso()
+        self._changes.apply(log, request)
+        log.commit(self._record(log, "unpause"), commands=commands)
 
-    def set_limits(self, log: RunLog, updates: JsonObject, commands: tuple[str, ...] = ()) -> None:
-        """Set limits of a run; names that are no limits are left out."""
-        known = {name: value for name, value in updates.items() if name in SETTABLE}
+    def _set_limits(self, log: RunLog, request: SetLimits, commands: _Ids) -> None:
+        known = {name: value for name, value in request.updates.items() if name in SETTABLE}
         if not known:
             self._acknowledge(log, commands)
             return
         ensure_limits(log.run.vars).update(known)
-        log.run.updated_at = self._clock.now_iso()
-        log.commit(
-            self._records.internal(log.run, "control", action="limits", updates=known),
-            commands=commands,
-        )
+        log.run.updated_at = self._changes.clock.now_iso()
+        log.commit(self._record(log, "limits", updates=known), commands=commands)
 
-    def _acknowledge(self, log: RunLog, commands: tuple[str, ...], **facts: Any) -> None:
+    def _refuse(self, log: RunLog, request: Unknown, commands: _Ids) -> None:
+        self._acknowledge(log, commands, refused=f"unknown command {request.kind!r}")
+
+    def _answer(self, log: RunLog, request: Answer, commands: _Ids) -> None:
+        try:
+            self._waits.answer(log, request, commands)
+        except (WaitMismatch, InvalidValue) as error:
+            self._acknowledge(log, commands, refused=str(error))
+
+    def _deliver(self, log: RunLog, request: Deliver, commands: _Ids) -> None:
+        busy = _is_heard_later(log.run, request.wait_key)
+        if not busy and not is_paused(log.run.vars):
+            self._answer(log, Answer(request.wait_key, request.payload), commands)
+
+    def _fail_wait(self, log: RunLog, request: FailWait, commands: _Ids) -> None:
+        if is_paused(log.run.vars):
+            return
+        try:
+            self._waits.fail(log, request, commands)
+        except WaitMismatch as error:
+            self._acknowledge(log, commands, refused=str(error))
+
+    def _acknowledge(self, log: RunLog, commands: _Ids, **facts: Any) -> None:
+        """Note that a request changed nothing; one that was never posted leaves no record."""
         if commands:
-            log.commit(
-                self._records.internal(log.run, "control", action="none", **facts),
-                commands=commands,
-            )
+            log.commit(self._record(log, "none", **facts), commands=commands)
+
+    def _record(self, log: RunLog, action: str, **facts: Any) -> StepRecord:
+        return self._changes.records.internal(log.run, "control", action=action, **facts)
+
+
+def _listens_now(run: RunState) -> bool:
+    return run.waiting is not None and run.waiting.listens
+
+
+def _asks_a_person(run: RunState) -> bool:
+    wait = run.waiting
+    return run.status is RunStatus.WAITING and wait is not None and wait.reason is WaitReason.USER
 
 
 def _clear_control(run: RunState, *names: str) -> None:
@@ -85,3 +152,9 @@ def _clear_control(run: RunState, *names: str) -> None:
     if isinstance(control, dict):
         for name in names:
             control.pop(name, None)
+
+
+def _is_heard_later(run: RunState, wait_key: str | None) -> bool:
+    """Tell whether a run that does not wait for `wait_key` now is to do so again."""
+    open_key = run.waiting.wait_key if run.waiting else None
+    return open_key != wait_key and wait_key in (run.listening or ())

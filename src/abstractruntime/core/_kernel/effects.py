@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,8 @@ from typing import Any, TypeVar
 
 from abstractruntime._json import normalise
 from abstractruntime.core._kernel.tool_calls import with_call_ids
+from abstractruntime.core.commands import Cancel, Pause
+from abstractruntime.core.handlers import EffectContext, Handler
 from abstractruntime.core.models import (
     Effect,
     EffectType,
@@ -37,7 +38,6 @@ from abstractruntime.errors import AbstractRuntimeError, InvalidValue, StoreErro
 
 # Longer pauses are slept in slices, so that a cancel or pause is not waited for.
 _LONGEST_SLICE_S = 5.0
-_BACKOFF_ABORTS = frozenset({"cancel", "pause"})
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 _STATUSES = frozenset({"completed", "waiting", "failed"})
@@ -45,61 +45,6 @@ _STATUSES = frozenset({"completed", "waiting", "failed"})
 
 class PolicyFailed(Exception):  # noqa: N818 - a signal to the loop, which fails the run
     """The host's policy raised; repeating the effect would ask it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class EffectContext:
-    """What a built-in handler gets besides the effect.
-
-    `began_at` is when the first attempt of this occurrence started, the same for all attempts.
-    `remember` makes a value durable before the handler acts on it, and `remembered` is what
-    an earlier attempt of this occurrence made durable: what it decided is then decided once.
-    A classic pair remembers nothing.
-    """
-
-    run: RunState
-    node_id: str
-    next_node: str | None
-    occurrence_id: str
-    attempt: int
-    clock: Clock
-    began_at: str = ""
-    remembered: Any = None
-    remember: Callable[[Any], None] = lambda _value: None
-
-
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """An effect handler and what the kernel must know about it.
-
-    `external`: it leaves the process, so STARTED and its outcome are synced in strict mode.
-    `state_free`: it never touches `run.vars`, so the state need not be searched for changes.
-    """
-
-    call: Callable[[EffectContext, Effect], EffectOutcome]
-    external: bool = False
-    state_free: bool = False
-
-
-def adapt_handler(function: Callable[..., EffectOutcome]) -> Handler:
-    """Wrap a host's handler, which takes `(run, effect)` or `(run, effect, default_next_node)`.
-
-    Only positional parameters count, so keyword-only options of a handler keep their defaults.
-    """
-    if _takes_next_node(function):
-        return Handler(lambda ctx, effect: function(ctx.run, effect, ctx.next_node), external=True)
-    return Handler(lambda ctx, effect: function(ctx.run, effect), external=True)
-
-
-def _takes_next_node(function: Callable[..., Any]) -> bool:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return True
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return True
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(positional) >= 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +84,38 @@ class EffectRequest:
             attempt=record.attempt + 1 if concluded else record.attempt,
             began_at=plan.get("began_at") or record.started_at,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedAttempt:
+    """The handler gave a result; the record is open, to be finished with the state it leads to."""
+
+    record: StepRecord
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingAttempt:
+    """The run is to park; the record is open."""
+
+    record: StepRecord
+    wait: WaitState
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """The last attempt of the budget failed; the record is open."""
+
+    record: StepRecord
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptedAttempt:
+    """A cancel or pause came in before the next attempt, which is still due."""
+
+
+AttemptEnd = CompletedAttempt | WaitingAttempt | FailedAttempt | InterruptedAttempt
 
 
 class EffectRunner:
@@ -208,6 +185,11 @@ class EffectRunner:
     def handler(self, effect: Effect) -> Handler | None:
         return self._handlers.get(effect.type)
 
+    def barrier(self, effect: Effect) -> Barrier:
+        """Say what the commits around an effect must survive."""
+        handler = self.handler(effect)
+        return Barrier.EXTERNAL if handler and handler.external else Barrier.NONE
+
     def on_unknown(self, request: EffectRequest, pending: StepRecord) -> OnUnknown:
         """Say what becomes of an attempt whose outcome is not known.
 
@@ -219,11 +201,11 @@ class EffectRunner:
         policy_says: OnUnknown = getattr(self._policy(), "on_unknown", "retry")
         return policy_says
 
-    def perform(self, log: RunLog, request: EffectRequest) -> tuple[StepRecord, EffectOutcome]:
-        """Run attempts until one concludes; the last record is open, for the caller to finish."""
+    def perform(self, log: RunLog, request: EffectRequest) -> AttemptEnd:
+        """Run attempts until one concludes, or somebody stops the run in between."""
         handler = self.handler(request.effect)
         limit = max(self._max_attempts(request.effect), request.attempt) if handler else 1
-        barrier = Barrier.EXTERNAL if handler and handler.external else Barrier.NONE
+        barrier = self.barrier(request.effect)
         attempt = request.attempt
         while True:
             record = self._records.started(
@@ -234,12 +216,12 @@ class EffectRunner:
             outcome = self._call(handler, log, request, attempt, began_at)
             if outcome.status != "failed" or attempt >= limit:
                 get_runtime(log.run.vars).pop(IN_FLIGHT, None)
-                return record, _concluded(outcome, attempt)
+                return _ended(record, outcome, attempt)
             record.finish_failure(outcome.error or "", at=self._clock.now_iso())
             request = replace(request, began_at=began_at)
             log.commit(record, barrier=barrier, plan=request.plan)
             if not self._pause(log, request.effect, attempt):
-                return record, EffectOutcome("interrupted")
+                return InterruptedAttempt()
             attempt += 1
 
     def _max_attempts(self, effect: Effect) -> int:
@@ -322,7 +304,7 @@ def _is_interrupted(log: RunLog) -> bool:
     # A classic log takes over what a host saved while the handler was running.
     if log.run.status is not RunStatus.RUNNING or is_paused(log.run.vars):
         return True
-    return any(command.kind in _BACKOFF_ABORTS for command in commands)
+    return any(isinstance(command.request, (Cancel, Pause)) for command in commands)
 
 
 def _checked(outcome: Any) -> EffectOutcome:
@@ -362,7 +344,11 @@ def _check_result_key(key: Any) -> None:
     )
 
 
-def _concluded(outcome: EffectOutcome, attempt: int) -> EffectOutcome:
-    if outcome.status != "failed" or attempt < 2:
-        return outcome
-    return replace(outcome, error=f"Effect failed after {attempt} attempts: {outcome.error}")
+def _ended(record: StepRecord, outcome: EffectOutcome, attempt: int) -> AttemptEnd:
+    if outcome.status == "completed":
+        return CompletedAttempt(record, outcome.result)
+    if outcome.status == "waiting" and outcome.wait is not None:
+        return WaitingAttempt(record, outcome.wait)
+    if attempt < 2:
+        return FailedAttempt(record, outcome.error or "effect ended with unknown status 'failed'")
+    return FailedAttempt(record, f"Effect failed after {attempt} attempts: {outcome.error}")

@@ -1,4 +1,4 @@
-"""Tool calls: names that stay the same across a restart, and answers in the order of the calls."""
+"""Tool calls: names that stay the same across a restart."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from abstractruntime.core.models import Effect, EffectType, JsonObject
-
-_MISSING = "Missing tool result"
 
 
 def with_call_ids(effect: Effect, prefix: str) -> Effect:
@@ -42,47 +40,3 @@ def _identified(call: JsonObject, default: str) -> JsonObject:
 
 def _text(value: Any) -> str:
     return str(value).strip() if value is not None else ""
-
-
-def results_in_call_order(details: JsonObject, payload: Any) -> Any:
-    """Complete the answer to a tool wait of which some calls were settled beforehand.
-
-    `blocked_by_index` and `pre_results_by_index` hold fixed results under the index of their
-    call; the given ones fill the other places in order. An answer that is complete already,
-    or is no result list, comes back as it is.
-    """
-    fixed = _fixed_results(details)
-    total = details.get("original_call_count")
-    given = payload.get("results") if isinstance(payload, dict) else None
-    is_count = isinstance(total, int) and not isinstance(total, bool) and total > 0
-    if not fixed or not is_count or not isinstance(given, list) or len(given) == total:
-        return payload
-    rest = iter(given)
-    results = [
-        fixed[index] if index in fixed else next(rest, None) or _missing(details, index)
-        for index in range(int(total or 0))
-    ]
-    return {**payload, "mode": payload.get("mode") or "executed", "results": results}
-
-
-def _fixed_results(details: JsonObject) -> dict[int, Any]:
-    fixed: dict[int, Any] = {}
-    for name in ("pre_results_by_index", "blocked_by_index"):
-        by_index = details.get(name)
-        for index, result in by_index.items() if isinstance(by_index, dict) else ():
-            if str(index).isdigit():
-                fixed[int(index)] = result
-    return fixed
-
-
-def _missing(details: JsonObject, index: int) -> JsonObject:
-    calls = details.get("tool_calls")
-    call = calls[index] if isinstance(calls, list) and index < len(calls) else {}
-    call = call if isinstance(call, dict) else {}
-    return {
-        "call_id": _text(call.get("call_id")),
-        "name": _text(call.get("name")),
-        "success": False,
-        "output": None,
-        "error": _MISSING,
-    }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from abstractruntime.core.commands import Cancel, Pause, Unpause
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason, WaitState
 from abstractruntime.errors import WaitMismatch
 
@@ -46,22 +47,7 @@ class Woken:
     payload: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Unpaused:
-    pass
-
-
-Event = Hopped | Finished | Parked | Failed | Woken | Cancelled | Paused | Unpaused
+Event = Hopped | Finished | Parked | Failed | Woken | Cancel | Pause | Unpause
 
 
 def _hop(_run: RunState, event: Any) -> Fields:
@@ -75,16 +61,9 @@ def _finish(_run: RunState, event: Any) -> Fields:
 def _park(run: RunState, event: Any) -> Fields:
     fields: Fields = {"status": RunStatus.WAITING, "waiting": event.wait}
     known, key = run.listening or [], event.wait.wait_key
-    if is_listen_wait(event.wait) and key not in known:
+    if event.wait.listens and key not in known:
         fields["listening"] = [*known, key]
     return fields
-
-
-def is_listen_wait(wait: WaitState | None) -> bool:
-    """Tell whether a run that parks here is to wait for this key again and again."""
-    if wait is None or wait.reason is not WaitReason.EVENT or not wait.wait_key:
-        return False
-    return (wait.details or {}).get("listen") is True
 
 
 def _fail(_run: RunState, event: Any) -> Fields:
@@ -136,14 +115,14 @@ TRANSITIONS: Mapping[tuple[RunStatus, type], Callable[[RunState, Any], Fields]] 
     (_RUNNING, Finished): _finish,
     (_RUNNING, Parked): _park,
     (_RUNNING, Failed): _fail,
-    (_RUNNING, Cancelled): _cancel,
-    (_RUNNING, Paused): _pause_running,
-    (_RUNNING, Unpaused): _unchanged,
+    (_RUNNING, Cancel): _cancel,
+    (_RUNNING, Pause): _pause_running,
+    (_RUNNING, Unpause): _unchanged,
     (_WAITING, Woken): _wake,
     (_WAITING, Failed): _fail,
-    (_WAITING, Cancelled): _cancel,
-    (_WAITING, Paused): _unchanged,
-    (_WAITING, Unpaused): _unpause_waiting,
+    (_WAITING, Cancel): _cancel,
+    (_WAITING, Pause): _unchanged,
+    (_WAITING, Unpause): _unpause_waiting,
 }
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from abstractruntime._json import isolate
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import JsonObject, RunState
 from abstractruntime.core.vars import RUNTIME, get_runtime
 from abstractruntime.effects.memory._target import TargetHost, target_run

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from abstractruntime.core.models import JsonObject
-from abstractruntime.memory._archive import Archive
+from abstractruntime.memory.archive import Archive
 from abstractruntime.memory.spans import Span, span_id_of
 
 _SHOWN_SOURCES = 12

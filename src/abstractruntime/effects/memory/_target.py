@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import JsonObject, RunState
 from abstractruntime.errors import NotFound, Refused
 

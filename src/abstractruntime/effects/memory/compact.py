@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from abstractruntime._json import isolate
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, JsonObject, RunState, WaitState
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.memory._index import append_span, messages_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, JsonObject, RunState
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.memory._index import index_once, messages_of

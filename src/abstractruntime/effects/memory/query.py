@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, JsonObject, RunState
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.memory._owners import (
@@ -29,7 +29,7 @@ from abstractruntime.effects.memory._payload import first_given, tool_result, wh
 from abstractruntime.effects.memory._render import render_spans
 from abstractruntime.effects.waits import truthy
 from abstractruntime.errors import UsageError
-from abstractruntime.memory._archive import Archive
+from abstractruntime.memory.archive import Archive
 from abstractruntime.memory.recall_levels import RecallBudget, parse_recall_level, policy_for
 from abstractruntime.memory.rehydration import summary_texts
 from abstractruntime.memory.spans import (

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, JsonObject, RunState
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.memory._index import messages_of
 from abstractruntime.effects.memory._owners import MemoryHost, Reach, required_store
 from abstractruntime.effects.memory._payload import first_given, text_of, whole_number
 from abstractruntime.errors import UsageError
-from abstractruntime.memory._archive import Archive
+from abstractruntime.memory.archive import Archive
 from abstractruntime.memory.recall_levels import RecallBudget, parse_recall_level, policy_for
 from abstractruntime.memory.rehydration import rehydrate
 from abstractruntime.memory.spans import list_spans

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from abstractruntime.core._kernel.effects import EffectContext
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, JsonObject, RunState
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.memory._index import memory_span

@@ -11,9 +11,10 @@ from collections import OrderedDict
 from typing import IO, TYPE_CHECKING
 
 from abstractruntime._json import JsonObject
+from abstractruntime.core.commands import Command
 from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.core.origin import RunOrigin
-from abstractruntime.core.ports import Barrier, Command, RunHeader, RunQuery, StoredRecord
+from abstractruntime.core.ports import Barrier, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.store import LedgerHead, Owner
 from abstractruntime.errors import NotFound, UsageError

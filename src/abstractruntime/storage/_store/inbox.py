@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import dump_line, normalise
-from abstractruntime.core.ports import Command
+from abstractruntime.core.commands import Command
 from abstractruntime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,12 +51,8 @@ class Inboxes:
             # The post that left it there may have failed at its last step.
             self._files.sync_name(f"{directory}/{known}")
             return
-        body = {
-            "id": command.id,
-            "kind": command.kind,
-            "payload": normalise(command.payload, "/payload"),
-            "created_at": command.created_at or self._clock.now_iso(),
-        }
+        dated = replace(command, created_at=command.created_at or self._clock.now_iso())
+        body = normalise(dated.to_dict())
         self._files.ensure_dir(directory)
         path = self._layout.command(run_id, self._time_part(names) + tag)
         self._files.write_atomic(path, dump_line(body))
@@ -125,12 +122,6 @@ def _number(text: str) -> int:
 
 def _parse(data: bytes | None) -> Command | None:
     try:
-        body = json.loads(data or b"")
-        command_id, kind = body["id"], body["kind"]
-        payload, created_at = body.get("payload") or {}, body.get("created_at") or ""
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Command.from_dict(json.loads(data or b""))
+    except (ValueError, RecursionError):
         return None
-    is_command = all(type(text) is str for text in (command_id, kind, created_at))
-    if not is_command or type(payload) is not dict:
-        return None
-    return Command(command_id, kind, payload, created_at)

@@ -56,25 +56,18 @@ def rewound_range(variables: JsonObject) -> Rewound | None:
 class Reuse:
     """The reusable outcomes of one owned run; its records are read at the first question."""
 
-    __slots__ = ("_found", "_queues", "_read")
+    __slots__ = ("_queues", "_read")
 
     def __init__(self, read: Callable[[], Iterable[JsonObject]]) -> None:
         self._read = read
         self._queues: dict[str, deque[StepRecord]] | None = None
-        self._found: StepRecord | None = None
 
     def find(self, key: str, rewound: Rewound) -> StepRecord | None:
         """Give the oldest outcome of this key that was not reused yet."""
         if self._queues is None:
             self._queues = _index(self._read(), rewound)
         queue = self._queues.get(key)
-        self._found = queue.popleft() if queue else None
-        return self._found
-
-    def take(self) -> StepRecord | None:
-        """Give what was found last, once."""
-        found, self._found = self._found, None
-        return found
+        return queue.popleft() if queue else None
 
 
 def _index(records: Iterable[JsonObject], rewound: Rewound) -> dict[str, deque[StepRecord]]:

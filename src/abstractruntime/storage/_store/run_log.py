@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
+from abstractruntime.core.commands import Command
 from abstractruntime.core.models import RunState, StepRecord
-from abstractruntime.core.ports import Barrier, Command, Position
+from abstractruntime.core.ports import Barrier, Position
 from abstractruntime.core.records import RecordFactory, is_terminal_status
-from abstractruntime.errors import UsageError, WriterPoisoned
+from abstractruntime.errors import WriterPoisoned
 from abstractruntime.storage._files.jsonl import Tail, scan_lines
 from abstractruntime.storage._store.header import (
     changed_fields,
@@ -107,9 +108,6 @@ class DirectoryRunLog:
     ) -> Position:
         """Write the records and everything that changed in `run`, as one transaction."""
         self._require_open()
-        if not records:
-            # A reused outcome: no attempt was committed before it, so anything may have changed.
-            records, scan = (self._reuse_record(),), True
         memory, first = self._memory, records[0]
         plain = clean_record(first, plain_effect=memory.plain_effect)
         memory.plain_effect = first.effect if plain else None
@@ -141,13 +139,21 @@ class DirectoryRunLog:
         lines, self._unpublished = self._unpublished, []
         self._services.observers.publish(self.run.run_id, lines)
 
-    def _reuse_record(self) -> StepRecord:
-        services, reused = self._services, self._reuse.take()
-        if reused is None:
-            raise UsageError("a commit needs at least one record", argument="records")
-        records = RecordFactory(services.clock, services.ids)
-        facts = {"action": REUSE, "of": reused.seq, "key": reused.idempotency_key}
-        return records.internal(self.run, "control", **facts)
+    def reuse(
+        self,
+        outcome: StepRecord,
+        *,
+        barrier: Barrier = Barrier.NONE,
+        wrote: str | None = None,
+    ) -> Position:
+        """Commit what an earlier outcome made of `run`, with a record that names it.
+
+        No attempt was committed before it, so anything may have changed.
+        """
+        records = RecordFactory(self._services.clock, self._services.ids)
+        facts = {"action": REUSE, "of": outcome.seq, "key": outcome.idempotency_key}
+        record = records.internal(self.run, "control", **facts)
+        return self.commit(record, barrier=barrier, wrote=wrote)
 
     def _read_records(self) -> Iterator[JsonObject]:
         services, memory = self._services, self._memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from abstractruntime.core._kernel.effects import Handler, adapt_handler
+from abstractruntime.core.handlers import Handler, adapt_handler
 from abstractruntime.core.models import EffectType
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.spec import WorkflowSpec
