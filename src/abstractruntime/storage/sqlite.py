@@ -25,6 +25,7 @@ from abstractruntime.core.models import (
     StepRecord,
     WaitReason,
     format_time,
+    moment_or_none,
     parse_moment,
     utc_now,
 )
@@ -36,7 +37,6 @@ from abstractruntime.storage._run_queries import (
     due_moment,
     encode,
     index_row,
-    moment_or_none,
     page_size,
     parse_run,
     plain,

@@ -18,13 +18,14 @@ from abstractruntime.core.models import (
     StepRecord,
     StepStatus,
     WaitReason,
+    moment_or_none,
     parse_moment,
 )
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.records import RecordFactory, is_extension
 from abstractruntime.errors import IntegrityError, NotFound
 from abstractruntime.storage._files.layout import is_id
-from abstractruntime.storage._run_queries import INDEX_COLUMNS, moment_or_none, page_size, trimmed
+from abstractruntime.storage._run_queries import INDEX_COLUMNS, page_size, trimmed
 from abstractruntime.storage._store.blobs import holds_references
 from abstractruntime.storage._store.host_edits import commit_state, isolated_run
 from abstractruntime.storage.base import LedgerStore, RunStore
