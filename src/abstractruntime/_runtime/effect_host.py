@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._runtime.reads import with_large_values
 from abstractruntime.core.models import JsonObject, RunState, RunStatus
 from abstractruntime.core.ports import Command, RunHeader, RunQuery
+from abstractruntime.core.run_tree import root_of
 from abstractruntime.core.traces import project_traces
 from abstractruntime.core.vars import LIMITS, RUNTIME
 from abstractruntime.errors import AbstractRuntimeError, Busy, NotFound, StoreError, UsageError
@@ -100,15 +101,7 @@ class EffectHost:
     # -- the tree that a run belongs to ------------------------------------------
 
     def root_run_id(self, run_id: str) -> str:
-        run, seen = self._peek(run_id), {run_id}
-        while run.parent_run_id is not None and run.parent_run_id not in seen:
-            # Compat: a host may name a parent that this store does not hold.
-            above = self.read_owner(run.parent_run_id)
-            if above is None:
-                break
-            run = above
-            seen.add(run.run_id)
-        return run.run_id
+        return root_of(self._peek, run_id)
 
     def may_reach(self, from_run: RunState, target_run_id: str) -> bool:
         """Tell whether a run may look into another: of the same tree, or the same session."""

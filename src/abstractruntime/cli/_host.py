@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject
-from abstractruntime._runtime.driver import Driver, root_of
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.agents import stub_agent
@@ -26,6 +26,7 @@ from abstractruntime.cli._store import started_facts
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted, UsageError
@@ -258,7 +259,7 @@ def installed_bundle(engine: DirectoryEngine, run_id: str) -> Loaded:
         NotFound: the store does not hold it.
         IntegrityError: it holds another one under this digest.
     """
-    root = root_of(engine, run_id)
+    root = RunTree(engine, run_id).root()
     digest = started_facts(engine, root).get("bundle_digest")
     if not isinstance(digest, str):
         raise NotFound(
@@ -305,7 +306,7 @@ def program_of_run(session: Session, engine: DirectoryEngine, run_id: str) -> Pr
 def _compiled(session: Session, engine: DirectoryEngine, run_id: str) -> Program:
     loaded = installed_bundle(engine, run_id)
     require_allowed(session, loaded.digest, run_id)
-    root = root_of(engine, run_id)
+    root = RunTree(engine, run_id).root()
     services = code_services(
         trust_code=is_code_trusted(engine, root),
         sandbox="worker",

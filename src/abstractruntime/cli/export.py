@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from abstractruntime._history.export import export_history as build_history
-from abstractruntime._runtime.driver import run_tree
 from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.cli.resume import RunArgument
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import IntegrityError
 from abstractruntime.storage.directory import DirectoryEngine
 
@@ -73,7 +73,7 @@ def signed_notes(engine: DirectoryEngine, run_id: str) -> dict[str, list[str]]:
         IntegrityError: a line of a heads file holds no note.
     """
     notes = {}
-    for run in run_tree(engine, run_id):
+    for run in RunTree(engine, run_id).members():
         path = Path(engine.heads_path(run.run_id))
         if path.exists():
             lines = path.read_bytes().split(b"\n")[:-1]
