@@ -150,7 +150,7 @@ def run_document(
 ) -> JsonObject:
     """Give the `art-run/1` document of a run as the store holds it now."""
     from abstractruntime.core.run_tree import RunTree
-    from abstractruntime.rendering._usage import total_usage
+    from abstractruntime.core.usage import total_usage
     from abstractruntime.rendering.run_document import LedgerFacts, build_run_document
 
     tree = RunTree(engine, run_id)

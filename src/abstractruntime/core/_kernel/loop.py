@@ -40,6 +40,7 @@ from abstractruntime.core.models import (
 from abstractruntime.core.ports import Barrier, Clock, Command, EffectOutcome, Evidence, RunLog
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.spec import RunContext, WorkflowSpec
+from abstractruntime.core.usage import prompt_tokens
 from abstractruntime.core.vars import get_namespace, is_paused, set_result
 from abstractruntime.errors import InvalidValue, WaitMismatch
 
@@ -406,22 +407,8 @@ def _ids(command: Command) -> tuple[str, ...]:
 
 def _count_tokens(run: RunState, kind: EffectType, result: Any) -> bool:
     """Note the prompt size that the model reported; True when the run's limits changed."""
-    if kind is not EffectType.LLM_CALL or not isinstance(result, dict):
+    used = prompt_tokens(result) if kind is EffectType.LLM_CALL else None
+    if used is None:
         return False
-    usage = result.get("usage")
-    if not isinstance(usage, dict):
-        return False
-    used = next(
-        (
-            usage[k]
-            for k in ("input_tokens", "prompt_tokens", "total_tokens")
-            if usage.get(k) is not None
-        ),
-        None,
-    )
-    try:
-        count = int(used)  # type: ignore[arg-type]  # whatever a provider reports
-    except (TypeError, ValueError, OverflowError):
-        return False
-    get_namespace(run.vars, "_limits")["estimated_tokens_used"] = count
+    get_namespace(run.vars, "_limits")["estimated_tokens_used"] = used
     return True
