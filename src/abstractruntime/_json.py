@@ -231,4 +231,4 @@ def split_pointer(pointer: str) -> list[str]:
 
 def join_pointer(tokens: Iterable[object]) -> str:
     """Give the RFC 6901 pointer of keys and indexes; none give the empty pointer."""
-    return "".join(f"/{escape_pointer(str(token))}" for token in tokens)
+    return "".join(["/" + escape_pointer(str(token)) for token in tokens])
