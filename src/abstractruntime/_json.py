@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import orjson
@@ -226,3 +227,8 @@ def unescape_pointer(token: str) -> str:
 def split_pointer(pointer: str) -> list[str]:
     """Split an RFC 6901 pointer into unescaped tokens; the empty pointer gives none."""
     return [unescape_pointer(t) for t in pointer.split("/")[1:]] if pointer else []
+
+
+def join_pointer(tokens: Iterable[object]) -> str:
+    """Give the RFC 6901 pointer of keys and indexes; none give the empty pointer."""
+    return "".join(["/" + escape_pointer(str(token)) for token in tokens])

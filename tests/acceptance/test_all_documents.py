@@ -18,12 +18,14 @@ from typing import Any
 
 import pytest
 
-from abstractruntime._runtime.driver import Driver, hand_over_child, open_waits, run_tree
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.listeners import Listeners, start_with_listeners
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime._runtime.trees import hand_over_child
 from abstractruntime.agents import stub_agent
 from abstractruntime.cli._bundles import Request, compile_bundle
 from abstractruntime.core.models import EffectType, RunStatus, WaitReason, parse_moment
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import FlowError
@@ -210,7 +212,7 @@ class World:
     def go_on(self, process: Process) -> bool:
         """Let a person answer, or else time pass; False when only others could go on."""
         self.answers += 1
-        waits = open_waits(process.runtime.engine, RUN)
+        waits = RunTree(process.runtime.engine, RUN).open_waits()
         asked = [wait for wait in waits if wait.reason is WaitReason.USER]
         deadlines = [parse_moment(wait.until) for wait in waits if wait.until]
         if self.answers > MOST_ANSWERS:
@@ -242,7 +244,7 @@ class Process:
     def step(self, last: str) -> str | None:
         """Take one step of the run that took the last one, or else of the newest that can."""
         engine = self.runtime.engine
-        runs = [engine.peek(run.run_id) for run in run_tree(engine, RUN)]
+        runs = [engine.peek(run.run_id) for run in RunTree(engine, RUN).members()]
         runs.sort(key=lambda run: run.run_id == last)
         for run in reversed(runs):
             wait = run.waiting
@@ -258,13 +260,13 @@ class Process:
     def ending(self) -> dict[str, Any]:
         """Give what came of all runs: outputs and variables, and the effects in their order."""
         engine = self.runtime.engine
-        runs = [engine.peek(run.run_id) for run in run_tree(engine, RUN)]
+        runs = [engine.peek(run.run_id) for run in RunTree(engine, RUN).members()]
         envelope = runs[0].output
         return {
             "status": runs[0].status.value,
             "error": runs[0].error,
             "envelope": envelope.get("error") if isinstance(envelope, dict) else None,
-            "waits": sorted(wait.reason.value for wait in open_waits(engine, RUN)),
+            "waits": sorted(wait.reason.value for wait in RunTree(engine, RUN).open_waits()),
             "outputs": labelled([(run.run_id, run.output) for run in runs]),
             "effects": labelled({run.run_id: list(self._effects(run.run_id)) for run in runs}),
             "state": labelled([[run.status.value, run.current_node, run.vars] for run in runs]),

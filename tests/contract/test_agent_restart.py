@@ -24,10 +24,12 @@ from test_kernel_contract import (  # type: ignore[import-not-found]  # pytest p
 )
 from test_memory_crash import labelled  # type: ignore[import-not-found]  # as above
 
-from abstractruntime._runtime.driver import Driver, hand_over_child, open_waits, run_tree
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime._runtime.trees import hand_over_child
 from abstractruntime.core.models import Effect, EffectType, StepPlan, WaitReason
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
@@ -160,7 +162,7 @@ class World:
         runtime = self.begin(fs)
         driver = Driver(runtime)
         while not driver.drive(RUN).status.is_terminal:
-            (wait,) = open_waits(runtime.engine, RUN)
+            (wait,) = RunTree(runtime.engine, RUN).open_waits()
             answer = {"response": "yes"} if wait.reason is WaitReason.USER else EXECUTED
             driver.answer(wait.run_id, answer, wait_key=wait.wait_key)
         return self.ending(runtime)
@@ -175,7 +177,10 @@ class World:
         return self.ending(runtime)
 
     def step(self, runtime: Runtime) -> None:
-        live = [runtime.get_state(r.run_id) for r in run_tree(runtime.engine, RUN, live_only=True)]
+        live = [
+            runtime.get_state(r.run_id)
+            for r in RunTree(runtime.engine, RUN).members(live_only=True)
+        ]
         for run in reversed(live):
             wait = run.waiting
             if run.status.value == "running":

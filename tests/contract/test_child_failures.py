@@ -9,9 +9,10 @@ from test_kernel_contract import (  # type: ignore[import-not-found]  # pytest p
     spec,
 )
 
-from abstractruntime._runtime.driver import Driver, run_tree
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import EffectType
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.directory import open_store
 
@@ -46,7 +47,7 @@ def test_a_failed_child_gives_its_failure_as_output(tmp_path, how):
 
     out = state.vars["out"]
     assert state.status == "completed"
-    assert out["sub_run_id"] == run_tree(runtime.engine, "parent-1")[1].run_id
+    assert out["sub_run_id"] == RunTree(runtime.engine, "parent-1").members()[1].run_id
     assert out["output"]["success"] is False
     assert "out of order" in out["output"]["error"]
 
@@ -65,7 +66,7 @@ def test_otherwise_the_parent_fails_with_its_child(tmp_path, how, policy):
 def test_a_cancelled_child_is_told_apart(tmp_path):
     runtime, driver = run_parent(tmp_path, "asking", **WAITS, **GOES_ON)
     driver.drive("parent-1")
-    runtime.cancel_run(run_tree(runtime.engine, "parent-1")[1].run_id, reason="enough")
+    runtime.cancel_run(RunTree(runtime.engine, "parent-1").members()[1].run_id, reason="enough")
 
     output = driver.drive("parent-1").vars["out"]["output"]
 

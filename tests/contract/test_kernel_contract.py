@@ -18,13 +18,14 @@ import pytest
 from flow_builder import flow
 from flow_builder import node as draw
 
-from abstractruntime._runtime.driver import Driver, open_waits, run_tree
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus, StepPlan
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome, RunQuery
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage._files.simfs import Image, SimAppendFile, SimFileSystem, crash_states
@@ -285,7 +286,7 @@ def cut_at(monkeypatch, number: int, part: str) -> None:
 
 def comparable(rt: Runtime) -> Any:
     """Give the final states of the tree, without ids and times that depend on the moment."""
-    tree = [run.run_id for run in run_tree(rt.engine, RUN)]
+    tree = [run.run_id for run in RunTree(rt.engine, RUN).members()]
     for run_id in tree:
         # A finished run whose closing record was cut off gets it when it is next owned.
         rt.tick(workflow=WORKFLOWS[0], run_id=run_id, max_steps=0)
@@ -425,7 +426,7 @@ def test_two_parents_of_one_workflow_have_children_of_their_own(end):
     driver = Driver(rt)
     for root in (first, second):
         driver.drive(root)
-    leaf = open_waits(rt.engine, first)[0].run_id
+    leaf = RunTree(rt.engine, first).open_waits()[0].run_id
     if end == "cancelled":
         rt.cancel_run(leaf, reason="enough")
     else:
@@ -436,4 +437,6 @@ def test_two_parents_of_one_workflow_have_children_of_their_own(end):
     expected = RunStatus.FAILED if end == "cancelled" else RunStatus.COMPLETED
     assert (ended.status, other.status) == (expected, RunStatus.WAITING)
     assert ("enough" in (ended.error or "")) == (end == "cancelled")
-    assert len(run_tree(rt.engine, first)) == len(run_tree(rt.engine, second)) == 3
+    assert (
+        len(RunTree(rt.engine, first).members()) == len(RunTree(rt.engine, second).members()) == 3
+    )

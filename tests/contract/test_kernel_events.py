@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from awkward_hosts import LLM, START, asks, done, go, spec
 
-from abstractruntime._runtime.driver import Driver, cancel_tree
+from abstractruntime._runtime.driver import Driver
+from abstractruntime._runtime.trees import cancel_tree
 from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.ports import EffectOutcome, RunQuery

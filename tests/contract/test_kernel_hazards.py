@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
-from abstractruntime._runtime.driver import Driver, cancel_tree, root_of, run_tree
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime._runtime.trees import cancel_tree
 from abstractruntime.core.commands import Command, SetLimits
 from abstractruntime.core.models import EffectType, RunStatus, StepPlan
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import Busy, IntegrityError, InvalidValue
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
@@ -159,8 +161,8 @@ def test_runs_that_are_their_own_ancestors_hang_nothing(make, ring):
     for run_id, above in zip(ring, ring[1:] + ring[:1], strict=True):
         rt.start(workflow=LISTEN, run_id=run_id, parent_run_id=above)
 
-    assert root_of(rt.engine, "a") in ring
-    assert {run.run_id for run in run_tree(rt.engine, "a")} == set(ring)
+    assert RunTree(rt.engine, "a").root() in ring
+    assert {run.run_id for run in RunTree(rt.engine, "a").members()} == set(ring)
     assert rt.tick(workflow=LISTEN, run_id="a").status == "waiting"
     assert {state.run_id for state in cancel_tree(rt, "a")} == set(ring)
 
@@ -170,7 +172,7 @@ def test_a_tree_has_as_many_runs_as_it_has(make):
     root = rt.start(workflow=ASK)
     children = [rt.start(workflow=ASK, parent_run_id=root) for _ in range(120)]
 
-    assert {run.run_id for run in run_tree(rt.engine, root)} == {root, *children}
+    assert {run.run_id for run in RunTree(rt.engine, root).members()} == {root, *children}
 
 
 TWO_CHILDREN = spec(

@@ -8,10 +8,11 @@ import signal
 import pytest
 from races import WORKFLOWS, Place, Race, hold
 
-from abstractruntime._runtime.driver import Driver, run_tree
+from abstractruntime._runtime.driver import Driver
 from abstractruntime.core._kernel import waits
 from abstractruntime.core.models import RunStatus, WaitReason, WaitState
 from abstractruntime.core.ports import RunQuery
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.storage._files.fs import RealFileSystem
 from abstractruntime.storage._files.locks import DescriptionLocks, FlockLocks, HeldLock, _is_held
 from abstractruntime.storage._store.index import RunIndex
@@ -240,7 +241,7 @@ def owner_told(place: Place, run_id: str, outcomes: list[str]) -> str | None:
 def tree_done(place: Place, run_id: str, outcomes: list[str]) -> str | None:
     if Driver(place.runtime).drive(run_id).status is not RunStatus.COMPLETED:
         return "the tree does not end"
-    if len(run_tree(place.store, run_id)) != 2:
+    if len(RunTree(place.store, run_id).members()) != 2:
         return "not exactly one child"
     return common(place, run_id)
 

@@ -17,11 +17,12 @@ from typing import Any
 
 from faults_files import Fault, FaultyFiles
 
-from abstractruntime._runtime.driver import Driver, open_waits, run_tree
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.commands import Command
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.ports import EffectOutcome, RunQuery
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import AbstractRuntimeError, UsageError
 from abstractruntime.scheduler.registry import WorkflowRegistry
@@ -213,7 +214,7 @@ class Process:
     def answer(self, run_id: str = RUN) -> None:
         """Answer the open wait, if there is one."""
         with self.world.telling():
-            if open_waits(self.runtime.engine, run_id):
+            if RunTree(self.runtime.engine, run_id).open_waits():
                 Driver(self.runtime).answer(run_id, {"response": "yes"})
 
     def control(self, verb: str, run_id: str = RUN) -> None:
@@ -345,7 +346,7 @@ VOLATILE = frozenset({
 def comparable(process: Process) -> Any:
     """Give the final states, without ids and times that depend on the moment."""
     engine = process.runtime.engine
-    tree = [run.run_id for run in run_tree(engine, RUN)]
+    tree = [run.run_id for run in RunTree(engine, RUN).members()]
     others = sorted(run.run_id for run in engine.find(RunQuery()) if run.run_id not in tree)
     states = [engine.peek(run_id) for run_id in tree + others]
     parts = [[s.workflow_id, s.status, s.current_node, s.vars, s.output, s.error] for s in states]

@@ -15,6 +15,7 @@ from abstractruntime._json import (
     dump_sorted,
     escape_pointer,
     isolate,
+    join_pointer,
     load_strict,
     normalise,
     replace_surrogates,
@@ -115,6 +116,7 @@ def test_sorted_form_is_that_of_04():
 @given(st.text())
 def test_pointer_tokens_survive(token):
     assert split_pointer(f"/{escape_pointer(token)}") == [token]
+    assert split_pointer(join_pointer([token, 7, token])) == [token, "7", token]
 
 
 def test_surrogates_are_replaced_once_each():

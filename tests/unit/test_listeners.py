@@ -6,11 +6,12 @@ import pytest
 from awkward_hosts import LLM, ok
 from flow_builder import START, end, flow, node
 
-from abstractruntime._runtime.driver import Driver, open_waits, run_tree
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.listeners import Listeners, start_with_listeners
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.commands import Command, Deliver
 from abstractruntime.core.models import RunStatus
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import FlowError, NotFound
 from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.scheduler.registry import WorkflowRegistry
@@ -154,7 +155,7 @@ def told(rt: Runtime, run_id: str = "r") -> list[str]:
     """Give what listeners and flow said, in the order of their runs."""
     return [
         stored.record["effect"]["payload"]["message"]
-        for run in run_tree(rt.engine, run_id)
+        for run in RunTree(rt.engine, run_id).members()
         for stored in rt.engine.records(run.run_id)
         if (stored.record["effect"] or {}).get("type") == "answer_user"
         and stored.record["status"] == "completed"
@@ -162,7 +163,7 @@ def told(rt: Runtime, run_id: str = "r") -> list[str]:
 
 
 def statuses(rt: Runtime) -> list[str]:
-    return [run.status.value for run in run_tree(rt.engine, "r")]
+    return [run.status.value for run in RunTree(rt.engine, "r").members()]
 
 
 def talking(scope: str = "session", *nodes, edges: str = "") -> Place:
@@ -209,7 +210,7 @@ def test_a_question_is_meant_before_a_listener():
     driver = place.driver(rt)
     driver.drive("r")
 
-    assert [(wait.reason, wait.listens) for wait in open_waits(rt.engine, "r")] == [
+    assert [(wait.reason, wait.listens) for wait in RunTree(rt.engine, "r").open_waits()] == [
         ("user", False),
         ("event", True),
     ]
@@ -221,7 +222,7 @@ def test_listeners_have_session_and_actor_of_the_root_and_none_of_its_variables(
     rt = place.runtime()
     place.start(rt, session_id="s1", actor_id="me", vars={"secret": 1})
 
-    root, listener = (rt.get_state(run.run_id) for run in run_tree(rt.engine, "r"))
+    root, listener = (rt.get_state(run.run_id) for run in RunTree(rt.engine, "r").members())
 
     assert root.status is RunStatus.RUNNING
     assert (listener.session_id, listener.actor_id, listener.parent_run_id) == ("s1", "me", "r")
@@ -245,7 +246,7 @@ def test_listeners_are_started_once_whoever_starts_them():
     family.start("r")
     Listeners(place.runtime(), place.listeners).start("r")
 
-    assert len(run_tree(rt.engine, "r")) == 2
+    assert len(RunTree(rt.engine, "r").members()) == 2
 
 
 def test_a_listener_that_is_not_registered_starts_nothing():
@@ -285,7 +286,7 @@ def test_an_event_that_was_posted_before_the_end_is_heard_before_the_listener_is
     place.start(rt)
     driver = place.driver(rt)
     driver.drive("r")
-    listener = run_tree(rt.engine, "r")[1].run_id
+    listener = RunTree(rt.engine, "r").members()[1].run_id
     event = Deliver("evt:session:r:ping", {"payload": "posted"})
     rt.engine.post(listener, Command("event:x", event))
     rt.cancel_run("r")
@@ -351,7 +352,7 @@ def test_an_event_names_its_occurrence():
     driver.drive("r")
     driver.answer("r", {"response": "yes"})
     driver.drive("r")
-    heard = rt.get_state(run_tree(rt.engine, "r")[1].run_id).vars["_temp"]["effects"]["on"]
+    heard = rt.get_state(RunTree(rt.engine, "r").members()[1].run_id).vars["_temp"]["effects"]["on"]
 
     assert heard["event_id"].startswith("r:m2:")
     assert heard["emitter"] == {"run_id": "r", "workflow_id": "f", "node_id": "m2"}

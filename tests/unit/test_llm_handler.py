@@ -272,6 +272,12 @@ def test_answers_are_read_leniently(text, data):
 def test_violation_names_the_place():
     assert schema_violation({"n": 1}, OBJECT) is None
     assert schema_violation({"n": "x"}, OBJECT) == "'x' is not of type 'integer' at '/n'"
+    assert schema_violation(3, OBJECT).endswith("at '/'")
+
+
+def test_a_place_is_a_pointer_whatever_its_keys_are():
+    of_numbers = {"type": "object", "additionalProperties": {"items": {"type": "integer"}}}
+    assert schema_violation({"a/b~": [1, "x"]}, of_numbers).endswith("at '/a~1b~0/1'")
 
 
 @pytest.mark.parametrize(

@@ -315,7 +315,7 @@ def test_a_run_that_was_cancelled_after_it_was_parked_is_forgotten(world):
     world.clock.advance(300)
     loop.run_pass()
 
-    assert loop._troubled == {}
+    assert "n" not in loop._backoff
 
 
 # -- the loop ------------------------------------------------------------------------

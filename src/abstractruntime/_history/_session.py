@@ -14,7 +14,7 @@ from abstractruntime.core.record_fields import (
     result_object,
     text_or_none,
 )
-from abstractruntime.rendering._usage import Usage, usage_of
+from abstractruntime.core.usage import total_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -129,7 +129,7 @@ def _stats(source: HistorySource, run_id: str, records: list[JsonObject]) -> Jso
     every = list(records)
     for child in descendants(source, run_id)[1:]:
         every += (line.record for line in source.lines(child))
-    usage = sum((usage_of(record) for record in every), Usage())
+    usage = total_usage(every)
     duration = _span_ms(every)
     return {
         "duration_ms": duration,

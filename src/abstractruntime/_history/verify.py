@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._history.export import timeline_entries
 from abstractruntime._history.schema import HISTORY_BUNDLE_SCHEMA
-from abstractruntime._json import dump_line, dump_sorted, load_strict
+from abstractruntime._json import dump_line, dump_sorted, join_pointer, load_strict
 from abstractruntime.core.origin import RUN_STARTED, RunOrigin
 from abstractruntime.core.record_fields import (
     internal_kind,
@@ -99,7 +99,7 @@ def _shape_defects(bundle: JsonValue) -> _Defects:
 
     errors = Draft202012Validator(HISTORY_BUNDLE_SCHEMA).iter_errors(bundle)
     for error, _ in zip(errors, range(_MAX_SHAPE_DEFECTS), strict=False):
-        place = "/" + "/".join(str(part) for part in error.absolute_path)
+        place = join_pointer(error.absolute_path) or "/"
         yield HistoryDefect("malformed", expected=place, found=error.message[:200])
 
 

@@ -14,6 +14,7 @@ from abstractruntime.core.models import JsonObject, RunState, RunStatus
 from abstractruntime.core.origin import first_record
 from abstractruntime.core.ports import Clock, Engine, RunHeader, RunLog, RunQuery
 from abstractruntime.core.records import RecordFactory
+from abstractruntime.core.run_tree import root_of
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.core.traces import project_traces
 from abstractruntime.core.vars import LIMITS, RUNTIME
@@ -123,15 +124,7 @@ class EffectHost:
     # -- the tree that a run belongs to ------------------------------------------
 
     def root_run_id(self, run_id: str) -> str:
-        run, seen = self._peek(run_id), {run_id}
-        while run.parent_run_id is not None and run.parent_run_id not in seen:
-            # Compat: a host may name a parent that this store does not hold.
-            above = self.read_owner(run.parent_run_id)
-            if above is None:
-                break
-            run = above
-            seen.add(run.run_id)
-        return run.run_id
+        return root_of(self._peek, run_id)
 
     def may_reach(self, from_run: RunState, target_run_id: str) -> bool:
         """Tell whether a run may look into another: of the same tree, or the same session."""

@@ -10,12 +10,12 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Iterable
 from typing import Final
 
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.commands import Cancel, Command
+from abstractruntime.core.derived_ids import listener_run_id
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason
 from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.ports import RunQuery
@@ -24,7 +24,6 @@ from abstractruntime.errors import Busy, NotFound, UsageError
 
 __all__ = ["Listeners", "start_with_listeners"]
 
-_NAMESPACE: Final = uuid.UUID("7f0c8a64-1a1b-5d0e-9a3c-5b7be6b0a1d2")
 _MOST_STEPS: Final = 1000
 _REASON: Final = "its root run has ended"
 
@@ -101,7 +100,7 @@ class Listeners:
             self._start(root, workflow_id)
 
     def _start(self, root: RunState, workflow_id: str) -> None:
-        run_id = str(uuid.uuid5(_NAMESPACE, f"{root.run_id}:{workflow_id}"))
+        run_id = listener_run_id(root.run_id, workflow_id)
         workflow = self._workflow(workflow_id)
         with contextlib.suppress(Busy):  # whoever owns it brings it to its wait
             if self._exists(run_id) or not self._create(root, run_id, workflow):

@@ -15,19 +15,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from datetime import timedelta
+from typing import Literal, Protocol
 
-from abstractruntime._runtime.driver import root_or_self, run_tree
-from abstractruntime.core.models import RunState, RunStatus, format_time, parse_moment
-from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
-from abstractruntime.core.vars import is_paused
-from abstractruntime.errors import AbstractRuntimeError, Busy, InvalidValue, NotFound, Refused
+from abstractruntime._runtime.backoff import Backoff
+from abstractruntime._runtime.readiness import (
+    CHILD,
+    COMMAND,
+    INTERRUPTED,
+    TIMER,
+    WOKEN,
+    Readiness,
+    Reason,
+)
+from abstractruntime.core.models import RunState, RunStatus, format_time, moment_or_none
+from abstractruntime.core.ports import Clock, Engine, RunQuery
+from abstractruntime.core.run_tree import RunTree
+from abstractruntime.errors import AbstractRuntimeError, Busy, NotFound, Refused
 
-Reason = Literal["timer", "command", "child", "woken", "interrupted"]
 Kind = Literal["advanced", "failed", "parked"]
 
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 300.0
+_CAUSES = (TIMER, COMMAND, CHILD, WOKEN, INTERRUPTED)
 # A signal does not end a sleep; the loop looks for it this often.
 _LONGEST_SLEEP_S = 0.5
 
@@ -74,12 +82,6 @@ class ServeOptions:
     grace_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Trouble:
-    failures: int
-    until_s: float
-
-
 class ServeLoop:
     """Drives what can go on in one store.
 
@@ -109,7 +111,8 @@ class ServeLoop:
         self._report = report
         self._stop = stop
         self._options = options or ServeOptions()
-        self._troubled: dict[str, _Trouble] = {}
+        self._readiness = Readiness(engine, clock, grace_s=self._options.grace_s)
+        self._backoff = Backoff(clock)
 
     def run(self) -> None:
         """Do one pass after the other until `stop` says so; sleep when nothing can go on."""
@@ -120,12 +123,12 @@ class ServeLoop:
     def run_pass(self) -> int:
         """Drive what can go on now, and give how many trees moved."""
         found = self._runnable()
-        self._forget_solved(found)
+        self._backoff.keep(found)
         moved = tried = 0
         for root, reason in found.items():
             if self._stop() or tried >= self._options.max_runs:
                 break
-            if not self._is_left_alone(root):
+            if not self._backoff.is_waiting(root):
                 event = self._advance(root, reason)
                 if event is not None:
                     self._report(event)
@@ -137,42 +140,12 @@ class ServeLoop:
 
     def _runnable(self) -> dict[str, Reason]:
         """Give the roots of the trees in which something can go on, each with the first reason."""
-        now_iso = self._clock.now_iso()
-        # Without a limit: what cannot go on, as it is paused, must not hide what can.
-        running = RunQuery(status=RunStatus.RUNNING, limit=0)
-        queries: tuple[tuple[Reason, RunQuery, Callable[[RunHeader], bool]], ...] = (
-            ("timer", RunQuery(due_at=now_iso, limit=0), self._is_unpaused),
-            ("command", RunQuery(has_commands=True, limit=0), _always),
-            ("child", RunQuery(child_ended=True, limit=0), self._is_unpaused),
-            ("woken", running, self._is_woken),
-            ("interrupted", running, self._is_forgotten),
-        )
         found: dict[str, Reason] = {}
-        for reason, query, is_meant in queries:
-            for run in self._engine.find(query):
-                if is_meant(run):
-                    found.setdefault(root_or_self(self._engine, run.run_id), reason)
+        for cause, run in self._readiness.candidates(_CAUSES):
+            tree = RunTree(self._engine, run.run_id)
+            if self._readiness.is_ready(cause, run, tree):
+                found.setdefault(tree.root_or_self(), cause.reason)
         return found
-
-    def _is_unpaused(self, run: RunHeader) -> bool:
-        try:
-            return not is_paused(self._engine.peek(run.run_id).vars)
-        except (AbstractRuntimeError, OSError):
-            return True  # driving it tells what is wrong with it
-
-    def _is_woken(self, run: RunHeader) -> bool:
-        """Say whether a run runs because of somebody who will not drive it: an event, an unpause."""
-        try:
-            last = self._engine.recent(run.run_id, 1)
-        except (AbstractRuntimeError, OSError):
-            return False
-        return bool(last) and _was_set_going(last[0].record)
-
-    def _is_forgotten(self, run: RunHeader) -> bool:
-        # The distance, as a clock that was set back leaves times that are yet to come.
-        changed = _moment(run.updated_at)
-        grace = timedelta(seconds=self._options.grace_s)
-        return changed is None or abs(self._clock.now() - changed) >= grace
 
     # -- driving -----------------------------------------------------------------
 
@@ -194,23 +167,24 @@ class ServeLoop:
             return None
         except Exception as error:  # noqa: BLE001 - as above
             return self._trouble("failed", root, reason, error)
-        self._troubled.pop(root, None)
+        self._backoff.solved(root)
         if not has_moved:
             return None
         return ServeEvent("advanced", self._clock.now_iso(), root, reason, state.status)
 
     def _marks(self, root: str) -> set[tuple[str, RunStatus, str]]:
         """Give what differs after anything in a tree went on."""
-        return {(run.run_id, run.status, run.updated_at) for run in run_tree(self._engine, root)}
+        return {
+            (run.run_id, run.status, run.updated_at)
+            for run in RunTree(self._engine, root).members()
+        }
 
     def _trouble(
         self, kind: Kind, root: str, reason: Reason, error: Exception
     ) -> ServeEvent | None:
-        known = self._troubled.get(root)
-        failures = known.failures + 1 if known else 1
-        pause_s = min(_FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), _LONGEST_BACKOFF_S)
-        self._troubled[root] = _Trouble(failures, self._clock.monotonic() + pause_s)
-        if kind == "parked" and known:
+        is_known = root in self._backoff
+        pause_s = self._backoff.failed(root)
+        if kind == "parked" and is_known:
             return None
         return ServeEvent(
             kind, self._clock.now_iso(), root, reason, self._status(root), error, pause_s
@@ -221,18 +195,6 @@ class ServeLoop:
             return self._engine.peek(root).status
         except (AbstractRuntimeError, OSError):
             return None
-
-    def _is_left_alone(self, root: str) -> bool:
-        known = self._troubled.get(root)
-        return known is not None and self._clock.monotonic() < known.until_s
-
-    def _forget_solved(self, found: dict[str, Reason]) -> None:
-        now_s = self._clock.monotonic()
-        self._troubled = {
-            root: trouble
-            for root, trouble in self._troubled.items()
-            if root in found or trouble.until_s > now_s
-        }
 
     # -- sleeping ----------------------------------------------------------------
 
@@ -246,30 +208,11 @@ class ServeLoop:
 
     def _pause_s(self) -> float:
         """Give the time to the next deadline or retry; at most the poll interval."""
-        now, now_s = self._clock.now(), self._clock.monotonic()
+        now = self._clock.now()
         horizon = format_time(now + timedelta(seconds=self._options.poll_s))
         waits = self._engine.find(RunQuery(due_at=horizon, limit=0))
         # What is due already could not go on; it must not keep the loop spinning.
-        moments = [moment for run in waits if (moment := _moment(run.wait_until))]
+        moments = [moment for run in waits if (moment := moment_or_none(run.wait_until))]
         left = [(moment - now).total_seconds() for moment in moments]
-        left += [trouble.until_s - now_s for trouble in self._troubled.values()]
+        left += self._backoff.left_s()
         return min([self._options.poll_s, *(seconds for seconds in left if seconds > 0)])
-
-
-def _always(_run: RunHeader) -> bool:
-    return True
-
-
-def _moment(text: str | None) -> datetime | None:
-    """Read a stored time; None where 0.4.x or a host left text that is none."""
-    try:
-        return parse_moment(text) if text else None
-    except InvalidValue:
-        return None
-
-
-def _was_set_going(record: dict[str, Any]) -> bool:
-    commit, result = record.get("commit"), record.get("result")
-    if isinstance(commit, dict) and commit.get("cmd"):
-        return True
-    return isinstance(result, dict) and result.get("internal") == "control"

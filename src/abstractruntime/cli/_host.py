@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
-from abstractruntime._runtime.driver import Driver, root_of
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.agents import stub_agent
@@ -23,6 +23,7 @@ from abstractruntime.cli._keyring import read_trust
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted, UsageError
@@ -248,7 +249,7 @@ def installed_bundle(engine: Store, run_id: str) -> Loaded:
         NotFound: the store does not hold it.
         IntegrityError: it holds another one under this digest.
     """
-    root = root_of(engine, run_id)
+    root = RunTree(engine, run_id).root()
     digest = engine.origin(root).bundle_digest
     if digest is None:
         raise NotFound(
@@ -294,7 +295,7 @@ def program_of_run(session: Session, engine: Store, run_id: str) -> Program:
 def _compiled(session: Session, engine: Store, run_id: str) -> Program:
     loaded = installed_bundle(engine, run_id)
     require_allowed(session, loaded.digest, run_id)
-    root = root_of(engine, run_id)
+    root = RunTree(engine, run_id).root()
     origin = engine.origin(root)
     services = code_services(
         trust_code=origin.trusts_code,

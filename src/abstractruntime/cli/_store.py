@@ -131,14 +131,14 @@ def run_document(
     engine: Store, run_id: str, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
     """Give the `art-run/1` document of a run as the store holds it now."""
-    from abstractruntime._runtime.driver import open_waits, run_tree
-    from abstractruntime.rendering._usage import total_usage
+    from abstractruntime.core.run_tree import RunTree
+    from abstractruntime.core.usage import total_usage
     from abstractruntime.rendering.run_document import build_run_document
 
-    state = engine.peek(run_id)
-    tree = run_tree(engine, run_id)
-    records = (item.record for run in tree for item in engine.records(run.run_id))
-    waits = [engine.peek(wait.run_id) for wait in open_waits(engine, run_id)]
+    tree = RunTree(engine, run_id)
+    state = tree.state()
+    records = (item.record for run in tree.members() for item in engine.records(run.run_id))
+    waits = [tree.state(wait.run_id) for wait in tree.open_waits()]
     last = engine.recent(run_id, 1)
     return build_run_document(
         state=state,

@@ -11,13 +11,14 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime._runtime.driver import cancel_tree, run_tree
+from abstractruntime._runtime.trees import cancel_tree
 from abstractruntime.cli._host import control_runtime
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import resolve_run, run_document, writing
 from abstractruntime.cli.resume import RunArgument
 from abstractruntime.core.models import RunState, RunStatus, WaitReason
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import ExitCode
@@ -106,9 +107,8 @@ def unpause(session: Session, run: RunArgument, only: OnlyOption = False) -> int
 
 
 def _tree(engine: Store, run_id: str, *, only: bool) -> list[RunState]:
-    if only:
-        return [engine.peek(run_id)]
-    return [engine.peek(run.run_id) for run in run_tree(engine, run_id)]
+    tree = RunTree(engine, run_id)
+    return [tree.state()] if only else tree.states()
 
 
 def _live(engine: Store, run_id: str, *, only: bool) -> list[RunState]:

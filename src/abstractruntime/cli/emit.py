@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime._runtime.driver import root_of, root_or_self
 from abstractruntime.cli._errors import as_known_error, error_document, error_lines
 from abstractruntime.cli._host import Drivers, control_runtime, stop_on_signals
 from abstractruntime.cli._inputs import parse_payload
@@ -21,6 +20,7 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import resolve_run, writing
 from abstractruntime.cli.run import set_flags
 from abstractruntime.cli.tick import row_of
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, Busy, ExitCode, UsageError
 
@@ -85,7 +85,7 @@ class Address:
             return {"scope": "run", "run_id": run_id}
         if self.scope is EventScope.WORKFLOW:
             return {"scope": "workflow", "workflow_id": engine.peek(run_id).workflow_id}
-        root = engine.peek(root_of(engine, run_id))
+        root = engine.peek(RunTree(engine, run_id).root())
         return {"scope": "session", "session_id": root.session_id or root.run_id}
 
 
@@ -152,7 +152,7 @@ class Driven:
     failures: list[AbstractRuntimeError] = field(default_factory=list)
 
     def drive(self, engine: Store, drivers: Drivers, run_ids: Iterable[str], until: Until) -> None:
-        for root in dict.fromkeys(root_or_self(engine, run_id) for run_id in run_ids):
+        for root in dict.fromkeys(RunTree(engine, run_id).root_or_self() for run_id in run_ids):
             try:
                 drivers.find(root).drive(root, until=until.value)
                 self.rows.append(row_of(engine, root))

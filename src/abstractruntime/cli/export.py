@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from abstractruntime._history.export import export_history as build_history
-from abstractruntime._runtime.driver import run_tree
 from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.cli.resume import RunArgument
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import IntegrityError
 
@@ -78,7 +78,7 @@ def signed_notes(engine: Store, run_id: str) -> dict[str, list[str]]:
             for line in engine.heads.lines(run.run_id)
             if line.endswith(b"\n")
         ]
-        for run in run_tree(engine, run_id)
+        for run in RunTree(engine, run_id).members()
     }
 
 

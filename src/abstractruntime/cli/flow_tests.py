@@ -13,7 +13,6 @@ import typer
 
 from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject
-from abstractruntime._runtime.driver import run_tree
 from abstractruntime.cli._case_report import Tested, case_lines, junit_report
 from abstractruntime.cli._cases import CASES, Flows, Found, find_cases, only_flow
 from abstractruntime.cli._files import write_result
@@ -21,6 +20,7 @@ from abstractruntime.cli._host import code_services
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.testing.cases import (
     CaseResult,
@@ -157,7 +157,7 @@ def _recorded(session: Session, run: str) -> tuple[JsonObject, list[Recorded]]:
                 item.workflow_id,
                 tuple(engine.resolve(record.record) for record in engine.records(item.run_id)),
             )
-            for item in run_tree(engine, run_id)
+            for item in RunTree(engine, run_id).members()
         ]
         return run_document(engine, run_id), tree
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from abstractruntime._runtime.driver import OpenWait, open_waits, root_of
 from abstractruntime.cli._host import (
     leaves_listeners,
     make_driver,
@@ -27,6 +26,7 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import resolve_run, writing
 from abstractruntime.cli.run import os_user, set_flags
 from abstractruntime.core.models import WaitReason
+from abstractruntime.core.run_tree import OpenWait, RunTree
 from abstractruntime.errors import UsageError, WaitMismatch
 
 RunArgument = Annotated[
@@ -75,11 +75,11 @@ def resume(  # noqa: PLR0917 - the options of the command
     with writing(session) as engine, stop_on_signals() as stop:
         run_id = resolve_run(engine, run)
         program = program_of_run(session, engine, run_id)
-        root = root_of(engine, run_id)
+        root = RunTree(engine, run_id).root()
         keep = leaves_listeners(engine, root)
         _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         if event is not None:
-            wait_key = event_key(open_waits(engine, run_id), event, run_id)
+            wait_key = event_key(RunTree(engine, run_id).open_waits(), event, run_id)
         driver.answer(run_id, payload, wait_key=wait_key, actor=actor or os_user(), force=force)
         driver.drive(run_id, until=until.value)
         return conclude(

@@ -8,7 +8,6 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
-from abstractruntime._runtime.driver import root_of
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.cli._errors import error_document, error_lines
 from abstractruntime.cli._events import error_of
@@ -26,6 +25,7 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import header_row, resolve_run, writing
 from abstractruntime.cli.run import set_flags
 from abstractruntime.core.ports import RunHeader
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.rendering.terminal import plural
@@ -63,7 +63,7 @@ def tick(
             return _tick_due(session, engine, stop, limit)
         run_id = resolve_run(engine, run)
         program = program_of_run(session, engine, run_id)
-        root = root_of(engine, run_id)
+        root = RunTree(engine, run_id).root()
         keep = engine.origin(root).keep_listeners
         _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         driver.drive(run_id, until=until.value)

@@ -99,6 +99,14 @@ def parse_moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
+def moment_or_none(text: Any) -> datetime | None:
+    """Read a stored moment; None where 0.4.x or a host left something that is none."""
+    try:
+        return parse_moment(text) if text else None
+    except InvalidValue:
+        return None
+
+
 def _now_text() -> str:
     return format_time(utc_now())
 

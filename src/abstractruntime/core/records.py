@@ -97,8 +97,8 @@ def is_terminal_status(record: StepRecord) -> bool:
     return (record.idempotency_key or "").startswith(STATUS_KEY_PREFIX)
 
 
-def is_extension(record: StepRecord) -> bool:
-    """Tell whether a record belongs to the extended ledger only, not to the 0.4.x sequence."""
-    if record.effect is not None or not isinstance(record.result, dict):
+def is_extension(effect: Any, result: Any) -> bool:
+    """Tell whether a record of these belongs to the extended ledger only, not to that of 0.4.x."""
+    if effect is not None or not isinstance(result, dict):
         return False
-    return "internal" in record.result or record.result.get("via") == "effect"
+    return "internal" in result or result.get("via") == "effect"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from abstractruntime._json import isolate, normalise
+from abstractruntime._json import JsonObject, isolate, join_pointer, normalise, split_pointer
 from abstractruntime.core.config import DEFAULT_MAX_TOKENS, RuntimeConfig  # noqa: F401 - 0.4.x has the name here
-from abstractruntime.core.models import JsonObject
 from abstractruntime.errors import InvalidValue
 
 CONTEXT: Final = "context"
@@ -108,8 +107,7 @@ def parse_vars_path(path: str) -> list[str | int]:
     """Split a dotted path or a JSON pointer into keys and list indexes."""
     text = str(path or "").strip()
     if text.startswith("/"):
-        parts = [p.replace("~1", "/").replace("~0", "~") for p in text.split("/")]
-        return [_as_index(p) for p in parts if p]
+        return [_as_index(part) for part in split_pointer(text) if part]
     return [
         int(index) if index else _as_index(name)
         for name, index in _SEGMENT.findall(text)
@@ -153,16 +151,12 @@ def set_result(vars: JsonObject, key: str, value: Any) -> str:  # noqa: A002 - t
     A key starting with `/` is a pointer, otherwise a dotted path; what stands in the way
     and is no object is replaced by one.
     """
-    parts = _pointer_parts(key) if key.startswith("/") else [p for p in key.split(".") if p]
+    parts = split_pointer(key) if key.startswith("/") else [p for p in key.split(".") if p]
     target = vars
     for part in parts[:-1]:
         target = get_namespace(target, part)
     target[parts[-1]] = value
-    return "".join(f"/{p.replace('~', '~0').replace('/', '~1')}" for p in parts)
-
-
-def _pointer_parts(pointer: str) -> list[str]:
-    return [p.replace("~1", "/").replace("~0", "~") for p in pointer.split("/")[1:]]
+    return join_pointer(parts)
 
 
 def get_node_traces(vars: JsonObject) -> JsonObject:  # noqa: A002 - the 0.4.x name

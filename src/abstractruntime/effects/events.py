@@ -9,11 +9,11 @@ itself delivers nothing twice.
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 
 from abstractruntime.core.commands import Command, Deliver
+from abstractruntime.core.derived_ids import delivery_id
 from abstractruntime.core.event_keys import build_event_wait_key
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
@@ -30,7 +30,6 @@ from abstractruntime.errors import InvalidValue
 
 WILDCARD: Final = "*"
 LISTENER_LIMIT: Final = 10_000
-_NAMESPACE: Final = uuid.UUID("3a9a2c0e-6f7b-5a53-8a1e-2f5d0b8c7e44")
 _MOST_NAMES = 15
 _WAITING = RunQuery(status=RunStatus.WAITING, wait_reason=WaitReason.EVENT)
 _SCOPES = "scopes are session, workflow, run and global"
@@ -171,21 +170,19 @@ class EmitEvent:
         session_id = payload.get("session_id") or ctx.run.session_id
         if not session_id and scope == "session":
             session_id = event_session(self._host, ctx.run)
-        given = payload.get("payload")
-        occurrence = uuid.uuid5(_NAMESPACE, f"{ctx.run.run_id}:{ctx.occurrence_id}")
         return Event(
             name=name,
             scope=scope,
             wait_key=_wait_key(self._host, ctx, payload, name),
             session_id=session_id,
-            payload=as_event_payload(given),
+            payload=as_event_payload(payload.get("payload")),
             emitted_at=ctx.clock.now_iso(),
             emitter={
                 "run_id": ctx.run.run_id,
                 "workflow_id": ctx.run.workflow_id,
                 "node_id": ctx.node_id,
             },
-            delivery_id=f"event:{occurrence}",
+            delivery_id=delivery_id(ctx.run.run_id, ctx.occurrence_id),
             event_id=payload.get("event_id")
             or f"{ctx.run.run_id}:{ctx.node_id}:{ctx.occurrence_id}",
         )

@@ -6,12 +6,12 @@ finds the child that the first one created, and drives it on instead of starting
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from abstractruntime.core.answers import stored_answer, tool_result
 from abstractruntime.core.commands import Command, Deliver, FailWait
+from abstractruntime.core.derived_ids import child_run_id
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
     Effect,
@@ -24,7 +24,6 @@ from abstractruntime.core.models import (
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.waits import truthy
 
-_NAMESPACE: Final = uuid.UUID("6f1d0a54-6a1e-5a57-9a5e-0c6b7e3d9f21")
 ON_CHILD_FAILURE: Final = "on_child_failure"
 CONTINUE: Final = "continue"
 _INHERITED = (
@@ -164,11 +163,6 @@ def _goes_on(wait: WaitState) -> bool:
 def child_failure(child: RunState) -> str:
     """Say why a parent cannot go on after its child ended badly."""
     return f"Subworkflow {child.workflow_id!r} {child.status.value}: {child.error or 'no reason given'}"
-
-
-def child_run_id(parent_run_id: str, occurrence_id: str, attempt: int = 1) -> str:
-    name = f"{parent_run_id}:{occurrence_id}"
-    return str(uuid.uuid5(_NAMESPACE, name if attempt == 1 else f"{name}:{attempt}"))
 
 
 def _is_wrapped(payload: JsonObject) -> bool:

@@ -11,11 +11,11 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject
+from abstractruntime.core.derived_ids import item_id
 from abstractruntime.core.handlers import EffectContext, Handler
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.core.ports import EffectOutcome
@@ -93,7 +93,7 @@ class _Assert:
         self._require_known(assertions, payload)
         fresh = self._fresh(assertions) if _wants_dedupe(payload) else assertions
         for place, assertion in enumerate(fresh):
-            assertion["assertion_id"] = _derived_id(ctx, place)
+            assertion["assertion_id"] = item_id(ctx.occurrence_id, place)
         ids = self._store.add(fresh) if fresh else []
         return EffectOutcome.completed(
             {
@@ -184,10 +184,6 @@ def _assertion(row: JsonObject, place: int, common: JsonObject, payload: JsonObj
 def _wants_dedupe(payload: JsonObject) -> bool:
     wanted = payload.get("dedupe", payload.get("deduplicate", True))
     return str(wanted).strip().lower() not in _OFF
-
-
-def _derived_id(ctx: EffectContext, place: int) -> str:
-    return hashlib.sha256(f"{ctx.occurrence_id}:{place}".encode()).hexdigest()[:32]
 
 
 def _object(value: Any) -> JsonObject:

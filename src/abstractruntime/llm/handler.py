@@ -20,6 +20,7 @@ from typing import Any
 from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
 from abstractruntime.core.models import Effect, RunState
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.usage import prompt_tokens
 from abstractruntime.core.vars import LIMITS, RUNTIME, get_context
 from abstractruntime.errors import InvalidValue, UsageError
 from abstractruntime.llm.port import LLMCallFailed, LLMClient, LLMReply, LLMRequest
@@ -199,18 +200,8 @@ def _remember(run: RunState, request: LLMRequest, result: JsonObject) -> None:
 
 
 def _count_tokens(run: RunState, result: JsonObject) -> None:
-    usage, limits = result["usage"], run.vars.get(LIMITS)
-    if not isinstance(usage, dict) or not isinstance(limits, dict):
-        return
-    used = next(
-        (
-            usage[k]
-            for k in ("input_tokens", "prompt_tokens", "total_tokens")
-            if isinstance(usage.get(k), int)
-        ),
-        None,
-    )
-    if used is not None:
+    used, limits = prompt_tokens(result), run.vars.get(LIMITS)
+    if used is not None and isinstance(limits, dict):
         limits["estimated_tokens_used"] = used
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 
-from abstractruntime._json import JsonObject, JsonValue, load_strict
+from abstractruntime._json import JsonObject, JsonValue, join_pointer, load_strict
 from abstractruntime.errors import UsageError
 
 __all__ = ["parse_answer", "parse_object", "read_schema", "schema_violation"]
@@ -95,7 +95,7 @@ def schema_violation(data: JsonValue, schema: JsonObject) -> str | None:
         return f"the schema itself is invalid: no definition for {broken.ref!r}"
     if error is None:
         return None
-    where = "/" + "/".join(str(part) for part in error.absolute_path)
+    where = join_pointer(error.absolute_path) or "/"
     return f"{error.message} at {where!r}"
 
 

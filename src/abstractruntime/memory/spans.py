@@ -17,8 +17,7 @@ from datetime import datetime, timezone
 from typing import Any, Final, TypeAlias
 
 from abstractruntime._json import JsonObject
-from abstractruntime.core.models import parse_moment
-from abstractruntime.errors import InvalidValue
+from abstractruntime.core.models import moment_or_none, parse_moment
 from abstractruntime.memory.archive import Archive
 
 Span: TypeAlias = JsonObject
@@ -46,7 +45,7 @@ def list_spans(variables: JsonObject) -> list[Span]:
 
 def newest_first(spans: Iterable[Span]) -> list[Span]:
     """Order spans that are given in the order of storage."""
-    return sorted(spans, key=lambda s: _moment(s.get("created_at")) or _BEGINNING)[::-1]
+    return sorted(spans, key=lambda s: moment_or_none(s.get("created_at")) or _BEGINNING)[::-1]
 
 
 def span_id_of(span: Span) -> str:
@@ -97,21 +96,12 @@ class TimeRange:
         """
         if not self.start and not self.end:
             return True
-        first, last = _moment(start), _moment(end)
+        first, last = moment_or_none(start), moment_or_none(end)
         lower = parse_moment(self.start) if self.start else None
         upper = parse_moment(self.end) if self.end else None
         if first is None or last is None:
             return False
         return (lower is None or last >= lower) and (upper is None or first <= upper)
-
-
-def _moment(text: Any) -> datetime | None:
-    if not text:
-        return None
-    try:
-        return parse_moment(str(text))
-    except InvalidValue:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

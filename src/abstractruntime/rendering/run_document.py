@@ -14,10 +14,10 @@ from abstractruntime.core.record_fields import (
     terminal_status,
     text_or_none,
 )
+from abstractruntime.core.usage import Usage, total_usage
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import ExitCode
 from abstractruntime.rendering._run_schema import RUN_DOCUMENT_SCHEMA
-from abstractruntime.rendering._usage import Usage, total_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,18 +15,15 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
-from abstractruntime._runtime.driver import cancel_tree, hand_over_child
+from abstractruntime._runtime.backoff import Backoff
+from abstractruntime._runtime.readiness import CHILD, COMMAND, INTERRUPTED, TIMER, Cause, Readiness
 from abstractruntime._runtime.runtime import Runtime
-from abstractruntime.core.models import (
-    RunState,
-    RunStatus,
-    WaitReason,
-    parse_moment,
-)
-from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime._runtime.trees import cancel_tree
+from abstractruntime.core.models import RunState, RunStatus, WaitReason
+from abstractruntime.core.ports import RunHeader
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import AbstractRuntimeError, Busy, NotFound, WaitMismatch
@@ -35,7 +32,6 @@ from abstractruntime.storage.base import QueryableRunStore
 
 _LOG = logging.getLogger("abstractruntime.scheduler")
 _PARENTS_SEARCHED = 1000
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 300.0
 _PATIENCE_S, _PAUSE_S = 5.0, 0.01
 
 
@@ -93,9 +89,11 @@ class Scheduler:
         self._on_run_resumed = on_run_resumed
         self._on_run_failed = on_run_failed
         self._on_run_terminal = on_run_terminal
-        self._take_up_after_s = take_up_after_s
         self._stats = SchedulerStats()
-        self._troubled: dict[str, tuple[int, float]] = {}
+        self._readiness = Readiness(self._engine, self._clock, grace_s=take_up_after_s or 0.0)
+        interrupted = () if take_up_after_s is None else (INTERRUPTED,)
+        self._causes = (COMMAND, TIMER, *interrupted, CHILD)
+        self._backoff = Backoff(self._clock)
         self._parked: set[str] = set()
         self._thread: threading.Thread | None = None
         self._stop_event = threading.Event()
@@ -155,43 +153,30 @@ class Scheduler:
 
     def _cycle(self, stop: Callable[[], bool]) -> int:
         self._stats.poll_cycles += 1
-        now_iso = self._clock.now_iso()
-        self._stats.last_poll_at = now_iso
+        self._stats.last_poll_at = self._clock.now_iso()
         advanced = 0
-        for query, prepare in (
-            (RunQuery(has_commands=True, limit=0), self._apply_posted),
-            (RunQuery(due_at=now_iso, limit=0), self._is_ready),
-            (self._forgotten(), self._is_ready),
-            (RunQuery(child_ended=True, limit=0), self._hand_over),
-        ):
-            for header in self._engine.find(query) if query else ():
-                if stop():
-                    return advanced
-                advanced += self._advance(header, prepare, stop)
+        for cause, header in self._readiness.candidates(self._causes):
+            if stop():
+                break
+            advanced += self._advance(cause, header, stop)
         return advanced
 
-    def _forgotten(self) -> RunQuery | None:
-        if self._take_up_after_s is None:
-            return None
-        return RunQuery(status=RunStatus.RUNNING, limit=0)
-
-    def _advance(
-        self, header: RunHeader, prepare: Callable[[RunState], bool], stop: Callable[[], bool]
-    ) -> int:
+    def _advance(self, cause: Cause, header: RunHeader, stop: Callable[[], bool]) -> int:
         """Advance one run; 1 when it was, 0 when there was nothing to do or someone else does it."""
+        run_id = header.run_id
         workflow = self._workflow(header.workflow_id)
         if workflow is None:
             self._park(header)
             return 0
-        if self._is_left_alone(header.run_id):
+        if self._is_left_alone(run_id):
             return 0
         self._stats.runs_resumed += 1
         try:
-            if prepare(self._engine.peek(header.run_id)):
+            if self._is_ready(cause, header):
                 state = self._runtime.tick(
-                    workflow=workflow, run_id=header.run_id, max_steps=None, stop=stop
+                    workflow=workflow, run_id=run_id, max_steps=None, stop=stop
                 )
-                self._troubled.pop(header.run_id, None)
+                self._backoff.solved(run_id)
                 self._tell(state)
                 return 1
         except Busy:
@@ -200,6 +185,12 @@ class Scheduler:
             self._note_failure(header, error)
         self._stats.runs_resumed -= 1
         return 0
+
+    def _is_ready(self, cause: Cause, header: RunHeader) -> bool:
+        tree = RunTree(self._engine, header.run_id)
+        if not self._readiness.is_ready(cause, header, tree):
+            return False
+        return cause.prepare is None or cause.prepare(self._runtime, tree.state())
 
     def _park(self, header: RunHeader) -> None:
         """Leave a run alone until its workflow is registered; that is said once."""
@@ -216,28 +207,12 @@ class Scheduler:
     def _is_left_alone(self, run_id: str) -> bool:
         if run_id in self._parked:
             self._parked.discard(run_id)
-            self._troubled.pop(run_id, None)
-        _, until = self._troubled.get(run_id, (0, 0.0))
-        return self._clock.monotonic() < until
+            self._backoff.solved(run_id)
+        return self._backoff.is_waiting(run_id)
 
     def _workflow(self, workflow_id: str) -> WorkflowSpec | None:
         """Give a registered workflow, or one of the runtime's own, such as summarising a chat."""
         return self._registry.get(workflow_id) or self._runtime.find_workflow(workflow_id)
-
-    def _is_ready(self, run: RunState) -> bool:
-        if is_paused(run.vars):
-            return False
-        if run.status is not RunStatus.RUNNING:
-            return True
-        grace = timedelta(seconds=self._take_up_after_s or 0.0)
-        return parse_moment(run.updated_at) + grace <= self._clock.now()
-
-    def _apply_posted(self, run: RunState) -> bool:
-        after = self._runtime.apply_commands(run.run_id)
-        return after.status is RunStatus.RUNNING and run.status is not RunStatus.RUNNING
-
-    def _hand_over(self, parent: RunState) -> bool:
-        return hand_over_child(self._runtime, parent)
 
     def _tell(self, state: RunState) -> None:
         self._call(self._on_run_resumed, state)
@@ -245,9 +220,7 @@ class Scheduler:
             self._call(self._on_run_terminal, state)
 
     def _note_failure(self, header: RunHeader, error: Exception) -> None:
-        failures = self._troubled.get(header.run_id, (0, 0.0))[0] + 1
-        pause_s = min(_FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), _LONGEST_BACKOFF_S)
-        self._troubled[header.run_id] = (failures, self._clock.monotonic() + pause_s)
+        self._backoff.failed(header.run_id)
         self._stats.runs_failed += 1
         self._note_error(f"run {header.run_id}: {type(error).__name__}: {error}")
         self._call(self._on_run_failed, header.run_id, error)

@@ -20,9 +20,10 @@ from abstractruntime.core.models import (
     RunState,
     RunStatus,
     WaitReason,
+    moment_or_none,
     parse_moment,
 )
-from abstractruntime.errors import IntegrityError, InvalidValue
+from abstractruntime.errors import IntegrityError
 
 DEFAULT_LIMIT = 100
 INDEX_COLUMNS = (
@@ -76,16 +77,6 @@ def due_moment(row: Row) -> datetime | None:
     """Give the moment at which a run waiting for time goes on; None for all others."""
     is_timer = row["status"] == RunStatus.WAITING and row["wait_reason"] == WaitReason.UNTIL
     return moment_or_none(row["wait_until"]) if is_timer else None
-
-
-def moment_or_none(text: str | None) -> datetime | None:
-    """Read a stored moment; None where a host left text that is none."""
-    if not text:
-        return None
-    try:
-        return parse_moment(text)
-    except InvalidValue:
-        return None
 
 
 def encode(data: JsonObject) -> bytes:

@@ -192,7 +192,7 @@ class ClassicRunLog:
         scan: bool = True,  # noqa: ARG002
         commands: tuple[str, ...] = (),
     ) -> Position:
-        public = [r for r in records if not is_extension(r)]
+        public = [r for r in records if not is_extension(r.effect, r.result)]
         self._clean(public)
         if plan is not None:
             # Recovery plans anew, from the variables as they were before the node.

@@ -16,6 +16,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from abstractruntime._json import JsonObject
@@ -25,9 +27,11 @@ from abstractruntime.core.models import (
     StepRecord,
     WaitReason,
     format_time,
+    moment_or_none,
     parse_moment,
     utc_now,
 )
+from abstractruntime.core.usage import ledger_metrics
 from abstractruntime.errors import ChainBroken, IntegrityError, UsageError
 from abstractruntime.storage._run_queries import (
     DEFAULT_LIMIT,
@@ -36,7 +40,6 @@ from abstractruntime.storage._run_queries import (
     due_moment,
     encode,
     index_row,
-    moment_or_none,
     page_size,
     parse_run,
     plain,
@@ -72,23 +75,11 @@ _SAVE_DUE = """
 INSERT OR REPLACE INTO wait_index (run_id, next_due_iso, updated_at_iso, status)
 VALUES (?, ?, ?, 'waiting_until')
 """
-_METRIC_NAMES = ("steps", "llm_calls", "tool_calls", "tokens_total")
-_METRICS = """
-SELECT run_id,
-  COUNT(*),
-  SUM(type = 'llm_call'),
-  SUM(CASE WHEN type = 'tool_calls' THEN calls ELSE 0 END),
-  CAST(SUM(CASE WHEN type = 'llm_call' THEN tokens ELSE 0 END) AS INTEGER)
-FROM (
-  SELECT run_id,
-    COALESCE(json_extract(record_json, '$.effect.type'), '') AS type,
-    COALESCE(json_array_length(record_json, '$.effect.payload.tool_calls'), 0) AS calls,
-    COALESCE(json_extract(record_json, '$.result.usage.total_tokens'), 0) AS tokens
-  FROM ledger
-  WHERE run_id IN (%s)
-    AND CASE WHEN json_valid(record_json) THEN json_extract(record_json, '$.status') END = 'completed'
-)
-GROUP BY run_id
+_COMPLETED = """
+SELECT run_id, record_json FROM ledger
+WHERE run_id IN (%s)
+  AND CASE WHEN json_valid(record_json) THEN json_extract(record_json, '$.status') END = 'completed'
+ORDER BY run_id
 """
 
 
@@ -269,9 +260,9 @@ class SqliteLedgerStore(LedgerStore):
         """
         metrics: dict[str, dict[str, int]] = {}
         for ids in _batches(run_ids, _IDS_PER_METRIC):
-            for row in self._db.query(_METRICS % _marks(ids), *ids):
-                run_id, *numbers = row
-                metrics[run_id] = dict(zip(_METRIC_NAMES, map(int, numbers), strict=True))
+            rows = self._db.query(_COMPLETED % _marks(ids), *ids)
+            for run_id, records in groupby(rows, key=itemgetter("run_id")):
+                metrics[run_id] = ledger_metrics(json.loads(r["record_json"]) for r in records)
         return metrics
 
     def _read(self, run_id: str, *, after: int, limit: int) -> Iterator[tuple[int, JsonObject]]:

@@ -11,12 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from abstractruntime._runtime.driver import Driver, cancel_tree, open_waits
+from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.effect_host import EffectHost
 from abstractruntime._runtime.listeners import Listeners, start_with_listeners
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime._runtime.trees import cancel_tree
 from abstractruntime.agents import stub_agent
-from abstractruntime.core.models import RunState, parse_moment
+from abstractruntime.core.models import parse_moment
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import LedgerHead
 from abstractruntime.effects.registry import builtin_handlers
 from abstractruntime.errors import AbstractRuntimeError, UsageError
@@ -209,13 +211,10 @@ class _Story:
             yield CaseProblem(*text.split(": ", 1))
 
     def actual(self, labels: Mapping[str, str]) -> Actual:
-        state: RunState = self._runtime.engine.peek(_RUN_ID)
-        waits = [
-            self._runtime.engine.peek(wait.run_id)
-            for wait in open_waits(self._runtime.engine, _RUN_ID)
-        ]
+        tree = RunTree(self._runtime.engine, _RUN_ID)
+        waits = [tree.state(wait.run_id) for wait in tree.open_waits()]
         document = build_run_document(
-            state=state,
+            state=tree.state(),
             ledger=LedgerHead(),
             leaf_waits=[(run.run_id, run.waiting) for run in waits if run.waiting],
             node_labels=labels,
@@ -251,7 +250,7 @@ class _Story:
         self._clock.advance(step.value)
 
     def wake(self, _step: CaseStep) -> None:
-        waits = open_waits(self._runtime.engine, _RUN_ID)
+        waits = RunTree(self._runtime.engine, _RUN_ID).open_waits()
         deadlines = [parse_moment(wait.until) for wait in waits if wait.until]
         if not deadlines:
             raise UsageError("the run waits for no moment", hint="wake is for timers and deadlines")

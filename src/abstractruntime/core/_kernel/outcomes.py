@@ -21,6 +21,7 @@ from abstractruntime.core._kernel.transitions import Failed, Finished, Hopped, P
 from abstractruntime.core.failures import CONTINUE, ON_FAILURE, failure_result, goes_on
 from abstractruntime.core.models import EffectType, RunState, StepRecord
 from abstractruntime.core.ports import RunLog
+from abstractruntime.core.usage import prompt_tokens
 from abstractruntime.core.vars import get_namespace, set_result
 from abstractruntime.errors import InvalidValue
 
@@ -161,22 +162,8 @@ def _store_result(run: RunState, request: EffectRequest, result: Any) -> str | N
 
 def _count_tokens(run: RunState, kind: EffectType, result: Any) -> bool:
     """Note the prompt size that the model reported; True when the run's limits changed."""
-    if kind is not EffectType.LLM_CALL or not isinstance(result, dict):
+    used = prompt_tokens(result) if kind is EffectType.LLM_CALL else None
+    if used is None:
         return False
-    usage = result.get("usage")
-    if not isinstance(usage, dict):
-        return False
-    used = next(
-        (
-            usage[k]
-            for k in ("input_tokens", "prompt_tokens", "total_tokens")
-            if usage.get(k) is not None
-        ),
-        None,
-    )
-    try:
-        count = int(used)  # type: ignore[arg-type]  # whatever a provider reports
-    except (TypeError, ValueError, OverflowError):
-        return False
-    get_namespace(run.vars, "_limits")["estimated_tokens_used"] = count
+    get_namespace(run.vars, "_limits")["estimated_tokens_used"] = used
     return True

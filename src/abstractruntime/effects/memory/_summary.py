@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from abstractruntime._json import isolate
+from abstractruntime.core.derived_ids import child_run_id
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
     JsonObject,
@@ -23,7 +24,7 @@ from abstractruntime.effects.memory.compact_workflow import (
     compact_child_vars,
     parse_summary,
 )
-from abstractruntime.effects.subworkflow import ChildHost, child_failure, child_run_id
+from abstractruntime.effects.subworkflow import ChildHost, child_failure
 
 _PRESERVE_RECENT: Final = 6
 _MODES: Final = frozenset({"light", "standard", "heavy"})

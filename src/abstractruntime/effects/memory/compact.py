@@ -11,12 +11,12 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from dataclasses import dataclass
 from typing import Any
 
 from abstractruntime._json import isolate
+from abstractruntime.core.derived_ids import item_id
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, JsonObject, RunState, WaitState
 from abstractruntime.core.ports import EffectOutcome
@@ -72,7 +72,7 @@ def _split(ctx: EffectContext, run: RunState, wish: Wish) -> CompactionSplit:
     """
     context = run.vars.get("context")
     given = messages_of({"context": dict(context) if isinstance(context, dict) else {}})
-    ids = (_derived_id(ctx, number) for number in itertools.count())
+    ids = (item_id(ctx.occurrence_id, number) for number in itertools.count())
     normal = normalize_messages(given, now_iso=moment(ctx), new_id=lambda: next(ids))
     whole = [_with_content_of(m, original) for m, original in zip(normal, given, strict=True)]
     return split_for_compaction(whole, preserve_recent=wish.preserve_recent)
@@ -82,10 +82,6 @@ def _with_content_of(message: JsonObject, original: JsonObject) -> JsonObject:
     """Keep content in parts, such as text and images, as it is: what is archived must come back."""
     content = original.get("content")
     return {**message, "content": content} if isinstance(content, list | dict) else message
-
-
-def _derived_id(ctx: EffectContext, name: object) -> str:
-    return hashlib.sha256(f"{ctx.occurrence_id}:{name}".encode()).hexdigest()[:32]
 
 
 def _nothing(payload: JsonObject, split: CompactionSplit, wish: Wish) -> EffectOutcome:
@@ -161,7 +157,7 @@ class _Compaction:
         return {
             **facts,
             "artifact_id": artifact.artifact_id,
-            "summary_message_id": f"msg_{_derived_id(self.ctx, 'summary')}",
+            "summary_message_id": f"msg_{item_id(self.ctx.occurrence_id, 'summary')}",
             "occurrence_id": self.ctx.occurrence_id,
             **({"created_by": author} if author else {}),
         }

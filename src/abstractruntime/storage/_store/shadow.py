@@ -124,7 +124,7 @@ class StateShadow:
         if not scan and wrote is None:
             delta.children = self._children
         elif not scan and wrote is not None and _holds(state, wrote):
-            delta.children = _compare_path(self._children, state, wrote.split("/")[1:], "", delta)
+            delta.children = _compare_path(self._children, state, split_pointer(wrote), "", delta)
         else:
             delta.children = _compare_root(self._children, state, delta)
         return delta
@@ -215,12 +215,11 @@ def _ordered(
 
 
 def _compare_path(
-    old: _Children, live: JsonObject, tokens: list[str], pointer: str, delta: Delta
+    old: _Children, live: JsonObject, keys: list[str], pointer: str, delta: Delta
 ) -> _Children:
-    """Compare only the value that `tokens` lead to."""
-    token, rest = tokens[0], tokens[1:]
-    key = split_pointer(f"/{token}")[0]
-    here = f"{pointer}/{token}"
+    """Compare only the value that `keys` lead to."""
+    key, rest = keys[0], keys[1:]
+    here = f"{pointer}/{escape_pointer(key)}"
     seen, value = old.get(key), live[key]
     new = old.copy()
     if rest and type(seen) is _Branch and type(value) is dict:

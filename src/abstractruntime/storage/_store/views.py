@@ -12,20 +12,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.core.models import (
-    EffectType,
     RunState,
     RunStatus,
     StepRecord,
-    StepStatus,
     WaitReason,
+    moment_or_none,
     parse_moment,
 )
 from abstractruntime.core.origin import first_record
 from abstractruntime.core.ports import RunHeader, RunQuery
-from abstractruntime.core.records import RecordFactory, is_extension
+from abstractruntime.core.records import RecordFactory
+from abstractruntime.core.usage import ledger_metrics
 from abstractruntime.errors import IntegrityError, NotFound
 from abstractruntime.storage._files.layout import is_id
-from abstractruntime.storage._run_queries import INDEX_COLUMNS, moment_or_none, page_size, trimmed
+from abstractruntime.storage._run_queries import INDEX_COLUMNS, page_size, trimmed
 from abstractruntime.storage._store.host_edits import commit_state, isolated_run
 from abstractruntime.storage.base import LedgerStore, RunStore
 from abstractruntime.storage.large_values import holds_references
@@ -213,7 +213,7 @@ class LedgerView(LedgerStore):
         for run_id in run_ids:
             records = [self._resolved(stored) for stored in self._stored(run_id)]
             if records:
-                found[run_id] = _metrics(records)
+                found[run_id] = ledger_metrics(records)
         return found
 
     def subscribe(self, callback: LedgerCallback, *, run_id: str | None = None) -> Unsubscribe:
@@ -246,27 +246,3 @@ def _index_row(header: RunHeader) -> dict[str, Any]:
     row["status"] = header.status.value
     row["wait_reason"] = header.wait_reason.value if header.wait_reason else None
     return row
-
-
-def _metrics(records: Iterable[JsonObject]) -> dict[str, int]:
-    """Count completed steps; the store's own records are none."""
-    counts = {"steps": 0, "llm_calls": 0, "tool_calls": 0, "tokens_total": 0}
-    for data in records:
-        record = StepRecord.from_dict(data)
-        if record.status is not StepStatus.COMPLETED or is_extension(record):
-            continue
-        counts["steps"] += 1
-        effect, result = record.effect or {}, record.result
-        if effect.get("type") == EffectType.TOOL_CALLS:
-            calls = (effect.get("payload") or {}).get("tool_calls")
-            counts["tool_calls"] += len(calls) if isinstance(calls, list) else 0
-        elif effect.get("type") == EffectType.LLM_CALL:
-            counts["llm_calls"] += 1
-            counts["tokens_total"] += _tokens(result)
-    return counts
-
-
-def _tokens(result: Any) -> int:
-    usage = result.get("usage") if isinstance(result, dict) else None
-    total = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return total if isinstance(total, int) and not isinstance(total, bool) else 0

@@ -21,7 +21,7 @@ change in one place what a run read back from JSON would not.
 
 from __future__ import annotations
 
-from abstractruntime._json import JsonObject, JsonValue, escape_pointer, isolate
+from abstractruntime._json import JsonObject, JsonValue, isolate, join_pointer
 
 AMBIENT = "_last_output"
 _TEMP = "_temp"
@@ -36,7 +36,7 @@ def result_key(node_id: str, place: str = "effects", *way: str) -> str:
     """Give where an effect's result goes: a dotted path, or a pointer when the id has dots."""
     parts = (_TEMP, place, node_id, *way)
     if "." in node_id:
-        return "".join(f"/{escape_pointer(part)}" for part in parts)
+        return join_pointer(parts)
     return ".".join(parts)
 
 

@@ -1,0 +1,216 @@
+"""The runs that belong together: a root, what it started, and what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from abstractruntime.core.models import RunState, RunStatus, WaitReason, WaitState
+from abstractruntime.core.ports import Engine, RunHeader, RunQuery
+from abstractruntime.errors import AbstractRuntimeError, NotFound, UsageError, WaitMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWait:
+    """A wait that someone or something outside must end.
+
+    Attributes:
+        choices: What an answer must be one of; empty when any will do.
+        occurrence: Which wait it is, where the same key may wait again; see `WaitState`.
+        listens: Whether the run waits for this key again and again.
+    """
+
+    run_id: str
+    reason: WaitReason
+    wait_key: str | None
+    until: str | None
+    choices: tuple[str, ...]
+    occurrence: int | None
+    listens: bool
+
+    @classmethod
+    def of(cls, run_id: str, wait: WaitState) -> OpenWait:
+        is_choice = wait.reason is WaitReason.USER and not wait.allow_free_text
+        return cls(
+            run_id=run_id,
+            reason=wait.reason,
+            wait_key=wait.wait_key,
+            until=wait.until,
+            choices=tuple(wait.choices or ()) if is_choice else (),
+            occurrence=wait.occurrence,
+            listens=wait.listens,
+        )
+
+    def check_answer(self, payload: Any) -> None:
+        """Refuse an answer that is none of the choices.
+
+        Raises:
+            WaitMismatch: it is none of them.
+        """
+        answer = payload.get("response") if isinstance(payload, dict) else payload
+        if self.choices and answer not in self.choices:
+            raise WaitMismatch(
+                f"answer {answer!r} is none of the choices of {self.wait_key!r}",
+                hint="choose one of: " + ", ".join(self.choices) + "; or add --force",
+                run_id=self.run_id,
+                given=answer,
+                choices=list(self.choices),
+            )
+
+
+class RunTree:
+    """One look at a run, at those above it and at those below it.
+
+    A run is read once, however much is asked of it. Who changes a run, or waits for somebody
+    else to, takes another look with another tree.
+    """
+
+    def __init__(self, engine: Engine, run_id: str) -> None:
+        self.run_id = run_id
+        self._engine = engine
+        self._states: dict[str, RunState] = {}
+        self._children: dict[str, list[RunHeader]] = {}
+
+    def state(self, run_id: str | None = None) -> RunState:
+        """Give the run that the tree is seen from, or another one of it; nobody may change it.
+
+        Raises:
+            NotFound, IntegrityError
+        """
+        wanted = self.run_id if run_id is None else run_id
+        if wanted not in self._states:
+            self._states[wanted] = self._engine.peek(wanted)
+        return self._states[wanted]
+
+    def root(self) -> str:
+        """Give the id of the run at the top.
+
+        Raises:
+            NotFound, IntegrityError
+        """
+        return root_of(self.state, self.run_id)
+
+    def root_or_self(self) -> str:
+        """Give the id of the run at the top, or that of the run when it cannot be found."""
+        try:
+            return self.root()
+        except AbstractRuntimeError:
+            # A damaged run stops nobody else; driving it says what is wrong with it.
+            return self.run_id
+
+    def from_root(self) -> RunTree:
+        """Give the same look, as it is seen from the run at the top."""
+        tree = RunTree(self._engine, self.root())
+        tree._states, tree._children = self._states, self._children
+        return tree
+
+    def members(self, *, live_only: bool = False) -> list[RunHeader]:
+        """Give the run and all its descendants, parents before children.
+
+        With `live_only`, descendants that have ended, and what is below them, are left out.
+        """
+        found = [RunHeader.of(self.state())]
+        known = {self.run_id}
+        for parent in found:
+            for child in self._children_of(parent.run_id):
+                if child.run_id not in known and not (live_only and child.status.is_terminal):
+                    known.add(child.run_id)
+                    found.append(child)
+        return found
+
+    def _children_of(self, run_id: str) -> list[RunHeader]:
+        if run_id not in self._children:
+            children = self._engine.find(RunQuery(parent_run_id=run_id, limit=0))
+            self._children[run_id] = sorted(children, key=lambda child: child.created_at)
+        return self._children[run_id]
+
+    def states(self) -> list[RunState]:
+        """Give the run and all its descendants as they were read, parents before children."""
+        return [self.state(run.run_id) for run in self.members()]
+
+    def open_waits(self) -> list[OpenWait]:
+        """Give the leaf waits of the run and its descendants, oldest run first, listeners last."""
+        waiting = (run for run in self.members() if run.status is RunStatus.WAITING)
+        runs = (self.state(run.run_id) for run in waiting)
+        waits = [
+            OpenWait.of(run.run_id, run.waiting)
+            for run in runs
+            if run.waiting and run.waiting.reason is not WaitReason.SUBWORKFLOW
+        ]
+        return sorted(waits, key=lambda wait: wait.listens)
+
+    def choose_wait(self, wait_key: str | None = None, *, force: bool = False) -> OpenWait:
+        """Give the one open wait that an answer means.
+
+        Raises:
+            WaitMismatch: nothing waits here, or the key names no open wait.
+            UsageError: several questions, or without one several waits, are open and no key
+                was given.
+        """
+        parked = self.open_waits()
+        # A timer is no question: only `force` cuts it short.
+        waits = [w for w in parked if force or w.reason is not WaitReason.UNTIL]
+        questions = [w for w in waits if w.reason is WaitReason.USER]
+        # Listeners often stay open beside a question; without a key the question is meant.
+        unnamed = questions or [w for w in waits if not w.listens] or waits
+        matching = [w for w in waits if w.wait_key == wait_key] if wait_key else unnamed
+        if len(matching) == 1:
+            return matching[0]
+        if not waits:
+            raise self._nothing_waits(parked)
+        keys = [wait.wait_key for wait in waits]
+        if matching:
+            raise UsageError(
+                f"run {self.run_id!r} has {len(waits)} open waits",
+                hint="name one with --wait-key: " + ", ".join(map(str, keys)),
+                run_id=self.run_id,
+                open=keys,
+            )
+        raise WaitMismatch(
+            f"wait_key mismatch: run {self.run_id!r} does not wait for {wait_key!r}",
+            hint="open wait keys: " + ", ".join(map(str, keys)),
+            run_id=self.run_id,
+            given=wait_key,
+            open=keys,
+        )
+
+    def _nothing_waits(self, timers: list[OpenWait]) -> WaitMismatch:
+        if timers:
+            return WaitMismatch(
+                f"run {self.run_id!r} waits until {timers[0].until}, not for an answer",
+                hint="art tick goes on with it when it is due; --force ends the wait now",
+                run_id=self.run_id,
+                until=timers[0].until,
+            )
+        status = self.state().status.value
+        return WaitMismatch(
+            f"run {self.run_id!r} is {status}, not waiting for an answer{self._answered()}",
+            hint=f"see what happened: art inspect {self.run_id}",
+            run_id=self.run_id,
+            status=status,
+        )
+
+    def _answered(self) -> str:
+        """Say who gave the last answer, for whoever comes second."""
+        answers = [
+            stored.record
+            for stored in self._engine.records(self.run_id)
+            if (stored.record.get("effect") or {}).get("type") == "resume"
+        ]
+        if not answers:
+            return ""
+        actor = (answers[-1].get("result") or {}).get("actor") or "somebody"
+        return f"; {actor} answered at {answers[-1]['ended_at']}"
+
+
+def root_of(peek: Callable[[str], RunState], run_id: str) -> str:
+    """Give the id of the run at the top, reading runs with `peek`."""
+    run, seen = peek(run_id), {run_id}
+    while run.parent_run_id is not None and run.parent_run_id not in seen:
+        try:
+            run = peek(run.parent_run_id)
+        except NotFound:
+            break  # Compat: a host may name a parent that its store does not hold.
+        seen.add(run.run_id)
+    return run.run_id
