@@ -53,38 +53,20 @@ def _plain(param: Any, value: Any) -> Any:
 
 
 def _plain_one(kind: Any, info: Any, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(value)
-    if kind in (int, float):
-        return _number(kind, info, value)
-    if kind is Path:
-        return _path(_text(value))
-    return _text(value) if kind is str else _flag(value)
-
-
-def _text(value: Any) -> str:
     text = str(value)
     text.encode()  # refuses lone surrogates
-    return text
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("no plain form")
-
-
-def _path(text: str) -> Path:
-    path = Path(text)
-    if os.access(path, os.R_OK) or not path.exists():
+    if kind is str:
+        return text
+    if kind is Path and (os.access(path := Path(text), os.R_OK) or not path.exists()):
         return path
-    raise ValueError("unreadable")
-
-
-def _number(kind: Callable[[Any], Any], info: Any, value: Any) -> Any:
-    if isinstance(value, str) and not _NUMBERS.fullmatch(value):
-        raise ValueError("no plain digits")
-    number = kind(value)
-    if (info.min is None or info.min <= number) and (info.max is None or number <= info.max):
+    if kind in (int, float) and _NUMBERS.fullmatch(text) and _within(info, number := kind(text)):
         return number
-    raise ValueError("out of range")
+    if kind is bool and isinstance(value, bool):
+        return value
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    raise ValueError("not plain")
+
+
+def _within(info: Any, number: float) -> bool:
+    return (info.min is None or info.min <= number) and (info.max is None or number <= info.max)
