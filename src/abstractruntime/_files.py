@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 from abstractruntime.errors import NotFound, StoreIOError, UsageError
@@ -42,7 +41,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int, replace: bool = True) ->
         UsageError: `replace` is false and the file exists.
         StoreIOError: the operating system refused.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_synced(temporary, data, mode)

@@ -52,8 +52,8 @@ def test_help_loads_no_command() -> None:
     assert ours - {
         f"abstractruntime.{n}" for n in ("errors", "_exports", "_json", "_version", "cli")
     } <= {
-        f"abstractruntime.cli{suffix}"
-        for suffix in (".app", "._interrupts", "._lazy", "._output", "._session", "._table")
+        f"abstractruntime.cli.{name}"
+        for name in ("app", "_arguments", "_interrupts", "_lazy", "_output", "_session", "_table")
     }
 
 

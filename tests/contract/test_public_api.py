@@ -124,8 +124,8 @@ DESCRIBED = {item.name for item in ITEMS}
 
 
 @pytest.mark.parametrize(
-    "package", ["abstractruntime", "abstractruntime.core", "abstractruntime.scheduler",
-                "abstractruntime.storage"],
+    "package", ["abstractruntime", "abstractruntime.core", "abstractruntime.rendering",
+                "abstractruntime.scheduler", "abstractruntime.signing", "abstractruntime.storage"],
 )  # fmt: skip
 def test_type_checkers_see_the_same_names(package: str) -> None:
     found = module(package.removeprefix("abstractruntime").removeprefix("."))

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import difflib
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,25 +118,18 @@ def load_config(*, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pa
         _project_layer(project),
         _file_layer(user_dir / "config.yaml", "user"),
     ]
-    return resolve(layers, defaults=_defaults(user_dir), project=project)
-
-
-def resolve(
-    layers: list[dict[str, Value]], *, defaults: Mapping[str, Value], project: Path | None = None
-) -> Config:
-    """Merge layers, strongest first, over the defaults."""
-    values = {}
-    for setting in SETTINGS:
-        found = (layer[setting.name] for layer in layers if setting.name in layer)
-        values[setting.name] = next(found, defaults[setting.name])
+    known = ChainMap(*layers)
+    values = {s.name: known.get(s.name) or _default(s, user_dir) for s in SETTINGS}
     return Config(values, project)
 
 
-def _defaults(user_dir: Path) -> dict[str, Value]:
-    found = {setting.name: Value(setting.default, "default") for setting in SETTINGS}
-    found["store"] = Value(str(_user_data_dir()), "default")
-    found["trust_store"] = Value(str(user_dir / "trust.json"), "default")
-    return found
+def _default(setting: Setting, user_dir: Path) -> Value:
+    """Give a setting that nobody made."""
+    if setting.name == "store":
+        return Value(str(_user_store()), "default")
+    if setting.name == "trust_store":
+        return Value(str(user_dir / "trust.json"), "default")
+    return Value(setting.default, "default")
 
 
 def user_config_dir(environ: Mapping[str, str]) -> Path:
@@ -148,7 +142,7 @@ def user_config_dir(environ: Mapping[str, str]) -> Path:
     return user_config_path("abstractruntime", appauthor=False)
 
 
-def _user_data_dir() -> Path:
+def _user_store() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("abstractruntime", appauthor=False) / "store"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -100,6 +99,8 @@ def report_error(out: Output, error: AbstractRuntimeError, cause: BaseException)
 
 def report_defect(out: Output, cause: BaseException) -> int:
     """Show a defect of ours: what it was, and where the details are kept."""
+    import tempfile
+
     details = "".join(traceback.format_exception(cause))
     with tempfile.NamedTemporaryFile(
         "w", prefix="art-error-", suffix=".txt", delete=False, encoding="utf-8"

@@ -15,9 +15,10 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
+from abstractruntime.cli._arguments import reading_plainly
 from abstractruntime.cli._interrupts import raised_by_interrupts
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
@@ -63,6 +64,9 @@ def _nothing() -> None:
 
 def _lazy_class(group: Group) -> type[TyperGroup]:
     class LazyGroup(TyperGroup):
+        def get_params(self, ctx: Any) -> list[Any]:
+            return reading_plainly(super().get_params(ctx))
+
         def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the parser's signature
             return list(group.entries)
 
@@ -88,11 +92,17 @@ def _lazy_class(group: Group) -> type[TyperGroup]:
     return LazyGroup
 
 
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return reading_plainly(super().get_params(ctx))
+
+
 def _command(name: str, entry: CliCommand) -> Any:
     module, _, function = entry.target.partition(":")
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(
         name=name,
+        cls=_Command,
         help=entry.help,
         epilog=entry.epilog,
         context_settings={"help_option_names": ["-h", "--help"]},

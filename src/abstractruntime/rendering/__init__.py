@@ -1,8 +1,19 @@
-"""Values and traces as text for people. Renderers read; they never fail on what they are given."""
+"""Values and traces as text for people. Renderers read; they never fail on what they are given.
+
+Names load on first use.
+"""
 
 from __future__ import annotations
 
-from abstractruntime.rendering.agent_trace_report import render_agent_trace_markdown
-from abstractruntime.rendering.json_stringify import JsonStringifyMode, stringify_json
+from abstractruntime._exports import homes, lazy_names
 
-__all__ = ["JsonStringifyMode", "render_agent_trace_markdown", "stringify_json"]
+_HOMES = homes(
+    {
+        "agent_trace_report": "render_agent_trace_markdown",
+        "json_stringify": "JsonStringifyMode stringify_json",
+    }
+)
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the single source
+
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -1,0 +1,72 @@
+"""Plain arguments, read without the schema library that the parser brings.
+
+The parser builds a schema for every parameter, also for those that nobody gave; that costs more
+than most commands. What is plain is therefore read here, and the rest is left to the parser.
+
+Rules:
+1. A value is plain where the parser would give the same; a test compares both for every command.
+2. Every mistake is left to the parser, which says in its words what is wrong.
+3. A parser that describes its parameters in another way reads everything itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+_NUMBERS = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+
+
+def reading_plainly(params: list[Any]) -> list[Any]:
+    """Give the parameters of a command, which read plain values themselves from now on."""
+    for param in params:
+        if hasattr(param, "type_descriptor") and "process_value" not in vars(param):
+            param.process_value = partial(_process, param, param.process_value)
+    return params
+
+
+def _process(param: Any, parse: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    try:
+        plain = _plain(param, value)
+    except (AttributeError, ValueError):
+        return parse(ctx, value)
+    return param.callback(ctx, param, plain) if param.callback else plain
+
+
+def _plain(param: Any, value: Any) -> Any:
+    """Give the value of a parameter; the failures that `_process` knows mean: not plain."""
+    kind, info = param.type_descriptor.annotation, param.type_descriptor.parameter_info
+    plain: Any
+    if get_origin(kind) is list:
+        (kind,) = get_args(kind)
+        plain = [_plain_one(kind, info, item) for item in value or ()]
+    else:
+        plain = None if value is None else _plain_one(kind, info, value)
+    if param.required and plain in (None, []):
+        raise ValueError("nothing given")
+    return plain
+
+
+def _plain_one(kind: Any, info: Any, value: Any) -> Any:
+    text = str(value)
+    text.encode()  # refuses lone surrogates
+    if kind is str:
+        return text
+    if kind is Path and (os.access(path := Path(text), os.R_OK) or not path.exists()):
+        return path
+    if kind in (int, float) and _NUMBERS.fullmatch(text) and _within(info, number := kind(text)):
+        return number
+    if kind is bool and isinstance(value, bool):
+        return value
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    raise ValueError("not plain")
+
+
+def _within(info: Any, number: float) -> bool:
+    return (info.min is None or info.min <= number) and (info.max is None or number <= info.max)
