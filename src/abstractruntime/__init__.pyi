@@ -46,9 +46,6 @@ from abstractruntime.scheduler import (
     WorkflowRegistry,
     create_scheduled_runtime,
 )
-from abstractruntime.storage.directory import (
-    open_store,
-)
 from abstractruntime.storage.artifacts import (
     Artifact,
     ArtifactMetadata,
@@ -73,6 +70,9 @@ from abstractruntime.storage.commands import (
     InMemoryCommandStore,
     JsonFileCommandCursorStore,
     JsonlCommandStore,
+)
+from abstractruntime.storage.directory import (
+    open_store,
 )
 from abstractruntime.storage.in_memory import (
     InMemoryLedgerStore,

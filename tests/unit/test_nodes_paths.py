@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abstractruntime.nodes._paths import parse_path, read_path, write_path
 from abstractruntime.nodes.base import MISSING, NodeError
+from abstractruntime.nodes.paths import parse_path, read_path, write_path
 
 NAMES = st.text("abz é-0", min_size=1, max_size=3)
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -50,7 +50,8 @@ from abstractruntime.cli._store import started_facts, writing
 from abstractruntime.errors import NotFound, Refused, UsageError
 from abstractruntime.storage._files.layout import check_id
 from abstractruntime.storage.directory import DirectoryEngine
-from abstractruntime.visualflow_compiler._check import render_text
+from abstractruntime.visualflow_compiler.check import render_text
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 _ONCE_CHARS = 32
 
@@ -140,7 +141,7 @@ def run(  # noqa: PLR0917 - the options of the command
     loaded = _load(session, path, entry, allow_unsigned=allow_unsigned)
     home = session.config.get("sandbox")
     grants = granted(loaded, allow)
-    has_files = uses_files(loaded.bundle.flow_documents().values())
+    has_files = uses_files(loaded.bundle.documents.values())
     workspace = workspace_root(session) if has_files else None
     services = code_services(
         trust_code=trust_code,
@@ -153,7 +154,7 @@ def run(  # noqa: PLR0917 - the options of the command
     start = Start(
         run_id=once_id(once) if once else new_id(run_id),
         workflow_id=program.entry,
-        inputs=checked_input(loaded.bundle.flow_documents()[program.entry], inputs),
+        inputs=checked_input(loaded.bundle.documents[program.entry], inputs),
         labels=parse_labels(label),
         actor=actor or os_user(),
         overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
@@ -163,7 +164,7 @@ def run(  # noqa: PLR0917 - the options of the command
         grants=grants,
         workspace=workspace,
     )
-    for line in input_notes(loaded.bundle.flow_documents()[program.entry], start.inputs):
+    for line in input_notes(loaded.bundle.documents[program.entry], start.inputs):
         session.out.note(line)
     with writing(session, create=True) as engine:
         return _drive(session, engine, program, loaded, start, until, follow, waiting_ok)
@@ -187,7 +188,7 @@ def _load(session: Session, path: Path, entry: str | None, *, allow_unsigned: bo
     return loaded
 
 
-def checked_input(document: Mapping[str, Any], given: Iterable[str]) -> JsonObject:
+def checked_input(document: FlowDocument, given: Iterable[str]) -> JsonObject:
     """Give the input of a run of this flow document.
 
     Raises:
@@ -200,7 +201,7 @@ def checked_input(document: Mapping[str, Any], given: Iterable[str]) -> JsonObje
     return values
 
 
-def input_notes(document: Mapping[str, Any], values: JsonObject) -> Iterator[str]:
+def input_notes(document: FlowDocument, values: JsonObject) -> Iterator[str]:
     """Give what is odd about an input without being wrong: flows can read variables by name."""
     parameters = input_schema(document)["properties"]
     known = f"its parameters: {', '.join(parameters)}" if parameters else "it declares none"

@@ -29,18 +29,10 @@ from abstractruntime.nodes._settings import (
 )
 from abstractruntime.nodes.base import Element, Scope
 from abstractruntime.nodes.interaction import as_flag
-from abstractruntime.nodes.names import AGENT_PREFIX, node_workflow_id
+from abstractruntime.nodes.names import agent_workflow_id
 
 _DEFAULT_ITERATIONS = 25
 _PARENT_SETTINGS = ("audio_policy", "stt_language")
-
-
-def agent_workflow_id(flow_id: str, node_id: str, config: JsonObject) -> str:
-    """Give the id of the workflow that does the work of an agent node."""
-    named = config.get("_react_workflow_id")
-    if isinstance(named, str) and named.strip():
-        return named.strip()
-    return node_workflow_id(AGENT_PREFIX, flow_id, node_id)
 
 
 @dataclass(frozen=True, slots=True)

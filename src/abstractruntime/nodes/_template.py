@@ -9,8 +9,8 @@ from typing import Final
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import compact_json, text_of
-from abstractruntime.nodes._paths import read_path
 from abstractruntime.nodes.base import MISSING
+from abstractruntime.nodes.paths import read_path
 
 _JOIN = re.compile(r"join(?:\((.*)\))?", re.DOTALL)
 _DEFAULT_SEPARATOR: Final = ", "

@@ -6,9 +6,9 @@ from typing import Any
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, compact_json, python_errors, text_of, whole_or
-from abstractruntime.nodes._paths import read_path
 from abstractruntime.nodes._pure import BareNode, PureNode, declared_values
 from abstractruntime.nodes.base import MISSING, Element, Example, Pin, Scope, register
+from abstractruntime.nodes.paths import read_path
 
 _LIST = (Pin("result", "array", "The list."),)
 _PARTS = (

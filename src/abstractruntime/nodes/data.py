@@ -10,9 +10,9 @@ from typing import ClassVar
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_dict, text_of
 from abstractruntime.nodes._parse import parse_loose_json
-from abstractruntime.nodes._paths import parse_path, read_path, write_path
 from abstractruntime.nodes._pure import BareNode, PureNode
 from abstractruntime.nodes.base import MISSING, Element, Example, NodeError, Pin, Scope, register
+from abstractruntime.nodes.paths import parse_path, read_path, write_path
 
 _OBJECT = (Pin("result", "object", "The object."),)
 

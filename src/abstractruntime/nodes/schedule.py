@@ -10,7 +10,6 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType, format_time, parse_moment
 from abstractruntime.nodes._effect_examples import EFFECT_EXAMPLES
 from abstractruntime.nodes._events import filled_text
-from abstractruntime.nodes._schedule import Schedule, read_schedule
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
@@ -22,6 +21,7 @@ from abstractruntime.nodes.base import (
     register,
 )
 from abstractruntime.nodes.interaction import as_flag
+from abstractruntime.nodes.schedules import Schedule, read_schedule
 
 _DEFAULT = "15s"
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.core.models import format_time
-from abstractruntime.nodes._paths import assign, read_path
 from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     MISSING,
@@ -23,6 +22,7 @@ from abstractruntime.nodes.base import (
     Scope,
     register,
 )
+from abstractruntime.nodes.paths import assign, read_path
 
 _TYPES = ("boolean", "number", "string", "object", "array", "any")
 _EMPTY: dict[str, JsonValue] = {

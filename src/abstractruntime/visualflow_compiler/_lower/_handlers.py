@@ -15,7 +15,6 @@ from collections.abc import Callable
 from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.spec import NodeHandler, RunContext
-from abstractruntime.nodes._paths import assign
 from abstractruntime.nodes.base import (
     MISSING,
     ControlNode,
@@ -29,6 +28,7 @@ from abstractruntime.nodes.base import (
     StagedNode,
     Turn,
 )
+from abstractruntime.nodes.paths import assign
 from abstractruntime.visualflow_compiler._lower._failures import (
     failure_of,
     forget_failure,

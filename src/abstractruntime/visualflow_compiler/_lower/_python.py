@@ -25,7 +25,6 @@ from abstractruntime._json import (
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
 from abstractruntime.errors import FlowError
-from abstractruntime.nodes._paths import assign
 from abstractruntime.nodes.base import (
     ControlNode,
     EffectNode,
@@ -35,6 +34,7 @@ from abstractruntime.nodes.base import (
     PlannedEffect,
     StagedNode,
 )
+from abstractruntime.nodes.paths import assign
 from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler._lower._program import Program
 from abstractruntime.visualflow_compiler._lower._state import Durable, own, result_key

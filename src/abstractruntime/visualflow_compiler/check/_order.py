@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
 from abstractruntime.nodes.base import Kind
-from abstractruntime.visualflow_compiler._graph import FlowGraph
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _REARMING = frozenset({"on_event", "on_schedule"})
 _REPLACES_AMBIENT = frozenset({"agent", "memact_compose"})

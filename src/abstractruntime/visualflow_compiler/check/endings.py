@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from abstractruntime.nodes._schedule import SHORTEST, read_schedule
 from abstractruntime.nodes.base import Element, Kind, NodeError
-from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
-from abstractruntime.visualflow_compiler._check._order import returns_here
-from abstractruntime.visualflow_compiler._check._rules import (
+from abstractruntime.nodes.schedules import SHORTEST, read_schedule
+from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._order import returns_here
+from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     node_pointer,
     rule,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _ANY_MOMENT = datetime(2030, 1, 1, tzinfo=timezone.utc)
 _WAITS = frozenset({"ask_user", "wait_event", "wait_until", "on_event", "on_schedule"})
