@@ -148,7 +148,7 @@ class HandWritten(ThisProject):
         compile_visualflow(document)
 
     def check(self, text: bytes) -> None:
-        from abstractruntime.visualflow_compiler._check import check_document
+        from abstractruntime.visualflow_compiler.check import check_document
 
         check_document(text)
 

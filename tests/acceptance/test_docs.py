@@ -18,7 +18,7 @@ import yaml
 from abstractruntime.cli._table import COMMANDS, Group
 from abstractruntime.errors import ExitCode
 from abstractruntime.nodes.registry import node_types
-from abstractruntime.visualflow_compiler._check import RULES
+from abstractruntime.visualflow_compiler.check import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from abstractruntime.nodes.registry import find_node_type
-from abstractruntime.visualflow_compiler._load import parse_flow
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -50,7 +50,7 @@ def _documents(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _in_scope(case: dict[str, Any]) -> bool:
-    flows = (parse_flow(document)[0] for document in _documents(case))
+    flows = (FlowDocument(document).flow for document in _documents(case))
     return all(find_node_type(element.type) for flow in flows for element in flow.elements)
 
 

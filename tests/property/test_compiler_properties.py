@@ -18,7 +18,7 @@ from abstractruntime.errors import FlowError
 from abstractruntime.nodes.base import Kind
 from abstractruntime.nodes.registry import node_types
 from abstractruntime.visualflow_compiler import Flow, compile_flow, compile_visualflow
-from abstractruntime.visualflow_compiler._check import check_document
+from abstractruntime.visualflow_compiler.check import check_document
 
 ROOT = Path(__file__).parents[2]
 PATHS = [*sorted(ROOT.glob("bundles/*/*.json")), *sorted(ROOT.parent.glob("shared/flows/*.json"))]

@@ -2,14 +2,14 @@
 
 import json
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from abstractruntime.errors import FlowError
 from abstractruntime.nodes.registry import REFUSED_TYPES, node_types
-from abstractruntime.visualflow_compiler._check import check_document, render_text
-from abstractruntime.visualflow_compiler._load import load_flow
 from abstractruntime.visualflow_compiler._positions import locate
+from abstractruntime.visualflow_compiler.check import check_document, render_text
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -56,15 +56,16 @@ DOCUMENTS = st.fixed_dictionaries(
 def test_any_bytes_give_a_result(data):
     result = check_document(data)
 
-    assert result.flow is not None or result.diagnostics
+    assert result.document is not None or result.diagnostics
 
 
 @given(JSON | DOCUMENTS)
+@example({"id": "a", "nodes": [{"id": "a", "type": "wait_event", "data": {}}, None]})
 @settings(max_examples=200)
 def test_any_json_gives_diagnostics_that_point_into_it(document):
     result = check_document(json.dumps(document).encode())
 
-    ranks = [item.severity == "warning" for item in result.diagnostics]
+    ranks = [("error", "warning", "info").index(item.severity) for item in result.diagnostics]
     assert ranks == sorted(ranks)
     assert all(render_text(item) for item in result.diagnostics)
     assert all(item.line == 1 for item in result.diagnostics)
@@ -74,7 +75,7 @@ def test_any_json_gives_diagnostics_that_point_into_it(document):
 @settings(max_examples=100)
 def test_loading_raises_the_documented_errors_only(document):
     try:
-        flow = load_flow(document)
+        flow = FlowDocument.of(document).require_loaded().flow
     except FlowError:
         return
     except TypeError:

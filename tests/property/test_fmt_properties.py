@@ -10,8 +10,8 @@ from flow_builder import Host, flow, node, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abstractruntime.visualflow_compiler._fmt import format_document
-from abstractruntime.visualflow_compiler._load import parse_flow
+from abstractruntime.visualflow_compiler.document import FlowDocument
+from abstractruntime.visualflow_compiler.fmt import format_document
 
 JSON = st.recursive(
     st.none()
@@ -85,10 +85,7 @@ def test_formatting_is_idempotent_and_loses_nothing(data: bytes) -> None:
 @given(written())
 @settings(max_examples=100, deadline=None)
 def test_formatted_documents_read_as_the_same_flow(data: bytes) -> None:
-    before, after = (
-        parse_flow(json.loads(text.decode("utf-8-sig")))[0]
-        for text in (data, format_document(data))
-    )
+    before, after = (FlowDocument.read(text).flow for text in (data, format_document(data)))
 
     assert (before.id, before.entry_node) == (after.id, after.entry_node)
     assert (before.data_edges, before.exec_edges) == (after.data_edges, after.exec_edges)

@@ -78,8 +78,8 @@ def test_the_id_inside_goes_before_the_file_name():
         {"b": a_flow("a"), "x": a_flow("b"), "y": a_flow("c", "x")}
     )
 
-    assert library.find("b").name == "x"
-    assert library.find("x").flow_id == "b"
+    assert library.find("b").file == "x"
+    assert library.find("x").id == "b"
     assert sorted(packed_flows(library, "c")) == ["b", "c"]
 
 

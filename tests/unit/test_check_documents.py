@@ -7,9 +7,8 @@ import jsonschema
 import pytest
 
 from abstractruntime.errors import FlowError, NotFound
-from abstractruntime.nodes.base import Element
 from abstractruntime.nodes.registry import REFUSED_TYPES, node_types
-from abstractruntime.visualflow_compiler._check import (
+from abstractruntime.visualflow_compiler.check import (
     MAX_FINDINGS,
     check_document,
     check_flow,
@@ -20,11 +19,11 @@ from abstractruntime.visualflow_compiler._check import (
     render_text,
     require_ok,
 )
-from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
-from abstractruntime.visualflow_compiler._explain import explain, explain_node
-from abstractruntime.visualflow_compiler._load import load_flow, parse_flow
-from abstractruntime.visualflow_compiler._model import Diagnostic, Flow
-from abstractruntime.visualflow_compiler._schema import visualflow_schema
+from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
+from abstractruntime.visualflow_compiler.document import FlowDocument
+from abstractruntime.visualflow_compiler.explain import explain, explain_node
+from abstractruntime.visualflow_compiler.schema import visualflow_schema
 
 SHARED_FLOWS = Path(__file__).parents[2].parent / "shared" / "flows"
 
@@ -180,32 +179,29 @@ def test_errors_come_first_and_the_rest_is_counted():
     assert result.omitted == 40
 
 
-def test_check_flow_works_on_a_loaded_flow_without_text():
-    diagnostics = check_flow(load_flow({**PASS, "entryNode": "gone"}))
+def test_check_flow_works_on_a_document_without_text():
+    result = check_flow(FlowDocument({**PASS, "entryNode": "gone"}))
 
-    assert [(item.code, item.line) for item in diagnostics] == [("VF102", None)]
+    assert [(item.code, item.line) for item in result.diagnostics] == [("VF102", None)]
 
 
 @pytest.mark.parametrize(
-    "flow_given, expected",
+    "raw, expected",
     [
-        (parse_flow({})[0], ["VF006", "VF101"]),
-        (Flow(id="f"), ["VF101"]),
+        ({}, ["VF006", "VF101"]),
+        ({"id": "f"}, ["VF101"]),
         (
-            Flow(
-                id="f",
-                elements=(
-                    Element("s", "on_flow_start", declares_pins=False),
-                    Element("n", "nope", declares_pins=False),
-                ),
-            ),
+            {
+                "id": "f",
+                "nodes": [{"id": "s", "type": "on_flow_start"}, {"id": "n", "type": "nope"}],
+            },
             ["VF109", "VF105", "VF201"],
         ),
     ],
-    ids=["empty-document", "built-empty", "built"],
+    ids=["empty-document", "no-nodes", "no-pins"],
 )
-def test_check_flow_of_a_flow_without_document(flow_given, expected):
-    assert [item.code for item in check_flow(flow_given)] == expected
+def test_check_flow_of_a_bare_document(raw, expected):
+    assert [item.code for item in check_flow(FlowDocument(raw)).diagnostics] == expected
 
 
 def test_require_ok_raises_with_every_finding():

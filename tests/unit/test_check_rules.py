@@ -2,7 +2,7 @@
 
 import pytest
 
-from abstractruntime.visualflow_compiler._check import RULES, check_document, check_tree
+from abstractruntime.visualflow_compiler.check import RULES, check_document, check_tree
 
 TREE_RULES = {"VF205", "VF208", "VF209"}
 

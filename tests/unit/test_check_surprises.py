@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from abstractruntime.visualflow_compiler._check import check_document, check_tree, render_github
-from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
+from abstractruntime.visualflow_compiler.check import check_document, check_tree, render_github
+from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
 
 SHARED_FLOWS = Path(__file__).parents[2].parent / "shared" / "flows"
 

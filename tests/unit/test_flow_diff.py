@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from flow_builder import END, flow, node, start
 
-from abstractruntime.visualflow_compiler._diff import Side, diff_flows, diff_sides
-from abstractruntime.visualflow_compiler._diff_text import diff_lines
+from abstractruntime.visualflow_compiler.diff import Side, diff_flows, diff_sides
+from abstractruntime.visualflow_compiler.diff_text import diff_lines
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 CODE = "def transform(_input):\n    return 1\n"
 BASE = flow(
@@ -28,7 +29,10 @@ BASE = flow(
 def changed(edit: Callable[[dict[str, Any]], Any]) -> list[tuple[str, str | None, Any, Any]]:
     after = copy.deepcopy(BASE)
     edit(after)
-    return [(c.kind, c.node, c.before, c.after) for c in diff_flows(BASE, after)]
+    return [
+        (c.kind, c.node, c.before, c.after)
+        for c in diff_flows(FlowDocument(BASE), FlowDocument(after))
+    ]
 
 
 def data(document: dict[str, Any], node_id: str) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def test_code_is_compared_line_by_line() -> None:
     after = copy.deepcopy(BASE)
     data(after, "c")["code"] = CODE.replace("1", "2")
 
-    (change,) = diff_flows(BASE, after)
+    (change,) = diff_flows(FlowDocument(BASE), FlowDocument(after))
 
     assert change.lines[-2:] == ("-    return 1", "+    return 2")
 
@@ -169,11 +173,14 @@ def test_the_order_of_wires_into_one_pin_counts() -> None:
     before["edges"].append(extra)
     after["edges"].insert(0, extra)
 
-    assert [change.kind for change in diff_flows(before, after)] == ["wire_order"]
+    assert [change.kind for change in diff_flows(FlowDocument(before), FlowDocument(after))] == [
+        "wire_order"
+    ]
 
 
 def test_sides_with_other_flows() -> None:
-    found = diff_sides(Side({"a": BASE, "b": BASE}, ("a",)), Side({"b": BASE, "c": BASE}, ("b",)))
+    base = FlowDocument(BASE)
+    found = diff_sides(Side({"a": base, "b": base}, ("a",)), Side({"b": base, "c": base}, ("b",)))
 
     assert [(flow.flow_id, flow.status) for flow in found.flows] == [
         ("a", "removed"), ("b", "same"), ("c", "added"),
@@ -188,7 +195,8 @@ def test_a_change_is_told_in_one_line(text: str) -> None:
     after = copy.deepcopy(BASE)
     data(after, "lit")["literalValue"] = text
 
-    lines = list(diff_lines(diff_sides(Side({"f": BASE}), Side({"f": after}))))
+    sides = (Side({"f": FlowDocument(document)}) for document in (BASE, after))
+    lines = list(diff_lines(diff_sides(*sides)))
 
     assert len(lines) == 3
     assert all(len(line) < 200 and "\n" not in line for line in lines)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from abstractruntime.errors import FlowError
-from abstractruntime.visualflow_compiler._fmt import format_document
-from abstractruntime.visualflow_compiler._source import read_document
+from abstractruntime.visualflow_compiler.document import FlowDocument
+from abstractruntime.visualflow_compiler.fmt import format_document
 
 ROOT = Path(__file__).parents[2]
 SHARED_FLOWS = ROOT.parent / "shared" / "flows"
@@ -127,7 +127,7 @@ def test_real_documents_keep_their_content(path: Path | None) -> None:
     if path is None:
         pytest.skip("../shared/flows is absent")
     data = path.read_bytes()
-    if read_document(data).findings:
+    if FlowDocument.read(data).repeated_keys:
         pytest.skip("it has a key twice")
 
     once = format_document(data)

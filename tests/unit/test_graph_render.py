@@ -10,8 +10,7 @@ import pytest
 from flow_builder import END, flow, node, start
 
 from abstractruntime.core.models import RunState, RunStatus
-from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
-from abstractruntime.visualflow_compiler._load import parse_flow
+from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.drawing import (
     Box,
     Line,
@@ -24,13 +23,14 @@ from abstractruntime.visualflow_compiler.drawing import (
     render_svg,
     run_outcomes,
 )
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 NASTY = "\"]<script>&'`--\\|#\n\x00\x1b[0m\ud800 名前"
 CASES = {"cases": [{"id": "c1", "value": "yes"}]}
 
 
 def graph(document: dict[str, Any]) -> FlowGraph:
-    return analyse(parse_flow(document)[0])
+    return FlowDocument(document).graph
 
 
 BRANCHES = graph(

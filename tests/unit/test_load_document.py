@@ -6,10 +6,14 @@ import json
 import pytest
 
 from abstractruntime.errors import FlowError
-from abstractruntime.visualflow_compiler._load import load_flow, parse_flow, read_document
+from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.models import load_visualflow_json
 
 EXEC = {"id": "exec-out", "type": "execution"}
+
+
+def load_flow(raw):
+    return FlowDocument.of(raw).require_loaded().flow
 
 
 @pytest.mark.parametrize(
@@ -29,7 +33,7 @@ EXEC = {"id": "exec-out", "type": "execution"}
 )
 def test_unreadable_bytes_give_one_finding(data, code, line, column):
     with pytest.raises(FlowError) as caught:
-        read_document(data, file="f.json")
+        FlowDocument.read(data, file="f.json")
 
     (finding,) = caught.value.findings
     assert (finding.code, finding.line, finding.column) == (code, line, column)
@@ -37,21 +41,21 @@ def test_unreadable_bytes_give_one_finding(data, code, line, column):
 
 
 def test_too_many_bytes_are_refused(monkeypatch):
-    monkeypatch.setattr("abstractruntime.visualflow_compiler._source.MAX_DOCUMENT_BYTES", 3)
+    monkeypatch.setattr("abstractruntime.visualflow_compiler.document.MAX_DOCUMENT_BYTES", 3)
 
     with pytest.raises(FlowError, match="4 bytes, the limit is 3"):
-        read_document(b"{  }")
+        FlowDocument.read(b"{  }")
 
 
 def test_byte_order_mark_is_ignored():
-    assert read_document(b'\xef\xbb\xbf{"id": "f"}').document == {"id": "f"}
+    assert FlowDocument.read(b'\xef\xbb\xbf{"id": "f"}').raw == {"id": "f"}
 
 
 def test_duplicate_key_is_a_finding_and_the_last_one_counts():
-    source = read_document(b'{"id": "f",\n "n": {"a/b": 1,\n  "a/b": 2}}')
+    document = FlowDocument.read(b'{"id": "f",\n "n": {"a/b": 1,\n  "a/b": 2}}')
 
-    assert source.document["n"] == {"a/b": 2}
-    (finding,) = source.findings
+    assert document.raw["n"] == {"a/b": 2}
+    (finding,) = document.repeated_keys
     assert (finding.code, finding.severity) == ("VF002", "warning")
     assert (finding.pointer, finding.line, finding.column) == ("/n/a~1b", 3, 3)
 
@@ -132,11 +136,11 @@ def test_node_type_is_normalised(written, expected):
 
 
 def test_unusable_nodes_are_left_out_and_reported():
-    flow, found = parse_flow({"id": "f", "nodes": ["x", {"type": "code"}, {"id": 3}], "edges": {}})
+    document = FlowDocument({"id": "f", "nodes": ["x", {"type": "code"}, {"id": 3}], "edges": {}})
 
-    assert [element.id for element in flow.elements] == ["3"]
-    assert flow.positions == (2,)
-    assert [(item.code, item.pointer) for item in found] == [
+    assert [element.id for element in document.flow.elements] == ["3"]
+    assert document.flow.positions == (2,)
+    assert [(item.code, item.pointer) for item in document.findings] == [
         ("VF008", "/nodes/0"),
         ("VF008", "/nodes/1"),
         ("VF007", "/edges"),
@@ -160,12 +164,12 @@ def an_edge(source="a", handle="exec-out", target="b", pin="exec-in"):
     ids=["not-object", "blank-source", "handle-number", "blank-pin", "dangling", "control-to-data"],
 )
 def test_unusable_edges_are_left_out_and_reported(edge, code, pointer):
-    flow, found = parse_flow({"id": "f", "nodes": [{"id": "a"}, {"id": "b"}], "edges": [edge]})
+    document = FlowDocument({"id": "f", "nodes": [{"id": "a"}, {"id": "b"}], "edges": [edge]})
 
-    assert not flow.data_edges
-    assert not flow.exec_edges
+    assert not document.flow.data_edges
+    assert not document.flow.exec_edges
     severity = "error" if code == "VF010" else "warning"
-    assert [(item.code, item.pointer, item.severity) for item in found] == [
+    assert [(item.code, item.pointer, item.severity) for item in document.findings] == [
         (code, pointer, severity)
     ]
 
@@ -180,7 +184,7 @@ def test_edges_are_trimmed_and_split_by_target_handle():
 
 def test_edge_from_a_missing_node_still_counts_as_wired():
     edge = an_edge("gone", "value", "a", "text")
-    flow, _ = parse_flow({"id": "f", "nodes": [{"id": "a"}], "edges": [edge]})
+    flow = FlowDocument({"id": "f", "nodes": [{"id": "a"}], "edges": [edge]}).flow
 
     assert flow.elements[0].wired == {"text"}
 

@@ -2,16 +2,15 @@
 
 import pytest
 
-from abstractruntime.visualflow_compiler._check._examples import flow, node
-from abstractruntime.visualflow_compiler._graph import analyse
-from abstractruntime.visualflow_compiler._load import load_flow
+from abstractruntime.visualflow_compiler.check._examples import flow, node
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 START = node("s", "on_flow_start", "", "exec-out a")
 END = node("e", "on_flow_end", "exec-in v")
 
 
 def a_graph(*nodes, edges=(), **top):
-    return analyse(load_flow(flow(*nodes, edges=edges, **top)))
+    return FlowDocument.of(flow(*nodes, edges=edges, **top)).require_loaded().graph
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.storage.directory import open_store
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore
 from abstractruntime.visualflow_compiler import compile_visualflow
-from abstractruntime.visualflow_compiler._check import check_flow
-from abstractruntime.visualflow_compiler.compiler import visual_to_flow
+from abstractruntime.visualflow_compiler.check import check_flow
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 PARSE = node("p", "parse_json", "exec-in text", "exec-out", onError="continue")
 PINS = "p.error > e.error; p.success > e.ok; p.result > e.v"
@@ -254,7 +254,7 @@ def test_a_child_that_fails_later(tmp_path, goes_on):
 def test_check(kind, outs, wish, code):
     document = flow(START, node("x", kind, "exec-in", outs, onError=wish), edges="s > x")
 
-    codes = {d.code for d in check_flow(visual_to_flow(document).document)}
+    codes = {d.code for d in check_flow(FlowDocument(document)).diagnostics}
 
     assert ("VF206" if code else None) == code
     assert ("VF206" in codes) is (code is not None)

@@ -11,7 +11,7 @@ from pure_nodes import same
 
 from abstractruntime.nodes.base import Kind
 from abstractruntime.nodes.registry import node_types
-from abstractruntime.visualflow_compiler._explain import explain_node
+from abstractruntime.visualflow_compiler.explain import explain_node
 
 TYPES = list(node_types().values())
 EXAMPLES = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import abstractruntime
 from abstractruntime.nodes.registry import node_types
-from abstractruntime.visualflow_compiler._check import RULES
+from abstractruntime.visualflow_compiler.check import RULES
 
 SOURCE = Path(abstractruntime.__file__).parent
 # `testing` and `rendering` compare types of effects, which have the same names.

@@ -9,9 +9,9 @@ from flow_builder import Host, flow, node
 from node_scope import NOON, FakeScope, element, plan
 
 from abstractruntime.core.models import format_time, parse_moment
-from abstractruntime.nodes._schedule import read_schedule
 from abstractruntime.nodes.base import NodeError
 from abstractruntime.nodes.registry import find_node_type
+from abstractruntime.nodes.schedules import read_schedule
 from abstractruntime.visualflow_compiler import Services
 
 ON = find_node_type("on_schedule")

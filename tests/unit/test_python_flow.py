@@ -15,7 +15,7 @@ from abstractruntime.visualflow_compiler import (
     load_visualflow_json,
     visual_to_flow,
 )
-from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
+from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
 
 
 class Clock:

@@ -13,34 +13,38 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
 from abstractruntime.cli._contract import input_schema
-from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, UsageError
+from abstractruntime.errors import (
+    AbstractRuntimeError,
+    FlowError,
+    IntegrityError,
+    NotFound,
+    UsageError,
+)
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.signing.envelope import parse_envelope
-from abstractruntime.visualflow_compiler._check import CheckResult, check_tree, require_ok
+from abstractruntime.visualflow_compiler.check import check_documents, require_ok
+from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.workflow_bundle import (
     BundlePlan,
     BundleVerdict,
     FlowLibrary,
     Requirements,
     WorkflowBundle,
-    pack_flowbundle,
     verify_bundle,
 )
-from abstractruntime.workflow_bundle._archive import SIGNATURES
-from abstractruntime.workflow_bundle._closure import subflow_ids
-from abstractruntime.workflow_bundle.packer import FlowSource, collect_flows
-from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
+from abstractruntime.workflow_bundle.packer import collect_flows, pack_flows
+from abstractruntime.workflow_bundle.reader import read_archive_file
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from abstractruntime.signing import TrustStore
-    from abstractruntime.visualflow_compiler._model import Diagnostic
+    from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
 
 _ARCHIVE_START = b"PK"
 _UNFIT = re.compile(r"[^a-z0-9_-]+")
@@ -97,10 +101,7 @@ def load_bundle_or_flow(
                 data, trust, allow_unsigned=allow_unsigned, now=now, source=path
             )
         return of_verdict(data, verdict), ()
-    entries = (entry,) if entry else ()
-    data, findings = compile_bundle(Request(path, entries))
-    bundle = read_bundle(data, path)
-    return Loaded(data, bundle, bundle.digest or ""), findings
+    return compile_bundle(Request(path, (entry,) if entry else ()), data)
 
 
 @contextmanager
@@ -125,34 +126,58 @@ def of_verdict(data: bytes, verdict: BundleVerdict) -> Loaded:
     )
 
 
-def compile_bundle(request: Request) -> tuple[bytes, tuple[Diagnostic, ...]]:
+def compile_bundle(
+    request: Request, data: bytes | None = None
+) -> tuple[Loaded, tuple[Diagnostic, ...]]:
     """Check the documents that belong together and pack them; nothing is signed yet.
 
+    Args:
+        request: What is to be compiled.
+        data: The content of the document, if it was read before.
+
     Returns:
-        The archive, and the warnings about its documents.
+        The bundle, and the warnings about its documents.
 
     Raises:
         FlowError: a document has errors; `findings` lists those of all documents.
         WorkflowBundleError: flows are missing.
     """
-    library, first = _library(request.path)
+    library, first = _library(request.path, data)
     for entry in request.entries:
         _require_entry(library, request.path, entry, first)
-    roots = request.entries or (first,) if first else request.entries
-    if not roots:
-        roots = (_only_root(request.path),)
-    flows = collect_flows(library, roots)
-    findings = tuple(map(_for_bundle, _findings(request.path, flows.values())))
-    require_ok(findings)
-    main = next(iter(flows))
+    roots = request.entries or (first or _only_root(library, request.path),)
+    flows, findings = _checked(collect_flows(library, roots))
     plan = BundlePlan(
-        entrypoints=roots,
-        bundle_id=sanitise_id(request.bundle_id or main),
+        entrypoints=[library.id_of(root) for root in roots],
+        bundle_id=sanitise_id(request.bundle_id or next(iter(flows))),
         bundle_version=request.version,
-        requires=requirements(source.document for source in flows.values()),
+        requires=requirements(flows.values()),
         compiler={"name": "abstractruntime", "version": __version__},
     )
-    return pack_flowbundle(library, plan), findings
+    packed, bundle = pack_flows(flows, plan, source=request.path)
+    return Loaded(packed, bundle, bundle.digest or ""), findings
+
+
+def _checked(
+    flows: Mapping[str, FlowDocument],
+) -> tuple[dict[str, FlowDocument], tuple[Diagnostic, ...]]:
+    """Give the documents as their author wants them read, and the warnings about them.
+
+    Raises:
+        FlowError: one has errors.
+    """
+    authored: dict[str, FlowDocument] = {}
+    unreadable: dict[str, tuple[Diagnostic, ...]] = {}
+    for flow_id, document in flows.items():
+        try:
+            authored[flow_id] = document.as_authored()
+        except FlowError as cause:
+            unreadable[flow_id] = cause.findings
+    results = check_documents(authored)
+    found = {**{i: r.diagnostics for i, r in results.items()}, **unreadable}
+    findings = tuple(_for_bundle(item) for flow_id in flows for item in found[flow_id])
+    require_ok(findings)
+    return authored, findings
 
 
 def _require_entry(library: FlowLibrary, path: Path, entry: str, first: str | None) -> None:
@@ -165,22 +190,16 @@ def _require_entry(library: FlowLibrary, path: Path, entry: str, first: str | No
         )
 
 
-def _library(path: Path) -> tuple[FlowLibrary, str | None]:
+def _library(path: Path, data: bytes | None) -> tuple[FlowLibrary, str | None]:
     """Give the documents around a path, and the flow that the path itself names."""
     if path.is_dir():
         require_documents(path)
         return FlowLibrary.from_directory(path), None
-    data = read_archive_file(path)
-    results = check_tree({str(path): data})
-    result = results[str(path)]
-    if result.flow is None or not result.flow.id or result.source is None:
-        require_ok(result.diagnostics)
-    source = FlowSource(path.stem, data, result.source.document if result.source else {})
-    flow_id = result.flow.id if result.flow else path.stem
-    if not subflow_ids(source.document):
-        # Documents beside the flow may be many and large; nothing asks for them.
-        return FlowLibrary([source]), flow_id
-    return FlowLibrary.from_directory(path.parent).with_source(source), flow_id
+    content = read_archive_file(path) if data is None else data
+    document = FlowDocument.read(content, file=str(path))
+    if not document.id:
+        require_ok(check_documents({path.stem: document})[path.stem].diagnostics)
+    return FlowLibrary.around(path.stem, document, path.parent), document.id
 
 
 def require_documents(directory: Path) -> list[Path]:
@@ -201,12 +220,9 @@ def require_documents(directory: Path) -> list[Path]:
     )
 
 
-def _only_root(directory: Path) -> str:
+def _only_root(library: FlowLibrary, directory: Path) -> str:
     """Give the one flow of a directory that no other flow runs."""
-    documents = {}
-    for path in sorted(directory.glob("*.json")):
-        documents[str(path)] = path.read_bytes()
-    flows = [result.flow for result in check_tree(documents).values() if result.flow is not None]
+    flows = [document.flow for document in library.documents.values()]
     children = {
         facts_of(element.type).subflow(element) for flow in flows for element in flow.elements
     }
@@ -227,13 +243,6 @@ def _only_root(directory: Path) -> str:
     )
 
 
-def _findings(path: Path, sources: Iterable[FlowSource]) -> tuple[Diagnostic, ...]:
-    base = path if path.is_dir() else path.parent
-    documents = {str(base / f"{source.name}.json"): source.data for source in sources}
-    results: Mapping[str, CheckResult] = check_tree(documents)
-    return tuple(item for result in results.values() for item in result.diagnostics)
-
-
 def _for_bundle(finding: Diagnostic) -> Diagnostic:
     """Make an error of what a bundle cannot hold: a document that readers may read differently."""
     return replace(finding, severity="error") if finding.code == "VF002" else finding
@@ -244,17 +253,11 @@ def sanitise_id(text: str) -> str:
     return _UNFIT.sub("-", text.lower()).strip("-_")[:64] or "bundle"
 
 
-def requirements(documents: Iterable[Mapping[str, Any]]) -> Requirements:
+def requirements(documents: Iterable[FlowDocument]) -> Requirements:
     """Derive what flows need from the node types they use."""
-    types = {kind for document in documents for kind in _node_types(document)}
+    types = {element.type for document in documents for element in document.flow.elements}
     found = {need for kind in types if (need := facts_of(kind).capability)}
     return Requirements(None, tuple(sorted(types)), tuple(sorted(found)))
-
-
-def _node_types(document: Mapping[str, Any]) -> set[str]:
-    from abstractruntime.visualflow_compiler._load import parse_flow
-
-    return {element.type for element in parse_flow(document)[0].elements}
 
 
 def entry_of(bundle: WorkflowBundle, wanted: str | None) -> str:
@@ -280,9 +283,9 @@ def entry_of(bundle: WorkflowBundle, wanted: str | None) -> str:
 def named_signers(bundle: WorkflowBundle) -> tuple[JsonObject, ...]:
     """Give the signatures inside a bundle with the keys they name; nothing is verified here."""
     found = []
-    for member in sorted(name for name in bundle.members if name.startswith(SIGNATURES)):
+    for member, envelope in bundle.envelopes.items():
         try:
-            hints = [s.key_hint for s in parse_envelope(bundle.members[member]).signatures]
+            hints = [s.key_hint for s in parse_envelope(envelope).signatures]
             found.append(_unverified(member, [hint for hint in hints if hint], None))
         except IntegrityError as cause:
             found.append(_unverified(member, [], str(cause)))
@@ -297,7 +300,7 @@ def _unverified(member: str, labels: list[str], reason: str | None) -> JsonObjec
 def bundle_document(loaded: Loaded, *, file: str | None) -> JsonObject:
     """Give the `art-bundle/1` document."""
     manifest = loaded.bundle.manifest
-    documents = loaded.bundle.flow_documents()
+    documents = loaded.bundle.documents
     return {
         "format": "art-bundle/1",
         "file": file,

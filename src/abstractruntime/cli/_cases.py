@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from abstractruntime.cli._bundles import Request, compile_bundle, entry_of
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.testing.cases import Case, load_case
-from abstractruntime.workflow_bundle.reader import read_bundle
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 CASES = "cases"
 _SUFFIXES = (".json", ".yaml", ".yml")
@@ -35,11 +34,11 @@ class Found:
 class Flows:
     """Flow documents with everything that they run, compiled and kept by path."""
 
-    _known: dict[tuple[Path, str | None], tuple[str, Mapping[str, Any]]] = field(
+    _known: dict[tuple[Path, str | None], tuple[str, Mapping[str, FlowDocument]]] = field(
         default_factory=dict
     )
 
-    def load(self, path: Path, entry: str | None) -> tuple[str, Mapping[str, Any]]:
+    def load(self, path: Path, entry: str | None) -> tuple[str, Mapping[str, FlowDocument]]:
         """Give the id of the flow to start, and all documents by id.
 
         Raises:
@@ -48,9 +47,8 @@ class Flows:
         """
         key = path, entry
         if key not in self._known:
-            data, _ = compile_bundle(Request(path, (entry,) if entry else ()))
-            bundle = read_bundle(data, path)
-            self._known[key] = entry_of(bundle, entry), bundle.flow_documents()
+            loaded, _ = compile_bundle(Request(path, (entry,) if entry else ()))
+            self._known[key] = entry_of(loaded.bundle, entry), loaded.bundle.documents
         return self._known[key]
 
 

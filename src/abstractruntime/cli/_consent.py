@@ -11,9 +11,9 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from abstractruntime.cli._bundles import Loaded, requirements
 from abstractruntime.errors import ConsentNeeded
@@ -22,6 +22,7 @@ from abstractruntime.workspace import Workspace
 if TYPE_CHECKING:
     from abstractruntime.cli._session import Session
     from abstractruntime.core.origin import RunOrigin
+    from abstractruntime.visualflow_compiler.document import FlowDocument
 
 FILE_WRITE = "file:write"
 _ASKED = ("net:", "file:write:", "command:", "mcp:", "secret:")
@@ -35,7 +36,7 @@ def granted(loaded: Loaded, allowed: Iterable[str]) -> tuple[str, ...]:
         ConsentNeeded: its nodes can do more than that.
     """
     grants = tuple(dict.fromkeys(text.strip() for text in allowed if text.strip()))
-    needs = requirements(loaded.bundle.flow_documents().values()).capabilities
+    needs = requirements(loaded.bundle.documents.values()).capabilities
     asked = [need for need in needs if need.startswith(_ASKED)]
     if loaded.rule == _OWN_WORK:
         return tuple(dict.fromkeys((*grants, *asked)))
@@ -51,7 +52,7 @@ def granted(loaded: Loaded, allowed: Iterable[str]) -> tuple[str, ...]:
     return grants
 
 
-def uses_files(documents: Iterable[Mapping[str, Any]]) -> bool:
+def uses_files(documents: Iterable[FlowDocument]) -> bool:
     """Tell whether a node of these flows can touch files."""
     return any(need.startswith("file:") for need in requirements(documents).capabilities)
 

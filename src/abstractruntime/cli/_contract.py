@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
 from abstractruntime.errors import UsageError
+
+if TYPE_CHECKING:
+    from abstractruntime.visualflow_compiler.document import FlowDocument
 
 _JSON_TYPES: dict[str, tuple[Any, str]] = {
     "string": (str, "text"),
@@ -18,15 +20,14 @@ _JSON_TYPES: dict[str, tuple[Any, str]] = {
 }
 
 
-def input_schema(document: Mapping[str, Any]) -> JsonObject:
+def input_schema(document: FlowDocument) -> JsonObject:
     """Give the JSON Schema of the input that a flow document takes.
 
     No pin is required, as a flow gives unset parameters null; further names are allowed.
     """
     from abstractruntime.nodes.registry import facts_of
-    from abstractruntime.visualflow_compiler._load import parse_flow
 
-    flow, _ = parse_flow(document)
+    flow = document.flow
     starts = [element for element in flow.elements if facts_of(element.type).declares_parameters]
     start = next((e for e in starts if e.id == flow.entry_node), starts[0] if starts else None)
     properties: JsonObject = {}

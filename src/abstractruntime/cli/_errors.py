@@ -29,7 +29,7 @@ from abstractruntime.errors import (
 )
 
 if TYPE_CHECKING:
-    from abstractruntime.visualflow_compiler._model import Diagnostic
+    from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
 
 _PLACES = ("file", "path", "member", "run_id", "bundle", "id")
 _MAX_FACT = 200
@@ -139,7 +139,7 @@ def error_lines(error: AbstractRuntimeError) -> list[str]:
 
 
 def _diagnostic_lines(findings: tuple[Diagnostic, ...]) -> Iterator[str]:
-    from abstractruntime.visualflow_compiler._check import render_text
+    from abstractruntime.visualflow_compiler.check import render_text
 
     for item in findings:
         yield from render_text(item).split("\n")

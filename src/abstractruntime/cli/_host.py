@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +30,7 @@ from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
-from abstractruntime.visualflow_compiler._load import parse_flow
-from abstractruntime.visualflow_compiler.listeners import listener_documents
+from abstractruntime.visualflow_compiler.listeners import flow_listeners
 from abstractruntime.workflow_bundle.reader import read_bundle
 from abstractruntime.workspace import Workspace
 
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from abstractruntime.core.spec import WorkflowSpec
     from abstractruntime.core.store import Store
     from abstractruntime.nodes.services import Artifacts
+    from abstractruntime.visualflow_compiler.document import FlowDocument
 
 _DRIVERS_KEPT = 32
 _SIGNALS = {
@@ -120,23 +120,22 @@ def compile_program(loaded: Loaded, entry: str | None, *, services: Services) ->
         NotFound: the bundle has no such entry.
     """
     chosen = entry_of(loaded.bundle, entry)
-    documents = loaded.bundle.flow_documents()
+    documents = loaded.bundle.documents
     registry = WorkflowRegistry()
     specs = compile_visualflow_tree(
         root_id=chosen, flows_by_id=documents, services=services, agents=stub_agent
     )
     for spec in specs.values():
         registry.register(spec)
-    elements = [e for document in documents.values() for e in parse_flow(document)[0].elements]
-    labels = {e.id: e.label for e in elements if e.label}
+    elements = [e for document in documents.values() for e in document.flow.elements]
     has_code = any(facts_of(e.type).runs_code for e in elements)
-    listeners = tuple(found.workflow_id for found in listener_documents(documents[chosen]))
-    return Program(chosen, registry, labels, has_code, listeners)
+    listeners = tuple(found.workflow_id for found in flow_listeners(documents[chosen]))
+    return Program(chosen, registry, node_labels(documents.values()), has_code, listeners)
 
 
-def node_labels(document: Mapping[str, Any]) -> dict[str, str]:
+def node_labels(documents: Iterable[FlowDocument]) -> dict[str, str]:
     """Give the names that authors gave to nodes, by node id."""
-    return {e.id: e.label for e in parse_flow(document)[0].elements if e.label}
+    return {name: label for d in documents for name, label in d.labels.items()}
 
 
 def code_services(

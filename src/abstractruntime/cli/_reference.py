@@ -18,8 +18,8 @@ from abstractruntime.cli.reference import exit_code_table
 from abstractruntime.errors import AbstractRuntimeError
 from abstractruntime.nodes.registry import REFUSED_TYPES, node_types
 from abstractruntime.schemas import load_schema, schema_names
-from abstractruntime.visualflow_compiler._check import RULES
-from abstractruntime.visualflow_compiler._explain import explain, explain_node
+from abstractruntime.visualflow_compiler.check import RULES
+from abstractruntime.visualflow_compiler.explain import explain, explain_node
 
 _WRITTEN = "This page is written by `python -m abstractruntime.cli._reference docs/reference`."
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from abstractruntime.cli._bundles import naming, require_documents
 from abstractruntime.errors import NotFound
-from abstractruntime.visualflow_compiler._diff import Side
-from abstractruntime.visualflow_compiler._load import document_id
-from abstractruntime.visualflow_compiler._source import read_document
+from abstractruntime.visualflow_compiler.diff import Side
+from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
 
 _ARCHIVE_START = b"PK"
@@ -38,20 +35,17 @@ def load_side(path: Path) -> NamedSide:
     if str(path) == os.devnull:
         return NamedSide(path, Side(), is_nothing=True)
     if path.is_dir():
-        documents = [_document(file.read_bytes(), file) for file in require_documents(path)]
-        return NamedSide(path, Side({document_id(d): d for d in documents}))
+        files = require_documents(path)
+        documents = [FlowDocument.read(file.read_bytes(), file=str(file)) for file in files]
+        return NamedSide(path, Side({d.require_id(): d for d in documents}))
     data = read_archive_file(path)
     if data.startswith(_ARCHIVE_START):
         with naming(path):
             bundle = read_bundle(data, path)
         starts = tuple(entry.flow_id for entry in bundle.manifest.entrypoints)
-        return NamedSide(path, Side(dict(bundle.flow_documents()), starts))
-    document = _document(data, path)
-    return NamedSide(path, Side({document_id(document): document}), is_single=True)
-
-
-def _document(data: bytes, path: Path) -> Mapping[str, Any]:
-    return read_document(data, file=str(path)).document
+        return NamedSide(path, Side(bundle.documents, starts))
+    document = FlowDocument.read(data, file=str(path))
+    return NamedSide(path, Side({document.require_id(): document}), is_single=True)
 
 
 def paired(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:

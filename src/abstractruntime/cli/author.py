@@ -18,10 +18,10 @@ from abstractruntime.cli._files import write_result
 from abstractruntime.cli._session import Session
 from abstractruntime.cli.flow import flow_files
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
-from abstractruntime.visualflow_compiler._diff import BundleDiff, diff_sides
-from abstractruntime.visualflow_compiler._diff_text import diff_lines
-from abstractruntime.visualflow_compiler._fmt import format_document
-from abstractruntime.visualflow_compiler._source import MAX_DOCUMENT_BYTES
+from abstractruntime.visualflow_compiler.diff import BundleDiff, diff_sides
+from abstractruntime.visualflow_compiler.diff_text import diff_lines
+from abstractruntime.visualflow_compiler.document import MAX_DOCUMENT_BYTES
+from abstractruntime.visualflow_compiler.fmt import format_document
 
 _STDIN = "-"
 

@@ -20,7 +20,7 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli.bundle import bundle_lines
 from abstractruntime.errors import UsageError
 from abstractruntime.signing import SigningKey, TrustedKey, TrustStore
-from abstractruntime.visualflow_compiler._check import render_text
+from abstractruntime.visualflow_compiler.check import render_text
 from abstractruntime.workflow_bundle import sign_bundle, verify_bundle
 
 
@@ -45,10 +45,10 @@ def compile_(
     The same documents give the same bytes on every machine.
     """
     signer = _signer(session, key, unsigned=unsigned)
-    data, findings = compile_bundle(Request(path, tuple(entry), bundle_id, version))
+    packed, findings = compile_bundle(Request(path, tuple(entry), bundle_id, version))
     for item in findings:
         session.out.note(render_text(item))
-    trust = TrustStore()
+    data, trust = packed.data, TrustStore()
     if signer is not None:
         data = sign_bundle(data, signer)
         trust = TrustStore((TrustedKey(signer.verifier),))

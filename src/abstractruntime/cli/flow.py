@@ -15,7 +15,7 @@ from abstractruntime.cli._bundles import require_documents
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
-from abstractruntime.visualflow_compiler._check import (
+from abstractruntime.visualflow_compiler.check import (
     CheckResult,
     check_document,
     check_tree,
@@ -90,7 +90,7 @@ def _file_report(file: str, result: CheckResult) -> JsonObject:
     warnings = [item for item in result.diagnostics if item.severity == "warning"]
     return {
         "file": file,
-        "flow_id": result.flow.id if result.flow else None,
+        "flow_id": result.document.id if result.document else None,
         "ok": result.ok,
         "errors": len(result.errors),
         "warnings": len(warnings),

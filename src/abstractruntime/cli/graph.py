@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,7 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.errors import NotFound, UsageError
-from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
-from abstractruntime.visualflow_compiler._load import parse_flow
-from abstractruntime.visualflow_compiler._source import read_document
+from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.drawing import (
     Outcome,
     Picture,
@@ -29,6 +27,7 @@ from abstractruntime.visualflow_compiler.drawing import (
     render_svg,
     run_outcomes,
 )
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
 
 _RENDERERS: Mapping[str, Callable[[Picture], str]] = {
@@ -106,10 +105,10 @@ def _shown(session: Session, what: str, entry: str | None) -> Shown:
 def _of_file(path: Path, entry: str | None) -> Shown:
     data = read_archive_file(path)
     if not data.startswith(_ARCHIVE_START):
-        return Shown(_analysed(read_document(data, file=str(path)).document))
+        return Shown(FlowDocument.read(data, file=str(path)).graph)
     with naming(path):
         bundle = read_bundle(data, path)
-    return Shown(_analysed(bundle.flow_documents()[entry_of(bundle, entry)]))
+    return Shown(bundle.documents[entry_of(bundle, entry)].graph)
 
 
 def _of_run(session: Session, what: str, entry: str | None) -> Shown:
@@ -118,7 +117,7 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
     with reading(session) as engine:
         run_id = resolve_run(engine, what)
         state = engine.peek(run_id)
-        documents = installed_bundle(engine, run_id).bundle.flow_documents()
+        documents = installed_bundle(engine, run_id).bundle.documents
         document = documents.get(state.workflow_id)
         if document is None:
             raise NotFound(
@@ -127,10 +126,6 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
                 kind="flow",
                 id=state.workflow_id,
             )
-        flow = _analysed(document)
+        flow = document.graph
         records = [engine.resolve(item.record) for item in engine.records(run_id)]
     return Shown(flow, run_id, run_outcomes(flow, state, records))
-
-
-def _analysed(document: Mapping[str, Any]) -> FlowGraph:
-    return analyse(parse_flow(document)[0])

@@ -78,14 +78,10 @@ def find_record(engine: Store, run_id: str, seq: int) -> JsonObject:
 def labels_of(engine: Store, run_id: str) -> dict[str, str]:
     """Give the names of nodes, as far as the bundle of the run is at hand."""
     try:
-        documents = installed_bundle(engine, run_id).bundle.flow_documents()
+        return node_labels(installed_bundle(engine, run_id).bundle.documents.values())
     except AbstractRuntimeError:
         # A run can be looked at without its bundle; node ids stand in.
         return {}
-    labels: dict[str, str] = {}
-    for document in documents.values():
-        labels.update(node_labels(document))
-    return labels
 
 
 def _emit_record(session: Session, record: JsonObject, run_id: str) -> None:

@@ -64,14 +64,14 @@ def explanation(topic: list[str]) -> tuple[str, str]:
 
 
 def _code(code: str) -> tuple[str, str]:
-    from abstractruntime.visualflow_compiler._explain import explain as explain_code
+    from abstractruntime.visualflow_compiler.explain import explain as explain_code
 
     found = explain_code(code)
     return f"{found.name}: {found.title}", found.text
 
 
 def _node(name: str) -> tuple[str, str]:
-    from abstractruntime.visualflow_compiler._explain import explain_node
+    from abstractruntime.visualflow_compiler.explain import explain_node
 
     found = explain_node(name)
     return f"{found.name} ({found.title})", found.text

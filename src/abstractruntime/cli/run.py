@@ -6,10 +6,10 @@ import difflib
 import getpass
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -50,7 +50,8 @@ from abstractruntime.core.origin import TRUST_CODE, RunOrigin
 from abstractruntime.core.store import Store
 from abstractruntime.errors import NotFound, Refused, UsageError
 from abstractruntime.storage.directory import check_id
-from abstractruntime.visualflow_compiler._check import render_text
+from abstractruntime.visualflow_compiler.check import render_text
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 _ONCE_CHARS = 32
 
@@ -128,7 +129,7 @@ def run(  # noqa: PLR0917 - the options of the command
     loaded = _load(session, path, entry, allow_unsigned=allow_unsigned)
     home = session.config.get("sandbox")
     grants = granted(loaded, allow)
-    has_files = uses_files(loaded.bundle.flow_documents().values())
+    has_files = uses_files(loaded.bundle.documents.values())
     workspace = workspace_root(session) if has_files else None
     origin = RunOrigin(
         bundle_ref=loaded.ref,
@@ -149,7 +150,7 @@ def run(  # noqa: PLR0917 - the options of the command
     )
     program = compile_program(loaded, entry, services=services)
     in_process = trust_code or home == "in-process"
-    document = loaded.bundle.flow_documents()[program.entry]
+    document = loaded.bundle.documents[program.entry]
     values = checked_input(document, inputs)
     start = Start(
         once_id(once) if once else new_id(run_id),
@@ -187,7 +188,7 @@ def _load(session: Session, path: Path, entry: str | None, *, allow_unsigned: bo
     return loaded
 
 
-def checked_input(document: Mapping[str, Any], given: Iterable[str]) -> JsonObject:
+def checked_input(document: FlowDocument, given: Iterable[str]) -> JsonObject:
     """Give the input of a run of this flow document.
 
     Raises:
@@ -200,7 +201,7 @@ def checked_input(document: Mapping[str, Any], given: Iterable[str]) -> JsonObje
     return values
 
 
-def input_notes(document: Mapping[str, Any], values: JsonObject) -> Iterator[str]:
+def input_notes(document: FlowDocument, values: JsonObject) -> Iterator[str]:
     """Give what is odd about an input without being wrong: flows can read variables by name."""
     parameters = input_schema(document)["properties"]
     known = f"its parameters: {', '.join(parameters)}" if parameters else "it declares none"

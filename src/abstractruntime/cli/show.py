@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from abstractruntime.cli import bundle, inspect, ledger
-from abstractruntime.cli._bundles import Loaded, Request, bundle_document, compile_bundle
+from abstractruntime.cli._bundles import Request, bundle_document, compile_bundle
 from abstractruntime.cli._history_verdict import HISTORY_MARKS
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
-from abstractruntime.workflow_bundle.reader import read_bundle
 
 
 @uses_store
@@ -47,8 +46,7 @@ def is_history_document(path: Path) -> bool:
 
 
 def _show_flow(session: Session, path: Path) -> int:
-    data, _ = compile_bundle(Request(path))
-    opened = read_bundle(data, path)
-    document = bundle_document(Loaded(data, opened, opened.digest or ""), file=str(path))
+    loaded, _ = compile_bundle(Request(path))
+    document = bundle_document(loaded, file=str(path))
     session.out.emit(document, text=lambda: bundle.bundle_lines(document))
     return 0

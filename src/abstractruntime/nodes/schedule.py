@@ -8,7 +8,6 @@ from datetime import datetime
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType, format_time, parse_moment
 from abstractruntime.nodes._events import filled_text
-from abstractruntime.nodes._schedule import Schedule, read_schedule
 from abstractruntime.nodes.base import (
     TEXT,
     EffectNode,
@@ -23,6 +22,7 @@ from abstractruntime.nodes.base import (
     settings,
 )
 from abstractruntime.nodes.interaction import as_flag
+from abstractruntime.nodes.schedules import Schedule, read_schedule
 
 _DEFAULT = "15s"
 

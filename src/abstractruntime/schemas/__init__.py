@@ -14,7 +14,7 @@ from abstractruntime._json import JsonObject
 from abstractruntime.errors import NotFound
 
 _SOURCES: dict[str, str] = {
-    "visualflow": "visualflow_compiler._schema:visualflow_schema",
+    "visualflow": "visualflow_compiler.schema:visualflow_schema",
     "run": "rendering._run_schema:RUN_DOCUMENT_SCHEMA",
     "history": "_history.schema:HISTORY_BUNDLE_SCHEMA",
     **{

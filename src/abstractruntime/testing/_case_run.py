@@ -32,8 +32,8 @@ from abstractruntime.testing._case_mocks import CaseHandlers
 from abstractruntime.testing._case_model import Case, CaseStep
 from abstractruntime.testing.clocks import FakeClock, SequentialIds
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
-from abstractruntime.visualflow_compiler._load import parse_flow
-from abstractruntime.visualflow_compiler.listeners import listener_documents
+from abstractruntime.visualflow_compiler.document import FlowDocument
+from abstractruntime.visualflow_compiler.listeners import flow_listeners
 from abstractruntime.workspace import Workspace
 
 _RUN_ID: Final = "case"
@@ -55,7 +55,7 @@ class CaseResult:
 
 def run_case(
     case: Case,
-    flows: Mapping[str, Mapping[str, Any]],
+    flows: Mapping[str, Any],
     *,
     entry: str | None = None,
     services: Services | None = None,
@@ -67,7 +67,7 @@ def run_case(
 
     Args:
         case: The story.
-        flows: Documents by flow id.
+        flows: Documents by flow id, each whatever `compile_visualflow` takes.
         entry: Flow to start; the case may name another. Default: the first.
         services: What nodes may use beside these: the sandbox of code nodes.
 
@@ -75,8 +75,9 @@ def run_case(
         FlowError: a document has errors.
         UsageError: the case names a flow or node that does not exist.
     """
-    root = case.entry or entry or next(iter(flows), "")
-    _require_flow(case, flows, root)
+    documents = {flow_id: FlowDocument.of(flow) for flow_id, flow in flows.items()}
+    root = case.entry or entry or next(iter(documents), "")
+    _require_flow(case, documents, root)
     with _workspace(case) as workspace:
         own = replace(
             services or Services(),
@@ -85,21 +86,21 @@ def run_case(
             artifacts=InMemoryArtifactStore(),
         )
         specs = compile_visualflow_tree(
-            root_id=root, flows_by_id=flows, services=own, agents=stub_agent
+            root_id=root, flows_by_id=documents, services=own, agents=stub_agent
         )
         registry = WorkflowRegistry()
         for spec in specs.values():
             registry.register(spec)
         _require_nodes(case, registry)
-        story = _Story(
-            case, registry, [found.workflow_id for found in listener_documents(flows[root])]
-        )
+        listeners = [found.workflow_id for found in flow_listeners(documents[root])]
+        story = _Story(case, registry, listeners)
         problems = story.tell(root)
-        actual = story.actual(_labels(flows))
+        labels = {node: name for d in documents.values() for node, name in d.labels.items()}
+        actual = story.actual(labels)
     return CaseResult(case, (*problems, *compare(case.expect, actual)), actual)
 
 
-def _require_flow(case: Case, flows: Mapping[str, Mapping[str, Any]], root: str) -> None:
+def _require_flow(case: Case, flows: Mapping[str, FlowDocument], root: str) -> None:
     if root not in flows:
         raise UsageError(
             f"case {case.name!r} starts flow {root!r}, which is not there",
@@ -118,11 +119,6 @@ def _require_nodes(case: Case, registry: WorkflowRegistry) -> None:
             f"case {case.name!r} mocks node {unknown[0]!r}, which is in no flow",
             hint="mocks are by node id, or FLOW:NODE; to see the ids: art graph FLOW --json",
         )
-
-
-def _labels(flows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    elements = [e for document in flows.values() for e in parse_flow(document)[0].elements]
-    return {e.id: e.label for e in elements if e.label}
 
 
 @contextmanager

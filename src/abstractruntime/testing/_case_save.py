@@ -57,7 +57,7 @@ class SavedCase:
 def save_case(
     document: JsonObject,
     tree: Iterable[Recorded],
-    flows: Mapping[str, Mapping[str, Any]],
+    flows: Mapping[str, Any],
     **options: Any,
 ) -> SavedCase:
     """Give the case of a run; it was run once, and passed.
@@ -92,9 +92,7 @@ def save_case(
     return SavedCase(case, tuple(left_out))
 
 
-def _run(
-    case: JsonObject, flows: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]
-) -> CaseResult:
+def _run(case: JsonObject, flows: Mapping[str, Any], options: Mapping[str, Any]) -> CaseResult:
     return run_case(parse_case(case), flows, **options)
 
 

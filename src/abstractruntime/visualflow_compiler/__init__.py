@@ -1,33 +1,17 @@
-"""From flow documents to workflows."""
+"""From flow documents to workflows; names load on first use."""
 
 from __future__ import annotations
 
-from abstractruntime.visualflow_compiler.compiler import (
-    Services,
-    compile_flow,
-    compile_visualflow,
-    compile_visualflow_tree,
-    visual_to_flow,
-)
-from abstractruntime.visualflow_compiler.flow import Flow, FlowEdge, FlowNode
-from abstractruntime.visualflow_compiler.models import (
-    VisualEdge,
-    VisualFlow,
-    VisualNode,
-    load_visualflow_json,
+from abstractruntime._exports import homes, lazy_names
+
+_HOMES = homes(
+    {
+        "compiler": "Services compile_flow compile_visualflow compile_visualflow_tree visual_to_flow",
+        "flow": "Flow FlowEdge FlowNode",
+        "models": "VisualEdge VisualFlow VisualNode load_visualflow_json",
+    }
 )
 
-__all__ = [
-    "Flow",
-    "FlowEdge",
-    "FlowNode",
-    "Services",
-    "VisualEdge",
-    "VisualFlow",
-    "VisualNode",
-    "compile_flow",
-    "compile_visualflow",
-    "compile_visualflow_tree",
-    "load_visualflow_json",
-    "visual_to_flow",
-]
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the single source
+
+__getattr__ = lazy_names(__name__, _HOMES)

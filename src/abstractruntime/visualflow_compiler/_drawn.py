@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
@@ -12,14 +11,13 @@ from abstractruntime._ports_system import SystemClock
 from abstractruntime.core.models import RunState
 from abstractruntime.errors import FlowError, UsageError
 from abstractruntime.nodes.base import EffectNode, Kind, NodeError, PlannedEffect, StagedNode
-from abstractruntime.visualflow_compiler._check import compilable
-from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit, build_program
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, own
 from abstractruntime.visualflow_compiler._lower._step import Services, Step
-from abstractruntime.visualflow_compiler._model import Diagnostic
-from abstractruntime.visualflow_compiler._model import Flow as Document
+from abstractruntime.visualflow_compiler.check import compilable
+from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.flow import Flow, FlowEdge, FlowNode
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 __all__ = ["DrawnFlow"]
 
@@ -32,19 +30,18 @@ class DrawnFlow(Flow):
     `FlowError`; `validate` lists the errors.
     """
 
-    def __init__(self, document: Document, findings: Iterable[Diagnostic] = ()) -> None:
+    def __init__(self, document: FlowDocument) -> None:
         self.flow_id = document.id
         self.exit_node = None
         self.document = document
-        self.findings = tuple(findings)
 
-    @cached_property
+    @property
     def graph(self) -> FlowGraph:
-        return analyse(self.document)
+        return self.document.graph
 
     @cached_property
     def _program(self) -> Program:
-        compilable(self.graph, self.findings)
+        compilable(self.document)
         return build_program(self.graph)
 
     @cached_property
@@ -63,7 +60,7 @@ class DrawnFlow(Flow):
     def edges(self) -> list[FlowEdge]:  # type: ignore[override]  # an attribute once it was asked for
         return [
             FlowEdge(edge.source, edge.target, source_handle=edge.handle)
-            for edge in self.document.exec_edges
+            for edge in self.document.flow.exec_edges
             if {edge.source, edge.target} <= self.graph.reachable
         ]
 
@@ -78,7 +75,7 @@ class DrawnFlow(Flow):
 
     def validate(self) -> list[str]:
         try:
-            compilable(self.graph, self.findings)
+            compilable(self.document)
         except FlowError as broken:
             return [item.message for item in broken.findings if item.severity == "error"]
         return []

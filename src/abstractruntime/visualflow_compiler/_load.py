@@ -1,4 +1,4 @@
-"""Reading flow documents: JSON to `Flow`.
+"""Reading flow documents: JSON to `FlowContent`.
 
 Reading is tolerant, as editors of several generations wrote these documents: what
 cannot be understood is left out and reported. Only a document without an id, or one
@@ -15,33 +15,26 @@ from functools import lru_cache
 from typing import Any
 
 from abstractruntime._json import JsonObject, escape_pointer, normalise
-from abstractruntime.errors import FlowError, InvalidValue
+from abstractruntime.errors import InvalidValue
 from abstractruntime.nodes.base import Element, ElementPin
+from abstractruntime.visualflow_compiler._fields import (
+    as_text,
+    document_texts,
+    entry_name,
+    first_id,
+    json_kind,
+    missing_id,
+    text_of,
+)
 from abstractruntime.visualflow_compiler._model import (
     EXEC_IN,
     EXEC_OUT,
     DataEdge,
-    Diagnostic,
     ExecEdge,
-    Flow,
-    Severity,
+    FlowContent,
 )
-from abstractruntime.visualflow_compiler._source import Source, json_kind, read_document
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic, Severity
 
-__all__ = [
-    "EdgeEntry",
-    "NodeEntry",
-    "Source",
-    "document_id",
-    "document_mapping",
-    "load_flow",
-    "parse_flow",
-    "read_document",
-    "read_edges",
-    "read_nodes",
-]
-
-_ID_KEYS = ("id", "flow_id", "workflow_id")
 _EXECUTION = "execution"
 
 
@@ -67,35 +60,23 @@ class EdgeEntry:
     index: int
 
 
-def load_flow(raw: Any) -> Flow:
-    """Read a document given as a dict, or as an object with `model_dump()` or `dict()`.
-
-    Raises:
-        TypeError: `raw` is none of these.
-        FlowError: the document has no id, or `data` of a node cannot be stored as JSON.
-    """
-    flow, findings = parse_flow(document_mapping(raw))
-    errors = tuple(finding for finding in findings if finding.severity == "error")
-    if errors:
-        raise FlowError(errors[0].message, findings=errors, hint=errors[0].hint)
-    return flow
-
-
-def parse_flow(raw: Mapping[str, Any], *, is_normal: bool = False) -> tuple[Flow, list[Diagnostic]]:
+def read_content(
+    raw: Mapping[str, Any], *, is_normal: bool
+) -> tuple[FlowContent, tuple[Diagnostic, ...]]:
     """Read what can be understood of a document, and say what was left out.
 
     A document without an id gives a flow with an empty id and an error finding. `is_normal`
-    says that the document went through `normalise` already, as that of a `Source` has.
+    says that the document went through `normalise` already.
     """
     nodes, findings = read_nodes(raw)
     edges, edge_findings = read_edges(raw)
     findings += edge_findings
-    flow_id = _first_id(raw)
+    flow_id = first_id(raw)
     if not flow_id:
-        findings.insert(0, _missing_id())
+        findings.insert(0, missing_id())
     elements, element_findings = _elements(nodes, edges, is_normal=is_normal)
     data_edges, exec_edges, end_findings = _split_edges(edges, {node.id for node in nodes})
-    flow = Flow(
+    flow = FlowContent(
         id=flow_id,
         name=text_of(raw, "name"),
         description=text_of(raw, "description"),
@@ -107,85 +88,7 @@ def parse_flow(raw: Mapping[str, Any], *, is_normal: bool = False) -> tuple[Flow
         raw=raw,
         positions=tuple(node.index for node in nodes),
     )
-    return flow, [*findings, *element_findings, *end_findings]
-
-
-def document_mapping(raw: Any) -> Mapping[str, Any]:
-    """Give the document behind `raw` as a mapping.
-
-    Raises:
-        TypeError: `raw` is neither a dict nor an object with `model_dump()` or `dict()`.
-    """
-    document = raw
-    if not isinstance(raw, dict):
-        document = _dumped(raw)
-    if not isinstance(document, dict):
-        raise TypeError("VisualFlow must be a JSON object (dict)")
-    return document
-
-
-def _dumped(raw: Any) -> Any:
-    dump = getattr(raw, "model_dump", None)
-    if callable(dump):
-        try:
-            return dump(mode="json")
-        except TypeError:
-            return dump()
-    to_dict = getattr(raw, "dict", None)
-    return to_dict() if callable(to_dict) else None
-
-
-def document_id(document: Mapping[str, Any]) -> str:
-    """Give the flow's id: the first usable one of `id`, `flow_id`, `workflow_id`.
-
-    Raises:
-        FlowError: there is none.
-    """
-    found = _first_id(document)
-    if not found:
-        finding = _missing_id()
-        raise FlowError(finding.message, findings=(finding,), hint=finding.hint)
-    return found
-
-
-def _first_id(document: Mapping[str, Any]) -> str:
-    for key in _ID_KEYS:
-        if document.get(key):
-            return _text(document[key])
-    return ""
-
-
-def _missing_id() -> Diagnostic:
-    return Diagnostic(
-        code="VF006",
-        severity="error",
-        message="VisualFlow missing required 'id'",
-        pointer="/id",
-        hint='add "id": "my-flow" at the top level',
-    )
-
-
-def entry_name(document: Mapping[str, Any]) -> str | None:
-    """Give the trimmed `entryNode`, or None when it is absent, blank or no text."""
-    value = document.get("entryNode")
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def text_of(document: Mapping[str, Any], key: str) -> str:
-    """Give a descriptive field as text; absent and null are empty."""
-    value = document.get(key)
-    return "" if value is None else str(value)
-
-
-def document_texts(document: Mapping[str, Any], key: str) -> list[str]:
-    """Give the non-blank texts of a list field, trimmed."""
-    value = document.get(key)
-    items = value if isinstance(value, list) else []
-    return [item.strip() for item in items if isinstance(item, str) and item.strip()]
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    return flow, (*findings, *element_findings, *end_findings)
 
 
 def _entries(document: Mapping[str, Any], key: str) -> tuple[list[Any], list[Diagnostic]]:
@@ -218,7 +121,7 @@ def read_nodes(document: Mapping[str, Any]) -> tuple[list[NodeEntry], list[Diagn
     entries, findings = _entries(document, "nodes")
     nodes: list[NodeEntry] = []
     for index, entry in enumerate(entries):
-        node_id = _text(entry.get("id")) if isinstance(entry, dict) else ""
+        node_id = as_text(entry.get("id")) if isinstance(entry, dict) else ""
         if not node_id:
             what = "has no id" if isinstance(entry, dict) else "is not an object"
             findings.append(
@@ -249,7 +152,7 @@ def _type_name(value: Any) -> str:
         value = value.value
     if isinstance(value, dict):
         value = value.get("value")
-    name = _text(value)
+    name = as_text(value)
     return name.removeprefix("NodeType.").lower() if name.startswith("NodeType.") else name
 
 
@@ -356,7 +259,7 @@ def _ends(entry: Any) -> tuple[str, str, str, str] | None:
     handle, pin = entry.get("sourceHandle"), entry.get("targetHandle")
     if not (isinstance(handle, str) and isinstance(pin, str)):
         return None
-    ends = (_text(entry.get("source")), handle.strip(), _text(entry.get("target")), pin.strip())
+    ends = (as_text(entry.get("source")), handle.strip(), as_text(entry.get("target")), pin.strip())
     return ends if all(ends) else None
 
 
@@ -365,7 +268,7 @@ def _edge_problem(entry: Any) -> tuple[str, str]:
     if not isinstance(entry, dict):
         return "", "is not an object"
     for key in ("source", "target"):
-        if not _text(entry.get(key)):
+        if not as_text(entry.get(key)):
             return key, f"has no {key}"
     handle = entry.get("sourceHandle")
     is_usable = isinstance(handle, str) and handle.strip()

@@ -1,17 +1,15 @@
-"""The typed form of a flow document, and of what is wrong with one.
+"""The typed content of a flow document.
 
-Way of data: text -> `Source` (JSON with positions) -> `Flow` + diagnostics -> workflow.
+Way of data: bytes -> `FlowDocument` (JSON) -> `FlowContent` + diagnostics -> `FlowGraph` -> workflow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from abstractruntime.nodes.base import Element
-
-Severity = Literal["error", "warning", "info"]
 
 EXEC_IN = "exec-in"
 EXEC_OUT = "exec-out"
@@ -41,8 +39,8 @@ class ExecEdge:
 
 
 @dataclass(frozen=True)
-class Flow:
-    """A flow document that was read; still to be checked and lowered.
+class FlowContent:
+    """What is understood of a flow document; still to be checked and lowered.
 
     `data_edges` and `exec_edges` join existing nodes only. `positions` holds, element by
     element, the index in the document's `nodes`, where entries without an id are left out.
@@ -64,38 +62,3 @@ class Flow:
         """The id of the flow as it was drawn: that of a listener is the flow it is part of."""
         source = self.raw.get(SOURCE_KEY)
         return source if isinstance(source, str) else self.id
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
-    """One finding about a document; `pointer` is an RFC 6901 path into it."""
-
-    code: str
-    severity: Severity
-    message: str
-    pointer: str = ""
-    file: str | None = None
-    line: int | None = None
-    column: int | None = None
-    node_id: str | None = None
-    node_label: str | None = None
-    pin: str | None = None
-    notes: tuple[str, ...] = ()
-    hint: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "code": self.code,
-            "severity": self.severity,
-            "message": self.message,
-            "file": self.file,
-            "pointer": self.pointer,
-            "line": self.line,
-            "column": self.column,
-            "node_id": self.node_id,
-            "node_label": self.node_label,
-            "pin": self.pin,
-            "notes": list(self.notes),
-            "hint": self.hint,
-            "docs": f"docs/reference/diagnostics.md#{self.code.lower()}",
-        }

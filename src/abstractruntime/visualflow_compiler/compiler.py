@@ -11,12 +11,12 @@ from abstractruntime.agents.port import AgentWorkflows
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.nodes.names import agent_workflow_id
 from abstractruntime.nodes.registry import facts_of
-from abstractruntime.visualflow_compiler._check import compilable
 from abstractruntime.visualflow_compiler._drawn import DrawnFlow
-from abstractruntime.visualflow_compiler._load import document_id, document_mapping, parse_flow
 from abstractruntime.visualflow_compiler._lower import Services, lower
 from abstractruntime.visualflow_compiler._lower._python import lower_python
-from abstractruntime.visualflow_compiler._model import Flow as Document
+from abstractruntime.visualflow_compiler._model import FlowContent
+from abstractruntime.visualflow_compiler.check import compilable
+from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.flow import Flow
 from abstractruntime.visualflow_compiler.listeners import flow_listeners
 from abstractruntime.visualflow_compiler.models import VisualFlow
@@ -34,7 +34,7 @@ def compile_visualflow(raw: Any, *, services: Services | None = None) -> Workflo
     """Compile a flow document into a workflow.
 
     Args:
-        raw: The document as a dict, or an object with `model_dump()` or `dict()`.
+        raw: The document as a dict, a `FlowDocument`, or an object with `model_dump()` or `dict()`.
         services: What nodes may use of the host: randomness, time, the code sandbox.
 
     Raises:
@@ -58,9 +58,9 @@ def visual_to_flow(visual: Any) -> DrawnFlow:
         TypeError: `visual` is none of these.
         FlowError: the document has no id.
     """
-    document = _document(visual)
-    document_id(document)
-    return DrawnFlow(*parse_flow(document))
+    document = FlowDocument.of(_as_document(visual))
+    document.require_id()
+    return DrawnFlow(document)
 
 
 def compile_flow(flow: Flow, *, services: Services | None = None) -> WorkflowSpec:
@@ -79,8 +79,8 @@ def compile_flow(flow: Flow, *, services: Services | None = None) -> WorkflowSpe
     """
     if not isinstance(flow, DrawnFlow):
         return lower_python(flow, services)
-    compilable(flow.graph, flow.findings)
-    return lower(flow.graph, services)
+    compilable(flow.document)
+    return lower(flow.document.graph, services)
 
 
 def compile_visualflow_tree(
@@ -117,18 +117,18 @@ def compile_visualflow_tree(
             continue
         flow = parsed[key]
         specs[flow.flow_id] = compile_flow(flow, services=services)
-        specs |= _agent_workflows(flow.document, agents) if agents is not None else {}
+        specs |= _agent_workflows(flow.document.flow, agents) if agents is not None else {}
         for listener in flow_listeners(flow.document):
             spec = compile_visualflow(listener.document, services=services)
             specs[listener.workflow_id] = spec
-        for child in _children(flow.document):
+        for child in _children(flow.document.flow):
             if child not in seen:
                 seen.add(child)
                 waiting.append(child)
     return specs
 
 
-def _agent_workflows(flow: Document, agents: AgentWorkflows) -> dict[str, WorkflowSpec]:
+def _agent_workflows(flow: FlowContent, agents: AgentWorkflows) -> dict[str, WorkflowSpec]:
     """Give the workflows of a flow's agent nodes, under the ids that the nodes run."""
     specs = {}
     for element in flow.elements:
@@ -140,14 +140,14 @@ def _agent_workflows(flow: Document, agents: AgentWorkflows) -> dict[str, Workfl
     return specs
 
 
-def _children(flow: Document) -> Iterable[str]:
+def _children(flow: FlowContent) -> Iterable[str]:
     ids = (facts_of(element.type).subflow(element) for element in flow.elements)
     return (child for child in ids if child)
 
 
-def _document(visual: Any) -> Mapping[str, Any]:
+def _as_document(visual: Any) -> Any:
     if not isinstance(visual, VisualFlow):
-        return document_mapping(visual)
+        return visual
     return {
         "id": visual.id,
         "name": visual.name,

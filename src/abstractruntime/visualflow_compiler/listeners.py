@@ -14,9 +14,9 @@ from typing import Any, Final
 from abstractruntime._json import JsonObject
 from abstractruntime.nodes.names import agent_workflow_id, node_workflow_id
 from abstractruntime.nodes.registry import facts_of
-from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
-from abstractruntime.visualflow_compiler._load import load_flow
-from abstractruntime.visualflow_compiler._model import SOURCE_KEY, Flow
+from abstractruntime.visualflow_compiler._model import SOURCE_KEY
+from abstractruntime.visualflow_compiler.document import FlowDocument
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 __all__ = ["LISTENER_PREFIX", "Listener", "flow_listeners", "listener_documents"]
 
@@ -39,18 +39,18 @@ def listener_documents(raw: Any) -> tuple[Listener, ...]:
     keep the workflows they have in the flow.
 
     Args:
-        raw: The document as a dict, or an object with `model_dump()` or `dict()`.
+        raw: The document, as a dict, or as an object with `model_dump()` or `dict()`.
 
     Raises:
         TypeError: `raw` is none of these.
         FlowError: the document has no id.
     """
-    return flow_listeners(load_flow(raw))
+    return flow_listeners(FlowDocument.of(raw).require_loaded())
 
 
-def flow_listeners(flow: Flow) -> tuple[Listener, ...]:
-    """Give the listeners of a flow that was read already; see `listener_documents`."""
-    graph = analyse(flow)
+def flow_listeners(document: FlowDocument) -> tuple[Listener, ...]:
+    """Give the listeners of a flow, whatever had to be left out of it; see `listener_documents`."""
+    graph = document.graph
     taken: set[str] = set()
     return tuple(_listener(graph, node_id, taken) for node_id in graph.listeners)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from abstractruntime.visualflow_compiler._load import (
+from abstractruntime.visualflow_compiler._fields import (
     document_id,
     document_mapping,
     document_texts,
     entry_name,
-    read_edges,
-    read_nodes,
     text_of,
 )
+from abstractruntime.visualflow_compiler._load import read_edges, read_nodes
 
 __all__ = ["VisualEdge", "VisualFlow", "VisualNode", "load_visualflow_json"]
 
@@ -54,7 +53,7 @@ def load_visualflow_json(raw: Any) -> VisualFlow:
     """Read a flow document given as a dict or as an object with `model_dump()` or `dict()`.
 
     Entries that a loader skips (nodes without id, edges without four ends) are left out;
-    `check_flow` reports them.
+    `check_document` reports them.
 
     Raises:
         TypeError: `raw` is none of these.

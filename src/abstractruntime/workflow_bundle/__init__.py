@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from abstractruntime.workflow_bundle._errors import BundleArchiveError, WorkflowBundleError
+from abstractruntime.workflow_bundle._manifest import (
+    workflow_bundle_manifest_from_dict,
+    workflow_bundle_manifest_to_dict,
+)
 from abstractruntime.workflow_bundle.models import (
     WORKFLOW_BUNDLE_FORMAT_VERSION_V1,
     PackedWorkflowBundle,
@@ -10,8 +14,6 @@ from abstractruntime.workflow_bundle.models import (
     WorkflowBundle,
     WorkflowBundleEntrypoint,
     WorkflowBundleManifest,
-    workflow_bundle_manifest_from_dict,
-    workflow_bundle_manifest_to_dict,
 )
 from abstractruntime.workflow_bundle.packer import (
     BundlePlan,

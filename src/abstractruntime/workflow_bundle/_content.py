@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+import hashlib
+from typing import TYPE_CHECKING
 
-from abstractruntime._json import load_strict
 from abstractruntime.workflow_bundle._archive import MANIFEST, SIGNATURES
 from abstractruntime.workflow_bundle._errors import WorkflowBundleError, broken
 from abstractruntime.workflow_bundle.models import FileEntry
@@ -13,7 +12,7 @@ from abstractruntime.workflow_bundle.models import FileEntry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from abstractruntime.workflow_bundle.models import WorkflowBundleManifest
+    from abstractruntime.workflow_bundle.models import WorkflowBundle, WorkflowBundleManifest
 
 
 def content_members(members: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -41,41 +40,25 @@ def check_files(manifest: WorkflowBundleManifest, members: Mapping[str, bytes]) 
             raise broken("digest_mismatch", f"member '{name}' has another digest than listed", name)
 
 
-def check_flows(manifest: WorkflowBundleManifest, members: Mapping[str, bytes]) -> None:
+def check_flows(bundle: WorkflowBundle) -> None:
     """Require that every flow is strict JSON and has the id under which it is listed.
+
+    A signature should cover one meaning.
 
     Raises:
         WorkflowBundleError: a document is not JSON, has duplicate keys, or another id.
     """
-    for flow_id, path in manifest.flows.items():
-        found = flow_id_of(parse_flow(members[path], path))
-        if found != flow_id:
+    for flow_id, document in bundle.documents.items():
+        path = bundle.manifest.flows[flow_id]
+        if document.flaws:
+            raise WorkflowBundleError(
+                f"flow '{path}' is not strict JSON: {document.flaws[0]}", path=path
+            )
+        if document.id != flow_id:
+            found = document.id or None
             raise WorkflowBundleError(f"flow '{path}' has the id {found!r}, listed as '{flow_id}'")
 
 
-def parse_flow(data: bytes, name: str, *, strict: bool = True) -> dict[str, Any]:
-    """Read a flow document, as far as being a JSON object.
-
-    Compat: editors have written duplicate keys, of which the last counts; only `strict`
-    refuses them, because a signature should cover one meaning.
-
-    Raises:
-        WorkflowBundleError: it is not one.
-    """
-    try:
-        text = data.decode("utf-8-sig")
-        value = load_strict(text) if strict else json.loads(text)
-    except (ValueError, RecursionError) as cause:
-        kind = "strict JSON" if strict else "JSON"
-        raise WorkflowBundleError(f"flow '{name}' is not {kind}: {cause}", path=name) from cause
-    if not isinstance(value, dict):
-        raise WorkflowBundleError(f"flow '{name}' is not a JSON object", path=name)
-    return value
-
-
-def flow_id_of(document: Mapping[str, Any]) -> str | None:
-    """Give the id that a document carries inside."""
-    for name in ("id", "flow_id", "workflow_id"):
-        if document.get(name):
-            return str(document[name]).strip() or None
-    return None
+def manifest_digest(members: Mapping[str, bytes]) -> str:
+    """Give the bundle digest: SHA-256 over the manifest's bytes."""
+    return hashlib.sha256(members[MANIFEST]).hexdigest()

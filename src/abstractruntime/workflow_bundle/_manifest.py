@@ -40,7 +40,7 @@ CAPABILITY: Final = re.compile(
 
 def render_manifest(manifest: WorkflowBundleManifest) -> bytes:
     """Write the manifest text; the SHA-256 of these bytes is the bundle digest."""
-    return _render(manifest_to_dict(manifest))
+    return _render(workflow_bundle_manifest_to_dict(manifest))
 
 
 def _render(data: Mapping[str, Any]) -> bytes:
@@ -62,7 +62,7 @@ def parse_manifest(data: bytes) -> WorkflowBundleManifest:
         raise WorkflowBundleError("manifest.json is not a JSON object")
     if "profile" in raw:
         _require_canonical(data)
-    return manifest_from_dict(raw)
+    return workflow_bundle_manifest_from_dict(raw)
 
 
 def _require_canonical(data: bytes) -> None:
@@ -74,7 +74,7 @@ def _require_canonical(data: bytes) -> None:
         raise WorkflowBundleError("manifest.json is not in canonical form: sorted keys, indent 2")
 
 
-def manifest_from_dict(raw: Mapping[str, Any]) -> WorkflowBundleManifest:
+def workflow_bundle_manifest_from_dict(raw: Mapping[str, Any]) -> WorkflowBundleManifest:
     """Read and validate a parsed manifest.
 
     Raises:
@@ -230,7 +230,7 @@ def _content_problems(manifest: WorkflowBundleManifest) -> list[str]:
     return problems
 
 
-def manifest_to_dict(manifest: WorkflowBundleManifest) -> dict[str, Any]:
+def workflow_bundle_manifest_to_dict(manifest: WorkflowBundleManifest) -> dict[str, Any]:
     """Validate and give the JSON form; the fields of a profile appear only with one."""
     manifest.validate()
     data: dict[str, Any] = {

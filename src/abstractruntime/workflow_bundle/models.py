@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime.errors import NotFound
+from abstractruntime.visualflow_compiler.document import FlowDocument, decode
+from abstractruntime.workflow_bundle._archive import SIGNATURES
 from abstractruntime.workflow_bundle._errors import WorkflowBundleError
 
 if TYPE_CHECKING:
@@ -149,13 +151,15 @@ class WorkflowBundle:
     """An opened bundle; of an archive, the content is what was read when it was opened.
 
     `digest` identifies the content: SHA-256 of the manifest where a profile makes it commit to
-    every member, of the whole archive for older bundles, None for a directory.
+    every member, of the whole archive for older bundles, None for a directory. `opened` holds
+    the documents that were read so far, by flow id.
     """
 
     source: Path
     manifest: WorkflowBundleManifest
     members: Mapping[str, bytes] = field(repr=False, default_factory=dict)
     digest: str | None = None
+    opened: dict[str, FlowDocument] = field(repr=False, compare=False, default_factory=dict)
 
     def read_bytes(self, rel: str) -> bytes:
         """Give one member.
@@ -178,30 +182,48 @@ class WorkflowBundle:
     def read_json(self, rel: str) -> Any:
         return json.loads(self.read_text(rel))
 
+    @property
+    def documents(self) -> dict[str, FlowDocument]:
+        """Every flow document by flow id, each read once, when it is first asked for.
+
+        Raises:
+            WorkflowBundleError: one is not a JSON object.
+        """
+        kind = "JSON" if self.manifest.profile is None else "strict JSON"
+        for flow_id, path in self.manifest.flows.items():
+            if flow_id not in self.opened:
+                self.opened[flow_id] = open_document(self.read_bytes(path), path, kind)
+        return {flow_id: self.opened[flow_id] for flow_id in self.manifest.flows}
+
     def flow_documents(self) -> dict[str, Any]:
-        """Give every flow document, parsed, by flow id."""
-        return {flow_id: self.read_json(path) for flow_id, path in self.manifest.flows.items()}
+        """Give every flow document, decoded, by flow id."""
+        return {flow_id: document.raw for flow_id, document in self.documents.items()}
+
+    @property
+    def envelopes(self) -> dict[str, bytes]:
+        """The signatures inside, by member."""
+        names = sorted(name for name in self.members if name.startswith(SIGNATURES))
+        return {name: self.members[name] for name in names}
+
+
+def open_document(data: bytes, name: str, kind: str = "JSON") -> FlowDocument:
+    """Read a flow document, as far as being a JSON object; `kind` is what it should be.
+
+    Compat: editors have written duplicate keys, of which the last counts.
+
+    Raises:
+        WorkflowBundleError: it is not one.
+    """
+    try:
+        raw, flaws = decode(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as cause:
+        raise WorkflowBundleError(f"flow '{name}' is not {kind}: {cause}", path=name) from cause
+    if not isinstance(raw, dict):
+        raise WorkflowBundleError(f"flow '{name}' is not a JSON object", path=name)
+    return FlowDocument(raw, data, name, flaws)
 
 
 @dataclass(frozen=True)
 class PackedWorkflowBundle:
     path: Path
     manifest: WorkflowBundleManifest
-
-
-def workflow_bundle_manifest_from_dict(raw: Mapping[str, Any]) -> WorkflowBundleManifest:
-    """Read and validate a parsed manifest.
-
-    Raises:
-        WorkflowBundleError: a required field is missing or wrong.
-    """
-    from abstractruntime.workflow_bundle._manifest import manifest_from_dict  # noqa: PLC0415 - cycle
-
-    return manifest_from_dict(raw)
-
-
-def workflow_bundle_manifest_to_dict(manifest: WorkflowBundleManifest) -> dict[str, Any]:
-    """Validate a manifest and give its JSON form."""
-    from abstractruntime.workflow_bundle._manifest import manifest_to_dict  # noqa: PLC0415 - cycle
-
-    return manifest_to_dict(manifest)

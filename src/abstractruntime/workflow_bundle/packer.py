@@ -6,6 +6,7 @@ compression, no set order. Documents are copied byte for byte.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import deque
@@ -18,7 +19,7 @@ from abstractruntime._files import read_bounded, write_atomic
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.workflow_bundle._archive import MANIFEST, is_component, write_archive
 from abstractruntime.workflow_bundle._closure import subflow_ids
-from abstractruntime.workflow_bundle._content import check_flows, flow_id_of, parse_flow
+from abstractruntime.workflow_bundle._content import check_flows, manifest_digest
 from abstractruntime.workflow_bundle._errors import WorkflowBundleError
 from abstractruntime.workflow_bundle._manifest import check_strict, render_manifest
 from abstractruntime.workflow_bundle._zip import DEFAULT_LIMITS
@@ -28,38 +29,29 @@ from abstractruntime.workflow_bundle.models import (
     FileEntry,
     PackedWorkflowBundle,
     Requirements,
+    WorkflowBundle,
     WorkflowBundleEntrypoint,
     WorkflowBundleManifest,
+    open_document,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from abstractruntime.visualflow_compiler.document import FlowDocument
+
 _ARCHIVE_MODE = 0o644
 
 
-@dataclass(frozen=True, slots=True)
-class FlowSource:
-    """One flow document: where it came from, its bytes, and what they say."""
-
-    name: str
-    data: bytes
-    document: Mapping[str, Any]
-
-    @property
-    def flow_id(self) -> str | None:
-        return flow_id_of(self.document)
-
-
 class FlowLibrary:
-    """Documents that can be packed, found by the id inside first, by file name second."""
+    """Documents that can be packed, found by the id inside first, by name second."""
 
-    def __init__(self, sources: Sequence[FlowSource]) -> None:
-        self._by_id: dict[str, list[FlowSource]] = {}
-        self._by_name = {source.name: source for source in sources}
-        for source in sources:
-            if source.flow_id is not None:
-                self._by_id.setdefault(source.flow_id, []).append(source)
+    def __init__(self, documents: Mapping[str, FlowDocument]) -> None:
+        self.documents = documents
+        self._by_id: dict[str, list[str]] = {}
+        for name, document in documents.items():
+            if document.id:
+                self._by_id.setdefault(document.id, []).append(name)
 
     @classmethod
     def from_documents(cls, documents: Mapping[str, bytes]) -> FlowLibrary:
@@ -68,7 +60,7 @@ class FlowLibrary:
         Raises:
             WorkflowBundleError: one is not a JSON object.
         """
-        return cls([FlowSource(n, d, parse_flow(d, n, strict=False)) for n, d in documents.items()])
+        return cls({name: open_document(data, name) for name, data in documents.items()})
 
     @classmethod
     def from_directory(cls, directory: Path) -> FlowLibrary:
@@ -80,51 +72,60 @@ class FlowLibrary:
         if not directory.is_dir():
             raise NotFound(f"no directory '{directory}'", path=str(directory))
         base = directory.resolve()
-        sources = []
+        documents = {}
         for path in sorted(directory.glob("*.json")):
             if path.is_file() and path.resolve().is_relative_to(base):
-                source = _try_source(path)
-                sources += [source] if source else []
-        return cls(sources)
+                # A directory may hold other files; one that is needed is reported as missing.
+                with contextlib.suppress(WorkflowBundleError):
+                    documents[path.stem] = _read_document(path)
+        return cls(documents)
 
-    def with_source(self, source: FlowSource) -> FlowLibrary:
-        """Give a library in which this document goes before others of its id."""
-        others = [s for s in self._by_name.values() if s.name != source.name]
-        others = [s for s in others if s.flow_id != source.flow_id]
-        return FlowLibrary([source, *others])
+    @classmethod
+    def around(cls, name: str, document: FlowDocument, directory: Path) -> FlowLibrary:
+        """Take a document, and those of a directory if it runs others; they may be many and large."""
+        if not subflow_ids(document.raw):
+            return cls({name: document})
+        return cls.from_directory(directory).with_document(name, document)
 
-    def find(self, flow_id: str) -> FlowSource | None:
+    def with_document(self, name: str, document: FlowDocument) -> FlowLibrary:
+        """Give a library in which this document goes before others of its name or id."""
+        others = {
+            other: found
+            for other, found in self.documents.items()
+            if other != name and found.id != document.id
+        }
+        return FlowLibrary({name: document, **others})
+
+    def find(self, flow_id: str) -> FlowDocument | None:
         """Find a document.
 
         Raises:
             WorkflowBundleError: several documents have this id inside and none is named after it.
         """
         found = self._by_id.get(flow_id, [])
-        named = self._by_name.get(flow_id)
-        if len(found) == 1:
-            return found[0]
-        if found and named not in found:
-            names = ", ".join(source.name for source in found)
-            raise WorkflowBundleError(f"flow id '{flow_id}' is in several documents: {names}")
-        return named
+        if found and len(found) > 1 and flow_id not in found:
+            raise WorkflowBundleError(
+                f"flow id '{flow_id}' is in several documents: {', '.join(found)}"
+            )
+        return self.documents.get(found[0] if len(found) == 1 else flow_id)
+
+    def id_of(self, wanted: str) -> str:
+        """Give the id inside the document that an entrypoint names, perhaps by its file name."""
+        document = self.find(wanted)
+        return (document.id if document else "") or wanted
 
 
-def _try_source(path: Path) -> FlowSource | None:
-    data = read_bounded(path, DEFAULT_LIMITS.archive)
-    try:
-        return FlowSource(path.stem, data, parse_flow(data, path.name, strict=False))
-    except WorkflowBundleError:
-        # A directory may hold other files; one that is needed is reported as missing.
-        return None
+def _read_document(path: Path) -> FlowDocument:
+    return open_document(read_bounded(path, DEFAULT_LIMITS.archive), str(path))
 
 
-def collect_flows(library: FlowLibrary, roots: Sequence[str]) -> dict[str, FlowSource]:
+def collect_flows(library: FlowLibrary, roots: Sequence[str]) -> dict[str, FlowDocument]:
     """Give the roots and every flow they can reach, by the id inside, in order of discovery.
 
     Raises:
         WorkflowBundleError: some are missing or ambiguous; the message lists all of them.
     """
-    found: dict[str, FlowSource] = {}
+    found: dict[str, FlowDocument] = {}
     problems: dict[str, None] = {}
     queue = deque((root, "entrypoint") for root in roots)
     asked: set[str] = set()
@@ -133,15 +134,15 @@ def collect_flows(library: FlowLibrary, roots: Sequence[str]) -> dict[str, FlowS
         if wanted in asked:
             continue
         asked.add(wanted)
-        source = _find_or_note(library, wanted, asker, problems)
-        if source is None or source.flow_id is None or source.flow_id in found:
+        document = _find_or_note(library, wanted, asker, problems)
+        if document is None or not document.id or document.id in found:
             continue
-        found[source.flow_id] = source
-        for node_id, child in subflow_ids(source.document):
+        found[document.id] = document
+        for node_id, child in subflow_ids(document.raw):
             if child is None:
-                problems[f"node '{node_id}' of flow '{source.flow_id}' names no subflow"] = None
+                problems[f"node '{node_id}' of flow '{document.id}' names no subflow"] = None
             else:
-                queue.append((child, f"node '{node_id}' of flow '{source.flow_id}'"))
+                queue.append((child, f"node '{node_id}' of flow '{document.id}'"))
     if problems:
         raise WorkflowBundleError(
             "cannot pack: " + "; ".join(problems),
@@ -153,17 +154,17 @@ def collect_flows(library: FlowLibrary, roots: Sequence[str]) -> dict[str, FlowS
 
 def _find_or_note(
     library: FlowLibrary, wanted: str, asker: str, problems: dict[str, None]
-) -> FlowSource | None:
+) -> FlowDocument | None:
     try:
-        source = library.find(wanted)
+        document = library.find(wanted)
     except WorkflowBundleError as cause:
         problems[str(cause)] = None
         return None
-    if source is None:
+    if document is None:
         problems[f"missing flow '{wanted}', wanted by {asker}"] = None
-    elif source.flow_id is None:
-        problems[f"document '{source.name}' has no id"] = None
-    return source
+    elif not document.id:
+        problems[f"document '{wanted}' has no id"] = None
+    return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,18 +209,39 @@ def pack_flowbundle(
     if not plan.entrypoints:
         raise WorkflowBundleError(f"bundle '{plan.bundle_id}' needs at least one entrypoint")
     flows = collect_flows(library, plan.entrypoints)
+    roots = [library.id_of(wanted) for wanted in plan.entrypoints]
+    return pack_flows(flows, replace(plan, entrypoints=roots), assets=assets)[0]
+
+
+def pack_flows(
+    flows: Mapping[str, FlowDocument],
+    plan: BundlePlan,
+    *,
+    source: Path | None = None,
+    assets: Mapping[str, bytes] | None = None,
+) -> tuple[bytes, WorkflowBundle]:
+    """Give the bytes of an unsigned bundle, and the bundle that opening them would give.
+
+    Args:
+        flows: All its flows by id, as `collect_flows` gives them.
+        plan: Identity and description; its entrypoints are ids of flows.
+        source: Names the bundle.
+        assets: More members, by path below `assets/`.
+
+    Raises:
+        WorkflowBundleError, BundleArchiveError: as `pack_flowbundle` does.
+    """
     flow_paths = {flow_id: _flow_path(flow_id) for flow_id in flows}
     asset_paths = {name: f"assets/{name}" for name in assets or {}}
-    members = {flow_paths[flow_id]: source.data for flow_id, source in flows.items()}
+    members = {flow_paths[flow_id]: document.data or b"" for flow_id, document in flows.items()}
     members.update({asset_paths[name]: body for name, body in (assets or {}).items()})
-    roots = [_root_id(library, wanted) for wanted in plan.entrypoints]
     manifest = WorkflowBundleManifest(
         bundle_format_version=WORKFLOW_BUNDLE_FORMAT_VERSION_V1,
         bundle_id=plan.bundle_id,
         bundle_version=plan.bundle_version,
         created_at=_recorded_time() if plan.created_at is None else plan.created_at,
-        entrypoints=[_entrypoint(flow_id, flows.get(flow_id)) for flow_id in roots],
-        default_entrypoint=plan.default_entrypoint or roots[0],
+        entrypoints=[_entrypoint(flow_id, flows.get(flow_id)) for flow_id in plan.entrypoints],
+        default_entrypoint=plan.default_entrypoint or plan.entrypoints[0],
         flows=flow_paths,
         assets=asset_paths,
         metadata=dict(plan.metadata),
@@ -230,14 +252,11 @@ def pack_flowbundle(
     )
     manifest.validate()
     check_strict(manifest)
-    check_flows(manifest, members)
-    return write_archive({MANIFEST: render_manifest(manifest), **members})
-
-
-def _root_id(library: FlowLibrary, wanted: str) -> str:
-    """Give the id inside the document that an entrypoint names, perhaps by its file name."""
-    source = library.find(wanted)
-    return (source.flow_id if source else None) or wanted
+    members = {MANIFEST: render_manifest(manifest), **members}
+    path = source or Path("bundle.flowbundle")
+    bundle = WorkflowBundle(path, manifest, members, manifest_digest(members), dict(flows))
+    check_flows(bundle)
+    return write_archive(members), bundle
 
 
 def pack_workflow_bundle(
@@ -261,18 +280,17 @@ def pack_workflow_bundle(
         WorkflowBundleError: the root is not a flow, or flows are missing (all are listed).
     """
     root_path = Path(root_flow_json)
-    data = read_bounded(root_path, DEFAULT_LIMITS.archive)
-    root = FlowSource(root_path.stem, data, parse_flow(data, str(root_path), strict=False))
-    if root.flow_id is None:
+    root = _read_document(root_path)
+    if not root.id:
         raise WorkflowBundleError(f"flow '{root_path}' has no id")
     directory = Path(flows_dir) if flows_dir is not None else root_path.parent
-    library = FlowLibrary.from_directory(directory).with_source(root)
-    listed = list(entrypoints) if entrypoints else [root.flow_id]
-    flows = collect_flows(library, list(dict.fromkeys([root.flow_id, *listed])))
-    fallback = root.flow_id if root.flow_id in listed else listed[0]
+    library = FlowLibrary.from_directory(directory).with_document(root_path.stem, root)
+    listed = list(entrypoints) if entrypoints else [root.id]
+    flows = collect_flows(library, list(dict.fromkeys([root.id, *listed])))
+    fallback = root.id if root.id in listed else listed[0]
     manifest = WorkflowBundleManifest(
         bundle_format_version=WORKFLOW_BUNDLE_FORMAT_VERSION_V1,
-        bundle_id=bundle_id or root.flow_id,
+        bundle_id=bundle_id or root.id,
         bundle_version=bundle_version,
         created_at=_recorded_time(),
         entrypoints=[_entrypoint(flow_id, flows.get(flow_id)) for flow_id in listed],
@@ -280,7 +298,7 @@ def pack_workflow_bundle(
         flows={flow_id: _flow_path(flow_id) for flow_id in sorted(flows)},
         metadata=dict(metadata or {}),
     )
-    members = {_flow_path(flow_id): flows[flow_id].data for flow_id in flows}
+    members = {_flow_path(flow_id): flows[flow_id].data or b"" for flow_id in flows}
     archive = write_archive({MANIFEST: render_manifest(manifest), **members})
     write_atomic(Path(out_path), archive, mode=_ARCHIVE_MODE)
     return PackedWorkflowBundle(Path(out_path), manifest)
@@ -292,19 +310,14 @@ def _flow_path(flow_id: str) -> str:
     return f"flows/x-{hashlib.sha256(flow_id.encode()).hexdigest()[:32]}.json"
 
 
-def _entrypoint(flow_id: str, source: FlowSource | None) -> WorkflowBundleEntrypoint:
-    document = source.document if source else {}
+def _entrypoint(flow_id: str, found: FlowDocument | None) -> WorkflowBundleEntrypoint:
+    document = found.raw if found else {}
     name, description = document.get("name"), document.get("description")
-    interfaces = document.get("interfaces")
     return WorkflowBundleEntrypoint(
         flow_id=flow_id,
         name=name.strip() if isinstance(name, str) and name.strip() else flow_id,
         description=description if isinstance(description, str) else "",
-        interfaces=[
-            text.strip()
-            for text in (interfaces if isinstance(interfaces, list) else [])
-            if isinstance(text, str) and text.strip()
-        ],
+        interfaces=found.interfaces if found else [],
     )
 
 

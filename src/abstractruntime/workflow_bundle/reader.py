@@ -17,7 +17,7 @@ from typing import Any
 from abstractruntime._files import read_bounded
 from abstractruntime.errors import NotFound
 from abstractruntime.workflow_bundle._archive import MANIFEST, read_archive
-from abstractruntime.workflow_bundle._content import check_files, check_flows
+from abstractruntime.workflow_bundle._content import check_files, check_flows, manifest_digest
 from abstractruntime.workflow_bundle._errors import (
     BundleArchiveError,
     WorkflowBundleError,
@@ -75,13 +75,9 @@ def read_bundle(data: bytes, source: Path, *, limits: Limits = DEFAULT_LIMITS) -
     if manifest.profile is None:
         return WorkflowBundle(source, manifest, members, hashlib.sha256(data).hexdigest())
     check_files(manifest, members)
-    check_flows(manifest, members)
-    return WorkflowBundle(source, manifest, members, manifest_digest(members))
-
-
-def manifest_digest(members: Mapping[str, bytes]) -> str:
-    """Give the bundle digest: SHA-256 over the manifest's bytes."""
-    return hashlib.sha256(members[MANIFEST]).hexdigest()
+    bundle = WorkflowBundle(source, manifest, members, manifest_digest(members))
+    check_flows(bundle)
+    return bundle
 
 
 def _read_legacy(

@@ -26,7 +26,7 @@ from abstractruntime.workflow_bundle._archive import (
     read_archive,
     write_archive,
 )
-from abstractruntime.workflow_bundle._content import check_files, check_flows
+from abstractruntime.workflow_bundle._content import check_files, check_flows, manifest_digest
 from abstractruntime.workflow_bundle._errors import (
     BundleArchiveError,
     WorkflowBundleError,
@@ -34,7 +34,7 @@ from abstractruntime.workflow_bundle._errors import (
 from abstractruntime.workflow_bundle._manifest import parse_manifest
 from abstractruntime.workflow_bundle._zip import DEFAULT_LIMITS, Limits
 from abstractruntime.workflow_bundle.models import PROFILE, WorkflowBundle
-from abstractruntime.workflow_bundle.reader import manifest_digest, read_bundle
+from abstractruntime.workflow_bundle.reader import read_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -202,7 +202,7 @@ def verify_bundle(
     verdict = judged.decide(
         read, WorkflowBundle(path, manifest, members, digest), allow_unsigned=allow_unsigned
     )
-    check_flows(manifest, members)
+    check_flows(verdict.bundle)
     return verdict
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abstractruntime.core.spec import WorkflowSpec
-from abstractruntime.visualflow_compiler._graph import FlowGraph
 from abstractruntime.visualflow_compiler._lower._handlers import make_handler
 from abstractruntime.visualflow_compiler._lower._program import build_program
 from abstractruntime.visualflow_compiler._lower._step import Services
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 __all__ = ["Services", "lower"]
 

@@ -14,8 +14,8 @@ from types import MappingProxyType
 
 from abstractruntime._json import JsonValue
 from abstractruntime.nodes.base import EffectNode, Element, NodeType
-from abstractruntime.visualflow_compiler._graph import FlowGraph
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 
 @dataclass(frozen=True, slots=True)

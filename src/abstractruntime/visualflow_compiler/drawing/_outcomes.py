@@ -20,7 +20,7 @@ from abstractruntime.core.record_fields import (
     text_or_none,
 )
 from abstractruntime.nodes.base import Kind
-from abstractruntime.visualflow_compiler._graph import FlowGraph
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 OutcomeState = Literal["done", "failed", "waiting", "running", "stopped", "not reached"]
 

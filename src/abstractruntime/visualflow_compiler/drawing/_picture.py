@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from abstractruntime._json import JsonObject
 from abstractruntime.nodes.base import Element, Kind
-from abstractruntime.visualflow_compiler._graph import FlowGraph
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.drawing._outcomes import Outcome
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 BoxKind = Literal["entry", "step", "control", "pure", "dead"]
 _TITLE_CHARS: Final = 40

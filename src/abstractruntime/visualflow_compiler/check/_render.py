@@ -9,8 +9,8 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from abstractruntime._json import JsonObject, split_pointer
-from abstractruntime.visualflow_compiler._check._rules import RULES
-from abstractruntime.visualflow_compiler._model import Diagnostic
+from abstractruntime.visualflow_compiler.check._rules import RULES
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
 
 _GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 _SARIF = {"error": "error", "warning": "warning", "info": "note"}

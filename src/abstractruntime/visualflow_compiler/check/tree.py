@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 
+from abstractruntime.errors import FlowError
 from abstractruntime.nodes.base import Element
 from abstractruntime.nodes.subflow import ID_KEYS
-from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
-from abstractruntime.visualflow_compiler._check._rules import (
+from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._rules import (
     RULES,
     Finding,
     Rule,
@@ -18,10 +19,12 @@ from abstractruntime.visualflow_compiler._check._rules import (
     edge_pointer,
     node_pointer,
 )
-from abstractruntime.visualflow_compiler._check._run import CheckResult, check_document, with_more
-from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
+from abstractruntime.visualflow_compiler.check._run import CheckResult, check_flow
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
+from abstractruntime.visualflow_compiler.document import FlowDocument
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
-__all__ = ["check_tree"]
+__all__ = ["check_documents", "check_tree"]
 
 _OWN_RESULTS = frozenset(
     {"sub_run_id", "output", "child_output", "result", "response", "success", "error", "node"}
@@ -65,24 +68,35 @@ declare(
 
 
 def check_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
-    """Check documents that belong together, by file name.
+    """Read and check documents that belong together, by file name; see `check_documents`."""
+    results: dict[str, CheckResult] = {}
+    for file, data in documents.items():
+        try:
+            results[file] = CheckResult(FlowDocument.read(data, file=file))
+        except FlowError as unreadable:
+            results[file] = CheckResult(None, unreadable.findings)
+    readable = {file: r.document for file, r in results.items() if r.document is not None}
+    return {**results, **check_documents(readable)}
 
-    On top of `check_document`, a subflow node whose flow is not among them is an error, and one
+
+def check_documents(documents: Mapping[str, FlowDocument]) -> dict[str, CheckResult]:
+    """Check documents that belong together.
+
+    On top of `check_flow`, a subflow node whose flow is not among them is an error, and one
     that does not fit its flow is a warning.
     """
-    results = {file: check_document(data, file=file) for file, data in documents.items()}
-    graphs = {file: analyse(r.flow) for file, r in results.items() if r.flow is not None}
-    children = {graph.flow.id: graph for graph in graphs.values()}
-    for file, graph in graphs.items():
-        more = [
-            diagnose(RULES[code], graph, finding)
-            for element in graph.elements.values()
-            if (child_id := graph.facts(element.id).subflow(element))
-            for code, finding in _misfits(graph, element, child_id, children)
-        ]
-        if more:
-            results[file] = with_more(results[file], graph, more)
-    return results
+    children = {document.id: document.graph for document in documents.values()}
+    return {
+        name: check_flow(document, tuple(_of_subflows(document.graph, children)))
+        for name, document in documents.items()
+    }
+
+
+def _of_subflows(graph: FlowGraph, children: Mapping[str, FlowGraph]) -> Iterator[Diagnostic]:
+    for element in graph.elements.values():
+        if child_id := graph.facts(element.id).subflow(element):
+            for code, finding in _misfits(graph, element, child_id, children):
+                yield diagnose(RULES[code], graph, finding)
 
 
 def _misfits(

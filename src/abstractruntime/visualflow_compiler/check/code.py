@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abstractruntime._json import JsonObject
-from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
-from abstractruntime.visualflow_compiler._check._rules import Rule, declare
+from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._rules import Rule, declare
 
 
 def _with_code(source: str) -> JsonObject:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
 from abstractruntime.nodes.base import ControlNode, Kind
-from abstractruntime.visualflow_compiler._graph import FlowGraph
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 
 def returns_here(graph: FlowGraph, node_id: str) -> bool:

@@ -12,7 +12,7 @@ from abstractruntime._json import JsonObject
 from abstractruntime.errors import NotFound
 from abstractruntime.nodes.base import MISSING, Example, Kind, NodeType, Pin
 from abstractruntime.nodes.registry import REFUSED_TYPES, find_node_type, similar_types
-from abstractruntime.visualflow_compiler._check import RULES, Rule
+from abstractruntime.visualflow_compiler.check import RULES, Rule
 
 _KINDS = {
     Kind.PURE: "pure: computed when a step pulls its value",

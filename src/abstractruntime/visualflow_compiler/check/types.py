@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from abstractruntime.nodes.base import Element, Kind, NodeType
 from abstractruntime.nodes.registry import REFUSED_TYPES, similar_types
-from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
-from abstractruntime.visualflow_compiler._check._rules import (
+from abstractruntime.visualflow_compiler._model import EXEC_OUT
+from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
+from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     Rule,
     declare,
@@ -15,8 +16,7 @@ from abstractruntime.visualflow_compiler._check._rules import (
     node_pointer,
     rule,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph
-from abstractruntime.visualflow_compiler._model import EXEC_OUT
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _ALLOWLIST = {"effectConfig": {"allowed_tools": ["read_file"]}}
 _UNKNOWN_POLICY = {"effectConfig": {"on_child_failure": "ignore"}}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from abstractruntime.nodes.base import Kind
-from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
-from abstractruntime.visualflow_compiler._check._rules import (
+from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
+from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     edge_pointer,
     node_pointer,
     rule,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _ROUTES = ("entryRoutes", "inputRouteOverrides")
 _UPPER = node("upper", "uppercase", "text", "result")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow
-from abstractruntime.visualflow_compiler._check._rules import Rule, declare
+from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow
+from abstractruntime.visualflow_compiler.check._rules import Rule, declare
 
 declare(
     Rule(

@@ -7,16 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from abstractruntime.nodes.base import Element, Kind, NodeType, Pin
-from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
-from abstractruntime.visualflow_compiler._check._rules import (
+from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecEdge
+from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
+from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     did_you_mean,
     edge_pointer,
     node_pointer,
     rule,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph
-from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecEdge
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _BARE_HANDLES = frozenset({"result", "output"})
 _OUTCOME_PINS = frozenset({"success", "error"})

@@ -7,20 +7,20 @@ from collections.abc import Iterator, Mapping
 
 from abstractruntime._json import JsonValue, escape_pointer
 from abstractruntime.nodes.base import ControlNode, Element, NodeType
-from abstractruntime.visualflow_compiler._check._examples import END, PASS, START, flow, node
-from abstractruntime.visualflow_compiler._check._order import (
+from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge
+from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
+from abstractruntime.visualflow_compiler.check._order import (
     Order,
     ambient_reach,
     replaces_ambient,
 )
-from abstractruntime.visualflow_compiler._check._rules import (
+from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     edge_pointer,
     node_pointer,
     rule,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph
-from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _CHAIN = ("start > say", "say > end")
 _SAYS = node("say", "answer_user", "exec-in message", "exec-out message")

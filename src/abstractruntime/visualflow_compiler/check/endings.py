@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from abstractruntime.nodes.base import ControlNode, Pin
-from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
-from abstractruntime.visualflow_compiler._check._order import returns_here
-from abstractruntime.visualflow_compiler._check._rules import (
+from abstractruntime.visualflow_compiler._model import EXEC_OUT
+from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._order import returns_here
+from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     Rule,
     declare,
     node_pointer,
     rule,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph
-from abstractruntime.visualflow_compiler._model import EXEC_OUT
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _ASKS = node("ask", "ask_user", "exec-in prompt choices", "exec-out response")
 _CLOSED = {"effectConfig": {"allowFreeText": False}}

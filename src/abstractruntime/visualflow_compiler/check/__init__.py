@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abstractruntime.visualflow_compiler._check._render import (
+from abstractruntime.visualflow_compiler.check._render import (
     render_github,
     render_pointer,
     render_sarif,
     render_text,
 )
-from abstractruntime.visualflow_compiler._check._rules import RULES, Rule
-from abstractruntime.visualflow_compiler._check._run import (
+from abstractruntime.visualflow_compiler.check._rules import RULES, Rule
+from abstractruntime.visualflow_compiler.check._run import (
     MAX_FINDINGS,
     CheckResult,
     check_document,
@@ -17,7 +17,7 @@ from abstractruntime.visualflow_compiler._check._run import (
     compilable,
     require_ok,
 )
-from abstractruntime.visualflow_compiler._check.tree import check_tree
+from abstractruntime.visualflow_compiler.check.tree import check_documents, check_tree
 
 __all__ = [
     "MAX_FINDINGS",
@@ -25,6 +25,7 @@ __all__ = [
     "CheckResult",
     "Rule",
     "check_document",
+    "check_documents",
     "check_flow",
     "check_tree",
     "compilable",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from abstractruntime._json import split_pointer
 from abstractruntime.errors import FlowError
 from abstractruntime.nodes.base import Element, NodeType, Problem
-from abstractruntime.visualflow_compiler._check import (
+from abstractruntime.visualflow_compiler._positions import locate
+from abstractruntime.visualflow_compiler.check import (
     code,
     document,
     edges,
@@ -19,16 +21,16 @@ from abstractruntime.visualflow_compiler._check import (
     values,
     variables,
 )
-from abstractruntime.visualflow_compiler._check._rules import (
+from abstractruntime.visualflow_compiler.check._rules import (
     RULES,
     Finding,
+    Rule,
     diagnose,
     node_pointer,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph, analyse
-from abstractruntime.visualflow_compiler._load import Source, parse_flow, read_document
-from abstractruntime.visualflow_compiler._model import Diagnostic, Flow, Severity
-from abstractruntime.visualflow_compiler._positions import locate
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic, Severity
+from abstractruntime.visualflow_compiler.document import FlowDocument
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 __all__ = [
     "MAX_FINDINGS",
@@ -37,7 +39,6 @@ __all__ = [
     "check_flow",
     "compilable",
     "require_ok",
-    "with_more",
 ]
 
 RULE_MODULES = (document, structure, endings, types, edges, values, code, variables)
@@ -48,14 +49,13 @@ MAX_FINDINGS = 100
 class CheckResult:
     """What came of checking one document.
 
-    `flow` is None when the document could not be read. At most 100 diagnostics are kept,
-    errors first; `omitted` counts the rest.
+    `document` is None when it could not be read. At most 100 diagnostics are kept, errors
+    first; `omitted` counts the rest.
     """
 
-    flow: Flow | None
+    document: FlowDocument | None
     diagnostics: tuple[Diagnostic, ...] = ()
     omitted: int = 0
-    source: Source | None = field(default=None, repr=False)
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -64,29 +64,28 @@ class CheckResult:
     @property
     def ok(self) -> bool:
         """True when the document compiles; warnings may remain."""
-        return self.flow is not None and not self.errors
+        return self.document is not None and not self.errors
 
 
 def check_document(data: bytes, *, file: str | None = None) -> CheckResult:
     """Read and check a document; every problem is a diagnostic, nothing is raised."""
     try:
-        source = read_document(data, file=file)
+        return check_flow(FlowDocument.read(data, file=file))
     except FlowError as unreadable:
         return CheckResult(None, unreadable.findings)
-    flow, found = parse_flow(source.document, is_normal=True)
-    found = [*source.findings, *found, *_check_graph(analyse(flow))]
-    return _result(flow, found, source)
 
 
-def check_flow(flow: Flow, *, source: Source | None = None) -> list[Diagnostic]:
-    """Give what the rules find in a flow: errors first, then document order, at most 100.
+def check_flow(document: FlowDocument, more: Iterable[Diagnostic] = ()) -> CheckResult:
+    """Give what the loader and the rules find in a document, and `more` about it.
 
-    With `source`, diagnostics carry file, line and column. What the loader found when it
-    read the flow is included.
+    Findings have line and column when the document has a text.
     """
-    _, found = parse_flow(flow.raw) if flow.raw or not flow.id else (flow, [])
-    found = [*(source.findings if source else ()), *found, *_check_graph(analyse(flow))]
-    return list(_result(flow, found, source).diagnostics)
+    rules = document.derive(_Examination).all()
+    ranked = _ranked(document, (*document.repeated_keys, *document.findings, *rules, *more))
+    kept = ranked[:MAX_FINDINGS]
+    if document.data is not None:
+        kept = list(_placed(kept, document))
+    return CheckResult(document, tuple(kept), len(ranked) - len(kept))
 
 
 def require_ok(diagnostics: Iterable[Diagnostic]) -> None:
@@ -107,29 +106,59 @@ def require_ok(diagnostics: Iterable[Diagnostic]) -> None:
 _LEFT_OUT: Final = frozenset({"VF010"})
 
 
-def compilable(graph: FlowGraph, found: Iterable[Diagnostic]) -> None:
-    """Do nothing when a flow compiles; `found` is what the loader found when it read it.
+def compilable(document: FlowDocument) -> None:
+    """Do nothing when a document compiles.
 
     Edges to missing nodes are left out when a flow is compiled, and not reported.
 
     Raises:
         FlowError: it does not; `findings` has what else `check_flow` finds.
     """
-    loaded = [item for item in found if item.code not in _LEFT_OUT]
+    loaded = [item for item in document.findings if item.code not in _LEFT_OUT]
+    examination = document.derive(_Examination)
     # Rules that only warn are asked when there is an error to show them with.
-    candidates = (*loaded, *_check_graph(graph, only_errors=True))
+    candidates = (*loaded, *examination.errors())
     if any(item.severity == "error" for item in candidates):
-        require_ok(_result(graph.flow, (*loaded, *_check_graph(graph)), None).diagnostics)
+        ranked = _ranked(document, (*loaded, *examination.all()))
+        require_ok(ranked[:MAX_FINDINGS])
 
 
-def _check_graph(graph: FlowGraph, *, only_errors: bool = False) -> Iterator[Diagnostic]:
-    for rule in RULES.values():
-        if rule.check is not None and (rule.severity == "error" or not only_errors):
-            for finding in rule.check(graph):
-                yield diagnose(rule, graph, finding)
-    for node_id, node_type in graph.types.items():
-        if node_type is not None:
-            yield from _ask_node_type(graph, graph.elements[node_id], node_type)
+class _Examination:
+    """What the rules find in one document; each of them is asked once, when it is needed."""
+
+    def __init__(self, document: FlowDocument) -> None:
+        self._graph = document.graph
+        self._answers: dict[str, tuple[Diagnostic, ...]] = {}
+
+    def all(self) -> Iterator[Diagnostic]:
+        for rule in RULES.values():
+            yield from self._answer(rule)
+        yield from self._of_node_types
+
+    def errors(self) -> Iterator[Diagnostic]:
+        """Give what rules find that do not only warn."""
+        for rule in RULES.values():
+            if rule.severity == "error":
+                yield from self._answer(rule)
+        yield from self._of_node_types
+
+    def _answer(self, rule: Rule) -> tuple[Diagnostic, ...]:
+        if rule.check is None:
+            return ()
+        if rule.code not in self._answers:
+            found = rule.check(self._graph)
+            self._answers[rule.code] = tuple(diagnose(rule, self._graph, item) for item in found)
+        return self._answers[rule.code]
+
+    @cached_property
+    def _of_node_types(self) -> tuple[Diagnostic, ...]:
+        graph = self._graph
+        return tuple(
+            item
+            for node_id, node_type in graph.types.items()
+            if node_type is not None
+            for item in _ask_node_type(graph, graph.elements[node_id], node_type)
+        )
 
 
 def _ask_node_type(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Diagnostic]:
@@ -150,21 +179,12 @@ def _pin_pointer(element: Element, problem: Problem) -> str:
     return f"/data/pinDefaults/{problem.pin}" if has_default else ""
 
 
-def with_more(result: CheckResult, graph: FlowGraph, more: Iterable[Diagnostic]) -> CheckResult:
-    """Give the result of a check with further findings about the same document."""
-    checked = _result(graph.flow, [*result.diagnostics, *more], result.source)
-    return replace(checked, omitted=checked.omitted + result.omitted)
-
-
 # --- order and places ------------------------------------------------------------------
 
 
-def _result(flow: Flow, found: Iterable[Diagnostic], source: Source | None) -> CheckResult:
-    order = {key: place for place, key in enumerate(flow.raw)}
-    ranked = sorted(dict.fromkeys(found), key=lambda item: _rank(item, order))
-    kept = ranked[:MAX_FINDINGS]
-    diagnostics = tuple(_placed(kept, source) if source else kept)
-    return CheckResult(flow, diagnostics, len(ranked) - len(kept), source)
+def _ranked(document: FlowDocument, found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    order = {key: place for place, key in enumerate(document.raw)}
+    return sorted(dict.fromkeys(found), key=lambda item: _rank(item, order))
 
 
 _LEVELS: Final[tuple[Severity, ...]] = ("error", "warning", "info")
@@ -177,12 +197,11 @@ def _rank(item: Diagnostic, order: Mapping[str, int]) -> tuple[int, int, list[tu
     return _LEVELS.index(item.severity), place, inner
 
 
-def _placed(items: Iterable[Diagnostic], source: Source) -> Iterator[Diagnostic]:
-    items = tuple(items)
-    places = locate(source.text, [item.pointer for item in items]) if items else {}
+def _placed(items: Sequence[Diagnostic], document: FlowDocument) -> Iterator[Diagnostic]:
+    places = locate(document.text, [item.pointer for item in items]) if items else {}
     for item in items:
         place = places.get(item.pointer)
         if item.line is None and place is not None:
-            yield replace(item, file=source.file, line=place.line, column=place.column)
+            yield replace(item, file=document.file, line=place.line, column=place.column)
         else:
-            yield replace(item, file=source.file)
+            yield replace(item, file=document.file)

@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 from abstractruntime._json import JsonValue
 from abstractruntime.nodes.base import UNKNOWN, Element, Kind, NodeType
 from abstractruntime.nodes.registry import find_node_type
-from abstractruntime.visualflow_compiler._model import DataEdge, ExecEdge, Flow
+from abstractruntime.visualflow_compiler._model import DataEdge, ExecEdge, FlowContent
 
 EntryReason = Literal["named", "trigger", "first_root", "first_step"]
 _Edge = TypeVar("_Edge", DataEdge, ExecEdge)
@@ -47,11 +47,11 @@ def is_exec(element: Element, node_type: NodeType | None) -> bool:
     return node_type.kind is not Kind.PURE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlowGraph:
     """A flow with its node types, its steps and its edges by node."""
 
-    flow: Flow
+    flow: FlowContent
     elements: Mapping[str, Element]
     types: Mapping[str, NodeType | None]
     """Node type by node id; None for a type that the registry does not have."""
@@ -167,7 +167,7 @@ class FlowGraph:
         return _cycles(pure, self.pure_sources)
 
 
-def analyse(flow: Flow, *, find: FindType = find_node_type) -> FlowGraph:
+def analyse(flow: FlowContent, *, find: FindType = find_node_type) -> FlowGraph:
     """Look up node types, tell steps from pure nodes, and index the edges."""
     types = {element.id: find(element.type) for element in flow.elements}
     elements = {element.id: element for element in flow.elements}

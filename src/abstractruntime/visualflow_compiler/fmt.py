@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from abstractruntime.errors import FlowError
-from abstractruntime.visualflow_compiler._model import Diagnostic
-from abstractruntime.visualflow_compiler._source import read_document
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 WIDTH: Final = 100
 _INDENT: Final = "  "
@@ -85,10 +85,10 @@ def format_document(data: bytes, *, file: str | None = None) -> bytes:
     Raises:
         FlowError: it is none, or an object in it has the same key twice.
     """
-    source = read_document(data, file=file)
-    if source.findings:
-        raise _ambiguous(source.findings[0])
-    value = _read(iter(_WORD.findall(source.text)))
+    document = FlowDocument.read(data, file=file)
+    for finding in document.repeated_keys:
+        raise _ambiguous(finding)
+    value = _read(iter(_WORD.findall(document.text)))
     return ("".join(_write(value, "document", 0)) + "\n").encode()
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from abstractruntime._json import JsonObject
-from abstractruntime.visualflow_compiler._graph import FlowGraph
-from abstractruntime.visualflow_compiler._model import Diagnostic, Severity
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic, Severity
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from typing import Any, Final, Literal
 from abstractruntime._json import JsonObject, JsonValue, dump_line
 from abstractruntime.nodes.base import Element
 from abstractruntime.visualflow_compiler._diff_match import match_elements
-from abstractruntime.visualflow_compiler._graph import analyse
-from abstractruntime.visualflow_compiler._load import EdgeEntry, parse_flow, read_edges
-from abstractruntime.visualflow_compiler._model import EXEC_IN, Flow
+from abstractruntime.visualflow_compiler._load import EdgeEntry, read_edges
+from abstractruntime.visualflow_compiler._model import EXEC_IN
+from abstractruntime.visualflow_compiler.document import FlowDocument
 
 FlowStatus = Literal["same", "changed", "added", "removed"]
 
@@ -83,7 +83,7 @@ class FlowDiff:
 class Side:
     """One of two things that are compared: its flow documents by id, and where it starts."""
 
-    flows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    flows: Mapping[str, FlowDocument] = field(default_factory=dict)
     entrypoints: tuple[str, ...] = ()
 
 
@@ -120,9 +120,7 @@ def diff_sides(before: Side, after: Side) -> BundleDiff:
     return BundleDiff(flows, entries)
 
 
-def _diff_one(
-    flow_id: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
-) -> FlowDiff:
+def _diff_one(flow_id: str, before: FlowDocument | None, after: FlowDocument | None) -> FlowDiff:
     if before is None:
         return FlowDiff(flow_id, "added")
     if after is None:
@@ -131,24 +129,25 @@ def _diff_one(
     return FlowDiff(flow_id, "changed" if changes else "same", changes)
 
 
-def diff_flows(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
+def diff_flows(before: FlowDocument, after: FlowDocument) -> tuple[Change, ...]:
     """Give what changed from one document to another: the flow, its nodes, its wires."""
-    old, new = parse_flow(before)[0], parse_flow(after)[0]
-    olds, news = ({e.id: e for e in flow.elements} for flow in (old, new))
+    olds, news = ({e.id: e for e in document.flow.elements} for document in (before, after))
     renamed = match_elements(olds, news)
     return (
-        *_flow_changes(old, new, renamed),
+        *_flow_changes(before, after, renamed),
         *_node_changes(olds, news, renamed),
-        *_wire_changes(read_edges(before)[0], read_edges(after)[0], renamed),
+        *_wire_changes(read_edges(before.raw)[0], read_edges(after.raw)[0], renamed),
     )
 
 
 # -- the flow --------------------------------------------------------------------------------
 
 
-def _flow_changes(old: Flow, new: Flow, renamed: Mapping[str, str]) -> Iterator[Change]:
+def _flow_changes(
+    old: FlowDocument, new: FlowDocument, renamed: Mapping[str, str]
+) -> Iterator[Change]:
     for name in _TOP_LEVEL:
-        was, now = (getattr(flow, name) for flow in (old, new))
+        was, now = (getattr(document.flow, name) for document in (old, new))
         if was != now:
             yield Change("flow", name, _as_json(was), _as_json(now))
     entry_was, entry_now = _entry(old), _entry(new)
@@ -156,8 +155,8 @@ def _flow_changes(old: Flow, new: Flow, renamed: Mapping[str, str]) -> Iterator[
         yield Change("entry", "", entry_was, entry_now)
 
 
-def _entry(flow: Flow) -> str | None:
-    entry = analyse(flow).entry
+def _entry(document: FlowDocument) -> str | None:
+    entry = document.graph.entry
     return entry.node_id if entry else None
 
 

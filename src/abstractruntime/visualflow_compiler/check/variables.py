@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from abstractruntime.nodes.base import Element, Pin
-from abstractruntime.visualflow_compiler._check._examples import END, START, flow, node
-from abstractruntime.visualflow_compiler._check._rules import (
+from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     did_you_mean,
     node_pointer,
     rule,
 )
-from abstractruntime.visualflow_compiler._graph import FlowGraph
+from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 # Names that hosts, agents and files read without a node that says so.
 _HOST_NAMES = ("_", "context", "scratchpad", "workspace", "audio_policy", "stt_language")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from abstractruntime._json import JsonValue
-from abstractruntime.visualflow_compiler._diff import BundleDiff, Change, FlowDiff
+from abstractruntime.visualflow_compiler.diff import BundleDiff, Change, FlowDiff
 
 _LONGEST: Final = 80
 
