@@ -23,7 +23,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) -m "not soak"
 
 soak: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m soak --timeout 3600
+	ART_EXPLORE=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "soak or hypothesis" --timeout 3600
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests benchmarks

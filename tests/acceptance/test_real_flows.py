@@ -1,4 +1,4 @@
-"""Published flow documents through the command line: compile and sign, run, answer, verify.
+"""Documents of published size through the command line: compile and sign, run, answer, verify.
 
 Every step of a run is a process of its own, as it is for people and scripts.
 """
@@ -15,18 +15,28 @@ import pytest
 
 from abstractruntime.cli.app import main
 
-FLOWS = Path(__file__).parents[2].parent / "shared" / "flows"
+TESTS = Path(__file__).parents[1]
+OWN = TESTS / "flows"
+PUBLISHED = TESTS.parents[1] / "shared" / "flows"
 
-pytestmark = pytest.mark.skipif(
-    not FLOWS.is_dir(), reason=f"published flow documents are not at {FLOWS}"
+published = pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason=f"published flow documents are not at {PUBLISHED}"
 )
 
-# What a person types at each question; the run ends after the last one.
-RUNS = {
-    "a803f4bd": ([], ["Alice"]),
-    "61e7c1a4": ([], ["food:pizza", "/q"]),
-    "8f013493": (["number=3"], []),
-}
+THREE = [{"name": "ann", "limit": 9}, {"name": "bob"}, {"name": "cy"}]
+# What goes in, and what a person types at each question; the run ends after the last one.
+RUNS = [
+    (OWN / "onboarding.json", [], ["Ada King", "tools", "Turin"]),
+    (
+        OWN / "approval-chain.json",
+        ["amount=7", "approvers=" + json.dumps(THREE)],
+        ["yes", "no"],
+    ),
+    (OWN / "stock-count.json", ['shelves=[{"code": "A", "boxes": [1, 2]}]'], []),
+    (PUBLISHED / "a803f4bd.json", [], ["Alice"]),
+    (PUBLISHED / "61e7c1a4.json", [], ["food:pizza", "/q"]),
+    (PUBLISHED / "8f013493.json", ["number=3"], []),
+]
 
 
 @pytest.fixture
@@ -52,13 +62,16 @@ def art(*argv: str) -> tuple[int, dict]:
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("flow", RUNS)
-def test_flow_runs_from_answer_to_answer_in_new_processes(flow, environment):
-    inputs, answers = RUNS[flow]
+@pytest.mark.parametrize(
+    ("flow", "inputs", "answers"),
+    [pytest.param(*run, marks=[published] if PUBLISHED in run[0].parents else []) for run in RUNS],
+    ids=[run[0].stem for run in RUNS],
+)
+def test_flow_runs_from_answer_to_answer_in_new_processes(flow, inputs, answers, environment):
     bundle = str(environment / "flow.flowbundle")
     given = [word for item in inputs for word in ("--input", item)]
 
-    code, _ = art("compile", str(FLOWS / f"{flow}.json"), "-o", bundle, "--key", "release")
+    code, _ = art("compile", str(flow), "-o", bundle, "--key", "release")
     assert code == 0
     code, run = art("run", bundle, *given)
     for answer in answers:
@@ -71,36 +84,32 @@ def test_flow_runs_from_answer_to_answer_in_new_processes(flow, environment):
     assert verdict["signed_records"] == verdict["records"] == run["ledger"]["records"]
 
 
-# A document that gives one pin two defaults: readers differ which of them counts.
+# A published document gives one pin two defaults: readers differ which of them counts.
 REFUSED = {"bff163ad": {"VF002"}}
 
 
-def test_every_document_compiles_to_a_signed_bundle_and_the_one_other_says_why(environment, capsys):
-    compiled: set[str] = set()
+@pytest.mark.parametrize(
+    ("flows", "refused", "count"),
+    [
+        pytest.param(OWN, {}, 23, id="own"),
+        pytest.param(PUBLISHED, REFUSED, 92, id="published", marks=published),
+    ],
+)
+def test_every_document_compiles_to_a_signed_bundle_or_says_why(
+    flows, refused, count, environment, capsys
+):
     reasons: dict[str, set[str]] = {}
-    names = {path.stem for path in FLOWS.glob("*.json")}
-    for name in names:
-        target = environment / f"{name}.flowbundle"
-        code = main(
-            [
-                "compile",
-                str(FLOWS / f"{name}.json"),
-                "-o",
-                str(target),
-                "--key",
-                "release",
-                "--json",
-            ]
-        )
+    paths = sorted(flows.glob("*.json"))
+    for path in paths:
+        target = str(environment / f"{path.stem}.flowbundle")
+        code = main(["compile", str(path), "-o", target, "--key", "release", "--json"])
         document = json.loads(capsys.readouterr().out)
         if code == 0:
-            compiled.add(name)
-            assert main(["bundle", "verify", str(target), "-q"]) == 0
+            assert main(["bundle", "verify", target, "-q"]) == 0
         else:
             assert code == 1
             findings = document["error"]["diagnostics"]
-            reasons[name] = {item["code"] for item in findings if item["severity"] == "error"}
+            reasons[path.stem] = {item["code"] for item in findings if item["severity"] == "error"}
 
-    assert reasons == REFUSED
-    assert compiled == names - REFUSED.keys()
-    assert len(names) == 92
+    assert reasons == refused
+    assert len(paths) == count

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flow_builder import Host
+from recorded import load_cases
 
 from abstractruntime.errors import FlowError
 from abstractruntime.visualflow_compiler import Services, compile_visualflow
 
-ROOT = Path(__file__).resolve().parents[2]
-CORPUS = ROOT.parent / "shared" / "conformance" / "visible" / "micro.jsonl"
-
+HERE = Path(__file__).parent
+CORPUS = HERE.resolve().parents[2] / "shared" / "conformance" / "visible" / "micro.jsonl"
+# The whole corpus where it lies beside the repository, else what is carried.
+CASES = [CORPUS] if CORPUS.is_file() else sorted(HERE.glob("cases/*.jsonl"))
 
 MAX_STEPS = 400
 RANDOM_IDS = re.compile(r"msg_[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -28,16 +29,9 @@ ANSWERS = {
     "answer_user": lambda n: {"message": f"shown {n}", "level": "message"},
 }
 
-pytestmark = pytest.mark.skipif(not CORPUS.is_file(), reason=f"no conformance corpus at {CORPUS}")
-
 
 def _answer(effect: Any, count: int) -> Any:
     return ANSWERS.get(effect.type.value, lambda n: {"output": {"n": n}})(count)
-
-
-def _cases() -> Iterator[dict[str, Any]]:
-    with CORPUS.open(encoding="utf-8") as lines:
-        yield from (json.loads(line) for line in lines)
 
 
 def _trace(document: Any, inputs: dict[str, Any], *, rebuild: bool) -> Any:
@@ -59,8 +53,8 @@ def test_rebuilding_a_run_between_its_steps_changes_nothing(area, tmp_path, monk
     # File nodes of the cases work in the current directory.
     monkeypatch.chdir(tmp_path)
     compared = 0
-    for case in _cases():
-        if f"area:{area}" not in case["tags"] or "cap" in case["tags"]:
+    for case in load_cases(*CASES):
+        if case["case_id"].split("/")[1] != area or "cap" in case["tags"]:
             continue
         for document in case["flows"].values():
             inputs = case["starts"][0].get("inputs") or {}

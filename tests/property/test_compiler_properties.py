@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from exploring import EXPLORES, examples
 from flow_builder import Host, flow, node
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -21,10 +22,12 @@ from abstractruntime.visualflow_compiler import Flow, compile_flow, compile_visu
 from abstractruntime.visualflow_compiler.check import check_document
 
 ROOT = Path(__file__).parents[2]
-PATHS = [*sorted(ROOT.glob("bundles/*/*.json")), *sorted(ROOT.parent.glob("shared/flows/*.json"))]
+PATHS = [*sorted(ROOT.glob("bundles/*/*.json")), *sorted(ROOT.glob("tests/flows/*.json"))]
+if EXPLORES:
+    PATHS += sorted(ROOT.parent.glob("shared/flows/*.json"))
 DOCUMENTS = [d for d in (json.loads(p.read_text("utf-8")) for p in PATHS) if "nodes" in d]
 
-COMMIT = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+COMMIT = examples(200, suppress_health_check=list(HealthCheck))
 NIGHT = settings(COMMIT, max_examples=20_000)
 
 SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=6)
@@ -65,7 +68,7 @@ def drawn_flows(draw):
     return {"id": "f", "nodes": nodes, "edges": edges}
 
 
-# --- published documents, damaged ---------------------------------------------------------
+# --- whole documents, damaged -------------------------------------------------------------
 
 
 @st.composite
@@ -168,7 +171,7 @@ SUM = flow(
 
 
 @given(st.lists(st.tuples(st.lists(st.integers(0, 9), max_size=8), st.integers(0, 9)), max_size=6))
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_threads_do_not_meet_in_a_compiled_flow(inputs):
     drawn = compile_visualflow(SUM)
     built = compile_flow(

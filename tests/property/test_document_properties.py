@@ -2,7 +2,8 @@
 
 import json
 
-from hypothesis import event, example, given, settings
+from exploring import examples
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from abstractruntime.errors import FlowError
@@ -18,6 +19,7 @@ JSON = st.recursive(
     ),
     max_leaves=20,
 )
+SEVERITIES = ["error", "warning", "info"]
 IDS = st.sampled_from(["a", "b", "c", "d", "e.f", "ü", ""])
 HANDLES = st.sampled_from(
     ["exec-out", "exec-in", "true", "then:0", "case:x", "loop", "value", "condition", "result"]
@@ -61,18 +63,18 @@ def test_any_bytes_give_a_result(data):
 
 @given(JSON | DOCUMENTS)
 @example({"id": "a", "nodes": [{"id": "a", "type": "wait_event", "data": {}}, None]})
-@settings(max_examples=200)
+@examples(200)
 def test_any_json_gives_diagnostics_that_point_into_it(document):
     result = check_document(json.dumps(document).encode())
 
-    ranks = [("error", "warning", "info").index(item.severity) for item in result.diagnostics]
+    ranks = [SEVERITIES.index(item.severity) for item in result.diagnostics]
     assert ranks == sorted(ranks)
     assert all(render_text(item) for item in result.diagnostics)
     assert all(item.line == 1 for item in result.diagnostics)
 
 
 @given(JSON | DOCUMENTS)
-@settings(max_examples=100)
+@examples(100)
 def test_loading_raises_the_documented_errors_only(document):
     try:
         flow = FlowDocument.of(document).require_loaded().flow
@@ -88,7 +90,7 @@ def test_loading_raises_the_documented_errors_only(document):
 
 
 @given(JSON)
-@settings(max_examples=100)
+@examples(100)
 def test_every_value_of_a_document_has_a_place(value):
     text = json.dumps({"x": value}, indent=1)
     place = locate(text, ["/x"])["/x"]

@@ -6,8 +6,9 @@ import json
 import random
 from typing import Any
 
+from exploring import examples
 from flow_builder import Host, flow, node, start
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from abstractruntime.visualflow_compiler.document import FlowDocument
@@ -72,7 +73,7 @@ def ordered(value: Any) -> Any:
 
 
 @given(written())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_formatting_is_idempotent_and_loses_nothing(data: bytes) -> None:
     once = format_document(data)
 
@@ -83,7 +84,7 @@ def test_formatting_is_idempotent_and_loses_nothing(data: bytes) -> None:
 
 
 @given(written())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_formatted_documents_read_as_the_same_flow(data: bytes) -> None:
     before, after = (FlowDocument.read(text).flow for text in (data, format_document(data)))
 
@@ -131,7 +132,7 @@ def flows(draw: Any) -> dict[str, Any]:
 
 
 @given(flows(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_formatted_flows_run_alike(document: dict[str, Any], shuffled: random.Random) -> None:
     for item in document["nodes"]:
         keys = list(item["data"])

@@ -8,7 +8,8 @@ import random
 import string
 
 import pytest
-from hypothesis import given, settings
+from exploring import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from abstractruntime._json import dump_line, dump_sorted, normalise
@@ -152,7 +153,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(json_values)
 def test_both_writers_agree_on_plain_values(value):
     if is_plain(value):
@@ -160,7 +161,7 @@ def test_both_writers_agree_on_plain_values(value):
         assert dump_plain_sorted(value) == dump_sorted(value)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(json_values, json_values, st.text())
 def test_a_stored_line_is_canonical_and_hashes_to_what_it_says(result, payload, error):
     record = StepRecord(
@@ -185,7 +186,7 @@ def test_a_stored_line_is_canonical_and_hashes_to_what_it_says(result, payload, 
     )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.recursive(
         json_values, lambda v: st.dictionaries(st.sampled_from(["$blob", "$$blob", "blob"]), v)

@@ -112,20 +112,15 @@ def test_what_has_no_clear_meaning_is_refused(text: str, code: str, said: str) -
     assert caught.value.findings[0].code == code
 
 
-REAL: list[Path | None] = [
+REAL = [
     *sorted(ROOT.glob("bundles/*/*.json")),
+    *sorted(ROOT.glob("tests/flows/*.json")),
     *sorted(SHARED_FLOWS.glob("*.json")),
 ]
 
 
-@pytest.mark.parametrize(
-    "path",
-    REAL if SHARED_FLOWS.exists() else [*REAL, None],
-    ids=lambda path: path.stem if path else "absent",
-)
-def test_real_documents_keep_their_content(path: Path | None) -> None:
-    if path is None:
-        pytest.skip("../shared/flows is absent")
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_real_documents_keep_their_content(path: Path) -> None:
     data = path.read_bytes()
     if FlowDocument.read(data).repeated_keys:
         pytest.skip("it has a key twice")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from exploring import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from abstractruntime.visualflow_compiler.drawing import Box, Drawing, Line, Picture, lay_out
@@ -68,7 +69,7 @@ EDGES = st.lists(
 
 
 @given(EDGES)
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_any_picture_is_laid_out_without_overlaps(edges: list[tuple[int, int, str]]) -> None:
     boxes = tuple(Box(str(i), "t" * (i + 1), "t", "step") for i in range(10))
     lines = tuple(Line(str(s), str(t), label, is_data=label == "true") for s, t, label in edges)
@@ -92,7 +93,7 @@ def test_any_picture_is_laid_out_without_overlaps(edges: list[tuple[int, int, st
 
 
 @given(EDGES)
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_lines_pass_no_box(edges: list[tuple[int, int, str]]) -> None:
     boxes = tuple(Box(str(i), "t", "t", "step") for i in range(10))
     lines = tuple(Line(str(s), str(t), label) for s, t, label in edges)
@@ -112,7 +113,7 @@ def test_lines_pass_no_box(edges: list[tuple[int, int, str]]) -> None:
 
 
 @given(EDGES)
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_lines_to_different_targets_never_run_in_one_track(
     edges: list[tuple[int, int, str]],
 ) -> None:

@@ -1,7 +1,8 @@
 import copy
 
 import pytest
-from hypothesis import given, settings
+from exploring import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from abstractruntime.nodes.base import MISSING, NodeError
@@ -33,7 +34,7 @@ def test_nothing_there_is_missing(value, path):
     assert read_path(value, path) is MISSING
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     names=st.lists(NAMES, min_size=1, max_size=4),
     source=st.recursive(st.integers(), lambda v: st.dictionaries(NAMES, v, max_size=3)),

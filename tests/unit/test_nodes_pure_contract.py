@@ -4,7 +4,8 @@ import copy
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from exploring import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pure_nodes import FakeScope, an_element, evaluate, pure_types, same
 
@@ -63,7 +64,7 @@ def test_an_example_gives_what_it_says(node, example, monkeypatch):
 
 
 @pytest.mark.parametrize("node", TYPES, ids=lambda node: node.type)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(25, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_input_gives_json_or_a_node_error(node, data):
     inputs = data.draw(st.dictionaries(st.sampled_from(pin_ids(node) or ["x"]), VALUES))
