@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abstractruntime._runtime.backoff import Backoff
+from abstractruntime._runtime.readiness import Backoff
 from abstractruntime.testing.clocks import FakeClock
 
 

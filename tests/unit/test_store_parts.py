@@ -87,6 +87,7 @@ def test_a_run_is_known_by_what_is_left_of_it(store):
     ids=["readable", "empty", "no size", "no meta", "no json", "none"],
 )
 def test_what_a_checkpoint_remembers(store, checkpoint, reached):
+    os.unlink(store._layout.checkpoint("r"))
     if checkpoint is not None:
         with open(store._layout.checkpoint("r"), "wb") as file:
             file.write(checkpoint)

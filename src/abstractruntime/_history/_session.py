@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._history._sources import descendants
+from abstractruntime.core.models import moment_or_none
 from abstractruntime.core.record_fields import (
     effect_payload,
     effect_type,
     mapping,
-    parse_time,
     record_status,
     result_object,
     text_or_none,
@@ -148,7 +148,7 @@ def _span_ms(records: Iterable[Mapping[str, Any]]) -> float | None:
     moments = [
         moment
         for record in records
-        for moment in (parse_time(record.get("started_at")), parse_time(record.get("ended_at")))
+        for moment in map(moment_or_none, (record.get("started_at"), record.get("ended_at")))
         if moment is not None
     ]
     if not moments:

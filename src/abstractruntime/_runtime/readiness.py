@@ -7,7 +7,7 @@ A run that cannot be read counts as ready, as driving it tells what is wrong wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
@@ -19,6 +19,8 @@ from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import AbstractRuntimeError
+
+_FIRST_S, _LONGEST_S = 1.0, 300.0
 
 Reason = Literal["timer", "command", "child", "woken", "interrupted"]
 
@@ -41,19 +43,17 @@ class Cause:
     when_paused: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class Readiness:
     """Tells which runs of a store can go on now.
 
-    Args:
-        engine: The store.
-        clock: Time.
+    Attributes:
         grace_s: How long a running run is left to whoever started or answered it.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, *, grace_s: float = 0.0) -> None:
-        self.engine = engine
-        self.clock = clock
-        self.grace_s = grace_s
+    engine: Engine
+    clock: Clock
+    grace_s: float = 0.0
 
     def candidates(self, causes: Iterable[Cause]) -> Iterator[tuple[Cause, RunHeader]]:
         """Give the runs that each of the causes may hold for, one query after the other."""
@@ -137,3 +137,38 @@ CHILD: Final = Cause(
 )
 WOKEN: Final = Cause("woken", _running, _is_woken)
 INTERRUPTED: Final = Cause("interrupted", _running, _is_forgotten)
+
+
+class Backoff:
+    """What failed, by key: 1 second after its first failure, then twice as long, up to 300."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # By key: how often it failed, and until when it is left alone.
+        self._troubles: dict[str, tuple[int, float]] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._troubles
+
+    def failed(self, key: str) -> float:
+        """Note a failure, and give for how many seconds the key is left alone."""
+        failures, _ = self._troubles.get(key, (0, 0.0))
+        pause_s = min(_FIRST_S * 2.0 ** min(failures, 30), _LONGEST_S)
+        self._troubles[key] = (failures + 1, self._clock.monotonic() + pause_s)
+        return pause_s
+
+    def is_waiting(self, key: str) -> bool:
+        return key in self._troubles and self._clock.monotonic() < self._troubles[key][1]
+
+    def solved(self, key: str) -> None:
+        self._troubles.pop(key, None)
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget the keys that are none of these and wait no longer."""
+        for key in [k for k in self._troubles if k not in keys and not self.is_waiting(k)]:
+            self.solved(key)
+
+    def left_s(self) -> Iterator[float]:
+        """Give for how many seconds each key is still left alone; not above 0 when it is not."""
+        now_s = self._clock.monotonic()
+        return (until_s - now_s for _, until_s in self._troubles.values())

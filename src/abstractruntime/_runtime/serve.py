@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
 
-from abstractruntime._runtime.backoff import Backoff
 from abstractruntime._runtime.readiness import (
     CHILD,
     COMMAND,
     INTERRUPTED,
     TIMER,
     WOKEN,
+    Backoff,
     Readiness,
     Reason,
 )

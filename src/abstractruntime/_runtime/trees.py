@@ -5,7 +5,6 @@ from __future__ import annotations
 from abstractruntime._runtime.reads import with_large_values
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import RunState, RunStatus, WaitReason
-from abstractruntime.core.ports import RunHeader
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.effects.subworkflow import hand_over
 from abstractruntime.errors import AbstractRuntimeError, NotFound
@@ -22,14 +21,10 @@ def cancel_tree(runtime: Runtime, run_id: str, *, reason: str | None = None) -> 
         NotFound: there is no such run.
         AbstractRuntimeError: a run could not be cancelled; all the others are.
     """
-    seen: dict[str, RunHeader] = {}
+    seen: dict[str, None] = {}
     failure: AbstractRuntimeError | None = None
-    while True:
-        tree = RunTree(runtime.engine, run_id).members()
-        fresh = [run for run in tree if run.run_id not in seen]
-        if not fresh:
-            break
-        seen.update((run.run_id, run) for run in fresh)
+    while fresh := [r for r in RunTree(runtime.engine, run_id).members() if r.run_id not in seen]:
+        seen.update(dict.fromkeys(run.run_id for run in fresh))
         for run in reversed(fresh):
             if not run.status.is_terminal:
                 try:

@@ -6,11 +6,11 @@ answer here (None, empty), never an exception.
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.core.models import moment_or_none
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 
 if TYPE_CHECKING:
@@ -69,21 +69,9 @@ def attempt_number(record: Mapping[str, Any]) -> int:
     return value if isinstance(value, int) and value > 0 else 1
 
 
-def parse_time(value: JsonValue) -> datetime | None:
-    """Read an ISO moment; None when it is not one, or has no offset."""
-    if not isinstance(value, str):
-        return None
-    try:
-        # Compat: Python 3.10 reads no `Z` suffix.
-        moment = datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith("Z") else value)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
-
-
 def elapsed_ms(begin: JsonValue, end: JsonValue) -> float | None:
     """Give the milliseconds between two ISO moments, rounded to 2 decimals."""
-    first, last = parse_time(begin), parse_time(end)
+    first, last = moment_or_none(begin), moment_or_none(end)
     if first is None or last is None:
         return None
     return round((last - first).total_seconds() * 1000, 2)

@@ -17,8 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from abstractruntime._runtime.backoff import Backoff
-from abstractruntime._runtime.readiness import CHILD, COMMAND, INTERRUPTED, TIMER, Cause, Readiness
+from abstractruntime._runtime.readiness import (
+    CHILD,
+    COMMAND,
+    INTERRUPTED,
+    TIMER,
+    Backoff,
+    Cause,
+    Readiness,
+)
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.trees import cancel_tree
 from abstractruntime.core.models import RunState, RunStatus, WaitReason
