@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from abstractruntime.effects._registry import builtin_handlers
-from abstractruntime.visualflow_compiler._fmt import format_document
 from worlds import RUN, Process, WithoutChance, World, packed
 
 from abstractruntime._history.export import export_history
 from abstractruntime._history.verify import verify_history_bundle
-from abstractruntime._runtime.driver import open_waits
 from abstractruntime._runtime.effect_host import EffectHost
 from abstractruntime.core.models import parse_moment
+from abstractruntime.core.run_tree import RunTree
+from abstractruntime.effects.registry import builtin_handlers
 from abstractruntime.nodes.registry import node_types
 from abstractruntime.signing import verify_ledger
 from abstractruntime.testing import FakeClock
 from abstractruntime.testing._case_mocks import CaseHandlers
 from abstractruntime.testing.cases import Case, CaseStep, load_case, run_case
-from abstractruntime.visualflow_compiler._check import check_tree
+from abstractruntime.visualflow_compiler.check import check_tree
+from abstractruntime.visualflow_compiler.fmt import format_document
 
 FLOWS = Path(__file__).parents[1] / "flows"
 PATHS = {path.stem: path for path in sorted(FLOWS.glob("*.json"))}
@@ -78,7 +78,7 @@ class Cast(WithoutChance):
         self.clock.advance(step.value)
 
     def _wake(self, process: Process, step: CaseStep) -> None:
-        waits = open_waits(process.runtime.engine, RUN)
+        waits = RunTree(process.runtime.engine, RUN).open_waits()
         first = min(parse_moment(wait.until) for wait in waits if wait.until)
         self.clock.advance(max(first - self.clock.now(), timedelta(0)).total_seconds())
 
