@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from machine import StoreMachine
+from machine import StoreMachine, cut_without_sync
 
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.errors import AbstractRuntimeError
-from abstractruntime.signing import verify_ledger
+from abstractruntime.signing import verdict, verify_ledger
 from abstractruntime.storage._files.jsonl import JsonlFile
 from abstractruntime.storage._files.simfs import SimAppendFile
 from abstractruntime.storage._store import lease
@@ -89,10 +89,18 @@ def keep_half_lines(monkeypatch):
     monkeypatch.setattr(JsonlFile, "cut", lambda self, size: None)
 
 
+def leave_cuts_unsynced(monkeypatch):
+    monkeypatch.setattr(JsonlFile, "cut", cut_without_sync)
+
+
+def judge_lost_lines(monkeypatch):
+    monkeypatch.setattr(verdict, "_is_torn", lambda raw, *, is_signed: raw[-1:] != b"\n")
+
+
 VERIFIED = verify_ledger([], run_id="r")
 MUTANTS = [
     skip_syncs, ignore_leases, forget_command_ids, ignore_wait_keys, forget_outcomes,
-    trust_every_byte, keep_half_lines,
+    trust_every_byte, keep_half_lines, leave_cuts_unsynced, judge_lost_lines,
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from abstractruntime.errors import ExitCode
-from abstractruntime.signing._head_watch import HeadWatch
+from abstractruntime.signing._head_watch import NEVER, HeadWatch
 from abstractruntime.signing._merkle import TreeState
 from abstractruntime.signing._record_checks import ChainState, Defect
 
@@ -166,8 +166,7 @@ class _LedgerPass:
             if len(raw) > self.max_line_bytes + 1:
                 self._stop_at_long_line(len(raw))
                 return
-            if self.torn or raw[-1:] != b"\n":
-                # Invariant: what has no LF was never acknowledged, so it is no record and no leaf.
+            if self.torn or _is_torn(raw, is_signed=due < NEVER):
                 self.torn += len(raw)
                 continue
             line = raw[:-1]
@@ -221,6 +220,15 @@ class _LedgerPass:
             yield f"{self.chain.unchained_records} records carry no hash{pinned}"
         if self.torn:
             yield f"torn tail of {self.torn} bytes, never acknowledged, was left out"
+
+
+def _is_torn(raw: bytes, *, is_signed: bool) -> bool:
+    """Tell whether a line, and so all behind it, was never acknowledged: it is no record and no leaf.
+
+    A line without LF was not written to its end. One with NUL is what a power cut left of a
+    line that nobody had synced, unless a head or pin vouches for it.
+    """
+    return raw[-1:] != b"\n" or (not is_signed and b"\0" in raw)
 
 
 def _read_lines(lines: Iterable[bytes] | IO[bytes], limit: int) -> Iterable[bytes]:
