@@ -13,8 +13,8 @@ from abstractruntime.signing import verdict, verify_ledger
 from abstractruntime.storage._files.jsonl import JsonlFile
 from abstractruntime.storage._files.simfs import SimAppendFile
 from abstractruntime.storage._store import lease
+from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.lease import Leases
-from abstractruntime.storage._store.recovery import Replay, opens_attempt
 from abstractruntime.storage._store.run_log import DirectoryRunLog
 
 COMMON = settings(
@@ -60,7 +60,7 @@ def forget_command_ids(monkeypatch):
     take = DirectoryRunLog.take_commands
 
     def forgetful(log):
-        log._memory.commands.clear()
+        log._memory.image.commands.clear()
         return take(log)
 
     monkeypatch.setattr(DirectoryRunLog, "take_commands", forgetful)
@@ -74,11 +74,13 @@ def ignore_wait_keys(monkeypatch):
 
 
 def forget_outcomes(monkeypatch):
-    def track(replay, record, line, *, has_plan):
-        if opens_attempt(record["status"], has_plan=has_plan):
-            replay.pending, replay.pending_at = record, (line.offset, len(line.data))
+    def forgetful(image, *arguments):
+        before = image.pending
+        apply(image, *arguments)
+        image.pending = image.pending or before
 
-    monkeypatch.setattr(Replay, "_track_pending", track)
+    apply = RunImage._apply
+    monkeypatch.setattr(RunImage, "_apply", forgetful)
 
 
 def trust_every_byte(monkeypatch):

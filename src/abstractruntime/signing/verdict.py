@@ -1,6 +1,6 @@
 """The verdict over a ledger: one pass over its bytes, in constant memory, executing nothing.
 
-1. Every line is checked for form, place and hash chain; see `_records`.
+1. Every line is checked for form, place and hash chain; see `_record_checks`.
 2. Every signed head is checked when the pass reaches its size; see `_head_watch`.
 3. `valid` needs a head signed by a key the caller trusts, and no defect. Without one the
    best verdict is `valid_unsigned`: consistent, but anyone could have written it.
