@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from faults import chained
 from flow_builder import flow
 from flow_builder import node as draw
 
@@ -30,7 +31,6 @@ from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage._files.simfs import Image, SimAppendFile, SimFileSystem, crash_states
 from abstractruntime.storage._store import lease
-from abstractruntime.storage._store.record_lines import Chain
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
@@ -324,10 +324,8 @@ def scrubbed(value: Any) -> Any:
 def chains_hold(image: Image) -> None:
     for path, data in image.items():
         if path.startswith(f"{ROOT}/ledger_"):
-            chain = Chain(path[len(f"{ROOT}/ledger_") : -len(".jsonl")])
             assert data.endswith(b"\n")
-            for line in data.splitlines():
-                chain.follow(line, 0)
+            list(chained(path[len(f"{ROOT}/ledger_") : -len(".jsonl")], data))
 
 
 STORIES = [

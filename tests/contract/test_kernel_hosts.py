@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from awkward_hosts import LLM, asks, done, go, ok, spec
+from faults import chained
 
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import (
@@ -23,7 +24,6 @@ from abstractruntime.errors import (
 )
 from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.storage._store.memory import LogMemory
-from abstractruntime.storage._store.record_lines import Chain
 from abstractruntime.storage.directory import open_store
 
 # -- what nodes and handlers give -----------------------------------------------
@@ -174,15 +174,15 @@ def test_an_interrupt_right_after_an_append_keeps_the_chain_whole(monkeypatch, n
     rt = Runtime.on_engine(open_store("/s", origin="t/0", fs=fs), effect_handlers={LLM: ok})
     workflow = spec("w", a=asks(LLM, {}, then="z"), z=done)
     run_id = rt.start(workflow=workflow, run_id="r")
-    seen, note_lines = [], LogMemory.note_lines
+    seen, note = [], LogMemory.note
 
     def interrupted(self, *arguments):
         seen.append(1)
         if len(seen) == number:
             raise KeyboardInterrupt
-        note_lines(self, *arguments)
+        note(self, *arguments)
 
-    monkeypatch.setattr(LogMemory, "note_lines", interrupted)
+    monkeypatch.setattr(LogMemory, "note", interrupted)
     for _ in range(3):
         try:
             rt.tick(workflow=workflow, run_id=run_id)
@@ -190,9 +190,7 @@ def test_an_interrupt_right_after_an_append_keeps_the_chain_whole(monkeypatch, n
             continue
 
     assert rt.get_state(run_id).status is RunStatus.COMPLETED
-    chain = Chain("r")
-    for line in fs.image()["/s/ledger_r.jsonl"].splitlines():
-        chain.follow(line, 0)
+    assert list(chained("r", fs.image()["/s/ledger_r.jsonl"]))
 
 
 def test_a_disk_error_in_a_child_is_not_the_outcome_of_the_parents_effect(make):

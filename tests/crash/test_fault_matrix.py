@@ -28,11 +28,12 @@ from abstractruntime.errors import AbstractRuntimeError, StoreError
 from abstractruntime.storage import large_values
 from abstractruntime.storage._files.jsonl import JsonlFile
 from abstractruntime.storage._files.simfs import Image, SimAppendFile, SimFileSystem
-from abstractruntime.storage._store import lease, run_log
+from abstractruntime.storage._store import lease, memory, run_log
 from abstractruntime.storage._store.heads import KeySigner
+from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.inbox import Inboxes
 from abstractruntime.storage._store.lease import Lease
-from abstractruntime.storage._store.recovery import Replay, opens_attempt
+from abstractruntime.storage._store.recovery import Recovery
 from abstractruntime.storage._store.run_log import DirectoryRunLog
 
 
@@ -309,22 +310,24 @@ def forget_command_ids(monkeypatch):
     take = DirectoryRunLog.take_commands
 
     def forgetful(log):
-        log._memory.commands.clear()
+        log._memory.image.commands.clear()
         return take(log)
 
     monkeypatch.setattr(DirectoryRunLog, "take_commands", forgetful)
 
 
 def forget_pending_effects(monkeypatch):
-    monkeypatch.setattr(Replay, "pending_record", lambda self: None)
+    monkeypatch.setattr(Recovery, "attempt", lambda *args: None)
 
 
 def forget_outcomes(monkeypatch):
-    def track(replay, record, line, *, has_plan):
-        if opens_attempt(record["status"], has_plan=has_plan):
-            replay.pending, replay.pending_at = record, (line.offset, len(line.data))
+    def forgetful(image, *arguments):
+        before = image.pending
+        apply(image, *arguments)
+        image.pending = image.pending or before
 
-    monkeypatch.setattr(Replay, "_track_pending", track)
+    apply = RunImage._apply
+    monkeypatch.setattr(RunImage, "_apply", forgetful)
 
 
 def keep_leases(monkeypatch):
@@ -332,12 +335,11 @@ def keep_leases(monkeypatch):
 
 
 def checkpoint_too_much(monkeypatch):
-    def written(memory):
-        memory.shadow.state()["out_a"] = "not yet"
-        return real(memory).replace(b'"out_a":{', b'"out_a":{"more":1,')
+    def written(image, variables):
+        return real(image, variables.replace(b'"out_a":{', b'"out_a":{"more":1,'))
 
-    real = run_log.checkpoint_bytes
-    monkeypatch.setattr(run_log, "checkpoint_bytes", written)
+    real = memory.render_checkpoint
+    monkeypatch.setattr(memory, "render_checkpoint", written)
 
 
 MUTANTS = {

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from machine import StoreMachine
+from machine import StoreMachine, cut_without_sync
 
 from abstractruntime.core._kernel import waits
 from abstractruntime.errors import AbstractRuntimeError
-from abstractruntime.signing import verify_ledger
+from abstractruntime.signing import verdict, verify_ledger
 from abstractruntime.storage._files.jsonl import JsonlFile
 from abstractruntime.storage._files.simfs import SimAppendFile
 from abstractruntime.storage._store import lease
+from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.lease import Leases
-from abstractruntime.storage._store.recovery import Replay, opens_attempt
 from abstractruntime.storage._store.run_log import DirectoryRunLog
 
 COMMON = settings(
@@ -60,7 +60,7 @@ def forget_command_ids(monkeypatch):
     take = DirectoryRunLog.take_commands
 
     def forgetful(log):
-        log._memory.commands.clear()
+        log._memory.image.commands.clear()
         return take(log)
 
     monkeypatch.setattr(DirectoryRunLog, "take_commands", forgetful)
@@ -72,11 +72,13 @@ def ignore_wait_keys(monkeypatch):
 
 
 def forget_outcomes(monkeypatch):
-    def track(replay, record, line, *, has_plan):
-        if opens_attempt(record["status"], has_plan=has_plan):
-            replay.pending, replay.pending_at = record, (line.offset, len(line.data))
+    def forgetful(image, *arguments):
+        before = image.pending
+        apply(image, *arguments)
+        image.pending = image.pending or before
 
-    monkeypatch.setattr(Replay, "_track_pending", track)
+    apply = RunImage._apply
+    monkeypatch.setattr(RunImage, "_apply", forgetful)
 
 
 def trust_every_byte(monkeypatch):
@@ -87,10 +89,18 @@ def keep_half_lines(monkeypatch):
     monkeypatch.setattr(JsonlFile, "cut", lambda self, size: None)
 
 
+def leave_cuts_unsynced(monkeypatch):
+    monkeypatch.setattr(JsonlFile, "cut", cut_without_sync)
+
+
+def judge_lost_lines(monkeypatch):
+    monkeypatch.setattr(verdict, "_is_torn", lambda raw, *, is_signed: raw[-1:] != b"\n")
+
+
 VERIFIED = verify_ledger([], run_id="r")
 MUTANTS = [
     skip_syncs, ignore_leases, forget_command_ids, ignore_wait_keys, forget_outcomes,
-    trust_every_byte, keep_half_lines,
+    trust_every_byte, keep_half_lines, leave_cuts_unsynced, judge_lost_lines,
 ]  # fmt: skip
 
 

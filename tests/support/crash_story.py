@@ -61,9 +61,9 @@ class Story:
         self.note(acknowledged=self.durability == "strict")
 
     def commit(self, *records: StepRecord, barrier: Barrier = Barrier.NONE, **options: Any) -> None:
-        before = self.log._memory.seq
+        before = self.log.next_seq
         self.log.commit(*records, barrier=barrier, **options)
-        for extra in range(before + 1, self.log._memory.seq):
+        for extra in range(before + 1, self.log.next_seq):
             self.states[extra] = self.text()
         self.note(acknowledged=barrier is not Barrier.NONE and self.durability == "strict")
 
@@ -123,9 +123,9 @@ class Story:
         return json.dumps([run.vars, run.status.value, run.current_node, run.output])
 
     def note(self, *, acknowledged: bool) -> None:
-        self.states[self.log._memory.seq] = self.text()
+        self.states[self.log.next_seq] = self.text()
         if acknowledged:
-            self.fs.mark({"lines": self.log._memory.seq})
+            self.fs.mark({"lines": self.log.next_seq})
 
 
 def steps_and_effects(story: Story) -> None:

@@ -27,10 +27,11 @@ from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import AbstractRuntimeError, UsageError
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing import SigningKey
+from abstractruntime.storage._files.jsonl import Line
 from abstractruntime.storage._files.simfs import Image, SimFileSystem, _Disk
 from abstractruntime.storage._store import lease
 from abstractruntime.storage._store.heads import KeySigner
-from abstractruntime.storage._store.record_lines import Chain
+from abstractruntime.storage._store.record_lines import check_line
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
@@ -255,6 +256,15 @@ def whole_lines(data: bytes) -> bytes:
     return data[: data.rfind(b"\n") + 1]
 
 
+def chained(run_id: str, ledger: bytes) -> Iterator[dict[str, Any]]:
+    """Give the records of a ledger, each checked against the one before."""
+    head: str | None = None
+    for seq, data in enumerate(ledger.splitlines()):
+        record = check_line(Line(0, data), run_id=run_id, seq=seq, prev_hash=head)
+        head = record["record_hash"]
+        yield record
+
+
 def records_in(data: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole_lines(data).splitlines()]
 
@@ -305,12 +315,10 @@ def ledger_problems(before: Image, after: Image) -> Iterator[str]:
         if not final[run_id].startswith(whole_lines(data)):
             yield f"P1: {run_id}: committed records were rewritten"
     for run_id, data in final.items():
-        chain = Chain(run_id)
         epochs = [0]
         identities: dict[str, set[Any]] = {}
         # A finished run that nobody owns again keeps the torn tail of a power cut.
-        for line in whole_lines(data).splitlines():
-            record = chain.follow(line, 0)
+        for record in chained(run_id, whole_lines(data)):
             epochs.append((record.get("commit") or {}).get("epoch", epochs[-1]))
             if record["status"] == "started" and record["effect"]["type"] == "llm_call":
                 identity = (record["idempotency_key"], record["commit"].get("occ"))

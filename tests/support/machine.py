@@ -37,6 +37,7 @@ from abstractruntime.errors import (
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing import verify_ledger
 from abstractruntime.signing.heads import read_heads
+from abstractruntime.storage._files.jsonl import JsonlFile
 from abstractruntime.storage._files.simfs import Image, SimFileSystem, _Disk
 from abstractruntime.storage._store import lease
 from abstractruntime.storage._store.heads import KeySigner
@@ -45,8 +46,16 @@ from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
 
 RUNS = ("r0", "r1")
+DISKS_PER_CUT = 5
 FLOWS = ("two_calls", "question", "timer", "two_waits")
+TORN = (b'{"run_id":"to', bytes(30) + (b"x" * 2000 + b"\n") * 2)
 runs = st.sampled_from(RUNS)
+
+
+def cut_without_sync(file: JsonlFile, size: int) -> None:
+    """Cut a file and go on at once: the mistake that a power cut shows."""
+    file._file.truncate(size)
+    file.size = size
 
 
 class LimitedDisk(SimFileSystem):
@@ -279,21 +288,31 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(rng=st.randoms(use_true_random=False))
     def power_cut(self, rng: Any) -> None:
-        image = self.disk.power_cut(rng)
-        self.disk = LimitedDisk(image)
-        for run_id in self.damaged - dict(ledgers_of(image)).keys():
-            self.damaged.discard(run_id)
+        cut = self.disk
+        for _ in range(DISKS_PER_CUT):
+            self.disk = LimitedDisk(cut.power_cut(rng))
+            self.damaged &= dict(ledgers_of(self.disk.image())).keys()
+            self.acknowledged_records_are_there()
+            self.verify()
         self.accidents += 1
         self._new_process()
 
-    @rule(run_id=runs)
-    def crash_with_torn_tail(self, run_id: str) -> None:
+    @rule(run_id=runs, tail=st.sampled_from(TORN))
+    def crash_with_torn_tail(self, run_id: str, tail: bytes) -> None:
+        """Die in the middle of an append; zeros and whole lines are of an earlier power cut."""
         handle = self.disk.open_append(f"{ROOT}/ledger_{run_id}.jsonl")
         if handle is not None and run_id not in self.damaged:
             was_full, self.disk.is_full = self.disk.is_full, False
-            handle.append(b'{"run_id":"to')
+            handle.append(tail)
             self.disk.is_full = was_full
         self.crash()
+
+    @rule(run_id=runs, tail=st.sampled_from(TORN), rng=st.randoms(use_true_random=False))
+    def power_cut_in_recovery(self, run_id: str, tail: bytes, rng: Any) -> None:
+        self.crash_with_torn_tail(run_id, tail)
+        with contextlib.suppress(NotFound, IntegrityError):
+            self.runtime.engine.open(run_id).close()
+        self.power_cut(rng)
 
     @rule(seconds=st.sampled_from([-86_400, -1, 1, 2, 86_400]))
     def clock_jumps(self, seconds: int) -> None:

@@ -178,7 +178,7 @@ def test_a_command_that_cannot_be_read_is_named(root):
 
 def test_a_stale_index_is_mended(root):
     with open_store(root) as engine:
-        header = engine.services.recovery.load("r2").header
+        header = engine.services.recovery.load("r2").image.header
         engine.services.index.put({**header, "status": "failed"}, 1, now=True)
         plan = plan_repair(engine, "r2")
         assert plan.steps == ("update_index",)

@@ -144,8 +144,15 @@ def _require_extension(last: TreeHead | None, head: TreeHead) -> None:
 
 
 def read_heads(lines: Iterable[bytes]) -> Iterator[SignedHead | BadHead]:
-    """Read a heads file line by line; a last line without LF was never acknowledged and is left out."""
+    """Read a heads file line by line; a last line that was never acknowledged is left out.
+
+    It has no LF, or NUL where a power cut came before its sync.
+    """
+    torn = None
     for number, line in enumerate(lines):
+        if torn is not None:
+            yield torn
+            torn = None
         if not line.endswith(b"\n"):
             if len(line) > MAX_HEAD_LINE_BYTES:
                 yield BadHead(number, f"line is longer than {MAX_HEAD_LINE_BYTES} bytes")
@@ -153,7 +160,11 @@ def read_heads(lines: Iterable[bytes]) -> Iterator[SignedHead | BadHead]:
         try:
             yield _parse_head_line(line)
         except (IntegrityError, ValueError, RecursionError) as cause:
-            yield BadHead(number, str(cause))
+            bad = BadHead(number, str(cause))
+            if b"\0" in line:
+                torn = bad
+            else:
+                yield bad
 
 
 def _parse_head_line(line: bytes) -> SignedHead:

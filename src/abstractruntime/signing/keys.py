@@ -22,7 +22,6 @@ from abstractruntime._files import read_bounded, write_atomic
 from abstractruntime.errors import NotFound, Refused, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 ED25519 = b"\x01"
@@ -291,11 +290,3 @@ def list_keys(directory: Path) -> list[KeyEntry]:
         private = path.with_suffix(".pem")
         found.append(KeyEntry(load_vkey(path), path, private if private.exists() else None))
     return found
-
-
-def find_key(keys: Iterable[VerifierKey], name: str, key_id: bytes) -> VerifierKey | None:
-    """Find the key that a signature line names."""
-    for key in keys:
-        if key.name == name and key.key_id == key_id:
-            return key
-    return None

@@ -1,6 +1,6 @@
 """The verdict over a ledger: one pass over its bytes, in constant memory, executing nothing.
 
-1. Every line is checked for form, place and hash chain; see `_records`.
+1. Every line is checked for form, place and hash chain; see `_record_checks`.
 2. Every signed head is checked when the pass reaches its size; see `_head_watch`.
 3. `valid` needs a head signed by a key the caller trusts, and no defect. Without one the
    best verdict is `valid_unsigned`: consistent, but anyone could have written it.
@@ -15,7 +15,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from abstractruntime.errors import ExitCode
-from abstractruntime.signing._head_watch import HeadWatch
+from abstractruntime.signing._head_watch import NEVER, HeadWatch
 from abstractruntime.signing._merkle import TreeState
 from abstractruntime.signing._record_checks import ChainState, Defect
 
@@ -173,8 +173,7 @@ class _LedgerPass:
             if len(raw) > self.max_line_bytes + 1:
                 self._stop_at_long_line(len(raw))
                 return
-            if self.torn or raw[-1:] != b"\n":
-                # Invariant: what has no LF was never acknowledged, so it is no record and no leaf.
+            if self.torn or _is_torn(raw, is_signed=due < NEVER):
                 self.torn += len(raw)
                 continue
             line = raw[:-1]
@@ -251,6 +250,15 @@ def _record_hash(line: bytes | None) -> Any:
         return json.loads(line or b"")["record_hash"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _is_torn(raw: bytes, *, is_signed: bool) -> bool:
+    """Tell whether a line, and so all behind it, was never acknowledged: it is no record and no leaf.
+
+    A line without LF was not written to its end. One with NUL is what a power cut left of a
+    line that nobody had synced, unless a head or pin vouches for it.
+    """
+    return raw[-1:] != b"\n" or (not is_signed and b"\0" in raw)
 
 
 def _read_lines(lines: Iterable[bytes] | IO[bytes], limit: int) -> Iterable[bytes]:

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
-from abstractruntime.core.models import RunState, RunStatus, StepRecord, format_time, utc_now
+from abstractruntime._ports_system import SystemClock
+from abstractruntime.core.models import RunState, RunStatus, StepRecord
 from abstractruntime.errors import ChainBroken, IntegrityError, StoreError, UsageError
 from abstractruntime.storage._files.fs import (
     FileInfo,
     RealFileSystem,
     StoreFiles,
-    file_name,
     store_errors,
 )
 from abstractruntime.storage._files.jsonl import JsonlFile, Line, Tail, last_line, scan_lines
@@ -38,6 +38,7 @@ from abstractruntime.storage._files.layout import (
     is_readable_id,
     run_id_of_checkpoint,
 )
+from abstractruntime.storage._files.quarantine import cut_torn_tail
 from abstractruntime.storage._run_queries import Row, RunQueries, encode, index_row, parse_run
 from abstractruntime.storage.base import LedgerStore, RunStore
 
@@ -217,8 +218,8 @@ class JsonlLedgerStore(LedgerStore):
             file = JsonlFile(path, handle, size)
             committed = self._committed_size(record.run_id, path, size)
             if committed < size:
-                self._quarantine(path, committed)
-                file.cut(committed)
+                layout, files = self._directory.layout, self._directory.files
+                cut_torn_tail(files, layout, SystemClock(), file, committed)
             file.append(line)
             if self._sync:
                 _sync_or_cut(file, committed)
@@ -313,14 +314,6 @@ class JsonlLedgerStore(LedgerStore):
         torn = self._directory.files.read(path, tail.committed) or b""
         if b"\n" in torn[:-1]:
             raise _broken(run_id, tail.committed, "holds NUL bytes")
-
-    def _quarantine(self, path: str, offset: int) -> None:
-        layout, files = self._directory.layout, self._directory.files
-        stamp = format_time(utc_now()).replace("+00:00", "Z").replace(":", "")
-        files.ensure_dir(layout.quarantine)
-        files.write_atomic(
-            layout.quarantined(file_name(path), stamp), files.read(path, offset) or b""
-        )
 
 
 def _sync_or_cut(file: JsonlFile, size: int) -> None:

@@ -27,7 +27,6 @@ from abstractruntime.errors import (
 from abstractruntime.storage._care.gc import plan_gc
 from abstractruntime.storage._files.fs import file_name
 from abstractruntime.storage._files.layout import is_id, run_ids
-from abstractruntime.storage._store.header import is_terminal
 
 if TYPE_CHECKING:
     from abstractruntime.storage._store.engine import DirectoryEngine
@@ -110,12 +109,12 @@ def _checkpoint(services: Services, run_id: str, replay: Replay) -> Iterator[Fau
     fault: str | None = services.recovery.checkpoint_fault(run_id)
     if fault is None:
         stored = services.recovery.load(run_id)
-        if (stored.header, stored.state) != (replay.header, replay.state):
+        if (stored.image, stored.vars) != (replay.image, replay.vars):
             fault = "differs"
     if fault is None or (fault == "missing" and replay.tail.committed < _CHECKPOINT_WORTH_BYTES):
         return
     message, level = _CHECKPOINT_FAULTS[fault]
-    hint = f"rebuild it from {replay.chain.seq} records; the ledger is fine"
+    hint = f"rebuild it from {replay.image.seq} records; the ledger is fine"
     yield Fault(f"checkpoint_{fault}", level, run_id, message, hint, "rebuild_checkpoint")
 
 
@@ -128,8 +127,8 @@ _CHECKPOINT_FAULTS: dict[str, tuple[str, Level]] = {
 
 
 def _ending(run_id: str, replay: Replay) -> Iterator[Fault]:
-    if not replay.is_closed:
-        message = f"it is {replay.header['status']}, but the record that closes it is missing"
+    if not replay.image.is_closed:
+        message = f"it is {replay.image.header['status']}, but the record that closes it is missing"
         yield Fault("not_closed", "note", run_id, message, "the next write adds it", "close_run")
 
 
@@ -151,7 +150,7 @@ def _inbox(services: Services, run_id: str, replay: Replay) -> Iterator[Fault]:
     if broken:
         message = f"{len(broken)} commands to it cannot be read: {', '.join(broken)}"
         yield Fault("inbox_unreadable", "warning", run_id, message, "send them again")
-    if waiting and is_terminal(replay.header):
+    if waiting and replay.image.is_terminal:
         message = f"{len(waiting)} commands wait for it, but it has ended"
         yield Fault("inbox_stale", "note", run_id, message, None, "clear_inbox")
 

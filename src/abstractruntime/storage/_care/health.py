@@ -7,7 +7,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from abstractruntime.core.store import Damage, Fault, Reached
@@ -15,6 +14,7 @@ from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFoun
 from abstractruntime.storage._care.repair import diagnose
 from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
 from abstractruntime.storage._files.layout import is_readable_id, run_ids
+from abstractruntime.storage._store.checkpoint import parse_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -75,13 +75,9 @@ class Health:
 
     def reached(self, run_id: str) -> Reached | None:
         """Give up to where a run was checkpointed; None when there is nothing that can be read."""
-        try:
-            meta = json.loads(self._files.read(self._layout.checkpoint(run_id)) or b"")["_meta"]
-            size_bytes, head_hash = meta["size"], meta["head"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return None
-        is_place = isinstance(size_bytes, int) and size_bytes > 0
-        return Reached(size_bytes, head_hash) if is_place else None
+        data = self._files.read(self._layout.checkpoint(run_id))
+        checkpoint = parse_checkpoint(data or b"")
+        return checkpoint and Reached(checkpoint.size, checkpoint.head)
 
     def _why_unreadable(self, run_id: str) -> AbstractRuntimeError | None:
         try:

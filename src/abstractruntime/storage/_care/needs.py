@@ -18,7 +18,6 @@ from abstractruntime.core.origin import RunOrigin
 from abstractruntime.errors import ChainBroken, IntegrityError, NotFound
 from abstractruntime.storage._files.jsonl import Line, Tail, scan_lines
 from abstractruntime.storage._files.layout import run_id_of_checkpoint, run_id_of_ledger
-from abstractruntime.storage._store.header import is_terminal
 from abstractruntime.storage._store.record_lines import parse_line, stored_hash
 
 if TYPE_CHECKING:
@@ -107,17 +106,17 @@ def _run_ids(services: Services) -> Iterator[str]:
 
 def _facts(services: Services, run_id: str) -> RunFacts:
     replay = services.recovery.load(run_id)
-    header = replay.header
+    image, header = replay.image, replay.image.header
     return RunFacts(
         run_id=run_id,
         workflow_id=header["workflow_id"],
         status=header["status"],
         parent_run_id=header.get("parent_run_id"),
         bundle_digest=_bundle_digest(services, run_id),
-        records=replay.chain.seq,
+        records=image.seq,
         size_bytes=replay.tail.committed,
-        head_hash=replay.chain.head,
-        is_live=not is_terminal(header),
+        head_hash=image.head,
+        is_live=not image.is_terminal,
     )
 
 

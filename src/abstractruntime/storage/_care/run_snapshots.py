@@ -14,7 +14,7 @@ from abstractruntime.core.records import RecordFactory
 from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, UsageError
 from abstractruntime.storage._files.jsonl import Line
 from abstractruntime.storage._store.host_edits import commit_state, isolated_run
-from abstractruntime.storage._store.record_lines import Chain
+from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.recovery import Replay
 from abstractruntime.storage.large_values import holds_references
 from abstractruntime.storage.snapshots import JsonSnapshotStore, Snapshot
@@ -130,12 +130,13 @@ def state_at(
         NotFound: no such run, or it has no such record.
         ChainBroken: a record does not follow from the one before it.
     """
-    replay, last = Replay(Chain(run_id)), None
+    replay, last = Replay(RunImage(run_id)), None
     for last in engine.records(run_id):
-        record = replay.chain.follow(last.line, last.offset)
+        line = Line(last.offset, last.line)
+        record = replay.image.check(line)
         if holds_references(last.line):
             record = engine.resolve(record)
-        replay.apply(record, Line(last.offset, last.line))
+        replay.apply(record, line)
         if last.seq == step:
             break
     if last is None or last.seq != (last.seq if step is None else step):

@@ -5,7 +5,9 @@ Rules:
 2. The writer knows the length of the file. Any other length means someone else wrote.
 3. A failed sync ends the writer. The system may have dropped the pages, so a second
    sync that succeeds proves nothing.
-4. Lines never hold NUL. Bytes from the first NUL on are what a power cut left of lines
+4. A cut is durable before anything is written where it was made, whatever else is synced.
+   Otherwise a power cut may leave new bytes with old ones behind them, which is no torn tail.
+5. Lines never hold NUL. Bytes from the first NUL on are what a power cut left of lines
    that nobody was told about, like a line without LF.
 """
 
@@ -15,7 +17,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from abstractruntime.errors import LedgerForked, StoreIOError, WriterPoisoned
+from abstractruntime.errors import LedgerForked, StoreError, StoreIOError, WriterPoisoned
 from abstractruntime.storage._files.fs import file_name, to_store_error
 
 if TYPE_CHECKING:
@@ -98,7 +100,11 @@ class JsonlFile:
         self._dirty = False
 
     def cut(self, size: int) -> None:
-        """Cut the file to `size`, durably."""
+        """Cut the file to `size`, durably.
+
+        Raises:
+            StoreIOError: that failed; this writer is poisoned.
+        """
         try:
             self._file.truncate(size)
             self._file.sync()
@@ -119,10 +125,8 @@ class JsonlFile:
             self._file.close()
 
     def _cut_back(self) -> None:
-        try:
-            self._file.truncate(self.size)
-        except OSError:
-            self._poisoned = True
+        with contextlib.suppress(StoreError):
+            self.cut(self.size)
 
     def _refuse(self) -> None:
         raise WriterPoisoned(

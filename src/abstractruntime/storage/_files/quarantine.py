@@ -10,6 +10,7 @@ from abstractruntime.storage._files.fs import file_name
 if TYPE_CHECKING:
     from abstractruntime.core.ports import Clock
     from abstractruntime.storage._files.fs import StoreFiles
+    from abstractruntime.storage._files.jsonl import JsonlFile
     from abstractruntime.storage._files.layout import Layout
 
 
@@ -21,3 +22,11 @@ def quarantine_tail(
     stamp = format_time(clock.now()).replace("+00:00", "Z").replace(":", "")
     files.ensure_dir(layout.quarantine)
     files.write_atomic(layout.quarantined(file_name(path), stamp), torn)
+
+
+def cut_torn_tail(
+    files: StoreFiles, layout: Layout, clock: Clock, file: JsonlFile, size: int
+) -> None:
+    """Move everything behind `size` to the quarantine; both ends are durable then."""
+    quarantine_tail(files, layout, clock, file.path, size)
+    file.cut(size)

@@ -5,11 +5,14 @@ a power cut: a prefix of the journal with any legal subset of what was not synce
 
 Rules of the model:
 1. A file keeps what it held at its last sync. Bytes appended since may be lost, cut at
-   any byte, or replaced by zeros.
+   any byte, or be zeros from the start of an append on: systems write the blocks of a file
+   back in any order.
 2. A directory keeps the names it held at its last sync. Each later creation, rename or
    removal may or may not have happened, whatever became of the data of the file.
 3. Syncing a file does not sync its name; syncing a directory does not sync its files.
 4. A directory is a name too: without it, nothing below it is found.
+5. A cut is one more thing that happens in any order. Until the next sync the bytes that it
+   took away may still stand behind those that were written over them.
 
 Faults: `fail_at[n] = errno` makes the n-th call fail before it does anything. Locks always
 succeed and databases are in memory: both are caches or advice, not promises.
@@ -321,15 +324,20 @@ class _Disk:
         pending = self.pending_data.get(inode)
         if not pending:
             return data
-        floor = len(data)
+        floor, below = len(data), b""
         zero_odds = rng.choice((0.0, 0.0, 0.3, 1.0))
         for entry in pending:
             if entry.verb == "cut":
+                below = data + below[len(data) :]
                 data, floor = data[: entry.size], min(floor, entry.size)
+            elif rng.random() < zero_odds:
+                size = len(entry.data)
+                zeros = rng.choice((size, rng.randint(0, size)))
+                data += bytes(zeros) + entry.data[zeros:]
             else:
-                data += bytes(len(entry.data)) if rng.random() < zero_odds else entry.data
-        keep = rng.choice((len(data), floor, rng.randint(floor, len(data))))
-        return data[:keep]
+                data += entry.data
+        kept = data[: rng.choice((len(data), floor, rng.randint(floor, len(data))))]
+        return kept + rng.choice((b"", below[len(kept) :]))
 
 
 def crash_states(

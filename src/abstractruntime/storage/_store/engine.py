@@ -26,12 +26,12 @@ from abstractruntime.storage._files.jsonl import (
     scan_lines,
 )
 from abstractruntime.storage._files.layout import STORE_FORMAT, Layout, check_id
-from abstractruntime.storage._files.quarantine import quarantine_tail
+from abstractruntime.storage._files.quarantine import cut_torn_tail
 from abstractruntime.storage._files.stream import open_stream
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.bundles import Bundles
-from abstractruntime.storage._store.header import header_of, run_from
 from abstractruntime.storage._store.heads import HeadsFile, StoredHeads, open_heads, signed_records
+from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.importing import import_run
 from abstractruntime.storage._store.inbox import Inboxes
 from abstractruntime.storage._store.index import UNCOUNTED, RunIndex
@@ -157,13 +157,13 @@ class DirectoryEngine:
         with contextlib.ExitStack() as undo:
             lease = self._leases.acquire(run.run_id)
             undo.callback(lease.release)
-            memory = LogMemory(self._new_ledger(run.run_id, path), header_of(run))
+            memory = LogMemory(self._new_ledger(run.run_id, path), RunImage(run.run_id))
             undo.callback(memory.close)
             memory.heads = self._heads(run.run_id)
             log = DirectoryRunLog(self._services, lease, memory, run, self._keep_warm)
             log.commit(first, barrier=Barrier.EXTERNAL)
             # The first checkpoint, too, waits until it is small beside the ledger.
-            memory.checkpoint_bytes = len(memory.shadow.to_json())
+            memory.checkpoint_length = len(memory.shadow.to_json())
             undo.pop_all()
             return log
 
@@ -188,8 +188,7 @@ class DirectoryEngine:
         assert handle is not None  # noqa: S101 - created
         file = JsonlFile(path, handle, 0)
         if info is not None and info.size:
-            self._quarantine(path, 0)
-            file.cut(0)
+            cut_torn_tail(self._files, self._layout, self._services.clock, file, 0)
         return file
 
     def open(self, run_id: str, *, wait_s: float = 0.0) -> DirectoryRunLog:
@@ -210,17 +209,14 @@ class DirectoryEngine:
 
     def _own(self, run_id: str, lease: Lease, undo: contextlib.ExitStack) -> DirectoryRunLog:
         memory = self._take_warm(run_id)
-        is_closed = True
         if memory is None:
             replay = self._recovery.load(run_id)
             if replay.is_legacy:
                 import_run(self._services, self._records, run_id)
                 replay = self._recovery.load(run_id)
-            is_closed = replay.is_closed
             memory = self._recover(run_id, replay)
         undo.callback(memory.close)
-        memory.epoch += 1
-        run = run_from(memory.header, memory.shadow.state())
+        run, is_closed = memory.run(), memory.image.is_closed
         log = DirectoryRunLog(self._services, lease, memory, run, self._keep_warm)
         if memory.recovered is not None:
             log.commit(self._records.internal(run, "recovered", **memory.recovered), scan=False)
@@ -235,19 +231,13 @@ class DirectoryEngine:
         if handle is None:
             raise NotFound(f"no run {run_id!r} in this store", kind="run", id=run_id)
         file = JsonlFile(path, handle, replay.tail.committed)
-        memory = LogMemory.from_replay(replay, file)
+        memory = LogMemory.of(replay, file)
+        memory.attempt = self._recovery.attempt(run_id, replay.image)
         if replay.tail.torn_bytes:
-            self._quarantine(path, replay.tail.committed)
-            file.cut(replay.tail.committed)
-            memory.recovered = {
-                "offset": replay.tail.committed,
-                "bytes": replay.tail.torn_bytes,
-            }
+            cut_torn_tail(self._files, self._layout, self._services.clock, file, file.size)
+            memory.recovered = {"offset": file.size, "bytes": replay.tail.torn_bytes}
         memory.heads = self._heads(run_id)
         return memory
-
-    def _quarantine(self, path: str, offset: int) -> None:
-        quarantine_tail(self._files, self._layout, self._services.clock, path, offset)
 
     def _heads(self, run_id: str) -> HeadsFile | None:
         services = self._services
@@ -290,8 +280,7 @@ class DirectoryEngine:
         return None
 
     def _keep_warm(self, memory: LogMemory) -> None:
-        run_id = memory.header["run_id"]
-        self._warm[run_id] = memory
+        self._warm[memory.image.run_id] = memory
         while len(self._warm) > _WARM_LOGS:
             with contextlib.suppress(KeyError):
                 self._warm.popitem(last=False)[1].close()
@@ -304,9 +293,8 @@ class DirectoryEngine:
         memory = self._take_warm(run_id)
         if memory is None:
             return self._recovery.load(run_id).run()
-        run = run_from(memory.header, memory.shadow.state())
         self._keep_warm(memory)
-        return run
+        return memory.run()
 
     def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]:
         """Give the committed records with a `seq` above `after`, as they are stored.
@@ -380,7 +368,7 @@ class DirectoryEngine:
     def _load_header(self, run_id: str) -> tuple[JsonObject, int] | None:
         replay = self._recovery.load(run_id)
         # What drives runs of 0.4.x also changes them without a record; they are read each time.
-        return replay.header, UNCOUNTED if replay.is_legacy else replay.tail.end
+        return replay.image.header, UNCOUNTED if replay.is_legacy else replay.tail.end
 
     def subscribe(self, callback: LedgerCallback, *, run_id: str | None = None) -> Unsubscribe:
         """Call `callback` with every record that this process commits, or with those of one run.

@@ -30,6 +30,7 @@ _NAMES = {
     "parent_run_id": "parent_run_id",
     "listening": "listening",
 }
+FIELDS = tuple(_NAMES)
 _IN_COMMIT = {name: field for field, name in _NAMES.items()}
 _TEXTS = tuple(
     field
@@ -89,15 +90,21 @@ def write_fields(changed: Mapping[str, Any], commit: JsonObject) -> None:
         commit[_NAMES[field]] = value
 
 
-def read_fields(commit: Mapping[str, Any]) -> JsonObject:
-    """Give the header fields that a commit changes."""
+def apply_fields(header: JsonObject, commit: Mapping[str, Any]) -> None:
+    """Change a header as a commit says."""
     if "init" in commit:
-        return dict(commit["init"])
-    return {_IN_COMMIT[name]: value for name, value in commit.items() if name in _IN_COMMIT}
+        header.update(commit["init"])
+        return
+    for name, value in commit.items():
+        if name in _IN_COMMIT:
+            header[_IN_COMMIT[name]] = value
+    if header.get("listening", True) is None:
+        # As in the header of a run that never listened.
+        del header["listening"]
 
 
 def is_terminal(header: Mapping[str, Any]) -> bool:
-    return header["status"] in _TERMINAL
+    return header.get("status") in _TERMINAL
 
 
 def run_from(header: Mapping[str, Any], state: JsonObject) -> RunState:
@@ -119,6 +126,3 @@ def _note_change(changed: JsonObject, field: str, before: Any, now: Any) -> None
     now = normalise(now, f"/{field}")
     if dump_any(now) != dump_any(before):
         changed[field] = isolate(now) if now is not None else None
-
-
-__all__ = ["changed_fields", "header_of", "is_terminal", "read_fields", "run_from", "write_fields"]

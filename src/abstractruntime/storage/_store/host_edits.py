@@ -1,7 +1,7 @@
 """Changes that a host makes to the state of a run from outside: saves, and restored snapshots.
 
 Each is one `control` record with the difference. A finished run that is made live again is
-marked, so that it reuses what it did before; see `_reuse`.
+marked, so that it reuses what it did before; see `reuse`.
 """
 
 from __future__ import annotations

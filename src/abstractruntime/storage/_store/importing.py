@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from abstractruntime._json import JsonObject
 from abstractruntime.errors import ChainBroken, InvalidValue
 from abstractruntime.storage._files.jsonl import JsonlFile
-from abstractruntime.storage._files.quarantine import quarantine_tail
+from abstractruntime.storage._files.quarantine import cut_torn_tail
+from abstractruntime.storage._store.checkpoint import render_checkpoint
 from abstractruntime.storage._store.header import header_of
 from abstractruntime.storage._store.legacy import LegacyRun, Prefix, unabsorbed
-from abstractruntime.storage._store.memory import LogMemory, checkpoint_bytes
 from abstractruntime.storage._store.record_lines import EncodedRecord, RecordWriter, clean_record
 from abstractruntime.storage._store.reuse import mark_rewound
-from abstractruntime.storage._store.shadow import StateShadow
+from abstractruntime.storage._store.shadow import StateShadow, shadow_of
 
 if TYPE_CHECKING:
     from abstractruntime.core.records import RecordFactory
@@ -53,16 +53,16 @@ def import_run(services: Services, records: RecordFactory, run_id: str) -> None:
     file = JsonlFile(path, handle, prefix.bytes)
     try:
         if old.tail.end > prefix.bytes:
-            quarantine_tail(files, layout, services.clock, path, prefix.bytes)
-            file.cut(prefix.bytes)
+            cut_torn_tail(files, layout, services.clock, file, prefix.bytes)
         file.append(b"".join(encoded.line + b"\n" for encoded in lines))
         if services.durability != "off":
             file.sync()
             files.sync_dir(layout.root)
         # Invariant: without a checkpoint of ours a ledger that is lost later would look like
         # that of a run of 0.4.x which never had one, and the run would start over.
-        memory = LogMemory.from_replay(services.recovery.load(run_id), file)
-        files.write_atomic(layout.checkpoint(run_id), checkpoint_bytes(memory))
+        replay = services.recovery.load(run_id)
+        variables = shadow_of(replay.vars).to_json()
+        files.write_atomic(layout.checkpoint(run_id), render_checkpoint(replay.image, variables))
     finally:
         file.close()
 

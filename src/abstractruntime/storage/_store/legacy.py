@@ -4,7 +4,7 @@ Rules:
 1. The checkpoint is the state. A ledger of 0.4.x tells effects, not changes, so without a
    readable checkpoint the run is damaged, and nothing is guessed.
 2. A run belongs to 0.4.x until its ledger has a record with a `seq`: the one that imports
-   it (see `_import`). Its older lines stay where they are, and that record pins them.
+   it (see `importing`). Its older lines stay where they are, and that record pins them.
 3. 0.4.x saves the checkpoint after every outcome, before it writes another record. So only
    the last record can be missing from the state, and `unabsorbed` says whether it is.
 """

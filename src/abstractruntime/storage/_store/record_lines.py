@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,10 +29,12 @@ from abstractruntime.storage._store.plain import dump, dump_plain_sorted, is_pla
 from abstractruntime.storage.large_values import LIMIT_BYTES, MARK
 
 if TYPE_CHECKING:
+    from types import EllipsisType
+
     from abstractruntime.storage._files.jsonl import Line
 
 # Reading `.value` of an enum member costs more than the rest of the field.
-STATUS_TEXTS = {status: status.value for status in StepStatus}
+_STATUS_TEXTS = {status: status.value for status in StepStatus}
 
 
 class EncodedRecord(NamedTuple):
@@ -109,7 +110,7 @@ def _encode(
         "run_id": record.run_id,
         "step_id": record.step_id,
         "node_id": record.node_id,
-        "status": STATUS_TEXTS[record.status],
+        "status": _STATUS_TEXTS[record.status],
         "effect": effect,
         "result": result,
         "error": record.error,
@@ -153,60 +154,55 @@ def _result_of(effect: JsonObject | None, result: Any) -> Any:
 
 def is_status_record(record: JsonObject) -> bool:
     """Tell whether a parsed record only repeats the terminal status."""
-    return str(record.get("idempotency_key") or "").startswith(STATUS_KEY_PREFIX)
+    return is_status_key(record.get("idempotency_key"))
 
 
-@dataclass(slots=True)
-class Chain:
-    """Where the chain stands: the next `seq` and the hash it must link to."""
+def is_status_key(key: Any) -> bool:
+    """Tell whether a record with this idempotency key only repeats the terminal status."""
+    return str(key or "").startswith(STATUS_KEY_PREFIX)
 
-    run_id: str
-    seq: int = 0
-    head: str | None = None
 
-    def follow(self, line: bytes, offset: int, *, linked: bool = True) -> JsonObject:
-        """Read the next line and check its number, its link and its hash.
+def check_line(
+    line: Line, *, run_id: str, seq: int, prev_hash: str | EllipsisType | None = ...
+) -> JsonObject:
+    """Read a line and check its number, its link and its hash.
 
-        `linked` False takes up the chain at a line whose hash something else vouches for.
+    Args:
+        line: The line.
+        run_id: The run that it must be of.
+        seq: The number that it must have.
+        prev_hash: What it must link to; without it, something else vouches for its hash.
 
-        Raises:
-            ChainBroken: with the line's offset and number.
-        """
-        try:
-            record = load_strict(line)
-        except (ValueError, RecursionError) as cause:
-            raise self._broken(offset, f"is not JSON: {cause}") from cause
-        if type(record) is not dict:
-            raise self._broken(offset, "is not an object")
-        self._check(record, "run_id", self.run_id, offset)
-        self._check(record, "seq", self.seq, offset)
-        if linked:
-            self._check(record, "prev_hash", self.head, offset)
-        digest = stored_hash(record)
-        self._check(record, "record_hash", digest, offset)
-        self.seq += 1
-        self.head = digest
-        return record
-
-    def _check(self, record: JsonObject, name: str, expected: Any, offset: int) -> None:
+    Raises:
+        ChainBroken: with the line's offset and number.
+    """
+    try:
+        record = load_strict(line.data)
+    except (ValueError, RecursionError) as cause:
+        raise _broken(run_id, seq, line, f"is not JSON: {cause}") from cause
+    if type(record) is not dict:
+        raise _broken(run_id, seq, line, "is not an object")
+    expected: JsonObject = {"run_id": run_id, "seq": seq, "prev_hash": prev_hash}
+    if prev_hash is ...:
+        del expected["prev_hash"]
+    expected["record_hash"] = stored_hash(record)
+    for name, value in expected.items():
         found = record.get(name)
-        if found != expected:
-            raise self._broken(
-                offset,
-                f"has {name} {found!r}, expected {expected!r}",
-                expected=expected,
-                found=found,
-            )
+        if found != value:
+            what = f"has {name} {found!r}, expected {value!r}"
+            raise _broken(run_id, seq, line, what, expected=value, found=found)
+    return record
 
-    def _broken(self, offset: int, what: str, **facts: Any) -> ChainBroken:
-        return ChainBroken(
-            f"ledger of run {self.run_id!r}: line {self.seq + 1} at byte {offset} {what}",
-            hint=f"art ledger verify {self.run_id}; the run cannot be driven until this is repaired",
-            run_id=self.run_id,
-            offset=offset,
-            line=self.seq + 1,
-            **facts,
-        )
+
+def _broken(run_id: str, seq: int, line: Line, what: str, **facts: Any) -> ChainBroken:
+    return ChainBroken(
+        f"ledger of run {run_id!r}: line {seq + 1} at byte {line.offset} {what}",
+        hint=f"art ledger verify {run_id}; the run cannot be driven until this is repaired",
+        run_id=run_id,
+        offset=line.offset,
+        line=seq + 1,
+        **facts,
+    )
 
 
 def stored_hash(record: JsonObject) -> str:

@@ -22,21 +22,20 @@ from abstractruntime.errors import WriterPoisoned
 from abstractruntime.storage._files.jsonl import Tail, scan_lines
 from abstractruntime.storage._store.header import (
     changed_fields,
-    is_terminal,
+    header_of,
     run_from,
     write_fields,
 )
-from abstractruntime.storage._store.memory import LogMemory, checkpoint_bytes
+from abstractruntime.storage._store.image import REMEMBERED_COMMANDS
+from abstractruntime.storage._store.memory import LogMemory
 from abstractruntime.storage._store.plain import is_plain
 from abstractruntime.storage._store.record_lines import (
-    STATUS_TEXTS,
     EncodedRecord,
     RecordWriter,
     clean_record,
     parse_line,
     result_of,
 )
-from abstractruntime.storage._store.recovery import REMEMBERED_COMMANDS, opens_attempt
 from abstractruntime.storage._store.reuse import REUSE, Reuse, rewound_range
 from abstractruntime.storage._store.services import SYNCED_BARRIERS
 from abstractruntime.storage.large_values import holds_references
@@ -72,14 +71,15 @@ class DirectoryRunLog:
         on_close: Callable[[LogMemory], None],
     ) -> None:
         self.run = run
-        self.pending: StepRecord | None = memory.pending
+        self.pending: StepRecord | None = memory.attempt
         self._services = services
         self._lease = lease
         self._memory = memory
         self._on_close = on_close
         self._writer = RecordWriter(services.blobs)
         self._synced = SYNCED_BARRIERS[services.durability]
-        self._unforgotten = len(memory.commands)
+        self._unforgotten = len(memory.image.commands)
+        self._epoch = memory.image.epoch + 1
         self._posted: dict[str, Command] = {}
         self._unpublished: list[bytes] = []
         self._reuse = Reuse(self._read_records)
@@ -90,12 +90,12 @@ class DirectoryRunLog:
 
     def next_occurrence(self) -> int:
         """Give the ordinal of the next effect occurrence; a commit with that plan uses it up."""
-        return self._memory.occurrence
+        return self._memory.image.occurrence
 
     @property
     def next_seq(self) -> int:
         """The ordinal that the next record gets."""
-        return self._memory.seq
+        return self._memory.image.seq
 
     def commit(
         self,
@@ -114,13 +114,24 @@ class DirectoryRunLog:
         delta = memory.shadow.compare(
             self.run.vars, wrote=wrote, source=result_of(first), scan=scan
         )
-        changed = changed_fields(memory.header, self.run)
+        header = memory.image.header
+        changed = changed_fields(header, self.run) if header else header_of(self.run)
+        is_listed_anew = "status" in changed or "waiting" in changed
+        revives = is_listed_anew and memory.image.is_terminal
         commit = self._describe(changed, plan, delta, commands)
         plain = plain and delta.is_plain and is_plain(plan)
         if plain and ("output" in changed or "waiting" in changed):
             plain = is_plain(changed)
         position = self._append(records, commit, plain=plain)
-        self._remember(first, changed, plan, delta, commands)
+        memory.shadow.accept(delta)
+        memory.recovered = None
+        memory.is_header_unindexed = memory.is_header_unindexed or is_listed_anew
+        if revives:
+            # The index does not look at finished runs again by itself.
+            self.index_now()
+        self.pending = memory.attempt
+        self._unforgotten += len(commands)
+        memory.is_mid_commit = False
         self._after_append(barrier)
         if self._unpublished:
             self._publish()
@@ -159,7 +170,7 @@ class DirectoryRunLog:
         services, memory = self._services, self._memory
         path = services.layout.ledger(self.run.run_id)
         for number, line in enumerate(scan_lines(services.files, path, tail=Tail())):
-            record = parse_line(memory.header["run_id"], number, line)
+            record = parse_line(memory.image.run_id, number, line)
             yield services.recovery.resolve(record) if holds_references(line.data) else record
 
     def _require_open(self) -> None:
@@ -178,13 +189,13 @@ class DirectoryRunLog:
         commands: tuple[str, ...],
     ) -> JsonObject:
         memory = self._memory
-        commit: JsonObject = {"epoch": memory.epoch}
-        if memory.seq == 0:
-            commit["init"] = {**memory.header, **changed}
+        commit: JsonObject = {"epoch": self._epoch}
+        if memory.image.seq == 0:
+            commit["init"] = changed
         else:
             write_fields(changed, commit)
         if plan is not None:
-            commit["occ"] = plan.get("occ", memory.occurrence)
+            commit["occ"] = plan.get("occ", memory.image.occurrence)
             commit["plan"] = plan
         delta.write_into(commit)
         if commands:
@@ -199,71 +210,35 @@ class DirectoryRunLog:
         """Encode and write all records in one append, then tell each where it went."""
         memory = self._memory
         memory.is_mid_commit = True
-        first, seq, head = memory.seq, memory.seq, memory.head
-        lines: list[EncodedRecord] = []
-        places = []
+        image = memory.image
+        first, seq, head = image.seq, image.seq, image.head
+        written: list[tuple[StepRecord, JsonObject | None, EncodedRecord]] = []
         for record in records:
-            if lines:
-                commit, plain = _own_commit(record, memory.epoch), clean_record(record)
+            if written:
+                commit, plain = _own_commit(record, self._epoch), clean_record(record)
             encoded = self._writer.encode(record, commit, seq=seq, prev_hash=head, plain=plain)
-            lines.append(encoded)
-            places.append((seq, head, encoded.record_hash, commit))
+            written.append((record, commit, encoded))
             seq, head = seq + 1, encoded.record_hash
-        offset = memory.file.append(b"".join([encoded.line + b"\n" for encoded in lines]))
-        memory.note_lines(lines, offset)
+        offset = memory.file.append(b"".join([encoded.line + b"\n" for _, _, encoded in written]))
         if self._services.observers.subscribers:
-            self._unpublished += [encoded.line for encoded in lines]
+            self._unpublished += [encoded.line for _, _, encoded in written]
         # Only now, as a record whose append failed must look as it did before.
-        for record, place in zip(records, places, strict=True):
-            record.seq, record.prev_hash, record.record_hash, record.commit = place
+        for record, commit, encoded in written:
+            record.seq, record.prev_hash = image.seq, image.head
+            record.record_hash, record.commit = encoded.record_hash, commit
+            memory.note(record, commit, encoded)
         return Position(first, offset)
-
-    def _remember(
-        self,
-        first: StepRecord,
-        changed: JsonObject,
-        plan: JsonObject | None,
-        delta: Delta,
-        commands: tuple[str, ...],
-    ) -> None:
-        memory = self._memory
-        was_terminal = is_terminal(memory.header)
-        memory.header.update(changed)
-        if "status" in changed or "waiting" in changed:
-            memory.is_header_unindexed = True
-            if was_terminal:
-                # The index does not look at finished runs again by itself.
-                self._services.index.put(memory.header, memory.file.size, now=True)
-        memory.shadow.accept(delta)
-        memory.recovered = None
-        if plan is not None:
-            memory.occurrence = max(memory.occurrence, plan.get("occ", -1) + 1)
-        if commands:
-            memory.commands.extend(commands)
-            self._unforgotten += len(commands)
-        self._track_pending(first, has_plan=plan is not None)
-        memory.is_mid_commit = False
-
-    def _track_pending(self, record: StepRecord, *, has_plan: bool) -> None:
-        memory = self._memory
-        if opens_attempt(STATUS_TEXTS[record.status], has_plan=has_plan):
-            memory.pending, memory.pending_at = record, memory.last_line
-        elif memory.pending is not None and record.step_id == memory.pending.step_id:
-            memory.pending = memory.pending_at = None
-        if is_terminal(memory.header):
-            memory.pending = memory.pending_at = None
-        self.pending = memory.pending
 
     def _after_append(self, barrier: Barrier) -> None:
         memory = self._memory
         if barrier is not Barrier.NONE and barrier in self._synced:
             self._sync()
-        due = max(self._growth, CHECKPOINT_RATIO * memory.checkpoint_bytes)
-        if memory.file.size - memory.checkpoint_size >= due:
-            self._write_checkpoint(checkpoint_bytes(memory))
+        due = max(self._growth, CHECKPOINT_RATIO * memory.checkpoint_length)
+        if memory.image.size - memory.covered >= due:
+            self._write_checkpoint(memory.checkpoint())
         if memory.heads is not None and memory.heads.unsigned >= RECORDS_PER_HEAD:
             self._sync()
-            memory.heads.sign(memory.file.size)
+            memory.heads.sign(memory.image.size)
         if self._unforgotten > REMEMBERED_COMMANDS // 2:
             self._sync()
             self._forget_commands()
@@ -280,21 +255,21 @@ class DirectoryRunLog:
 
     def take_commands(self) -> list[Command]:
         """Give the commands that no commit has applied yet, oldest first; they stay until one does."""
-        applied = self._memory.commands
-        if is_terminal(self._memory.header):
+        image = self._memory.image
+        if image.is_terminal:
             return []
         waiting = self._services.inboxes.read(self.run.run_id, self._posted)
         self._posted = waiting
         if not waiting:
             return []
-        return [command for command in waiting.values() if command.id not in applied]
+        return [command for command in waiting.values() if command.id not in image.commands]
 
     def rollback(self) -> None:
         """Reset `run` to the last committed state; nothing on disk changes."""
         memory = self._memory
         state = memory.shadow.state()
         _keep_projection(self.run.vars, state)
-        restored = run_from(memory.header, state)
+        restored = run_from(memory.image.header, state)
         for name in RunState.__dataclass_fields__:
             setattr(self.run, name, getattr(restored, name))
 
@@ -314,46 +289,46 @@ class DirectoryRunLog:
         """
         self._require_open()
         memory = self._memory
-        if memory.is_resting or self._services.durability == "strict":
+        if memory.image.is_resting or self._services.durability == "strict":
             self._sync()
         self._forget_commands()
         self._checkpoint_if_due()
-        if memory.heads is not None and memory.heads.unsigned and memory.is_resting:
-            memory.heads.sign(memory.file.size)
+        if memory.heads is not None and memory.heads.unsigned and memory.image.is_resting:
+            memory.heads.sign(memory.image.size)
         self._update_index()
 
     def _forget_commands(self) -> None:
         """Remove the files of applied commands, and of all when the run has ended."""
-        has_ended = is_terminal(self._memory.header)
+        image = self._memory.image
+        has_ended = image.is_terminal
         if not self._unforgotten and not has_ended:
             return
-        applied = self._memory.commands
         waiting = self._services.inboxes.read(self.run.run_id)
-        names = [name for name, command in waiting.items() if has_ended or command.id in applied]
+        names = [name for name, c in waiting.items() if has_ended or c.id in image.commands]
         self._services.inboxes.remove(self.run.run_id, names)
         self._unforgotten = 0
 
     def _checkpoint_if_due(self) -> None:
-        memory = self._memory
-        grown = memory.file.size - memory.checkpoint_size
+        memory, image = self._memory, self._memory.image
+        grown = image.size - memory.covered
         if not grown:
             return
-        is_large = grown >= max(CHECKPOINT_GROWTH_BYTES, memory.checkpoint_bytes)
-        if is_large or (is_terminal(memory.header) and grown >= self._ending_bytes):
-            self._write_checkpoint(checkpoint_bytes(memory))
-        elif memory.header["status"] == "waiting":
-            data = checkpoint_bytes(memory)
+        is_large = grown >= max(CHECKPOINT_GROWTH_BYTES, memory.checkpoint_length)
+        if is_large or (image.is_terminal and grown >= self._ending_bytes):
+            self._write_checkpoint(memory.checkpoint())
+        elif image.header["status"] == "waiting":
+            data = memory.checkpoint()
             if len(data) < WAITING_CHECKPOINT_BYTES:
                 self._write_checkpoint(data)
 
     def checkpoint(self) -> None:
         """Write the checkpoint now, due or not."""
         self._require_open()
-        self._write_checkpoint(checkpoint_bytes(self._memory))
+        self._write_checkpoint(self._memory.checkpoint())
 
     def index_now(self) -> None:
         """Write the row of this run in the index now."""
-        self._services.index.put(self._memory.header, self._memory.file.size, now=True)
+        self._services.index.put(self._memory.image.header, self._memory.image.size, now=True)
 
     def _write_checkpoint(self, data: bytes) -> None:
         memory, services = self._memory, self._services
@@ -363,12 +338,12 @@ class DirectoryRunLog:
         services.files.write_atomic(
             services.layout.checkpoint(self.run.run_id), data, sync=services.durability == "strict"
         )
-        memory.checkpoint_size, memory.checkpoint_bytes = memory.file.size, len(data)
+        memory.covered, memory.checkpoint_length = memory.image.size, len(data)
 
     def _update_index(self) -> None:
         memory = self._memory
         if memory.is_header_unindexed:
-            self._services.index.put(memory.header, memory.file.size)
+            self._services.index.put(memory.image.header, memory.image.size)
             memory.is_header_unindexed = False
 
     def close(self) -> None:

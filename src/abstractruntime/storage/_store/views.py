@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from abstractruntime.core.models import (
     RunState,
@@ -20,8 +20,9 @@ from abstractruntime.core.models import (
     parse_moment,
 )
 from abstractruntime.core.origin import first_record
-from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.core.ports import Engine, RunHeader, RunQuery
 from abstractruntime.core.records import RecordFactory
+from abstractruntime.core.store import LedgerHead
 from abstractruntime.core.usage import ledger_metrics
 from abstractruntime.errors import IntegrityError, NotFound
 from abstractruntime.storage._files.layout import is_id
@@ -33,9 +34,9 @@ from abstractruntime.storage.large_values import holds_references
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.core.ports import StoredRecord
-    from abstractruntime.storage._store.engine import DirectoryEngine
     from abstractruntime.storage._store.observers import LedgerCallback, Unsubscribe
     from abstractruntime.storage._store.run_log import DirectoryRunLog
+    from abstractruntime.storage._store.services import Services
 
 HOST_SAVE = "host_save"
 _PAGE = 1000
@@ -43,10 +44,22 @@ _PAGE = 1000
 Records = list[dict[str, Any]]
 
 
+class ViewedEngine(Engine, Protocol):
+    """The engine behind the views, whose logs also take what a host writes by itself."""
+
+    @property
+    def services(self) -> Services: ...
+    def create(self, run: RunState, first: StepRecord) -> DirectoryRunLog: ...
+    def open(self, run_id: str, *, wait_s: float = 0.0) -> DirectoryRunLog: ...
+    def head(self, run_id: str) -> LedgerHead: ...
+    def resolve(self, record: JsonObject) -> JsonObject: ...
+    def subscribe(self, callback: LedgerCallback, *, run_id: str | None = None) -> Unsubscribe: ...
+
+
 class RunsView(RunStore):
     """The runs of a directory store; `load` gives a copy that the caller owns."""
 
-    def __init__(self, engine: DirectoryEngine) -> None:
+    def __init__(self, engine: ViewedEngine) -> None:
         self.engine = engine
 
     def save(self, run: RunState) -> None:
@@ -166,7 +179,7 @@ class RunsView(RunStore):
 class LedgerView(LedgerStore):
     """The ledgers of a directory store, as they are stored: large values are references."""
 
-    def __init__(self, engine: DirectoryEngine) -> None:
+    def __init__(self, engine: ViewedEngine) -> None:
         self.engine = engine
 
     def append(self, record: StepRecord) -> None:
@@ -176,7 +189,7 @@ class LedgerView(LedgerStore):
             NotFound: no such run.
             Busy: someone drives the run.
         """
-        log: DirectoryRunLog = self.engine.open(record.run_id)
+        log = self.engine.open(record.run_id)
         try:
             log.append_bare(replace(record))
             log.settle()
