@@ -32,7 +32,7 @@ from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.artifacts import FileArtifactStore
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
-from abstractruntime.visualflow_compiler.listeners import flow_listeners
+from abstractruntime.visualflow_compiler.listeners import listener_documents
 from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
 from abstractruntime.workspace import Workspace
 
@@ -131,7 +131,7 @@ def compile_program(loaded: Loaded, entry: str | None, *, services: Services) ->
         registry.register(spec)
     elements = [e for document in documents.values() for e in document.flow.elements]
     has_code = any(e.type in CODE_TYPES for e in elements)
-    listeners = tuple(found.workflow_id for found in flow_listeners(documents[chosen]))
+    listeners = tuple(found.workflow_id for found in listener_documents(documents[chosen]))
     return Program(chosen, registry, node_labels(documents.values()), has_code, listeners)
 
 
