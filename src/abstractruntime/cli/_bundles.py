@@ -38,7 +38,7 @@ from abstractruntime.workflow_bundle import (
     verify_bundle,
 )
 from abstractruntime.workflow_bundle.packer import collect_flows, pack_flows
-from abstractruntime.workflow_bundle.reader import read_archive_file
+from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -104,6 +104,15 @@ def load_bundle_or_flow(
     return compile_bundle(Request(path, (entry,) if entry else ()), data)
 
 
+def open_bundle_or_flow(path: Path) -> WorkflowBundle | FlowDocument:
+    """Open what a file holds, to be looked at: nothing is verified or checked."""
+    data = read_archive_file(path)
+    if not data.startswith(_ARCHIVE_START):
+        return FlowDocument.read(data, file=str(path))
+    with naming(path):
+        return read_bundle(data, path)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Add the file to what is said about an archive, whose bytes do not know their name."""
@@ -131,9 +140,7 @@ def compile_bundle(
 ) -> tuple[Loaded, tuple[Diagnostic, ...]]:
     """Check the documents that belong together and pack them; nothing is signed yet.
 
-    Args:
-        request: What is to be compiled.
-        data: The content of the document, if it was read before.
+    `data` is the content of the document, if it was read before.
 
     Returns:
         The bundle, and the warnings about its documents.

@@ -30,7 +30,7 @@ from abstractruntime.errors import ExitCode, IntegrityError, NotFound, Untrusted
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
-from abstractruntime.visualflow_compiler.listeners import flow_listeners
+from abstractruntime.visualflow_compiler.listeners import listener_documents
 from abstractruntime.workflow_bundle.reader import read_bundle
 from abstractruntime.workspace import Workspace
 
@@ -129,7 +129,7 @@ def compile_program(loaded: Loaded, entry: str | None, *, services: Services) ->
         registry.register(spec)
     elements = [e for document in documents.values() for e in document.flow.elements]
     has_code = any(facts_of(e.type).runs_code for e in elements)
-    listeners = tuple(found.workflow_id for found in flow_listeners(documents[chosen]))
+    listeners = tuple(found.workflow_id for found in listener_documents(documents[chosen]))
     return Program(chosen, registry, node_labels(documents.values()), has_code, listeners)
 
 

@@ -6,13 +6,10 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from abstractruntime.cli._bundles import naming, require_documents
+from abstractruntime.cli._bundles import open_bundle_or_flow, require_documents
 from abstractruntime.errors import NotFound
 from abstractruntime.visualflow_compiler.diff import Side
 from abstractruntime.visualflow_compiler.document import FlowDocument
-from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
-
-_ARCHIVE_START = b"PK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +35,11 @@ def load_side(path: Path) -> NamedSide:
         files = require_documents(path)
         documents = [FlowDocument.read(file.read_bytes(), file=str(file)) for file in files]
         return NamedSide(path, Side({d.require_id(): d for d in documents}))
-    data = read_archive_file(path)
-    if data.startswith(_ARCHIVE_START):
-        with naming(path):
-            bundle = read_bundle(data, path)
-        starts = tuple(entry.flow_id for entry in bundle.manifest.entrypoints)
-        return NamedSide(path, Side(bundle.documents, starts))
-    document = FlowDocument.read(data, file=str(path))
-    return NamedSide(path, Side({document.require_id(): document}), is_single=True)
+    found = open_bundle_or_flow(path)
+    if isinstance(found, FlowDocument):
+        return NamedSide(path, Side({found.require_id(): found}), is_single=True)
+    starts = tuple(entry.flow_id for entry in found.manifest.entrypoints)
+    return NamedSide(path, Side(found.documents, starts))
 
 
 def paired(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:

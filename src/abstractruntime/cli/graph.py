@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime.cli._bundles import entry_of, naming
+from abstractruntime.cli._bundles import entry_of, open_bundle_or_flow
 from abstractruntime.cli._files import write_result
 from abstractruntime.cli._host import installed_bundle
 from abstractruntime.cli._lazy import uses_store
@@ -28,7 +28,6 @@ from abstractruntime.visualflow_compiler.drawing import (
     run_outcomes,
 )
 from abstractruntime.visualflow_compiler.graph import FlowGraph
-from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
 
 _RENDERERS: Mapping[str, Callable[[Picture], str]] = {
     "ascii": render_ascii,
@@ -36,7 +35,6 @@ _RENDERERS: Mapping[str, Callable[[Picture], str]] = {
     "dot": render_dot,
     "svg": render_svg,
 }
-_ARCHIVE_START = b"PK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +101,10 @@ def _shown(session: Session, what: str, entry: str | None) -> Shown:
 
 
 def _of_file(path: Path, entry: str | None) -> Shown:
-    data = read_archive_file(path)
-    if not data.startswith(_ARCHIVE_START):
-        return Shown(FlowDocument.read(data, file=str(path)).graph)
-    with naming(path):
-        bundle = read_bundle(data, path)
-    return Shown(bundle.documents[entry_of(bundle, entry)].graph)
+    found = open_bundle_or_flow(path)
+    if isinstance(found, FlowDocument):
+        return Shown(found.graph)
+    return Shown(found.documents[entry_of(found, entry)].graph)
 
 
 def _of_run(session: Session, what: str, entry: str | None) -> Shown:

@@ -33,7 +33,7 @@ from abstractruntime.testing._case_model import Case, CaseStep
 from abstractruntime.testing.clocks import FakeClock, SequentialIds
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
 from abstractruntime.visualflow_compiler.document import FlowDocument
-from abstractruntime.visualflow_compiler.listeners import flow_listeners
+from abstractruntime.visualflow_compiler.listeners import listener_documents
 from abstractruntime.workspace import Workspace
 
 _RUN_ID: Final = "case"
@@ -92,7 +92,7 @@ def run_case(
         for spec in specs.values():
             registry.register(spec)
         _require_nodes(case, registry)
-        listeners = [found.workflow_id for found in flow_listeners(documents[root])]
+        listeners = [found.workflow_id for found in listener_documents(documents[root])]
         story = _Story(case, registry, listeners)
         problems = story.tell(root)
         labels = {node: name for d in documents.values() for node, name in d.labels.items()}

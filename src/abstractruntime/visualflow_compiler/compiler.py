@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from abstractruntime.agents.port import AgentWorkflows
@@ -12,8 +12,10 @@ from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.nodes.names import agent_workflow_id
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.visualflow_compiler._drawn import DrawnFlow
-from abstractruntime.visualflow_compiler._lower import Services, lower
+from abstractruntime.visualflow_compiler._lower._handlers import lower_program
+from abstractruntime.visualflow_compiler._lower._program import build_program
 from abstractruntime.visualflow_compiler._lower._python import lower_python
+from abstractruntime.visualflow_compiler._lower._step import Services
 from abstractruntime.visualflow_compiler._model import FlowContent
 from abstractruntime.visualflow_compiler.check import compilable
 from abstractruntime.visualflow_compiler.document import FlowDocument
@@ -58,7 +60,7 @@ def visual_to_flow(visual: Any) -> DrawnFlow:
         TypeError: `visual` is none of these.
         FlowError: the document has no id.
     """
-    document = FlowDocument.of(_as_document(visual))
+    document = FlowDocument.of(asdict(visual) if isinstance(visual, VisualFlow) else visual)
     document.require_id()
     return DrawnFlow(document)
 
@@ -80,7 +82,7 @@ def compile_flow(flow: Flow, *, services: Services | None = None) -> WorkflowSpe
     if not isinstance(flow, DrawnFlow):
         return lower_python(flow, services)
     compilable(flow.document)
-    return lower(flow.document.graph, services)
+    return lower_program(build_program(flow.graph), services)
 
 
 def compile_visualflow_tree(
@@ -143,25 +145,3 @@ def _agent_workflows(flow: FlowContent, agents: AgentWorkflows) -> dict[str, Wor
 def _children(flow: FlowContent) -> Iterable[str]:
     ids = (facts_of(element.type).subflow(element) for element in flow.elements)
     return (child for child in ids if child)
-
-
-def _as_document(visual: Any) -> Any:
-    if not isinstance(visual, VisualFlow):
-        return visual
-    return {
-        "id": visual.id,
-        "name": visual.name,
-        "description": visual.description,
-        "interfaces": list(visual.interfaces),
-        "entryNode": visual.entryNode,
-        "nodes": [{"id": n.id, "type": n.type, "data": n.data} for n in visual.nodes],
-        "edges": [
-            {
-                "source": e.source,
-                "sourceHandle": e.sourceHandle,
-                "target": e.target,
-                "targetHandle": e.targetHandle,
-            }
-            for e in visual.edges
-        ],
-    }

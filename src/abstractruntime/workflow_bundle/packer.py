@@ -220,16 +220,10 @@ def pack_flows(
     source: Path | None = None,
     assets: Mapping[str, bytes] | None = None,
 ) -> tuple[bytes, WorkflowBundle]:
-    """Give the bytes of an unsigned bundle, and the bundle that opening them would give.
+    """Give the bytes of an unsigned bundle of these flows, and what opening them would give.
 
-    Args:
-        flows: All its flows by id, as `collect_flows` gives them.
-        plan: Identity and description; its entrypoints are ids of flows.
-        source: Names the bundle.
-        assets: More members, by path below `assets/`.
-
-    Raises:
-        WorkflowBundleError, BundleArchiveError: as `pack_flowbundle` does.
+    Entrypoints of the plan are ids of flows; `source` names the bundle. For the rest see
+    `pack_flowbundle`.
     """
     flow_paths = {flow_id: _flow_path(flow_id) for flow_id in flows}
     asset_paths = {name: f"assets/{name}" for name in assets or {}}

@@ -77,7 +77,7 @@ class Health:
         """Give up to where a run was checkpointed; None when there is nothing that can be read."""
         data = self._files.read(self._layout.checkpoint(run_id))
         checkpoint = parse_checkpoint(data or b"")
-        return checkpoint and Reached(checkpoint.size, checkpoint.head)
+        return Reached(checkpoint.size, checkpoint.head) if checkpoint else None
 
     def _why_unreadable(self, run_id: str) -> AbstractRuntimeError | None:
         try:

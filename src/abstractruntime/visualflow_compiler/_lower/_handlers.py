@@ -1,4 +1,4 @@
-"""From units to node handlers: one body per kind, and how chains of steps end.
+"""From units to node handlers: one body per class of node types, and how chains of steps end.
 
 Rules:
 1. A chain that ends inside a control node returns to that node; otherwise the run ends.
@@ -10,18 +10,18 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from functools import singledispatch
 
 from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
-from abstractruntime.core.spec import NodeHandler, RunContext
+from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
 from abstractruntime.nodes.base import (
     MISSING,
     ControlNode,
     EffectNode,
     Finish,
-    Kind,
     NodeError,
+    NodeType,
     PassThroughNode,
     PlannedEffect,
     Stage,
@@ -45,9 +45,22 @@ _LOG = logging.getLogger(__name__)
 _ENDING_BRANCHES = ("true", "false", "default")
 
 
+def lower_program(program: Program, services: Services | None) -> WorkflowSpec:
+    """Give the workflow of a program.
+
+    The node table is a plain dict that hosts may wrap. Handlers keep nothing between
+    calls: they may serve any number of runs and threads at once.
+    """
+    units = [program.units[node_id] for node_id in program.steps]
+    chosen = services or Services()
+    nodes = {unit.id: make_handler(program, unit, chosen) for unit in units}
+    guarded = frozenset(unit.id for unit in units if unit.type.touches_files)
+    return WorkflowSpec(program.flow_id, program.entry, nodes, guarded)
+
+
 def make_handler(program: Program, unit: Unit, services: Services) -> NodeHandler:
     """Give the handler of one node: a function of the run without state of its own."""
-    body = _BODIES[unit.type.kind]
+    body = run_node.dispatch(type(unit.type))
 
     def handle(run: RunState, context: RunContext) -> StepPlan:
         step = Step(program, services, run, context)
@@ -56,7 +69,7 @@ def make_handler(program: Program, unit: Unit, services: Services) -> NodeHandle
             if unit.element.goes_on:
                 forget_failure(step.state, unit)
                 require_stage(step.state, unit)
-            plan = body(step, unit)
+            plan = body(unit.type, step, unit)
         # Rule 2: the error path of compiled flows; what is caught is the run's output.
         except Exception as cause:  # noqa: BLE001 - see above
             return _failure(step, unit, cause)
@@ -69,7 +82,7 @@ def _failure(step: Step, unit: Unit, cause: Exception) -> StepPlan:
     run = step.run
     _LOG.debug("node %r of run %s failed", unit.id, run.run_id, exc_info=cause)
     text = replace_surrogates(str(cause) or type(cause).__name__)
-    following = unit.targets.get(EXEC_OUT) or _parent(step, unit)
+    following = unit.targets.get(EXEC_OUT) or parent_of(step, unit)
     if unit.element.goes_on and following is not None:
         note_failure(step.state, unit, text)
         return StepPlan(unit.id, next_node=following)
@@ -85,15 +98,15 @@ def _failure(step: Step, unit: Unit, cause: Exception) -> StepPlan:
 # --- how chains end --------------------------------------------------------------------
 
 
-def _go(step: Step, unit: Unit, target: str | None, output: JsonObject) -> StepPlan:
+def go_on(step: Step, unit: Unit, target: str | None, output: JsonObject) -> StepPlan:
     """Continue at `target`, else in the enclosing control node, else end the run with `output`."""
-    following = target or _parent(step, unit)
+    following = target or parent_of(step, unit)
     if following is not None:
         return StepPlan(unit.id, next_node=following)
     return StepPlan(unit.id, complete_output=own(normalise(output)))
 
 
-def _parent(step: Step, unit: Unit) -> str | None:
+def parent_of(step: Step, unit: Unit) -> str | None:
     active = step.state.active
     return active if active != unit.id else None
 
@@ -108,19 +121,21 @@ def _closing(value: JsonValue) -> JsonObject:
 # --- function-like nodes ---------------------------------------------------------------
 
 
-def _run_function(step: Step, unit: Unit) -> StepPlan:
+@singledispatch
+def run_node(node: NodeType, step: Step, unit: Unit) -> StepPlan:
+    """Plan one visit of a node. A pure type declared with execution pins is a step, too."""
     inputs, scope = step.inputs(unit)
-    value = normalise(unit.type.evaluate(unit.element, inputs, scope))
+    value = normalise(node.evaluate(unit.element, inputs, scope))
     step.state.write("node_outputs", unit.id, value)
     step.run.vars[AMBIENT] = own(value)
     if unit.output_key is not None:
         _store_output(step, unit.output_key, value)
-    if unit.type.ends_run and not unit.targets:
+    if node.ends_run and not unit.targets:
         return StepPlan(unit.id, complete_output=own(_closing(value)))
-    return _go(step, unit, _branch(unit, value), _closing(value))
+    return go_on(step, unit, chosen_branch(unit, value), _closing(value))
 
 
-def _branch(unit: Unit, value: JsonValue) -> str | None:
+def chosen_branch(unit: Unit, value: JsonValue) -> str | None:
     """Give the next node, None when the chain ends here."""
     if not unit.branches:
         return unit.targets.get(EXEC_OUT)
@@ -134,23 +149,19 @@ def _branch(unit: Unit, value: JsonValue) -> str | None:
     raise NodeError(f"Unknown branch '{branch}'")
 
 
-def _run_pass_through(step: Step, unit: Unit) -> StepPlan:
+@run_node.register
+def _run_pass_through(node: PassThroughNode, step: Step, unit: Unit) -> StepPlan:
     inputs, scope = step.inputs(unit)
-    record = own(normalise(unit.type.evaluate(unit.element, inputs, scope)))
+    record = own(normalise(node.evaluate(unit.element, inputs, scope)))
     step.state.write("node_outputs", unit.id, record)
-    output: JsonObject = {}
-    if isinstance(unit.type, PassThroughNode):
-        output = unit.type.completion(record, step.ambient)
-    return _go(step, unit, unit.targets.get(EXEC_OUT), output)
+    return go_on(step, unit, unit.targets.get(EXEC_OUT), node.completion(record, step.ambient))
 
 
 # --- control nodes ---------------------------------------------------------------------
 
 
-def _run_control(step: Step, unit: Unit) -> StepPlan:
-    control = unit.type
-    if not isinstance(control, ControlNode):
-        raise TypeError(f"{control.type!r} has the kind of a control node without its methods")
+@run_node.register
+def _run_control(control: ControlNode, step: Step, unit: Unit) -> StepPlan:
     if control.drops_draws:
         step.state.clear_draws()
     turn = _next_turn(step, unit, control)
@@ -196,16 +207,14 @@ def _publish(step: Step, unit: Unit, turn: Turn) -> None:
 def _leave(step: Step, unit: Unit, control: ControlNode) -> StepPlan:
     step.state.pop(unit.id)
     target = unit.targets.get(control.exit_handle) if control.exit_handle else None
-    return _go(step, unit, target, {"success": True, "result": step.ambient})
+    return go_on(step, unit, target, step.program.ending(step.ambient))
 
 
 # --- effect nodes ----------------------------------------------------------------------
 
 
-def _run_effect(step: Step, unit: Unit) -> StepPlan:
-    node = unit.type
-    if not isinstance(node, EffectNode):
-        raise TypeError(f"{node.type!r} has the kind of an effect node without its methods")
+@run_node.register
+def _run_effect(node: EffectNode, step: Step, unit: Unit) -> StepPlan:
     before = _turn_before(step, unit)
     inputs, scope = step.inputs(unit)
     if before is None:
@@ -244,7 +253,7 @@ def _request(
     if echo:
         step.state.write("echoes", unit.id, own(normalise(echo)))
     is_armed = step.state.active == unit.id
-    following = unit.targets.get(EXEC_OUT) or (unit.id if is_armed else _parent(step, unit))
+    following = unit.targets.get(EXEC_OUT) or (unit.id if is_armed else parent_of(step, unit))
     if unit.output_key is not None:
         step.state.expect_mapped(unit.id)
     named = {"type": planned.effect} if node.names_effect else {}
@@ -253,11 +262,9 @@ def _request(
     return StepPlan(unit.id, effect=effect, next_node=following)
 
 
-def _run_staged(step: Step, unit: Unit) -> StepPlan:
+@run_node.register
+def _run_staged(node: StagedNode, step: Step, unit: Unit) -> StepPlan:
     """Make one move of a staged node; its bucket exists while an activation is open."""
-    node = unit.type
-    if not isinstance(node, StagedNode):
-        raise TypeError(f"{node.type!r} has the kind of a staged node without its methods")
     is_open, held = step.state.read(node.area, unit.id)
     if is_open:
         (inputs, bucket), scope = _taken_up(held), step.scope(unit)
@@ -297,7 +304,7 @@ def _finish(step: Step, unit: Unit, node: StagedNode, end: Finish) -> StepPlan:
     if unit.output_key is not None:
         record = node.pins(unit.element, result)
         _store_output(step, unit.output_key, node.primary(unit.element, record))
-    return _go(step, unit, unit.targets.get(EXEC_OUT), end.completion)
+    return go_on(step, unit, unit.targets.get(EXEC_OUT), end.completion)
 
 
 def _store_mapped(step: Step) -> None:
@@ -317,14 +324,3 @@ def _store_output(step: Step, key: str, value: JsonValue) -> None:
     if key.startswith("_") and not key.startswith("_limits."):
         raise NodeError(f"outputKey {key!r} names a reserved variable; only _limits.* is open")
     assign(step.run.vars, key, own(value))
-
-
-_BODIES: dict[Kind, Callable[[Step, Unit], StepPlan]] = {
-    # A pure type declared with execution pins is a step like any other function.
-    Kind.PURE: _run_function,
-    Kind.FUNCTION: _run_function,
-    Kind.PASS_THROUGH: _run_pass_through,
-    Kind.CONTROL: _run_control,
-    Kind.EFFECT: _run_effect,
-    Kind.STAGED: _run_staged,
-}

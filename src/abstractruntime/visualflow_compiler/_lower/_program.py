@@ -7,12 +7,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 
-from abstractruntime._json import JsonValue
+from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes.base import EffectNode, Element, NodeType
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.graph import FlowGraph
@@ -39,16 +39,16 @@ class Unit:
 
     element: Element
     type: NodeType
-    wires: tuple[Wire, ...]
-    wired: frozenset[str]
-    defaults: Mapping[str, JsonValue]
-    spare: Mapping[str, JsonValue]
-    known: Mapping[str, str] | None
-    pulls: tuple[str, ...]
     targets: Mapping[str, str]
-    exposes_ambient: bool
-    input_key: str | None
-    output_key: str | None
+    input_key: str | None = None
+    output_key: str | None = None
+    wires: tuple[Wire, ...] = ()
+    wired: frozenset[str] = frozenset()
+    defaults: Mapping[str, JsonValue] = field(default_factory=dict)
+    spare: Mapping[str, JsonValue] = field(default_factory=dict)
+    known: Mapping[str, str] | None = None
+    pulls: tuple[str, ...] = ()
+    exposes_ambient: bool = False
 
     @property
     def id(self) -> str:
@@ -60,16 +60,24 @@ class Unit:
         return any(handle != EXEC_OUT for handle in self.targets)
 
 
+def _ending(value: JsonValue) -> JsonObject:
+    return {"success": True, "result": value}
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
-    """All units of a flow by node id, and the nodes whose values depend on themselves."""
+    """All units of a flow by node id, and the nodes whose values depend on themselves.
+
+    `ending` gives the output of a run that ends at a control node.
+    """
 
     flow_id: str
     source_id: str
     entry: str
     units: Mapping[str, Unit]
     steps: tuple[str, ...]
-    cyclic: frozenset[str]
+    cyclic: frozenset[str] = frozenset()
+    ending: Callable[[JsonValue], JsonObject] = _ending
 
 
 def build_program(graph: FlowGraph) -> Program:

@@ -1,29 +1,21 @@
-"""Flows built in Python, as workflows.
+"""Flows built in Python, as units of the same program that drawn flows become.
 
 Rules:
 1. A node gets a copy of its input, so only its `output_key` changes the variables.
 2. A chain that ends inside a sequence or parallel returns to it; otherwise the run ends with
    `{"result": ..., "success": true}`.
-3. What a function raises ends the run, completed, with the envelope `{error, success: false,
-   node}`, as in compiled documents.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from functools import partial
+from typing import Any, TypeAlias, TypeGuard
 
-from abstractruntime._json import (
-    JsonObject,
-    JsonValue,
-    escape_pointer,
-    normalise,
-    replace_surrogates,
-)
+from abstractruntime._json import JsonObject, JsonValue, escape_pointer, normalise
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
-from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
+from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import FlowError
 from abstractruntime.nodes.base import (
     ControlNode,
@@ -36,18 +28,25 @@ from abstractruntime.nodes.base import (
 )
 from abstractruntime.nodes.paths import assign
 from abstractruntime.nodes.registry import find_node_type
-from abstractruntime.visualflow_compiler._lower._program import Program
-from abstractruntime.visualflow_compiler._lower._state import Durable, own, result_key
+from abstractruntime.visualflow_compiler._lower._handlers import (
+    chosen_branch,
+    go_on,
+    lower_program,
+    parent_of,
+    run_node,
+)
+from abstractruntime.visualflow_compiler._lower._program import Program, Unit
+from abstractruntime.visualflow_compiler._lower._state import own, result_key
 from abstractruntime.visualflow_compiler._lower._step import NodeScope, Services, Step
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.flow import Flow, FlowNode
 
-_LOG = logging.getLogger(__name__)
 _TRUTH = frozenset({"true", "false"})
 _SEQUENTIAL = frozenset({"sequence", "parallel"})
 _CHILD = EffectType.START_SUBWORKFLOW.value
 
-Visit = Callable[[Step], StepPlan]
+Plan: TypeAlias = Callable[[Step, str | None], PlannedEffect]
+"""Plans the effect of a node in a step, from the variable that its input key names."""
 
 
 def lower_python(flow: Flow, services: Services | None = None) -> WorkflowSpec:
@@ -62,49 +61,62 @@ def lower_python(flow: Flow, services: Services | None = None) -> WorkflowSpec:
     problems = flow.validate()
     if problems:
         raise FlowError(f"Invalid flow: {'; '.join(problems)}", flow_id=flow.flow_id)
+    units = {node.id: _unit(flow, node) for node in flow.nodes.values()}
     entry = str(flow.entry_node)
-    program = Program(flow.flow_id, flow.flow_id, entry, {}, tuple(flow.nodes), frozenset())
-    chosen = services or Services()
-    nodes = {
-        node.id: _handler(program, chosen, node.id, _visit(node, _targets(flow, node)))
-        for node in flow.nodes.values()
-    }
-    return WorkflowSpec(flow.flow_id, entry, nodes)
+    program = Program(flow.flow_id, flow.flow_id, entry, units, tuple(units), ending=_ending)
+    return lower_program(program, services)
 
 
-def _handler(program: Program, services: Services, node_id: str, visit: Visit) -> NodeHandler:
-    def handle(run: RunState, context: RunContext) -> StepPlan:
-        try:
-            return visit(Step(program, services, run, context))
-        # Rule 3: whatever the author's function raises is the run's output.
-        except Exception as cause:  # noqa: BLE001 - see above
-            _LOG.debug("node %r of run %s failed", node_id, run.run_id, exc_info=cause)
-            text = replace_surrogates(str(cause) or type(cause).__name__)
-            run.vars["_flow_error"] = text
-            run.vars["_flow_error_node"] = node_id
-            output = {"error": text, "success": False, "node": node_id}
-            return StepPlan(node_id, complete_output=output)
-
-    return handle
+def _unit(flow: Flow, node: FlowNode) -> Unit:
+    targets = _targets(flow, node)
+    node_type = _type_of(node)
+    element = Element(node.id, node_type.type, declares_pins=False)
+    return Unit(element, node_type, targets, node.input_key, node.output_key or None)
 
 
-def _visit(node: FlowNode, targets: Mapping[str, str]) -> Visit:
-    """Choose what a node does by what its handler or effect type is."""
+def _ending(value: JsonValue) -> JsonObject:
+    return {"result": value, "success": True}
+
+
+# --- what nodes are --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(NodeType):
+    """Calls a function with the node's input."""
+
+    function: Callable[[Any], Any]
+    type = "function"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request(NodeType):
+    """Asks for an effect, whose result is the node's."""
+
+    plan: Plan
+    result_key: str
+    type = "effect"
+
+
+def _type_of(node: FlowNode) -> NodeType:
+    """Choose what a node is by its handler or effect type."""
     control = find_node_type(node.effect_type or "")
     if node.effect_type in _SEQUENTIAL and isinstance(control, ControlNode):
-        return _Turns(node.id, targets, control)
+        return control
     if node.effect_type == _CHILD:
         workflow_id = str((node.effect_config or {}).get("workflow_id") or "")
-        return _Child(node, targets, workflow_id, _flow_vars)
+        return _child(node, workflow_id, _flow_vars)
     if node.effect_type is not None:
-        return _Request(node, targets, _effect_type(node.effect_type))
+        drawn = _effect_type(node.effect_type)
+        plan = partial(_planned, drawn, _configured(node, drawn))
+        return _Request(plan, node.output_key or result_key(node.id))
     handler = node.handler
     if isinstance(handler, Flow):
-        return _Child(node, targets, handler.flow_id, _flow_vars)
+        return _child(node, handler.flow_id, _flow_vars)
     if _is_agent(handler):
-        return _Child(node, targets, handler.workflow.workflow_id, _agent_vars)
+        return _child(node, handler.workflow.workflow_id, _agent_vars)
     if callable(handler):
-        return _Call(node, targets, handler)
+        return _Call(handler)
     raise TypeError(
         f"Unknown handler type for node '{node.id}': {type(handler)}. "
         "Expected agent, function, or Flow."
@@ -122,6 +134,31 @@ def _effect_type(name: str) -> EffectNode:
         known = node_type is not None
         raise FlowError(f"Unknown effect type: {name}", hint=hint if known else None)
     return node_type
+
+
+def _configured(node: FlowNode, drawn: EffectNode) -> Element:
+    """Give the node as a document would hold it."""
+    config = node.effect_config or {}
+    data = {**config, "effectConfig": config, "eventConfig": config}
+    return Element(node.id, drawn.type, data=data, declares_pins=False)
+
+
+def _child(
+    node: FlowNode, workflow_id: str, variables: Callable[[RunState, str | None], JsonObject]
+) -> _Request:
+    """Run another workflow in place: the node's result is that of the child run."""
+
+    def plan(step: Step, key: str | None) -> PlannedEffect:
+        given = variables(step.run, key)
+        return PlannedEffect(_CHILD, {"workflow_id": workflow_id, "vars": given, "async": False})
+
+    return _Request(plan, node.output_key or _child_key(node.id))
+
+
+def _child_key(node_id: str) -> str:
+    if "." in node_id:
+        return f"/_flow/{escape_pointer(node_id)}/result"
+    return f"_flow.{node_id}.result"
 
 
 # --- edges -----------------------------------------------------------------------------
@@ -166,11 +203,6 @@ def _is_choice(handles: list[str]) -> bool:
     return set(handles) <= _TRUTH or all(_is_branch(h) and h not in _TRUTH for h in handles)
 
 
-def _following(state: Durable, node_id: str, target: str | None) -> str | None:
-    active = state.active
-    return target or (active if active != node_id else None)
-
-
 # --- inputs ----------------------------------------------------------------------------
 
 
@@ -204,136 +236,45 @@ def _context(run: RunState) -> JsonObject:
 # --- what nodes do ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """Calls a function with the node's input."""
-
-    node: FlowNode
-    targets: Mapping[str, str]
-    function: Callable[[Any], Any]
-
-    def __call__(self, step: Step) -> StepPlan:
-        value = normalise(self.function(_input(step.run, self.node.input_key)))
-        if self.node.output_key:
-            assign(step.run.vars, self.node.output_key, own(value))
-        following = _following(step.state, self.node.id, self._chosen(value))
-        if following is not None:
-            return StepPlan(self.node.id, next_node=following)
-        return StepPlan(self.node.id, complete_output={"result": own(value), "success": True})
-
-    def _chosen(self, value: JsonValue) -> str | None:
-        if not self.targets or EXEC_OUT in self.targets:
-            return self.targets.get(EXEC_OUT)
-        branch = value.get("branch") if isinstance(value, dict) else None
-        if not isinstance(branch, str):
-            raise NodeError("Branching node did not return a string 'branch' value")
-        if branch not in self.targets and not _is_branch(branch):
-            raise NodeError(f"Unknown branch '{branch}'")
-        return self.targets.get(branch)
+@run_node.register
+def _run_call(node: _Call, step: Step, unit: Unit) -> StepPlan:
+    value = normalise(node.function(_input(step.run, unit.input_key)))
+    if unit.output_key is not None:
+        assign(step.run.vars, unit.output_key, own(value))
+    return go_on(step, unit, chosen_branch(unit, value), _ending(value))
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """Asks for the effect that the node type of this name plans in a document."""
-
-    node: FlowNode
-    targets: Mapping[str, str]
-    type: EffectNode
-
-    def __call__(self, step: Step) -> StepPlan:
-        config = self.node.effect_config or {}
-        data = {**config, "effectConfig": config, "eventConfig": config}
-        element = Element(self.node.id, self.type.type, data=data, declares_pins=False)
-        inputs = self._inputs(step.run)
-        scope = NodeScope(step, None)
-        if isinstance(self.type, StagedNode):
-            planned: object = self.type.advance(element, {}, inputs, scope)
-        else:
-            planned = self.type.plan(element, inputs, scope)
-        if not isinstance(planned, PlannedEffect):
-            raise NodeError(f"{self.type.type} node needs more than one effect; draw it instead")
-        key = self.node.output_key or result_key(self.node.id)
-        return _asking(
-            step,
-            self.node.id,
-            self.targets,
-            Effect(EffectType(planned.effect), own(normalise(planned.payload)), key),
-        )
-
-    def _inputs(self, run: RunState) -> JsonObject:
-        value = _input(run, self.node.input_key)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            return {self.type.bare_input or self.type.inputs[0].id: value}
-        names = _names(self.type, is_explicit=self.node.input_key is not None)
-        return {names[key]: item for key, item in value.items() if key in names}
+@run_node.register
+def _run_request(node: _Request, step: Step, unit: Unit) -> StepPlan:
+    planned = node.plan(step, unit.input_key)
+    effect = Effect(EffectType(planned.effect), own(normalise(planned.payload)), node.result_key)
+    following = unit.targets.get(EXEC_OUT) or parent_of(step, unit)
+    return StepPlan(unit.id, effect=effect, next_node=following)
 
 
-def _names(node_type: NodeType, *, is_explicit: bool) -> dict[str, str]:
-    """Map every spelling of the pins; control-plane pins only take what was given to the node."""
-    return {
+def _planned(drawn: EffectNode, element: Element, step: Step, key: str | None) -> PlannedEffect:
+    """Plan the effect that the node type plans in a document."""
+    inputs, scope = _pins(drawn, step.run, key), NodeScope(step, None)
+    if isinstance(drawn, StagedNode):
+        planned: object = drawn.advance(element, {}, inputs, scope)
+    else:
+        planned = drawn.plan(element, inputs, scope)
+    if not isinstance(planned, PlannedEffect):
+        raise NodeError(f"{drawn.type} node needs more than one effect; draw it instead")
+    return planned
+
+
+def _pins(drawn: EffectNode, run: RunState, key: str | None) -> JsonObject:
+    value = _input(run, key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        return {drawn.bare_input or drawn.inputs[0].id: value}
+    # Control-plane pins only take what was given to the node.
+    names = {
         name: pin.id
-        for pin in node_type.inputs
-        if is_explicit or not pin.control_plane
+        for pin in drawn.inputs
+        if key is not None or not pin.control_plane
         for name in (*pin.aliases, pin.id)
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _Child:
-    """Runs another workflow in place: the node's result is that of the child run."""
-
-    node: FlowNode
-    targets: Mapping[str, str]
-    workflow_id: str
-    variables: Callable[[RunState, str | None], JsonObject]
-
-    def __call__(self, step: Step) -> StepPlan:
-        payload: JsonObject = {
-            "workflow_id": self.workflow_id,
-            "vars": normalise(self.variables(step.run, self.node.input_key)),
-            "async": False,
-        }
-        key = self.node.output_key or _child_key(self.node.id)
-        effect = Effect(EffectType.START_SUBWORKFLOW, payload, key)
-        return _asking(step, self.node.id, self.targets, effect)
-
-
-def _child_key(node_id: str) -> str:
-    if "." in node_id:
-        return f"/_flow/{escape_pointer(node_id)}/result"
-    return f"_flow.{node_id}.result"
-
-
-def _asking(step: Step, node_id: str, targets: Mapping[str, str], effect: Effect) -> StepPlan:
-    following = _following(step.state, node_id, targets.get(EXEC_OUT))
-    return StepPlan(node_id, effect=effect, next_node=following)
-
-
-@dataclass(frozen=True, slots=True)
-class _Turns:
-    """Runs its branches one after the other, as in documents."""
-
-    node_id: str
-    targets: Mapping[str, str]
-    type: ControlNode
-
-    def __call__(self, step: Step) -> StepPlan:
-        control, state = self.type, step.state
-        element = Element(self.node_id, control.type, declares_pins=False)
-        frame = state.frame(self.node_id)
-        if frame is None:
-            frame = control.open_frame(element, {}, tuple(self.targets))
-            state.push(self.node_id, frame)
-        else:
-            state.unwind_to(self.node_id)
-        turn = control.next_turn(element, frame, {}, {})
-        if turn is not None and turn.handle in self.targets:
-            return StepPlan(self.node_id, next_node=self.targets[turn.handle])
-        state.pop(self.node_id)
-        exit_target = self.targets.get(control.exit_handle or "")
-        following = _following(state, self.node_id, exit_target)
-        if following is not None:
-            return StepPlan(self.node_id, next_node=following)
-        return StepPlan(self.node_id, complete_output={"result": None, "success": True})
+    return {names[name]: item for name, item in value.items() if name in names}

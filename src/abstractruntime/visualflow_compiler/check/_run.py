@@ -80,7 +80,7 @@ def check_flow(document: FlowDocument, more: Iterable[Diagnostic] = ()) -> Check
 
     Findings have line and column when the document has a text.
     """
-    rules = document.derive(_Examination).all()
+    rules = document.derive(_Examination).found()
     ranked = _ranked(document, (*document.repeated_keys, *document.findings, *rules, *more))
     kept = ranked[:MAX_FINDINGS]
     if document.data is not None:
@@ -117,9 +117,9 @@ def compilable(document: FlowDocument) -> None:
     loaded = [item for item in document.findings if item.code not in _LEFT_OUT]
     examination = document.derive(_Examination)
     # Rules that only warn are asked when there is an error to show them with.
-    candidates = (*loaded, *examination.errors())
+    candidates = (*loaded, *examination.found(only_errors=True))
     if any(item.severity == "error" for item in candidates):
-        ranked = _ranked(document, (*loaded, *examination.all()))
+        ranked = _ranked(document, (*loaded, *examination.found()))
         require_ok(ranked[:MAX_FINDINGS])
 
 
@@ -130,15 +130,10 @@ class _Examination:
         self._graph = document.graph
         self._answers: dict[str, tuple[Diagnostic, ...]] = {}
 
-    def all(self) -> Iterator[Diagnostic]:
+    def found(self, *, only_errors: bool = False) -> Iterator[Diagnostic]:
+        """Give it in the order of the rules; `only_errors` leaves out rules that only warn."""
         for rule in RULES.values():
-            yield from self._answer(rule)
-        yield from self._of_node_types
-
-    def errors(self) -> Iterator[Diagnostic]:
-        """Give what rules find that do not only warn."""
-        for rule in RULES.values():
-            if rule.severity == "error":
+            if rule.severity == "error" or not only_errors:
                 yield from self._answer(rule)
         yield from self._of_node_types
 
