@@ -306,14 +306,14 @@ def program_of_run(session: Session, engine: DirectoryEngine, run_id: str) -> Pr
 def _compiled(session: Session, engine: DirectoryEngine, run_id: str) -> Program:
     loaded = installed_bundle(engine, run_id)
     require_allowed(session, loaded.digest, run_id)
-    root = RunTree(engine, run_id).root()
+    root = RunTree(engine, run_id).from_root()
     services = code_services(
-        trust_code=is_code_trusted(engine, root),
+        trust_code=is_code_trusted(engine, root.run_id),
         sandbox="worker",
-        workspace=workspace_of(started_facts(engine, root)),
+        workspace=workspace_of(started_facts(engine, root.run_id)),
         store=engine.path,
     )
-    return compile_program(loaded, engine.peek(root).workflow_id, services=services)
+    return compile_program(loaded, root.state().workflow_id, services=services)
 
 
 def require_allowed(session: Session, digest: str, run_id: str) -> None:
