@@ -294,15 +294,15 @@ def program_of_run(session: Session, engine: Store, run_id: str) -> Program:
 def _compiled(session: Session, engine: Store, run_id: str) -> Program:
     loaded = installed_bundle(engine, run_id)
     require_allowed(session, loaded.digest, run_id)
-    root = RunTree(engine, run_id).root()
-    origin = engine.origin(root)
+    root = RunTree(engine, run_id).from_root()
+    origin = engine.origin(root.run_id)
     services = code_services(
         trust_code=origin.trusts_code,
         sandbox="worker",
         workspace=workspace_of(origin),
         artifacts=engine.artifacts,
     )
-    return compile_program(loaded, engine.peek(root).workflow_id, services=services)
+    return compile_program(loaded, root.state().workflow_id, services=services)
 
 
 def require_allowed(session: Session, digest: str, run_id: str) -> None:
