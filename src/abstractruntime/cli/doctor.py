@@ -171,7 +171,7 @@ def _lost_bundles(engine: Store, runs: list[RunHeader]) -> Iterator[HealthNote]:
         if header.status not in _LIVE:
             continue
         digest = engine.origin(header.run_id).bundle_digest
-        if digest is not None and engine.bundles.get(digest) is None:
+        if digest is not None and engine.bundles.get(digest, limit=1) is None:
             hint = "put the original bundle back under this name"
             yield HealthNote(
                 "error",

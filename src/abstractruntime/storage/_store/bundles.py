@@ -21,8 +21,8 @@ class Bundles:
         self._files.ensure_dir(self._layout.bundles)
         self._files.write_atomic(self.address(digest), data)
 
-    def get(self, digest: str) -> bytes | None:
-        return self._files.read(self.address(digest))
+    def get(self, digest: str, *, limit: int) -> bytes | None:
+        return self._files.read(self.address(digest), size=limit)
 
     def address(self, digest: str) -> str:
         return self._layout.bundle(digest)

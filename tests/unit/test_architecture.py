@@ -1,0 +1,193 @@
+"""The claims of `docs/architecture.md` that no single test of behaviour shows."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from source_tree import (
+    PACKAGE,
+    Import,
+    calls,
+    circles,
+    is_in,
+    libraries,
+    modules,
+    reached_from,
+    room_of,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def rows(heading: str) -> list[list[list[str]]]:
+    """Give the names in each cell of the table below a heading."""
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[re.findall(r"`([\w.]+)`", cell) for cell in line.split("|")] for line in lines]
+
+
+# -- layers -----------------------------------------------------------------------------
+
+
+def test_the_table_of_layers_says_what_the_contract_says():
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    contract = contract.partition('type = "layers"')[2].partition("layers = [")[2].partition("]")[0]
+    layers = [line.split(" : ") for line in re.findall(r'"([^"]+)"', contract)]
+
+    table = [[name for cell in cells for name in cell] for cells in rows("Layers")]
+
+    assert [sorted(row) for row in table] == [sorted(layer) for layer in layers]
+
+
+# Who runs something, as opposed to reading what was written.
+EXECUTES = (
+    "_runtime", "scheduler", "core._kernel", "core.runtime", "effects", "nodes", "sandbox",
+    "visualflow_compiler", "agents", "llm", "tools",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", ["signing", "rendering", "_history"])
+def test_readers_never_execute_a_flow(reader):
+    assert sorted(name for name in reached_from(reader) if is_in(name, *EXECUTES)) == []
+
+
+def test_signing_stands_alone():
+    rooms = {room_of(name) for name in reached_from("signing")}
+
+    assert rooms == {"signing", "errors", "_json", "_files"}
+
+
+# -- the pure core ----------------------------------------------------------------------
+
+WORLD = {
+    "os", "io", "pathlib", "shutil", "tempfile", "sqlite3", "fcntl", "socket", "subprocess",
+    "threading", "asyncio", "concurrent.futures", "time", "random", "secrets",
+}  # fmt: skip
+LOOKS = re.compile(r"(open|print|input|.*\.(now|utcnow|today|read_text|write_text|read_bytes))")
+# A clock of the world is asked where an old signature gives none.
+CLOCKS = {"core.models": {"datetime.now"}}
+
+
+def pure() -> list[str]:
+    return sorted(reached_from("core", leaving_out=("core", "core.runtime")))
+
+
+def test_the_pure_core_reaches_nothing_of_ours_but_errors_and_json():
+    assert {room_of(name) for name in pure()} == {"core", "errors", "_json"}
+
+
+@pytest.mark.parametrize("module", pure())
+def test_the_pure_core_looks_at_no_file_clock_or_thread(module):
+    looks = {name for name, _ in calls(module) if LOOKS.fullmatch(name)}
+    looks = {name for name in looks if not name.endswith(("clock.now", "ctx.now"))}
+
+    assert libraries(module) & WORLD == set()
+    assert looks <= CLOCKS.get(module, set())
+
+
+# -- files of a store -------------------------------------------------------------------
+
+OPENS = re.compile(
+    r"open|io\.open|fcntl\.\w+|Path\(.*\)\.open"
+    r"|os\.(open|write|fsync|fdatasync|rename|replace|unlink|remove|link|ftruncate|mkdir|rmdir)"
+    r"|.*\.(read_bytes|read_text|write_bytes|write_text|touch)"
+)
+NOT_OF_A_STORE = {
+    "storage._files.fs": "the one that may",
+    "storage._sqlite_database": "a database of the 0.4.x stores: SQLite itself opens it",
+    "storage.ledger_chain": "verifies the ledger that a caller names, as 0.4.x did",
+    "storage.commands": "its one file has the name that a caller gives, as in 0.4.x",
+}
+
+
+def test_only_one_module_opens_syncs_renames_or_locks_files_of_a_store():
+    found = {
+        f"{module}:{line} {name}"
+        for module in modules()
+        if is_in(module, "storage") and module not in NOT_OF_A_STORE
+        for name, line in calls(module)
+        if OPENS.fullmatch(name)
+    }
+
+    assert found == set()
+
+
+FILE_NAME = re.compile(r"(^|/)(ledger|heads|run)_$|/(locks|inbox|quarantine|bundles|imported)/")
+
+
+def test_only_the_layout_builds_file_names():
+    found = {
+        f"{module}:{line} {text!r}"
+        for module in modules()
+        if is_in(module, "storage", "_runtime", "scheduler", "_history")
+        for text, line in built_texts(modules()[module])
+        if FILE_NAME.search(text) and module not in {"storage._files.layout", *NOT_OF_A_STORE}
+    }
+
+    assert found == set()
+
+
+def built_texts(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Give the constant parts of texts that are put together."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = node.values
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod | ast.Div):
+            parts = [node.left, node.right]
+        else:
+            continue
+        for part in parts:
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.value, node.lineno
+
+
+def test_the_layout_is_seen_to_build_names():
+    texts = [text for text, _ in built_texts(modules()["storage._files.layout"])]
+
+    assert len([text for text in texts if FILE_NAME.search(text)]) > 5
+
+
+# -- ports ------------------------------------------------------------------------------
+
+
+def implementations() -> Iterator[Any]:
+    """Give each class that the page names as an implementation, with the ports of its row."""
+    for _, ports, _, others, _ in rows("Ports"):
+        for name in others:
+            if inspect.isclass(found := named(name)):
+                yield pytest.param([named(port) for port in ports], found, id=name)
+
+
+def named(path: str) -> Any:
+    module, _, name = f"{PACKAGE}.{path}".rpartition(".")
+    return getattr(import_module(module), name, None)  # a module, where it is none
+
+
+@pytest.mark.parametrize("ports, implementation", list(implementations()))
+def test_implementations_have_what_a_port_of_theirs_asks(ports, implementation):
+    asked = [{name for name in vars(port) if not name.startswith("_")} for port in ports]
+
+    assert any(all(hasattr(implementation, name) for name in names) for names in asked)
+    assert min(map(len, asked)) > 0
+
+
+def test_the_page_names_both_engines_and_their_logs():
+    assert len(list(implementations())) >= 7
+
+
+# -- the measures themselves ------------------------------------------------------------
+
+
+def test_circles_are_found():
+    edges = [Import(*pair, line=1, lazy=False) for pair in ("ab", "bc", "ca", "cd", "de", "fd")]
+
+    assert circles(edges) == [["a", "b", "c"]]
+    assert circles(edges[3:]) == []
