@@ -15,7 +15,7 @@ import pytest
 from legacy_directory import record, waiting_run, write_run
 
 from abstractruntime.cli.app import main
-from abstractruntime.core.ports import Command
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.storage.directory import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (root / "store" / "ledger_w.jsonl").open("ab") as ledger:
         ledger.write(b'{"torn')
     with open_store(root / "store") as engine, contextlib.closing(engine.open("w")):
-        engine.post("w", Command("later", "cancel"))
+        engine.post("w", Command("later", Cancel()))
     return root
 
 

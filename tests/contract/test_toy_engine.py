@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from abstractruntime import Effect, EffectType, RunState, RunStatus, Runtime, StepPlan
+from abstractruntime.core.commands import Command
 from abstractruntime.core.models import StepRecord, StepStatus
 from abstractruntime.core.ports import (
-    Command,
     EffectOutcome,
     Position,
     RunHeader,
@@ -87,6 +87,9 @@ class ToyLog:
 
     def reusable(self, key: str) -> None:
         return None
+
+    def reuse(self, outcome: StepRecord, **_options: Any) -> Position:
+        raise UsageError("no outcome of this log can be reused")
 
     def settle(self) -> None: ...
 

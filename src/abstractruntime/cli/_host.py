@@ -31,7 +31,7 @@ from abstractruntime.nodes.registry import facts_of
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
 from abstractruntime.visualflow_compiler.listeners import listener_documents
-from abstractruntime.workflow_bundle.reader import DEFAULT_LIMITS, read_bundle
+from abstractruntime.workflow_bundle.reader import MAX_ARCHIVE_BYTES, read_bundle
 from abstractruntime.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def installed_bundle(engine: Store, run_id: str) -> Loaded:
             run_id=run_id,
         )
     path = engine.bundles.address(digest)
-    data = engine.bundles.get(digest, limit=DEFAULT_LIMITS.archive + 1)
+    data = engine.bundles.get(digest, limit=MAX_ARCHIVE_BYTES + 1)
     if data is None:
         raise NotFound(
             f"bundle '{path}' is missing; run {root!r} was started from it",

@@ -38,6 +38,8 @@ from abstractruntime.workflow_bundle.models import (
     require_safe_path,
 )
 
+MAX_ARCHIVE_BYTES = DEFAULT_LIMITS.archive
+
 
 def open_workflow_bundle(source: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> WorkflowBundle:
     """Open a directory or an archive, whatever its extension.
