@@ -48,15 +48,6 @@ class NodeError(ValueError):
     """A node cannot produce its output; the text is what the run's envelope shows."""
 
 
-class Kind(Enum):
-    PURE = "pure"
-    FUNCTION = "function"
-    PASS_THROUGH = "pass_through"  # noqa: S105 - a kind of node, not a secret
-    CONTROL = "control"
-    EFFECT = "effect"
-    STAGED = "staged"
-
-
 @dataclass(frozen=True, slots=True)
 class Pin:
     """One data pin of a node type.
@@ -211,11 +202,13 @@ class Scope(Protocol):
 
 
 class NodeType:
-    """Base of every node type; subclasses set the class attributes below."""
+    """Base of every node type; subclasses set the class attributes below.
+
+    What a step of a type does depends on which of the classes further down it is made from.
+    """
 
     type: ClassVar[str]
     family: ClassVar[str]
-    kind: ClassVar[Kind]
     doc: ClassVar[str]
     """One paragraph for authors: what it does, then what can surprise."""
     inputs: ClassVar[tuple[Pin, ...]] = ()
@@ -247,10 +240,21 @@ class NodeType:
 
     def takes_bus(self, element: Element) -> bool:
         """Tell whether every key of the ambient value is an input, and not only the known pins."""
-        return self.kind in (Kind.PURE, Kind.FUNCTION)
+        return False
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         raise NotImplementedError
+
+
+class FunctionNode(NodeType):
+    """A node that computes a value, which becomes the ambient value."""
+
+    def takes_bus(self, element: Element) -> bool:
+        return True
+
+
+class ValueNode(FunctionNode):
+    """A pure node: it is computed when a step pulls its value."""
 
 
 _REGISTRY: dict[str, NodeType] = {}
@@ -288,8 +292,6 @@ class Turn:
 class PassThroughNode(NodeType):
     """A node that changes variables and leaves the ambient value alone."""
 
-    kind = Kind.PASS_THROUGH
-
     def completion(self, record: JsonObject, ambient: JsonValue) -> JsonObject:
         """Give the output of a run that ends at this node."""
         raise NotImplementedError
@@ -303,7 +305,6 @@ class ControlNode(NodeType):
     finished, and control leaves through `exit_handle`. The ambient value is not a copy.
     """
 
-    kind = Kind.CONTROL
     exit_handle: ClassVar[str | None] = None
     drops_draws: ClassVar[bool] = False
     rereads_inputs: ClassVar[bool] = False
@@ -334,7 +335,6 @@ class PlannedEffect:
 class EffectNode(NodeType):
     """A node that asks the runtime for an effect and derives its pins from the result."""
 
-    kind = Kind.EFFECT
     names_effect: ClassVar[bool] = True
     """False when the payload of its effect does not repeat the effect's type."""
 
@@ -400,7 +400,6 @@ class StagedNode(EffectNode):
     only then.
     """
 
-    kind = Kind.STAGED
     area: ClassVar[str]
     """Where under `_temp` the buckets of open activations are."""
 

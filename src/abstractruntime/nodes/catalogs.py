@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import filled, whole_or
 from abstractruntime.nodes._step_examples import STEP_EXAMPLES
-from abstractruntime.nodes.base import Element, Kind, NodeType, Pin, Scope, register
+from abstractruntime.nodes.base import Element, Pin, Scope, ValueNode, register
 
 _COMPAT = (
     "Q54: what was discovered is kept with the run. Effects 13: without discovery the allowed names are "
@@ -23,9 +23,8 @@ _TEXTS: JsonObject = {"type": "array", "items": {"type": "string"}}
 _Found = TypeVar("_Found")
 
 
-class _CatalogNode(NodeType):
+class _CatalogNode(ValueNode):
     family = "catalogs"
-    kind = Kind.PURE
     draws = True
     compat = _COMPAT
 

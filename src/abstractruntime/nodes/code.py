@@ -9,9 +9,8 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes.base import (
     Element,
     Example,
-    Kind,
+    FunctionNode,
     NodeError,
-    NodeType,
     Pin,
     Problem,
     Scope,
@@ -33,10 +32,9 @@ _CODE_SCHEMA: JsonObject = {
 
 
 @register
-class Code(NodeType):
+class Code(FunctionNode):
     type = "code"
     family = "code"
-    kind = Kind.FUNCTION
     doc = (
         "Calls a Python function with all inputs as one object; what it returns is the output, and keys of "
         "a returned object are pins. Imports and names with double underscores are refused, inputs are "

@@ -15,15 +15,7 @@ from typing import Protocol
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import filled, text_of, whole_or
 from abstractruntime.nodes._step_examples import STEP_EXAMPLES
-from abstractruntime.nodes.base import (
-    Element,
-    Kind,
-    NodeError,
-    NodeType,
-    Pin,
-    Scope,
-    register,
-)
+from abstractruntime.nodes.base import Element, FunctionNode, NodeError, Pin, Scope, register
 from abstractruntime.nodes.interaction import as_flag
 from abstractruntime.nodes.services import Artifacts
 
@@ -40,9 +32,8 @@ class _Loaded(Protocol):
     def content_type(self) -> str: ...
 
 
-class _FileNode(NodeType):
+class _FileNode(FunctionNode):
     family = "files"
-    kind = Kind.FUNCTION
     touches_files = True
 
     def takes_bus(self, element: Element) -> bool:

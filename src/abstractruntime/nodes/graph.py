@@ -15,8 +15,7 @@ from abstractruntime.nodes._step_examples import STEP_EXAMPLES
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
-    Kind,
-    NodeType,
+    FunctionNode,
     Pin,
     PlannedEffect,
     Scope,
@@ -194,10 +193,9 @@ class MemoryKgResolve(EffectNode):
 
 
 @register
-class MemactCompose(NodeType):
+class MemactCompose(FunctionNode):
     type = "memact_compose"
     family = "graph"
-    kind = Kind.FUNCTION
     doc = (
         "Puts the result of memory_kg_query into CURRENT CONTEXT of the run's working memory, one line per "
         "packet, in place of the lines that carry the same marker. A `kg_result` that is no object "

@@ -6,22 +6,13 @@ from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.nodes._step_examples import STEP_EXAMPLES
-from abstractruntime.nodes.base import (
-    Element,
-    Example,
-    Kind,
-    NodeType,
-    Pin,
-    Scope,
-    register,
-)
+from abstractruntime.nodes.base import Element, Example, FunctionNode, Pin, Scope, register
 
 
 @register
-class FlowStart(NodeType):
+class FlowStart(FunctionNode):
     type = "on_flow_start"
     family = "triggers"
-    kind = Kind.FUNCTION
     is_trigger = True
     doc = (
         "Starts the flow. Every declared output pin is a run parameter: it takes the run variable of "
@@ -54,10 +45,9 @@ def _seed(element: Element, variables: JsonObject) -> None:
 
 
 @register
-class FlowEnd(NodeType):
+class FlowEnd(FunctionNode):
     type = "on_flow_end"
     family = "triggers"
-    kind = Kind.FUNCTION
     handles = ()
     ends_run = True
     doc = (
@@ -90,10 +80,9 @@ def _end_with_bare(element: Element, value: JsonValue) -> JsonValue:
 
 
 @register
-class UserRequest(NodeType):
+class UserRequest(FunctionNode):
     type = "on_user_request"
     family = "triggers"
-    kind = Kind.FUNCTION
     is_trigger = True
     doc = "Starts the flow with a user's message: the run variables `message` and `context`."
     inputs = (Pin("message", "string"), Pin("context", "object"))
@@ -108,10 +97,9 @@ class UserRequest(NodeType):
 
 
 @register
-class AgentMessage(NodeType):
+class AgentMessage(FunctionNode):
     type = "on_agent_message"
     family = "triggers"
-    kind = Kind.FUNCTION
     is_trigger = True
     doc = (
         "Starts the flow with a message from an agent: the run variables `sender` and `message`; "

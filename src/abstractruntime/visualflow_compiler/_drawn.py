@@ -10,7 +10,14 @@ from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.core.models import RunState
 from abstractruntime.errors import FlowError, UsageError
-from abstractruntime.nodes.base import EffectNode, Kind, NodeError, PlannedEffect, StagedNode
+from abstractruntime.nodes.base import (
+    ControlNode,
+    EffectNode,
+    FunctionNode,
+    NodeError,
+    PlannedEffect,
+    StagedNode,
+)
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit, build_program
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, own
 from abstractruntime.visualflow_compiler._lower._step import Services, Step
@@ -50,7 +57,7 @@ class DrawnFlow(Flow):
         return {unit.id: self._node(unit) for unit in units}
 
     def _node(self, unit: Unit) -> FlowNode:
-        is_plain = unit.type.kind in (Kind.PURE, Kind.FUNCTION)
+        is_plain = isinstance(unit.type, FunctionNode)
         effect_type = None if is_plain else unit.type.type
         config = dict(unit.element.config("effectConfig"))
         handler = _Alone(self._program, unit)
@@ -122,7 +129,7 @@ class _Alone:
             else:
                 planned = node.plan(self.unit.element, inputs, scope)
             return self._pending(node, inputs, planned)
-        if node.kind is Kind.CONTROL:
+        if isinstance(node, ControlNode):
             return inputs
         return normalise(node.evaluate(self.unit.element, inputs, scope))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
 
-from abstractruntime.nodes.base import Element, Kind, NodeType
+from abstractruntime.nodes.base import Element, NodeType, ValueNode
 from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler._model import DataEdge, ExecEdge, FlowContent
 
@@ -59,7 +59,7 @@ def is_exec(element: Element, node_type: NodeType | None) -> bool:
         return not element.declares_pins
     if element.type in _STEP_OR_PURE:
         return not element.declares_pins
-    return node_type.kind is not Kind.PURE
+    return not isinstance(node_type, ValueNode)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
-from abstractruntime.nodes.base import Kind
+from abstractruntime.nodes.base import ControlNode, FunctionNode
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _REARMING = frozenset({"on_event", "on_schedule"})
@@ -15,7 +15,7 @@ _REPLACES_AMBIENT = frozenset({"agent", "memact_compose"})
 def returns_here(graph: FlowGraph, node_id: str) -> bool:
     """Tell whether chains that start at a node may return to it."""
     node_type = graph.types[node_id]
-    is_control = node_type is not None and node_type.kind is Kind.CONTROL
+    is_control = isinstance(node_type, ControlNode)
     return is_control or graph.elements[node_id].type in _REARMING
 
 
@@ -78,7 +78,7 @@ def _spans(roots: Iterable[str], after: Mapping[str, list[str]]) -> dict[str, tu
 def replaces_ambient(graph: FlowGraph, node_id: str) -> bool:
     """Tell whether a step puts its own result in the place of the ambient value."""
     element, node_type = graph.elements[node_id], graph.types[node_id]
-    is_function = node_type is None or node_type.kind in (Kind.PURE, Kind.FUNCTION)
+    is_function = node_type is None or isinstance(node_type, FunctionNode)
     return is_function or element.type in _REPLACES_AMBIENT
 
 

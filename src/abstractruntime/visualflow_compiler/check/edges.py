@@ -6,7 +6,7 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from abstractruntime.nodes.base import Element, Kind, NodeType, Pin
+from abstractruntime.nodes.base import ControlNode, Element, NodeType, Pin
 from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecEdge
 from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler.check._rules import (
@@ -65,7 +65,7 @@ def _legal_handles(element: Element, node_type: NodeType) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*handles, *_BRANCH_HANDLES)))
     if element.type == "on_flow_end":
         return (EXEC_OUT,)
-    if node_type.kind is not Kind.CONTROL:
+    if not isinstance(node_type, ControlNode):
         return handles
     # Compat: sequences of 0.4.2 had to declare their branches; here the edges do when
     # no branch is declared, and declared branches stay the only legal ones.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from abstractruntime.nodes.base import Element, Kind, NodeError
+from abstractruntime.nodes.base import Element, NodeError
 from abstractruntime.nodes.schedules import SHORTEST, read_schedule
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler.check._order import returns_here
@@ -230,10 +230,7 @@ def _event_names(element: Element) -> Iterator[str]:
 def last_wait(graph: FlowGraph) -> Iterator[Finding]:
     inside: set[str] = set()
     for node_id in graph.steps:
-        node_type = graph.types[node_id]
-        if node_type is not None and (
-            node_type.kind is Kind.CONTROL or returns_here(graph, node_id)
-        ):
+        if returns_here(graph, node_id):
             targets = (e.target for e in graph.exec_out.get(node_id, ()))
             inside |= graph.reachable_from(*(t for t in targets if graph.is_step(t)))
     for node_id in graph.steps:
