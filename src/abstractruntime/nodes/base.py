@@ -202,13 +202,12 @@ class Scope(Protocol):
 
 
 class NodeType:
-    """Base of every node type; subclasses set the class attributes below.
-
-    What a step of a type does depends on which of the classes further down it is made from.
-    """
+    """Base of every node type; subclasses set the class attributes below."""
 
     type: ClassVar[str]
     family: ClassVar[str]
+    kind: ClassVar[str]
+    """What nodes of the class do, as the reference says it; the classes below set it."""
     doc: ClassVar[str]
     """One paragraph for authors: what it does, then what can surprise."""
     inputs: ClassVar[tuple[Pin, ...]] = ()
@@ -249,12 +248,16 @@ class NodeType:
 class FunctionNode(NodeType):
     """A node that computes a value, which becomes the ambient value."""
 
+    kind = "step: its result becomes the ambient value"
+
     def takes_bus(self, element: Element) -> bool:
         return True
 
 
 class ValueNode(FunctionNode):
-    """A pure node: it is computed when a step pulls its value."""
+    """A pure node."""
+
+    kind = "pure: computed when a step pulls its value"
 
 
 _REGISTRY: dict[str, NodeType] = {}
@@ -292,6 +295,8 @@ class Turn:
 class PassThroughNode(NodeType):
     """A node that changes variables and leaves the ambient value alone."""
 
+    kind = "step: changes run variables and leaves the ambient value alone"
+
     def completion(self, record: JsonObject, ambient: JsonValue) -> JsonObject:
         """Give the output of a run that ends at this node."""
         raise NotImplementedError
@@ -305,6 +310,7 @@ class ControlNode(NodeType):
     finished, and control leaves through `exit_handle`. The ambient value is not a copy.
     """
 
+    kind = "step: runs branches until it is finished"
     exit_handle: ClassVar[str | None] = None
     drops_draws: ClassVar[bool] = False
     rereads_inputs: ClassVar[bool] = False
@@ -335,6 +341,7 @@ class PlannedEffect:
 class EffectNode(NodeType):
     """A node that asks the runtime for an effect and derives its pins from the result."""
 
+    kind = "step: asks the runtime for an effect, which is recorded"
     names_effect: ClassVar[bool] = True
     """False when the payload of its effect does not repeat the effect's type."""
 
@@ -400,6 +407,7 @@ class StagedNode(EffectNode):
     only then.
     """
 
+    kind = "step: asks the runtime for one effect after another, each of them recorded"
     area: ClassVar[str]
     """Where under `_temp` the buckets of open activations are."""
 

@@ -24,7 +24,6 @@ from abstractruntime.visualflow_compiler._lower._step import Services, Step
 from abstractruntime.visualflow_compiler.check import compilable
 from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.flow import Flow, FlowEdge, FlowNode
-from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 __all__ = ["DrawnFlow"]
 
@@ -42,14 +41,10 @@ class DrawnFlow(Flow):
         self.exit_node = None
         self.document = document
 
-    @property
-    def graph(self) -> FlowGraph:
-        return self.document.graph
-
     @cached_property
     def _program(self) -> Program:
         compilable(self.document)
-        return build_program(self.graph)
+        return build_program(self.document.graph)
 
     @cached_property
     def nodes(self) -> dict[str, FlowNode]:  # type: ignore[override]  # an attribute once it was asked for
@@ -68,17 +63,17 @@ class DrawnFlow(Flow):
         return [
             FlowEdge(edge.source, edge.target, source_handle=edge.handle)
             for edge in self.document.flow.exec_edges
-            if {edge.source, edge.target} <= self.graph.reachable
+            if {edge.source, edge.target} <= self.document.graph.reachable
         ]
 
     @cached_property
     def entry_node(self) -> str | None:  # type: ignore[override]  # an attribute once it was asked for
-        return self.graph.entry.node_id if self.graph.entry else None
+        return self.document.graph.entry.node_id if self.document.graph.entry else None
 
     @property
     def _ignored_exec_nodes(self) -> list[str]:
         """Steps that control cannot reach. Compat: hosts of 0.4.x read this name."""
-        return sorted(set(self.graph.steps) - self.graph.reachable)
+        return sorted(set(self.document.graph.steps) - self.document.graph.reachable)
 
     def validate(self) -> list[str]:
         try:

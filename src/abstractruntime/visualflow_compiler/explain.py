@@ -10,30 +10,10 @@ from typing import Final
 
 from abstractruntime._json import JsonObject
 from abstractruntime.errors import NotFound
-from abstractruntime.nodes.base import (
-    MISSING,
-    ControlNode,
-    EffectNode,
-    Example,
-    FunctionNode,
-    NodeType,
-    PassThroughNode,
-    Pin,
-    StagedNode,
-    ValueNode,
-)
+from abstractruntime.nodes.base import MISSING, Example, NodeType, Pin, ValueNode
 from abstractruntime.nodes.registry import REFUSED_TYPES, find_node_type, similar_types
 from abstractruntime.visualflow_compiler.check import RULES, Rule
 
-# The first class that fits tells; derived ones come first.
-_KINDS: Final[dict[type[NodeType], str]] = {
-    ValueNode: "pure: computed when a step pulls its value",
-    FunctionNode: "step: its result becomes the ambient value",
-    PassThroughNode: "step: changes run variables and leaves the ambient value alone",
-    ControlNode: "step: runs branches until it is finished",
-    StagedNode: "step: asks the runtime for one effect after another, each of them recorded",
-    EffectNode: "step: asks the runtime for an effect, which is recorded",
-}
 _EXAMPLE_ORDER: Final = ("data", "around", "inputs", "asks", "result", "output", "after")
 
 
@@ -110,8 +90,7 @@ def _rule_text(rule: Rule) -> str:
 
 def _node_parts(node_type: NodeType) -> Iterator[str]:
     yield node_type.doc
-    kind = next(text for base, text in _KINDS.items() if isinstance(node_type, base))
-    yield f"Kind: {kind}."
+    yield f"Kind: {node_type.kind}."
     yield from _pin_part("Input pins", node_type.inputs)
     yield from _pin_part("Output pins", node_type.outputs)
     if not isinstance(node_type, ValueNode):

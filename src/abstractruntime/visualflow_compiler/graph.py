@@ -110,8 +110,7 @@ class FlowGraph:
     @cached_property
     def placed(self) -> tuple[tuple[Element, int], ...]:
         """Every element, repeated ids included, with its place in the document's `nodes`."""
-        elements = self.flow.elements
-        return tuple(zip(elements, self.flow.positions or range(len(elements)), strict=True))
+        return tuple(zip(self.flow.elements, self.flow.positions, strict=True))
 
     @cached_property
     def index(self) -> Mapping[str, int]:
