@@ -41,8 +41,7 @@ RUN = "case"
 @cache
 def packed(path: Path) -> bytes:
     """Give the unsigned bundle of a document and of those that it runs."""
-    data, _ = compile_bundle(Request(path))
-    return data
+    return compile_bundle(Request(path))[0].data
 
 
 class People(Protocol):
