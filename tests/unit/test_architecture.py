@@ -103,6 +103,7 @@ OPENS = re.compile(
 )
 NOT_OF_A_STORE = {
     "storage._files.fs": "the one that may",
+    "storage._files.locks": "asks the system who holds a lock, and notes it in the file",
     "storage._sqlite_database": "a database of the 0.4.x stores: SQLite itself opens it",
     "storage.ledger_chain": "verifies the ledger that a caller names, as 0.4.x did",
     "storage.commands": "its one file has the name that a caller gives, as in 0.4.x",
@@ -174,15 +175,22 @@ def named(path: str) -> Any:
 
 @pytest.mark.parametrize("ports, implementation", list(implementations()))
 def test_implementations_have_what_a_port_of_theirs_asks(ports, implementation):
-    asked = [{name for name in vars(port) if not name.startswith("_")} for port in ports]
+    asked = [asked_of(port) for port in ports]
 
     assert any(all(gives(implementation, name) for name in names) for names in asked)
     assert min(map(len, asked)) > 0
 
 
+def asked_of(port: type) -> set[str]:
+    bases = [base for base in port.__mro__ if base.__module__.startswith(PACKAGE)]
+    return {name for base in bases for name in vars(base) if not name.startswith("_")}
+
+
 def gives(implementation: type, name: str) -> bool:
+    """Tell whether a class, or what its `__init__` sets, has a name."""
     is_set = re.compile(rf"\bself\.{name}\b.*[:=]")
-    return hasattr(implementation, name) or bool(is_set.search(inspect.getsource(implementation)))
+    sources = (inspect.getsource(base) for base in implementation.__mro__[:-1])
+    return hasattr(implementation, name) or any(map(is_set.search, sources))
 
 
 def test_the_page_names_both_engines_and_their_logs():
