@@ -49,10 +49,15 @@ def load_strict(data: bytes | str) -> JsonValue:
     Raises:
         ValueError: the text is not JSON, or breaks one of these rules.
     """
-    return json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    return json.loads(data, object_pairs_hook=object_of_pairs, parse_constant=_refuse_constant)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+def object_of_pairs(pairs: list[tuple[str, Any]]) -> JsonObject:
+    """Give the object of these members.
+
+    Raises:
+        ValueError: a key occurs twice.
+    """
     result = dict(pairs)
     if len(result) != len(pairs):
         seen: set[str] = set()

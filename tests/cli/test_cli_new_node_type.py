@@ -20,14 +20,13 @@ from abstractruntime.nodes.registry import find_node_type, node_types
 FAMILY = '''
 """A family that only this test has."""
 
-from abstractruntime.nodes.base import Example, Kind, NodeType, Pin, Problem, register
+from abstractruntime.nodes.base import Example, FunctionNode, Pin, Problem, register
 
 
 @register
-class Shout(NodeType):
+class Shout(FunctionNode):
     type = "test_shout"
     family = "toys"
-    kind = Kind.FUNCTION
     capability = "net:*"
     doc = "Says a text to the whole network, in capital letters."
     inputs = (Pin("text", "string", "what to say"),)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.errors import FlowError
-from abstractruntime.nodes.base import Kind
+from abstractruntime.nodes.base import ValueNode
 from abstractruntime.nodes.registry import node_types
 from abstractruntime.visualflow_compiler import Flow, compile_flow, compile_visualflow
 from abstractruntime.visualflow_compiler.check import check_document
@@ -42,7 +42,7 @@ def drawn_nodes(draw, index):
     kind = draw(st.sampled_from(list(node_types().values())))
     pins = [pin.id for pin in kind.inputs if not pin.dynamic]
     given_pins = draw(st.lists(st.sampled_from(pins), unique=True)) if pins else []
-    is_step = kind.kind is not Kind.PURE
+    is_step = not isinstance(kind, ValueNode)
     handles = [handle.replace("*", "0") for handle in kind.handles] if is_step else []
     ins = ["exec-in"] if is_step and not kind.is_trigger else []
     made = node(f"n{index}", kind.type, " ".join([*ins, *pins]), " ".join(handles))

@@ -3,7 +3,7 @@
 import random
 from datetime import datetime, timezone
 
-from abstractruntime.nodes.base import Element, ElementPin, Kind, NodeError
+from abstractruntime.nodes.base import Element, ElementPin, NodeError, ValueNode
 from abstractruntime.nodes.registry import node_types
 
 FAMILIES = {"literals", "math", "text", "logic", "data", "json", "reports"}
@@ -24,7 +24,7 @@ class FakeScope:
 
 def pure_types():
     types = node_types().values()
-    return [t for t in types if t.kind is Kind.PURE and t.family in FAMILIES]
+    return [t for t in types if isinstance(t, ValueNode) and t.family in FAMILIES]
 
 
 def an_element(name, data=None):

@@ -6,7 +6,7 @@ import pytest
 from flow_builder import END, START, Host, end, flow, node, run, start
 from node_scope import FakeScope, element
 
-from abstractruntime.nodes.base import Kind
+from abstractruntime.nodes.base import ValueNode
 from abstractruntime.nodes.registry import node_types
 from abstractruntime.visualflow_compiler import Services
 
@@ -260,7 +260,9 @@ def test_loop_exposes_the_ambient_value_it_merged():
 
 
 @pytest.mark.parametrize(
-    "node_type", [t for t in node_types().values() if t.kind is Kind.PURE], ids=lambda t: t.type
+    "node_type",
+    [t for t in node_types().values() if isinstance(t, ValueNode)],
+    ids=lambda t: t.type,
 )
 def test_pure_types_leave_their_inputs_alone(node_type):
     for example in node_type.examples:

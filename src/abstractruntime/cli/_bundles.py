@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from abstractruntime._version import __version__
 from abstractruntime.cli._contract import input_schema
 from abstractruntime.errors import (
     AbstractRuntimeError,
-    FlowError,
     IntegrityError,
     NotFound,
     UsageError,
@@ -153,7 +152,10 @@ def compile_bundle(
     for entry in request.entries:
         _require_entry(library, request.path, entry, first)
     roots = request.entries or (first or _only_root(library, request.path),)
-    flows, findings = _checked(collect_flows(library, roots))
+    results = check_documents(collect_flows(library, roots))
+    findings = tuple(_for_bundle(item) for r in results.values() for item in r.diagnostics)
+    require_ok(findings)
+    flows = {flow_id: r.document for flow_id, r in results.items() if r.document is not None}
     plan = BundlePlan(
         entrypoints=[library.id_of(root) for root in roots],
         bundle_id=sanitise_id(request.bundle_id or next(iter(flows))),
@@ -163,28 +165,6 @@ def compile_bundle(
     )
     packed, bundle = pack_flows(flows, plan, source=request.path)
     return Loaded(packed, bundle, bundle.digest or ""), findings
-
-
-def _checked(
-    flows: Mapping[str, FlowDocument],
-) -> tuple[dict[str, FlowDocument], tuple[Diagnostic, ...]]:
-    """Give the documents as their author wants them read, and the warnings about them.
-
-    Raises:
-        FlowError: one has errors.
-    """
-    authored: dict[str, FlowDocument] = {}
-    unreadable: dict[str, tuple[Diagnostic, ...]] = {}
-    for flow_id, document in flows.items():
-        try:
-            authored[flow_id] = document.as_authored()
-        except FlowError as cause:
-            unreadable[flow_id] = cause.findings
-    results = check_documents(authored)
-    found = {**{i: r.diagnostics for i, r in results.items()}, **unreadable}
-    findings = tuple(_for_bundle(item) for flow_id in flows for item in found[flow_id])
-    require_ok(findings)
-    return authored, findings
 
 
 def _require_entry(library: FlowLibrary, path: Path, entry: str, first: str | None) -> None:

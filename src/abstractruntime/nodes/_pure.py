@@ -6,17 +6,15 @@ import copy
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes.base import MISSING, Element, Kind, NodeType, Pin, Scope
+from abstractruntime.nodes.base import MISSING, Element, Pin, Scope, ValueNode
 
 
-class PureNode(NodeType):
+class PureNode(ValueNode):
     """A node whose output follows from its inputs.
 
     Most types override `compute`; those that read their configuration, the clock or
     the random source override `evaluate`.
     """
-
-    kind = Kind.PURE
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         return self.compute(inputs)

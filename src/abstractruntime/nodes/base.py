@@ -49,15 +49,6 @@ class NodeError(ValueError):
     """A node cannot produce its output; the text is what the run's envelope shows."""
 
 
-class Kind(Enum):
-    PURE = "pure"
-    FUNCTION = "function"
-    PASS_THROUGH = "pass_through"  # noqa: S105 - a kind of node, not a secret
-    CONTROL = "control"
-    EFFECT = "effect"
-    STAGED = "staged"
-
-
 PinRole = Literal["condition", "speech", "reads", "sets", "changes", "emits", "awaits"]
 
 
@@ -227,7 +218,8 @@ class NodeType:
 
     type: ClassVar[str]
     family: ClassVar[str]
-    kind: ClassVar[Kind]
+    kind: ClassVar[str]
+    """What nodes of the class do, as the reference says it; the classes below set it."""
     doc: ClassVar[str]
     """One paragraph for authors: what it does, then what can surprise."""
     inputs: ClassVar[tuple[Pin, ...]] = ()
@@ -287,7 +279,7 @@ class NodeType:
 
     def takes_bus(self, element: Element) -> bool:
         """Tell whether every key of the ambient value is an input, and not only the known pins."""
-        return self.kind in (Kind.PURE, Kind.FUNCTION)
+        return False
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         raise NotImplementedError
@@ -305,6 +297,21 @@ FLAG: Final[JsonObject] = {"type": "boolean"}
 def settings(key: str, **properties: JsonObject) -> JsonObject:
     """Give the `data_schema` of a type that is configured by the object `data[key]`."""
     return {key: {"type": "object", "properties": properties}}
+
+
+class FunctionNode(NodeType):
+    """A node that computes a value, which becomes the ambient value."""
+
+    kind = "step: its result becomes the ambient value"
+
+    def takes_bus(self, element: Element) -> bool:
+        return True
+
+
+class ValueNode(FunctionNode):
+    """A pure node."""
+
+    kind = "pure: computed when a step pulls its value"
 
 
 _REGISTRY: dict[str, NodeType] = {}
@@ -342,7 +349,7 @@ class Turn:
 class PassThroughNode(NodeType):
     """A node that changes variables and leaves the ambient value alone."""
 
-    kind = Kind.PASS_THROUGH
+    kind = "step: changes run variables and leaves the ambient value alone"
 
     def completion(self, record: JsonObject, ambient: JsonValue) -> JsonObject:
         """Give the output of a run that ends at this node."""
@@ -357,7 +364,7 @@ class ControlNode(NodeType):
     finished, and control leaves through `exit_handle`. The ambient value is not a copy.
     """
 
-    kind = Kind.CONTROL
+    kind = "step: runs branches until it is finished"
     exit_handle: ClassVar[str | None] = None
     drops_draws: ClassVar[bool] = False
     rereads_inputs: ClassVar[bool] = False
@@ -388,7 +395,7 @@ class PlannedEffect:
 class EffectNode(NodeType):
     """A node that asks the runtime for an effect and derives its pins from the result."""
 
-    kind = Kind.EFFECT
+    kind = "step: asks the runtime for an effect, which is recorded"
     primary_pin: ClassVar[str | None] = None
     """The pin whose value `data.outputKey` stores; None for the whole record."""
     names_effect: ClassVar[bool] = True
@@ -456,7 +463,7 @@ class StagedNode(EffectNode):
     only then.
     """
 
-    kind = Kind.STAGED
+    kind = "step: asks the runtime for one effect after another, each of them recorded"
     area: ClassVar[str]
     """Where under `_temp` the buckets of open activations are."""
 

@@ -18,10 +18,9 @@ from abstractruntime.nodes.base import (
     WHOLE,
     Element,
     Example,
-    Kind,
-    NodeType,
     Pin,
     Scope,
+    ValueNode,
     register,
     settings,
 )
@@ -33,9 +32,8 @@ _COMPAT = (
 _Found = TypeVar("_Found")
 
 
-class _CatalogNode(NodeType):
+class _CatalogNode(ValueNode):
     family = "catalogs"
-    kind = Kind.PURE
     draws = True
     compat = _COMPAT
 

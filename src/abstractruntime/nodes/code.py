@@ -15,9 +15,8 @@ from abstractruntime.nodes._code_checks import (
 from abstractruntime.nodes.base import (
     Element,
     Example,
-    Kind,
+    FunctionNode,
     NodeError,
-    NodeType,
     Pin,
     Problem,
     Scope,
@@ -32,10 +31,9 @@ _CODE_SCHEMA: JsonObject = {
 
 
 @register
-class Code(NodeType):
+class Code(FunctionNode):
     type = "code"
     family = "code"
-    kind = Kind.FUNCTION
     capability = "code"
     runs_code = True
     doc = (

@@ -17,9 +17,8 @@ from abstractruntime.nodes.base import (
     ControlNode,
     Element,
     Example,
-    Kind,
+    FunctionNode,
     NodeError,
-    NodeType,
     Pin,
     Scope,
     Turn,
@@ -31,10 +30,9 @@ _ITERATION = (Pin("item"), Pin("index", "number"))
 
 
 @register
-class If(NodeType):
+class If(FunctionNode):
     type = "if"
     family = "control"
-    kind = Kind.FUNCTION
     handles = ("true", "false")
     bare_input = "condition"
     doc = (
@@ -57,10 +55,9 @@ class If(NodeType):
 
 
 @register
-class Switch(NodeType):
+class Switch(FunctionNode):
     type = "switch"
     family = "control"
-    kind = Kind.FUNCTION
     handles = ("case:*", "default")
     bare_input = "value"
     doc = (

@@ -17,9 +17,8 @@ from abstractruntime.nodes._coerce import filled, text_of, whole_or
 from abstractruntime.nodes.base import (
     Element,
     Example,
-    Kind,
+    FunctionNode,
     NodeError,
-    NodeType,
     Pin,
     Scope,
     register,
@@ -42,9 +41,8 @@ class _Loaded(Protocol):
     def content_type(self) -> str: ...
 
 
-class _FileNode(NodeType):
+class _FileNode(FunctionNode):
     family = "files"
-    kind = Kind.FUNCTION
     touches_files = True
 
     def takes_bus(self, element: Element) -> bool:

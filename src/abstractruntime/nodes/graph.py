@@ -14,8 +14,7 @@ from abstractruntime.nodes.base import (
     EffectNode,
     Element,
     Example,
-    Kind,
-    NodeType,
+    FunctionNode,
     Pin,
     PlannedEffect,
     Scope,
@@ -227,10 +226,9 @@ _NOTHING: JsonObject = {
 
 
 @register
-class MemactCompose(NodeType):
+class MemactCompose(FunctionNode):
     type = "memact_compose"
     family = "graph"
-    kind = Kind.FUNCTION
     doc = (
         "Puts the result of memory_kg_query into CURRENT CONTEXT of the run's working memory, one line per "
         "packet, in place of the lines that carry the same marker. A `kg_result` that is no object "

@@ -7,8 +7,7 @@ from abstractruntime.nodes.base import (
     TEXT,
     Element,
     Example,
-    Kind,
-    NodeType,
+    FunctionNode,
     Pin,
     Scope,
     register,
@@ -17,10 +16,9 @@ from abstractruntime.nodes.base import (
 
 
 @register
-class FlowStart(NodeType):
+class FlowStart(FunctionNode):
     type = "on_flow_start"
     family = "triggers"
-    kind = Kind.FUNCTION
     is_trigger = True
     declares_parameters = True
     doc = (
@@ -62,10 +60,9 @@ def _seed(element: Element, variables: JsonObject) -> None:
 
 
 @register
-class FlowEnd(NodeType):
+class FlowEnd(FunctionNode):
     type = "on_flow_end"
     family = "triggers"
-    kind = Kind.FUNCTION
     handles = ()
     ends_run = True
     doc = (
@@ -98,10 +95,9 @@ def _end_with_bare(element: Element, value: JsonValue) -> JsonValue:
 
 
 @register
-class UserRequest(NodeType):
+class UserRequest(FunctionNode):
     type = "on_user_request"
     family = "triggers"
-    kind = Kind.FUNCTION
     is_trigger = True
     doc = "Starts the flow with a user's message: the run variables `message` and `context`."
     inputs = (Pin("message", "string"), Pin("context", "object"))
@@ -116,10 +112,9 @@ class UserRequest(NodeType):
 
 
 @register
-class AgentMessage(NodeType):
+class AgentMessage(FunctionNode):
     type = "on_agent_message"
     family = "triggers"
-    kind = Kind.FUNCTION
     is_trigger = True
     doc = (
         "Starts the flow with a message from an agent: the run variables `sender` and `message`; "

@@ -14,12 +14,11 @@ from abstractruntime.nodes.base import (
     TEXT,
     Element,
     Example,
-    Kind,
     NodeError,
-    NodeType,
     PassThroughNode,
     Pin,
     Scope,
+    ValueNode,
     register,
     settings,
 )
@@ -40,10 +39,9 @@ _EMPTY: dict[str, JsonValue] = {
 
 
 @register
-class GetVar(NodeType):
+class GetVar(ValueNode):
     type = "get_var"
     family = "variables"
-    kind = Kind.PURE
     reads_variables = True
     doc = (
         "Reads a run variable by name or path (`order.lines[0].sku`, `order.lines.0.sku`), anew each "
@@ -65,10 +63,9 @@ class GetVar(NodeType):
 
 
 @register
-class BoolVar(NodeType):
+class BoolVar(ValueNode):
     type = "bool_var"
     family = "variables"
-    kind = Kind.PURE
     reads_variables = True
     doc = "Reads a variable that is a boolean; anything else gives the declared default."
     outputs = (Pin("name", "string"), Pin("value", "boolean"))
@@ -91,10 +88,9 @@ class BoolVar(NodeType):
 
 
 @register
-class VarDecl(NodeType):
+class VarDecl(ValueNode):
     type = "var_decl"
     family = "variables"
-    kind = Kind.PURE
     reads_variables = True
     doc = (
         "Reads a variable of a declared type: the stored value if it has the type, else the declared "
@@ -135,10 +131,9 @@ def _has_type(value: JsonValue, kind: str) -> bool:
 
 
 @register
-class GetContext(NodeType):
+class GetContext(ValueNode):
     type = "get_context"
     family = "variables"
-    kind = Kind.PURE
     reads_variables = True
     doc = "Reads the conversation: the variable `context`, its task as text and its messages as a list."
     outputs = (Pin("context", "object"), Pin("task", "string"), Pin("messages", "array"))

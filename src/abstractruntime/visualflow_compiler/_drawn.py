@@ -10,14 +10,20 @@ from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.core.models import RunState
 from abstractruntime.errors import FlowError, UsageError
-from abstractruntime.nodes.base import EffectNode, Kind, NodeError, PlannedEffect, StagedNode
+from abstractruntime.nodes.base import (
+    ControlNode,
+    EffectNode,
+    FunctionNode,
+    NodeError,
+    PlannedEffect,
+    StagedNode,
+)
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit, build_program
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, own
 from abstractruntime.visualflow_compiler._lower._step import Services, Step
 from abstractruntime.visualflow_compiler.check import compilable
 from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.flow import Flow, FlowEdge, FlowNode
-from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 __all__ = ["DrawnFlow"]
 
@@ -35,14 +41,10 @@ class DrawnFlow(Flow):
         self.exit_node = None
         self.document = document
 
-    @property
-    def graph(self) -> FlowGraph:
-        return self.document.graph
-
     @cached_property
     def _program(self) -> Program:
         compilable(self.document)
-        return build_program(self.graph)
+        return build_program(self.document.graph)
 
     @cached_property
     def nodes(self) -> dict[str, FlowNode]:  # type: ignore[override]  # an attribute once it was asked for
@@ -50,7 +52,7 @@ class DrawnFlow(Flow):
         return {unit.id: self._node(unit) for unit in units}
 
     def _node(self, unit: Unit) -> FlowNode:
-        is_plain = unit.type.kind in (Kind.PURE, Kind.FUNCTION)
+        is_plain = isinstance(unit.type, FunctionNode)
         effect_type = None if is_plain else unit.type.type
         config = dict(unit.element.config("effectConfig"))
         handler = _Alone(self._program, unit)
@@ -61,17 +63,17 @@ class DrawnFlow(Flow):
         return [
             FlowEdge(edge.source, edge.target, source_handle=edge.handle)
             for edge in self.document.flow.exec_edges
-            if {edge.source, edge.target} <= self.graph.reachable
+            if {edge.source, edge.target} <= self.document.graph.reachable
         ]
 
     @cached_property
     def entry_node(self) -> str | None:  # type: ignore[override]  # an attribute once it was asked for
-        return self.graph.entry.node_id if self.graph.entry else None
+        return self.document.graph.entry.node_id if self.document.graph.entry else None
 
     @property
     def _ignored_exec_nodes(self) -> list[str]:
         """Steps that control cannot reach. Compat: hosts of 0.4.x read this name."""
-        return sorted(set(self.graph.steps) - self.graph.reachable)
+        return sorted(set(self.document.graph.steps) - self.document.graph.reachable)
 
     def validate(self) -> list[str]:
         try:
@@ -122,7 +124,7 @@ class _Alone:
             else:
                 planned = node.plan(self.unit.element, inputs, scope)
             return self._pending(node, inputs, planned)
-        if node.kind is Kind.CONTROL:
+        if isinstance(node, ControlNode):
             return inputs
         return normalise(node.evaluate(self.unit.element, inputs, scope))
 

@@ -6,7 +6,7 @@ Way of data: bytes -> `FlowDocument` (JSON) -> `FlowContent` + diagnostics -> `F
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from abstractruntime.nodes.base import Element
@@ -47,15 +47,15 @@ class FlowContent:
     """
 
     id: str
-    name: str = ""
-    description: str = ""
-    interfaces: tuple[str, ...] = ()
-    elements: tuple[Element, ...] = ()
-    data_edges: tuple[DataEdge, ...] = ()
-    exec_edges: tuple[ExecEdge, ...] = ()
-    entry_node: str | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict)
-    positions: tuple[int, ...] = ()
+    name: str
+    description: str
+    interfaces: tuple[str, ...]
+    elements: tuple[Element, ...]
+    data_edges: tuple[DataEdge, ...]
+    exec_edges: tuple[ExecEdge, ...]
+    entry_node: str | None
+    raw: Mapping[str, Any]
+    positions: tuple[int, ...]
 
     @property
     def source_id(self) -> str:

@@ -82,7 +82,7 @@ def compile_flow(flow: Flow, *, services: Services | None = None) -> WorkflowSpe
     if not isinstance(flow, DrawnFlow):
         return lower_python(flow, services)
     compilable(flow.document)
-    return lower_program(build_program(flow.graph), services)
+    return lower_program(build_program(flow.document.graph), services)
 
 
 def compile_visualflow_tree(

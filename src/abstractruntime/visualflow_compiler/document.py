@@ -13,12 +13,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from abstractruntime._json import MAX_DEPTH, normalise, unescape_pointer
+from abstractruntime._json import MAX_DEPTH, normalise, object_of_pairs, unescape_pointer
 from abstractruntime.errors import FlowError, InvalidValue
 from abstractruntime.visualflow_compiler._fields import (
     document_id,
     document_mapping,
-    document_texts,
     first_id,
     json_kind,
 )
@@ -28,7 +27,7 @@ from abstractruntime.visualflow_compiler._positions import (
     first_scalar,
     locate,
 )
-from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic, Severity
 
 if TYPE_CHECKING:
     from abstractruntime.visualflow_compiler._model import FlowContent
@@ -115,11 +114,6 @@ class FlowDocument:
         """The id inside; empty when there is none."""
         return first_id(self.raw)
 
-    @property
-    def interfaces(self) -> list[str]:
-        """The interfaces that the flow says it offers."""
-        return document_texts(self.raw, "interfaces")
-
     def require_id(self) -> str:
         """Give the id inside.
 
@@ -171,10 +165,15 @@ class FlowDocument:
     @cached_property
     def repeated_keys(self) -> tuple[Diagnostic, ...]:
         """The first key that occurs twice in one object, as a finding."""
-        if not any(flaw.startswith(_REPEATED) for flaw in self.flaws):
+        is_repeated = any(flaw.startswith(_REPEATED) for flaw in self.flaws)
+        found = first_duplicate_key(self.text) if is_repeated else None
+        if found is None:
             return ()
-        found = first_duplicate_key(self.text)
-        return (_repeated_key(found, self.file),) if found else ()
+        pointer, place = found
+        key = unescape_pointer(pointer.rpartition("/")[2])
+        message = f"key {key!r} occurs twice in one object, the last one counts"
+        hint = "remove one of the two; readers disagree which one counts"
+        return (_finding("VF002", "warning", message, self.file, pointer, place, hint),)
 
     @cached_property
     def _derived(self) -> dict[Callable[[FlowDocument], Any], Any]:
@@ -198,33 +197,25 @@ def decode(text: str) -> tuple[Any, tuple[str, ...]]:
     """
     flaws: list[str] = []
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            flaws.append(f"{_REPEATED} {_first_repeated(key for key, _ in pairs)!r}")
-        return result
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        try:
+            return object_of_pairs(pairs)
+        except ValueError as cause:
+            flaws.append(str(cause))
+            return dict(pairs)
 
     def constant(name: str) -> float:
         flaws.append(f"{name} is not JSON")
         return float(name)
 
     try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=constant)
+        value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
     except ValueError:
         if reason := _constant_in(flaws):
             # It comes before the place where the text stops being JSON.
             raise ValueError(reason) from None
         raise
     return value, tuple(flaws)
-
-
-def _first_repeated(keys: Iterable[str]) -> str:
-    seen: set[str] = set()
-    for key in keys:
-        if key in seen:
-            return key
-        seen.add(key)
-    raise AssertionError("no key is repeated")
 
 
 def _constant_in(flaws: Iterable[str]) -> str | None:
@@ -290,21 +281,6 @@ def _not_json_value(text: str, file: str | None, reason: str) -> FlowError:
     return _unreadable("VF005", message, file=file, pointer=pointer, place=place)
 
 
-def _repeated_key(found: tuple[str, Place], file: str | None) -> Diagnostic:
-    pointer, place = found
-    key = unescape_pointer(pointer.rpartition("/")[2])
-    return Diagnostic(
-        code="VF002",
-        severity="warning",
-        message=f"key {key!r} occurs twice in one object, the last one counts",
-        pointer=pointer,
-        file=file,
-        line=place.line,
-        column=place.column,
-        hint="remove one of the two; readers disagree which one counts",
-    )
-
-
 def _unreadable(
     code: str,
     message: str,
@@ -317,14 +293,18 @@ def _unreadable(
 ) -> FlowError:
     if place is None and text:
         place = locate(text, [pointer]).get(pointer)
-    finding = Diagnostic(
-        code=code,
-        severity="error",
-        message=message,
-        pointer=pointer,
-        file=file,
-        line=place.line if place else None,
-        column=place.column if place else None,
-        hint=hint,
-    )
+    finding = _finding(code, "error", message, file, pointer, place, hint)
     return FlowError(message, findings=(finding,), hint=hint)
+
+
+def _finding(
+    code: str,
+    severity: Severity,
+    message: str,
+    file: str | None,
+    pointer: str,
+    place: Place | None,
+    hint: str | None,
+) -> Diagnostic:
+    line, column = place or (None, None)
+    return Diagnostic(code, severity, message, pointer, file, line, column, hint=hint)

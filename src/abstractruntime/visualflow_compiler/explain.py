@@ -10,18 +10,10 @@ from typing import Final
 
 from abstractruntime._json import JsonObject
 from abstractruntime.errors import NotFound
-from abstractruntime.nodes.base import MISSING, Example, Kind, NodeType, Pin
+from abstractruntime.nodes.base import MISSING, Example, NodeType, Pin, ValueNode
 from abstractruntime.nodes.registry import REFUSED_TYPES, find_node_type, similar_types
 from abstractruntime.visualflow_compiler.check import RULES, Rule
 
-_KINDS = {
-    Kind.PURE: "pure: computed when a step pulls its value",
-    Kind.FUNCTION: "step: its result becomes the ambient value",
-    Kind.PASS_THROUGH: "step: changes run variables and leaves the ambient value alone",
-    Kind.CONTROL: "step: runs branches until it is finished",
-    Kind.EFFECT: "step: asks the runtime for an effect, which is recorded",
-    Kind.STAGED: "step: asks the runtime for one effect after another, each of them recorded",
-}
 _EXAMPLE_ORDER: Final = ("data", "around", "inputs", "asks", "result", "output", "after")
 
 
@@ -98,10 +90,10 @@ def _rule_text(rule: Rule) -> str:
 
 def _node_parts(node_type: NodeType) -> Iterator[str]:
     yield node_type.doc
-    yield f"Kind: {_KINDS[node_type.kind]}."
+    yield f"Kind: {node_type.kind}."
     yield from _pin_part("Input pins", node_type.inputs)
     yield from _pin_part("Output pins", node_type.outputs)
-    if node_type.kind is not Kind.PURE:
+    if not isinstance(node_type, ValueNode):
         handles = ", ".join(f"`{handle}`" for handle in node_type.handles)
         yield f"Execution handles: {handles or 'none'}."
     if node_type.data_schema:

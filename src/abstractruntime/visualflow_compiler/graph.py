@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Literal, TypeVar
 
 from abstractruntime._json import JsonValue
-from abstractruntime.nodes.base import UNKNOWN, Element, Kind, NodeType
+from abstractruntime.nodes.base import UNKNOWN, Element, NodeType, ValueNode
 from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler._model import DataEdge, ExecEdge, FlowContent
 
@@ -44,7 +44,7 @@ def is_exec(element: Element, node_type: NodeType | None) -> bool:
         return True
     if node_type is None or node_type.runs_code:
         return not element.declares_pins
-    return node_type.kind is not Kind.PURE
+    return not isinstance(node_type, ValueNode)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +95,7 @@ class FlowGraph:
     @cached_property
     def placed(self) -> tuple[tuple[Element, int], ...]:
         """Every element, repeated ids included, with its place in the document's `nodes`."""
-        elements = self.flow.elements
-        return tuple(zip(elements, self.flow.positions or range(len(elements)), strict=True))
+        return tuple(zip(self.flow.elements, self.flow.positions, strict=True))
 
     @cached_property
     def index(self) -> Mapping[str, int]:

@@ -311,7 +311,7 @@ def _entrypoint(flow_id: str, found: FlowDocument | None) -> WorkflowBundleEntry
         flow_id=flow_id,
         name=name.strip() if isinstance(name, str) and name.strip() else flow_id,
         description=description if isinstance(description, str) else "",
-        interfaces=found.interfaces if found else [],
+        interfaces=list(found.flow.interfaces) if found else [],
     )
 
 

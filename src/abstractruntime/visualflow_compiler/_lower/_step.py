@@ -21,10 +21,11 @@ from abstractruntime.nodes.base import (
     MISSING,
     CodeRunner,
     EffectNode,
+    FunctionNode,
     HostRandom,
-    Kind,
     NodeError,
     RandomSource,
+    ValueNode,
 )
 from abstractruntime.nodes.services import Artifacts, Catalog, Files
 from abstractruntime.visualflow_compiler._lower._failures import failure_of, outcome_pin
@@ -133,7 +134,7 @@ class Step:
 
     def base(self, unit: Unit) -> JsonValue:
         """Give what the node starts from before its own pins are resolved; not copied."""
-        if unit.type.kind not in (Kind.FUNCTION, Kind.PURE):
+        if not isinstance(unit.type, FunctionNode):
             return self.ambient
         if unit.input_key is not None:
             return self.run.vars.get(unit.input_key)
@@ -237,7 +238,7 @@ class Step:
     def _compute(self, unit: Unit) -> JsonValue:
         found: JsonObject = {**unit.spare, **unit.defaults}
         self._read_wires(unit, found)
-        if unit.type.kind is not Kind.PURE:
+        if not isinstance(unit.type, ValueNode):
             found = {pin: own(value) for pin, value in found.items()}
         value = unit.type.evaluate(unit.element, found, NodeScope(self, {}))
         return value if unit.type.reads_variables else normalise(value)
@@ -251,7 +252,8 @@ def _bare_inputs(unit: Unit, value: JsonValue) -> JsonValue:
     if unit.type.bare_input is not None:
         return {unit.type.bare_input: value}
     is_open = any(pin.dynamic for pin in unit.type.inputs)
-    return value if is_open and unit.type.kind is Kind.FUNCTION else {}
+    is_function = isinstance(unit.type, FunctionNode) and not isinstance(unit.type, ValueNode)
+    return value if is_open and is_function else {}
 
 
 def _from_ambient(unit: Unit, base: JsonValue) -> JsonObject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
-from abstractruntime.nodes.base import ControlNode, Kind
+from abstractruntime.nodes.base import ControlNode, FunctionNode
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 
@@ -75,7 +75,7 @@ def _spans(roots: Iterable[str], after: Mapping[str, list[str]]) -> dict[str, tu
 def replaces_ambient(graph: FlowGraph, node_id: str) -> bool:
     """Tell whether a step puts its own result in the place of the ambient value."""
     node_type = graph.types[node_id]
-    is_function = node_type is None or node_type.kind in (Kind.PURE, Kind.FUNCTION)
+    is_function = node_type is None or isinstance(node_type, FunctionNode)
     return is_function or graph.facts(node_id).replaces_ambient
 
 

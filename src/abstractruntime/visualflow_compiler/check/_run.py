@@ -24,7 +24,6 @@ from abstractruntime.visualflow_compiler.check import (
 from abstractruntime.visualflow_compiler.check._rules import (
     RULES,
     Finding,
-    Rule,
     diagnose,
     node_pointer,
 )
@@ -128,22 +127,17 @@ class _Examination:
 
     def __init__(self, document: FlowDocument) -> None:
         self._graph = document.graph
-        self._answers: dict[str, tuple[Diagnostic, ...]] = {}
+        self._answers: dict[str, list[Diagnostic]] = {}
 
     def found(self, *, only_errors: bool = False) -> Iterator[Diagnostic]:
         """Give it in the order of the rules; `only_errors` leaves out rules that only warn."""
-        for rule in RULES.values():
-            if rule.severity == "error" or not only_errors:
-                yield from self._answer(rule)
+        graph, answers = self._graph, self._answers
+        for name, rule in RULES.items():
+            if rule.check is not None and (rule.severity == "error" or not only_errors):
+                if name not in answers:
+                    answers[name] = [diagnose(rule, graph, item) for item in rule.check(graph)]
+                yield from answers[name]
         yield from self._of_node_types
-
-    def _answer(self, rule: Rule) -> tuple[Diagnostic, ...]:
-        if rule.check is None:
-            return ()
-        if rule.code not in self._answers:
-            found = rule.check(self._graph)
-            self._answers[rule.code] = tuple(diagnose(rule, self._graph, item) for item in found)
-        return self._answers[rule.code]
 
     @cached_property
     def _of_node_types(self) -> tuple[Diagnostic, ...]:

@@ -6,7 +6,7 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from abstractruntime.nodes.base import Element, Kind, NodeType, Pin
+from abstractruntime.nodes.base import ControlNode, Element, NodeType, Pin
 from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecEdge
 from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler.check._rules import (
@@ -58,7 +58,7 @@ def unknown_handle(graph: FlowGraph) -> Iterator[Finding]:
 def _legal_handles(element: Element, node_type: NodeType) -> tuple[str, ...]:
     if node_type.ends_run:
         return (EXEC_OUT,)
-    if node_type.kind is not Kind.CONTROL:
+    if not isinstance(node_type, ControlNode):
         return node_type.handles
     # Compat: sequences of 0.4.2 had to declare their branches; here the edges do when
     # no branch is declared, and declared branches stay the only legal ones.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from abstractruntime.nodes.base import Kind
+from abstractruntime.nodes.base import ValueNode
 from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
@@ -257,7 +257,7 @@ def control_at_pure_node(graph: FlowGraph) -> Iterator[Finding]:
 
 def _pure_hint(graph: FlowGraph, node_id: str) -> str:
     node_type = graph.types[node_id]
-    if node_type is not None and node_type.kind is not Kind.PURE:
+    if node_type is not None and not isinstance(node_type, ValueNode):
         return "give the node its exec-in and exec-out pins"
     return "connect control to the step that uses its value"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from abstractruntime.errors import FlowError
 from abstractruntime.nodes.base import Element
@@ -68,28 +69,31 @@ declare(
 
 
 def check_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
-    """Read and check documents that belong together, by file name; see `check_documents`."""
-    results: dict[str, CheckResult] = {}
-    for file, data in documents.items():
-        try:
-            results[file] = CheckResult(FlowDocument.read(data, file=file))
-        except FlowError as unreadable:
-            results[file] = CheckResult(None, unreadable.findings)
-    readable = {file: r.document for file, r in results.items() if r.document is not None}
-    return {**results, **check_documents(readable)}
+    """Check documents that belong together, by file name; see `check_documents`."""
+    return _checked({f: partial(FlowDocument.read, data, file=f) for f, data in documents.items()})
 
 
 def check_documents(documents: Mapping[str, FlowDocument]) -> dict[str, CheckResult]:
-    """Check documents that belong together.
+    """Check documents that belong together, as their author wants them read.
 
     On top of `check_flow`, a subflow node whose flow is not among them is an error, and one
     that does not fit its flow is a warning.
     """
-    children = {document.id: document.graph for document in documents.values()}
-    return {
-        name: check_flow(document, tuple(_of_subflows(document.graph, children)))
-        for name, document in documents.items()
-    }
+    return _checked({name: document.as_authored for name, document in documents.items()})
+
+
+def _checked(readers: Mapping[str, Callable[[], FlowDocument]]) -> dict[str, CheckResult]:
+    results: dict[str, CheckResult] = {}
+    for name, read in readers.items():
+        try:
+            results[name] = CheckResult(read())
+        except FlowError as unreadable:
+            results[name] = CheckResult(None, unreadable.findings)
+    readable = {name: r.document for name, r in results.items() if r.document is not None}
+    children = {document.id: document.graph for document in readable.values()}
+    for name, document in readable.items():
+        results[name] = check_flow(document, _of_subflows(document.graph, children))
+    return results
 
 
 def _of_subflows(graph: FlowGraph, children: Mapping[str, FlowGraph]) -> Iterator[Diagnostic]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from abstractruntime.nodes.base import Element, Kind, NodeType
+from abstractruntime.nodes.base import ControlNode, Element, NodeType
 from abstractruntime.nodes.registry import REFUSED_TYPES, similar_types
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
@@ -114,7 +114,7 @@ def useless_on_error(graph: FlowGraph) -> Iterator[Finding]:
 
 
 def _can_go_on(element: Element, node_type: NodeType) -> bool:
-    if node_type.is_trigger or node_type.ends_run or node_type.kind is Kind.CONTROL:
+    if node_type.is_trigger or node_type.ends_run or isinstance(node_type, ControlNode):
         return False
     return EXEC_OUT in (element.exec_outputs or node_type.handles)
 

@@ -19,7 +19,7 @@ from abstractruntime.core.record_fields import (
     terminal_status,
     text_or_none,
 )
-from abstractruntime.nodes.base import Kind
+from abstractruntime.nodes.base import ControlNode
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 OutcomeState = Literal["done", "failed", "waiting", "running", "stopped", "not reached"]
@@ -94,9 +94,7 @@ def _add_passed(graph: FlowGraph, seen: set[str]) -> None:
     silent = [
         step
         for step in graph.steps
-        if (known := graph.types[step]) is not None
-        and known.kind is Kind.CONTROL
-        and step not in seen
+        if isinstance(graph.types[step], ControlNode) and step not in seen
     ]
     for step in reversed(silent):
         targets = [edge.target for edge in graph.exec_out.get(step, ())]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from abstractruntime._json import JsonObject
-from abstractruntime.nodes.base import Element, Kind
+from abstractruntime.nodes.base import ControlNode, Element
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.drawing._outcomes import Outcome
 from abstractruntime.visualflow_compiler.graph import FlowGraph
@@ -135,7 +135,7 @@ def _kind(graph: FlowGraph, node_id: str) -> BoxKind:
     if node_id not in graph.served:
         return "dead"
     known = graph.types[node_id]
-    return "control" if known is not None and known.kind is Kind.CONTROL else "step"
+    return "control" if isinstance(known, ControlNode) else "step"
 
 
 def _control(graph: FlowGraph, known: set[str]) -> Iterator[Line]:
