@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abstractruntime._history.export import export_run_history_bundle
-from abstractruntime._history.schema import RUN_HISTORY_BUNDLE_VERSION_V1
 from abstractruntime._history.snapshots import persist_workflow_snapshot
+from abstractruntime.schemas.history import RUN_HISTORY_BUNDLE_VERSION_V1
 
 __all__ = [
     "RUN_HISTORY_BUNDLE_VERSION_V1",

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from abstractruntime._json import dump_line
 from abstractruntime.signing import HeadStack, SigningKey, VerifierKey, sign_head
-from abstractruntime.signing._merkle import TreeState
+from abstractruntime.signing.merkle import TreeState
 from abstractruntime.storage.ledger_chain import compute_record_hash
 
 STORE = "host.example/store1"

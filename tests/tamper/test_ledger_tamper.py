@@ -22,7 +22,7 @@ from signed_ledger import (
 
 from abstractruntime._json import dump_line
 from abstractruntime.signing import TreeHead, read_heads, verify_ledger
-from abstractruntime.signing._merkle import tree_root
+from abstractruntime.signing.merkle import tree_root
 
 COUNT = 24
 SIZES = (8, 16, 24)

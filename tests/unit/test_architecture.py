@@ -202,9 +202,6 @@ def test_the_page_names_both_engines_and_their_logs():
 # (importing module, private module of another room): why
 PRIVATE = {
     ("_runtime.runtime", "core._kernel"): "composition puts the kernel together",
-    ("schemas._documents", "rendering._run_schema"): "the schema of what a rendering gives",
-    ("_history.export", "signing._merkle"): "a head's root is computed, not believed",
-    ("storage.ledger_chain", "signing._record_checks"): "0.4.x's report over the same checks",
 }
 MOST_PRIVATE = 20
 

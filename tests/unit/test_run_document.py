@@ -8,13 +8,14 @@ from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.store import LedgerHead
 from abstractruntime.errors import ExitCode
 from abstractruntime.rendering.run_document import (
-    RUN_DOCUMENT_SCHEMA,
     Usage,
     build_run_document,
     exit_code_for,
     total_usage,
 )
+from abstractruntime.schemas import load_schema
 
+SCHEMA = load_schema("run")
 FACTS = LedgerHead(records=14, head_hash="ab" * 32, signed_records=12, bytes=4096)
 ENVELOPE = {"error": "boom", "success": False, "node": "n2"}
 FLOW_ERROR = {"_flow_error": "boom", "_flow_error_node": "n2"}
@@ -22,12 +23,12 @@ FLOW_ERROR = {"_flow_error": "boom", "_flow_error_node": "n2"}
 
 def document(state, **fields):
     doc = build_run_document(state=state, ledger=FACTS, node_labels=LABELS, **fields)
-    Draft202012Validator(RUN_DOCUMENT_SCHEMA).validate(doc)
+    Draft202012Validator(SCHEMA).validate(doc)
     return doc
 
 
 def test_schema_is_a_schema():
-    Draft202012Validator.check_schema(RUN_DOCUMENT_SCHEMA)
+    Draft202012Validator.check_schema(SCHEMA)
 
 
 def test_document_of_a_completed_run():

@@ -17,13 +17,13 @@ from abstractruntime.signing import (
     save_signing_key,
     sign_head,
 )
-from abstractruntime.signing._merkle import TreeState
 from abstractruntime.signing.envelope import (
     create_envelope,
     parse_envelope,
     parse_statement,
     verify_envelope,
 )
+from abstractruntime.signing.merkle import TreeState
 from abstractruntime.signing.note import parse_note, parse_tree_head, sign_note, verify_note
 
 KEY = SigningKey.from_seed("host.example/store1", bytes(range(32)))

@@ -7,14 +7,6 @@ import pytest
 
 from abstractruntime._json import dump_sorted
 from abstractruntime.core.models import StepRecord, StepStatus
-from abstractruntime.signing._merkle import (
-    EMPTY_ROOT,
-    TreeState,
-    inclusion_proof,
-    leaf_hash,
-    tree_root,
-    verify_inclusion,
-)
 from abstractruntime.signing.envelope import (
     create_envelope,
     pae,
@@ -25,6 +17,14 @@ from abstractruntime.signing.envelope import (
 )
 from abstractruntime.signing.heads import HeadStack, run_origin
 from abstractruntime.signing.keys import SigningKey
+from abstractruntime.signing.merkle import (
+    EMPTY_ROOT,
+    TreeState,
+    inclusion_proof,
+    leaf_hash,
+    tree_root,
+    verify_inclusion,
+)
 from abstractruntime.signing.note import TreeHead, parse_note, sign_note
 from abstractruntime.storage.ledger_chain import compute_record_hash
 from abstractruntime.workflow_bundle._archive import read_archive, write_archive

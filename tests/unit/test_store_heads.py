@@ -8,8 +8,8 @@ import pytest
 
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepStatus
 from abstractruntime.errors import HeadMismatch
-from abstractruntime.signing._merkle import tree_root
 from abstractruntime.signing.keys import generate
+from abstractruntime.signing.merkle import tree_root
 from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage.directory import open_store
 

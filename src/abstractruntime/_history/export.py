@@ -22,7 +22,6 @@ from abstractruntime._history._sources import (
     Line,
     descendants,
 )
-from abstractruntime._history.schema import HISTORY_FORMAT, RUN_HISTORY_BUNDLE_VERSION_V1
 from abstractruntime._json import isolate
 from abstractruntime.core.models import format_time, utc_now
 from abstractruntime.core.record_fields import (
@@ -33,7 +32,8 @@ from abstractruntime.core.record_fields import (
     text_or_none,
 )
 from abstractruntime.errors import UsageError
-from abstractruntime.signing._merkle import TreeState
+from abstractruntime.schemas.history import HISTORY_FORMAT, RUN_HISTORY_BUNDLE_VERSION_V1
+from abstractruntime.signing.merkle import TreeState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -17,7 +17,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._history.export import timeline_entries
-from abstractruntime._history.schema import HISTORY_BUNDLE_SCHEMA
 from abstractruntime._json import dump_line, dump_sorted, join_pointer, load_strict
 from abstractruntime.core.origin import RUN_STARTED, RunOrigin
 from abstractruntime.core.record_fields import (
@@ -28,6 +27,7 @@ from abstractruntime.core.record_fields import (
     terminal_status,
 )
 from abstractruntime.errors import UsageError
+from abstractruntime.schemas.history import HISTORY_BUNDLE_SCHEMA
 from abstractruntime.signing.heads import read_heads
 from abstractruntime.signing.keys import parse_vkey
 from abstractruntime.signing.verdict import verify_ledger

@@ -17,7 +17,6 @@ from abstractruntime.core.record_fields import (
 from abstractruntime.core.usage import Usage, total_usage
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import ExitCode
-from abstractruntime.rendering._run_schema import RUN_DOCUMENT_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RUN_DOCUMENT_FORMAT",
-    "RUN_DOCUMENT_SCHEMA",
     "Usage",
     "build_run_document",
     "exit_code_for",

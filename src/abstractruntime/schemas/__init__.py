@@ -15,17 +15,14 @@ from abstractruntime.errors import NotFound
 
 _SOURCES: dict[str, str] = {
     "visualflow": "visualflow_compiler.schema:visualflow_schema",
-    "run": "rendering._run_schema:RUN_DOCUMENT_SCHEMA",
-    "history": "_history.schema:HISTORY_BUNDLE_SCHEMA",
-    **{
-        name: f"schemas._author:{name.upper()}" for name in ("fmt", "diff", "graph", "test", "case")
-    },
+    "history": "schemas.history:HISTORY_BUNDLE_SCHEMA",
+    "case": "schemas._case:CASE",
     **{
         name: f"schemas._documents:{name.upper().replace('-', '_')}"
         for name in (
-            "runs", "verify", "verify-all", "verify-history", "ledger", "bundle", "export", "error", "check",
-            "keys", "config", "doctor", "explain", "diagnostic", "serve", "serve-event", "emit", "snapshots",
-            "gc", "repair",
+            "run", "runs", "verify", "verify-all", "verify-history", "ledger", "bundle", "export", "error",
+            "check", "keys", "config", "doctor", "explain", "diagnostic", "serve", "serve-event", "emit",
+            "snapshots", "gc", "repair", "fmt", "diff", "graph", "test",
         )
     },
 }  # fmt: skip

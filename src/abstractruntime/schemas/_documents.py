@@ -2,428 +2,314 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from abstractruntime._json import JsonObject
-from abstractruntime.rendering._run_schema import RUN_DOCUMENT_SCHEMA
-
-_DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
-_TEXT: Final = {"type": "string"}
-_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
-_COUNT: Final = {"type": "integer", "minimum": 0}
-_COUNT_OR_NULL: Final = {"type": ["integer", "null"], "minimum": 0}
-_FLAG: Final = {"type": "boolean"}
-_TEXTS: Final = {"type": "array", "items": _TEXT}
-_OBJECT: Final = {"type": "object"}
-_SHA256: Final = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-
-
-def _object(properties: dict[str, Any], optional: dict[str, Any] | None = None) -> JsonObject:
-    return {
-        "type": "object",
-        "properties": {**properties, **(optional or {})},
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _document(
-    tag: str, title: str, properties: dict[str, Any], optional: dict[str, Any] | None = None
-) -> JsonObject:
-    body = _object({"format": {"const": tag}, **properties}, optional)
-    return {"$schema": _DRAFT, "title": title, **body}
-
-
-def _list(items: JsonObject) -> JsonObject:
-    return {"type": "array", "items": items}
-
-
-_DIAGNOSTIC_FIELDS: Final = {
-    "code": _TEXT,
-    "severity": {"enum": ["error", "warning", "info"]},
-    "message": _TEXT,
-    "file": _TEXT_OR_NULL,
-    "pointer": _TEXT,
-    "line": _COUNT_OR_NULL,
-    "column": _COUNT_OR_NULL,
-    "node_id": _TEXT_OR_NULL,
-    "node_label": _TEXT_OR_NULL,
-    "pin": _TEXT_OR_NULL,
-    "notes": _TEXTS,
-    "hint": _TEXT_OR_NULL,
-    "docs": _TEXT,
-}
-DIAGNOSTIC: Final = {
-    "$schema": _DRAFT,
-    "title": "Diagnostic: one finding about a flow document",
-    **_object(_DIAGNOSTIC_FIELDS),
-}
-_DIAGNOSTICS: Final = _list(_object(_DIAGNOSTIC_FIELDS))
-
-_ERROR_BODY: Final = _object(
-    {
-        "code": _TEXT,
-        "message": _TEXT,
-        "hint": _TEXT_OR_NULL,
-        "exit_code": _COUNT,
-        "details": _OBJECT,
-    },
-    {"diagnostics": _DIAGNOSTICS},
+from abstractruntime.schemas.shapes import (
+    COUNT,
+    DRAFT,
+    TEXT,
+    closed_object,
+    document,
+    list_of,
+    map_of,
+    nullable,
+    one_of,
+    open_object,
 )
-ERROR: Final = _document("art-error/1", "Error document", {"error": _ERROR_BODY})
 
-CHECK: Final = _document(
+
+def _or_null(shape: JsonObject) -> JsonObject:
+    return {"anyOf": [{"type": "null"}, shape]}
+
+
+def _inner(schema: JsonObject) -> JsonObject:
+    """Give the schema of a document that stands within another."""
+    return {name: value for name, value in schema.items() if not name.startswith("$")}
+
+
+# -- flows -------------------------------------------------------------------------------------
+
+_DIAGNOSTIC: Final = closed_object(
+    "code severity message file? pointer line?:count column?:count node_id? node_label? pin?"
+    " notes:texts hint? docs",
+    severity=one_of("error", "warning", "info"),
+)
+DIAGNOSTIC: Final = {
+    "$schema": DRAFT,
+    "title": "Diagnostic: one finding about a flow document",
+    **_DIAGNOSTIC,
+}
+
+_ERROR: Final = closed_object(
+    "code message hint? exit_code:count details:object | diagnostics",
+    diagnostics=list_of(_DIAGNOSTIC),
+)
+ERROR: Final = document("art-error/1", "Error document", error=_ERROR)
+
+CHECK: Final = document(
     "art-check/1",
     "Findings about flow documents",
-    {
-        "ok": _FLAG,
-        "files": _list(
-            _object(
-                {
-                    "file": _TEXT,
-                    "flow_id": _TEXT_OR_NULL,
-                    "ok": _FLAG,
-                    "errors": _COUNT,
-                    "warnings": _COUNT,
-                    "omitted": _COUNT,
-                    "diagnostics": _DIAGNOSTICS,
-                }
-            )
-        ),
-    },
-)
-
-KEYS: Final = _document(
-    "art-keys/1",
-    "Own and trusted keys",
-    {
-        "keys": _list(
-            _object(
-                {
-                    "name": _TEXT,
-                    "label": _TEXT,
-                    "vkey": _TEXT,
-                    "status": {"enum": ["active", "retired", "revoked", "untrusted"]},
-                    "usages": _list({"enum": ["bundle", "ledger"]}),
-                    "bundles": _TEXTS,
-                    "not_before": _TEXT_OR_NULL,
-                    "not_after": _TEXT_OR_NULL,
-                    "reason": _TEXT_OR_NULL,
-                    "private_key": _TEXT_OR_NULL,
-                    "public_key": _TEXT_OR_NULL,
-                }
-            )
+    "ok:flag",
+    files=list_of(
+        closed_object(
+            "file flow_id? ok:flag errors:count warnings:count omitted:count",
+            diagnostics=list_of(_DIAGNOSTIC),
         )
-    },
+    ),
 )
 
-CONFIG: Final = _document(
-    "art-config/1",
-    "Settings in force",
-    {
-        "project": _TEXT_OR_NULL,
-        "settings": _list(_object({"name": _TEXT, "value": True, "origin": _TEXT})),
-    },
+FMT: Final = document(
+    "art-fmt/1",
+    "Formatting of flow documents",
+    "changed:count",
+    files=list_of(closed_object("file changed:flag written:flag | diff:texts")),
 )
 
-DOCTOR: Final = _document(
-    "art-doctor/1",
-    "What the doctor found",
-    {
-        "ok": _FLAG,
-        "findings": _list(
-            _object(
-                {
-                    "level": {"enum": ["ok", "note", "warning", "error"]},
-                    "subject": _TEXT,
-                    "message": _TEXT,
-                    "hint": _TEXT_OR_NULL,
-                }
-            )
-        ),
-    },
+_CHANGE: Final = closed_object(
+    "kind node? label? what before after lines:texts",
+    before={},
+    after={},
+)
+DIFF: Final = document(
+    "art-diff/1",
+    "What changed between two flows or bundles",
+    "same:flag before after",
+    entrypoints=_or_null(_CHANGE),
+    flows=list_of(
+        closed_object(
+            "flow_id",
+            status=one_of("same", "changed", "added", "removed"),
+            changes=list_of(_CHANGE),
+        )
+    ),
 )
 
-EXPLAIN: Final = _document(
-    "art-explain/1", "An explanation", {"topic": _TEXT, "title": _TEXT, "text": _TEXT}
+GRAPH: Final = document(
+    "art-graph/1",
+    "The picture of a flow or run",
+    "flow_id run_id? file? title description",
+    nodes=list_of(
+        closed_object(
+            "id title type kind outcome? times?:count",
+            kind=one_of("entry", "step", "control", "pure", "dead"),
+        )
+    ),
+    edges=list_of(closed_object("source target label data:flag")),
 )
 
-BUNDLE: Final = _document(
+_PROBLEM: Final = closed_object("where message", expected={}, found={})
+TEST: Final = document(
+    "art-test/1",
+    "What came of the cases of flows",
+    "ok:flag passed:count failed:count",
+    cases=list_of(
+        closed_object("file name flow_id ok:flag updated:flag", problems=list_of(_PROBLEM)),
+    ),
+)
+
+EXPLAIN: Final = document("art-explain/1", "An explanation", "topic title text")
+
+BUNDLE: Final = document(
     "art-bundle/1",
     "A bundle: what it holds and why it may be used",
-    {
-        "file": _TEXT_OR_NULL,
-        "id": _TEXT,
-        "version": _TEXT,
-        "digest": _SHA256,
-        "profile": _TEXT_OR_NULL,
-        "size_bytes": _COUNT,
-        "created_at": _TEXT_OR_NULL,
-        "rule": {
-            "enum": [
-                "signed", "allowed_digest", "unsigned_allowed", "unsigned_warn", "own_work",
-                "not_verified",
-            ]
-        },
-        "signers": _TEXTS,
-        "signatures": _list(
-            _object(
-                {
-                    "member": _TEXT,
-                    "state": {
-                        "enum": [
-                            "trusted", "unknown_key", "not_for_this_bundle", "revoked", "bad",
-                            "not_verified",
-                        ]
-                    },
-                    "signers": _TEXTS,
-                    "reason": _TEXT_OR_NULL,
-                }
-            )
-        ),
-        "warnings": _TEXTS,
-        "default_entrypoint": _TEXT_OR_NULL,
-        "entrypoints": _list(
-            _object(
-                {
-                    "flow_id": _TEXT,
-                    "name": _TEXT_OR_NULL,
-                    "description": _TEXT,
-                    "interfaces": _TEXTS,
-                    "input_schema": {"type": ["object", "null"]},
-                }
-            )
-        ),
-        "flows": _TEXTS,
-        "requires": _object(
-            {"node_types": _TEXTS, "capabilities": _TEXTS}, {"runtime": _TEXT_OR_NULL}
-        ),
-        "files": {
-            "type": "object",
-            "additionalProperties": _object({"sha256": _SHA256, "size": _COUNT}),
-        },
-        "metadata": _OBJECT,
-    },
-)  # fmt: skip
-
-_STATUSES: Final = RUN_DOCUMENT_SCHEMA["properties"]["status"]
-RUNS: Final = _document(
-    "art-runs/1",
-    "Runs of a store",
-    {
-        "runs": _list(
-            _object(
-                {
-                    "run_id": _TEXT,
-                    "workflow_id": _TEXT_OR_NULL,
-                    "status": {"enum": [*_STATUSES["enum"], "damaged"]},
-                    "waiting_on": _TEXT_OR_NULL,
-                    "wait_key": _TEXT_OR_NULL,
-                    "until": _TEXT_OR_NULL,
-                    "created_at": _TEXT_OR_NULL,
-                    "updated_at": _TEXT_OR_NULL,
-                    "parent_run_id": _TEXT_OR_NULL,
-                    "session_id": _TEXT_OR_NULL,
-                    "labels": {"type": "object", "additionalProperties": _TEXT},
-                }
-            )
-        ),
-        "errors": _list(_ERROR_BODY),
-    },
+    "file? id version digest:sha256 profile? size_bytes:count created_at? rule signers:texts"
+    " signatures warnings:texts default_entrypoint? entrypoints flows:texts requires files"
+    " metadata:object",
+    rule=one_of(
+        "signed", "allowed_digest", "unsigned_allowed", "unsigned_warn", "own_work", "not_verified"
+    ),
+    signatures=list_of(
+        closed_object(
+            "member state signers:texts reason?",
+            state=one_of(
+                "trusted", "unknown_key", "not_for_this_bundle", "revoked", "bad", "not_verified"
+            ),
+        )
+    ),
+    entrypoints=list_of(
+        closed_object("flow_id name? description interfaces:texts input_schema?:object"),
+    ),
+    requires=closed_object("node_types:texts capabilities:texts | runtime?"),
+    files=map_of(closed_object("sha256:sha256 size:count")),
 )
 
-_RECORD: Final = {
+# -- the machine -------------------------------------------------------------------------------
+
+KEYS: Final = document(
+    "art-keys/1",
+    "Own and trusted keys",
+    keys=list_of(
+        closed_object(
+            "name label vkey status usages bundles:texts not_before? not_after? reason?"
+            " private_key? public_key?",
+            status=one_of("active", "retired", "revoked", "untrusted"),
+            usages=list_of(one_of("bundle", "ledger")),
+        )
+    ),
+)
+
+CONFIG: Final = document(
+    "art-config/1",
+    "Settings in force",
+    "project?",
+    settings=list_of(closed_object("name value:any origin")),
+)
+
+DOCTOR: Final = document(
+    "art-doctor/1",
+    "What the doctor found",
+    "ok:flag",
+    findings=list_of(
+        closed_object(
+            "level subject message hint?", level=one_of("ok", "note", "warning", "error")
+        ),
+    ),
+)
+
+# -- runs --------------------------------------------------------------------------------------
+
+_STATUSES: Final = ("running", "waiting", "completed", "failed", "cancelled", "interrupted")
+_WAIT: Final = open_object(
+    "reason wait_key? prompt? choices?:list allow_free_text:flag until? run_id details?:object",
+    reason=one_of("event", "until", "user", "job", "subworkflow"),
+)
+_BLAME: Final = {**COUNT, "description": "line of the author's code, where one is to blame"}
+RUN: Final[JsonObject] = {
+    "$schema": DRAFT,
+    "title": "Run document",
+    "description": "One run: what it is, where it stands, what it waits for, what it gave.",
+    **open_object(
+        "format run_id workflow_id status output:any error waiting waits bundle ledger"
+        " created_at updated_at parent_run_id? session_id? paused labels usage",
+        format={"const": "art-run/1"},
+        status=one_of(*_STATUSES),
+        error=nullable(
+            open_object("message node_id? node_label? record?:count | line", line=_BLAME)
+        ),
+        waiting=nullable(_WAIT),
+        waits=list_of(_WAIT),
+        bundle=nullable(open_object("id? version? digest? signers:texts")),
+        ledger=open_object("records:count head_hash? signed_records:count bytes:count"),
+        paused={"type": "boolean", "description": "rests until `art unpause`"},
+        labels=map_of(TEXT),
+        usage=open_object(
+            "llm_calls:count tool_calls:count input_tokens:count output_tokens:count"
+            " total_tokens:count"
+        ),
+    ),
+}
+
+_RUN_ROW: Final = closed_object(
+    "run_id workflow_id? status waiting_on? wait_key? until? created_at? updated_at?"
+    " parent_run_id? session_id?",
+    status=one_of(*_STATUSES, "damaged"),
+    labels=map_of(TEXT),
+)
+RUNS: Final = document(
+    "art-runs/1", "Runs of a store", runs=list_of(_RUN_ROW), errors=list_of(_ERROR)
+)
+
+_RECORD: Final[JsonObject] = {
     "type": "object",
     "description": "One stored record; further keys are kept as they are.",
-    "properties": {
-        "run_id": _TEXT,
-        "step_id": _TEXT,
-        "node_id": _TEXT,
-        "status": {"enum": ["started", "completed", "waiting", "failed"]},
-        "effect": {"type": ["object", "null"]},
-        "error": _TEXT_OR_NULL,
-        "started_at": _TEXT,
-        "ended_at": _TEXT_OR_NULL,
-        "attempt": {"type": "integer", "minimum": 1},
-        "prev_hash": _TEXT_OR_NULL,
-        "record_hash": _TEXT_OR_NULL,
-        "seq": _COUNT,
-    },
+    **open_object(
+        "run_id step_id node_id status | effect?:object error? started_at ended_at?"
+        " attempt:position prev_hash? record_hash? seq:count",
+        status=one_of("started", "completed", "waiting", "failed"),
+    ),
     "required": ["run_id", "step_id", "node_id", "status", "started_at"],
 }
-LEDGER: Final = _document(
-    "art-ledger/1", "Records of a ledger", {"run_id": _TEXT, "records": _list(_RECORD)}
-)
+LEDGER: Final = document("art-ledger/1", "Records of a ledger", "run_id", records=list_of(_RECORD))
 
-VERIFY: Final = _document(
-    "art-verify/1",
-    "Verdict over a ledger",
-    {
-        "verdict": {"enum": ["valid", "valid_unsigned", "invalid"]},
-        "run_id": _TEXT_OR_NULL,
-        "records": _COUNT,
-        "signed_records": _COUNT,
-        "unsigned_tail": _COUNT,
-        "final": _FLAG,
-        "signers": _TEXTS,
-        "defects": _list(
-            _object(
-                {
-                    "code": _TEXT,
-                    "record": _COUNT_OR_NULL,
-                    "byte_offset": _COUNT_OR_NULL,
-                    "expected": True,
-                    "found": True,
-                },
-                {"detail": _TEXT},
-            )
-        ),
-        "defect_count": _COUNT,
-        "first_bad_index": _COUNT_OR_NULL,
-        "head_hash": _TEXT_OR_NULL,
-        "root_hash": _TEXT,
-        "origin": _TEXT_OR_NULL,
-        "heads": _COUNT,
-        "bytes": _COUNT,
-        "torn_tail_bytes": _COUNT,
-        "warnings": _TEXTS,
-    },
-)
-VERIFY_ALL: Final = _document(
-    "art-verify-all/1",
-    "Verdicts over all ledgers of a store",
-    {
-        "ok": _FLAG,
-        "ledgers": _list({k: v for k, v in VERIFY.items() if not k.startswith("$")}),
-    },
-)
-VERIFY_HISTORY: Final = _document(
-    "art-verify-history/1",
-    "Verdict over an exported history",
-    {
-        "verdict": {"enum": ["valid", "valid_unsigned", "invalid"]},
-        "root_run_id": _TEXT_OR_NULL,
-        "runs": _COUNT,
-        "records": _COUNT,
-        "unsigned_tail": _COUNT,
-        "trusted_keys": _TEXTS,
-        "defects": _list(
-            _object(
-                {
-                    "code": _TEXT,
-                    "run_id": _TEXT_OR_NULL,
-                    "record": _COUNT_OR_NULL,
-                    "expected": True,
-                    "found": True,
-                }
-            )
-        ),
-    },
-)
-
-EXPORT: Final = _document(
-    "art-export/1",
-    "Receipt of an export",
-    {"run_id": _TEXT, "file": _TEXT, "size_bytes": _COUNT, "sha256": _SHA256},
-)
-
-_NUMBER_OR_NULL: Final = {"type": ["number", "null"], "minimum": 0}
-SERVE_EVENT: Final = _document(
-    "art-serve-event/1",
-    "What became of one tree of runs",
-    {
-        "at": _TEXT,
-        "event": {"enum": ["advanced", "failed", "parked"]},
-        "run_id": _TEXT,
-        "reason": {"enum": ["timer", "command", "child", "woken", "interrupted"]},
-        "status": _TEXT_OR_NULL,
-        "error": {"anyOf": [{"type": "null"}, _ERROR_BODY]},
-        "retry_s": _NUMBER_OR_NULL,
-    },
-)
-SERVE: Final = _document(
-    "art-serve/1",
-    "What happened while a store was served; the latest 1000 events",
-    {
-        "advanced": _COUNT,
-        "failed": _COUNT,
-        "events": _list({k: v for k, v in SERVE_EVENT.items() if not k.startswith("$")}),
-    },
-)
-
-EMIT: Final = _document(
+_SCOPE: Final = one_of("session", "workflow", "run", "global")
+EMIT: Final = document(
     "art-emit/1",
     "Who got an event",
-    {
-        "name": _TEXT,
-        "scope": {"enum": ["session", "workflow", "run", "global"]},
-        "wait_key": _TEXT,
-        "event_id": _TEXT_OR_NULL,
-        "delivered": _COUNT,
-        "listeners": _list(_object({"run_id": _TEXT, "reached": _FLAG, "error": _TEXT_OR_NULL})),
-        "waited_for": _TEXTS,
-        "runs": RUNS["properties"]["runs"],
-        "errors": _list(_ERROR_BODY),
-    },
+    "name scope wait_key event_id? delivered:count listeners waited_for:texts",
+    scope=_SCOPE,
+    listeners=list_of(closed_object("run_id reached:flag error?")),
+    runs=list_of(_RUN_ROW),
+    errors=list_of(_ERROR),
 )
 
-SNAPSHOTS: Final = _document(
+SERVE_EVENT: Final = document(
+    "art-serve-event/1",
+    "What became of one tree of runs",
+    "at event run_id reason status? error retry_s?:number",
+    event=one_of("advanced", "failed", "parked"),
+    reason=one_of("timer", "command", "child", "woken", "interrupted"),
+    error=_or_null(_ERROR),
+)
+SERVE: Final = document(
+    "art-serve/1",
+    "What happened while a store was served; the latest 1000 events",
+    "advanced:count failed:count",
+    events=list_of(_inner(SERVE_EVENT)),
+)
+
+SNAPSHOTS: Final = document(
     "art-snapshots/1",
     "Named copies of runs",
-    {
-        "snapshots": _list(
-            _object(
-                {
-                    "snapshot_id": _TEXT,
-                    "run_id": _TEXT,
-                    "name": _TEXT,
-                    "description": _TEXT_OR_NULL,
-                    "tags": _TEXTS,
-                    "status": _TEXT_OR_NULL,
-                    "step_id": _TEXT_OR_NULL,
-                    "created_at": _TEXT,
-                }
-            )
-        )
-    },
+    snapshots=list_of(
+        closed_object(
+            "snapshot_id run_id name description? tags:texts status? step_id? created_at"
+        ),
+    ),
 )
 
-_GC_ITEM: Final = _object({"kind": _TEXT, "path": _TEXT, "size_bytes": _COUNT})
-GC: Final = _document(
+# -- evidence and care -------------------------------------------------------------------------
+
+_VERDICT: Final = one_of("valid", "valid_unsigned", "invalid")
+VERIFY: Final = document(
+    "art-verify/1",
+    "Verdict over a ledger",
+    "verdict run_id? records:count signed_records:count unsigned_tail:count final:flag"
+    " signers:texts defects defect_count:count first_bad_index?:count head_hash? root_hash"
+    " origin? heads:count bytes:count torn_tail_bytes:count warnings:texts",
+    verdict=_VERDICT,
+    defects=list_of(
+        closed_object("code record?:count byte_offset?:count expected:any found:any | detail"),
+    ),
+)
+VERIFY_ALL: Final = document(
+    "art-verify-all/1",
+    "Verdicts over all ledgers of a store",
+    "ok:flag",
+    ledgers=list_of(_inner(VERIFY)),
+)
+VERIFY_HISTORY: Final = document(
+    "art-verify-history/1",
+    "Verdict over an exported history",
+    "verdict root_run_id? runs:count records:count unsigned_tail:count trusted_keys:texts",
+    verdict=_VERDICT,
+    defects=list_of(closed_object("code run_id? record?:count expected:any found:any")),
+)
+
+EXPORT: Final = document(
+    "art-export/1", "Receipt of an export", "run_id file size_bytes:count sha256:sha256"
+)
+
+_ITEMS: Final = list_of(closed_object("kind path size_bytes:count"))
+GC: Final = document(
     "art-gc/1",
     "What garbage collection removes, or removed",
-    {
-        "applied": _FLAG,
-        "size_bytes": _COUNT,
-        "purges": _list(
-            _object(
-                {"run_id": _TEXT, "head_hash": _TEXT_OR_NULL, "runs": _TEXTS, "size_bytes": _COUNT}
-            )
-        ),
-        "items": _list(_GC_ITEM),
-        "kept": _list(_GC_ITEM),
-    },
+    "applied:flag size_bytes:count",
+    purges=list_of(closed_object("run_id head_hash? runs:texts size_bytes:count")),
+    items=_ITEMS,
+    kept=_ITEMS,
 )
 
-_FINDING: Final = _object(
-    {
-        "code": _TEXT,
-        "level": {"enum": ["note", "warning", "error"]},
-        "run_id": _TEXT_OR_NULL,
-        "message": _TEXT,
-        "hint": _TEXT_OR_NULL,
-        "step": _TEXT_OR_NULL,
-    }
+_FINDINGS: Final = list_of(
+    closed_object(
+        "code level run_id? message hint? step?", level=one_of("note", "warning", "error")
+    )
 )
-REPAIR: Final = _document(
+REPAIR: Final = document(
     "art-repair/1",
     "What is wrong with the files of a run, and what mends it",
-    {
-        "run_id": _TEXT,
-        "applied": _FLAG,
-        "blocked": _FLAG,
-        "steps": _list(_object({"step": _TEXT, "text": _TEXT})),
-        "findings": _list(_FINDING),
-        "left": _list(_FINDING),
-    },
+    "run_id applied:flag blocked:flag",
+    steps=list_of(closed_object("step text")),
+    findings=_FINDINGS,
+    left=_FINDINGS,
 )

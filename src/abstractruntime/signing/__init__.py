@@ -12,7 +12,7 @@ from abstractruntime._exports import homes, lazy_names
 
 _HOMES = homes(
     {
-        "_record_checks": "Defect",
+        "record_checks": "Defect",
         "heads": "BadHead HeadStack SignedHead read_heads run_origin sign_head",
         "keys": "KeyEntry SigningKey VerifierKey generate list_keys load_signing_key load_vkey"
         " parse_vkey save_signing_key",

@@ -1,8 +1,5 @@
 # What a type checker sees of this package; at run time its names load on first use.
 
-from abstractruntime.signing._record_checks import (
-    Defect,
-)
 from abstractruntime.signing.heads import (
     BadHead,
     HeadStack,
@@ -24,6 +21,9 @@ from abstractruntime.signing.keys import (
 )
 from abstractruntime.signing.note import (
     TreeHead,
+)
+from abstractruntime.signing.record_checks import (
+    Defect,
 )
 from abstractruntime.signing.trust import (
     TrustedKey,

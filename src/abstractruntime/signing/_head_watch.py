@@ -11,17 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from abstractruntime.errors import IntegrityError
-from abstractruntime.signing._record_checks import Defect
 from abstractruntime.signing.heads import BadHead, SignedHead
 from abstractruntime.signing.note import verify_note
+from abstractruntime.signing.record_checks import Defect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from abstractruntime.signing._merkle import TreeState
-    from abstractruntime.signing._record_checks import ChainState
     from abstractruntime.signing.keys import VerifierKey
+    from abstractruntime.signing.merkle import TreeState
     from abstractruntime.signing.note import TreeHead
+    from abstractruntime.signing.record_checks import ChainState
 
 NEVER = float("inf")
 

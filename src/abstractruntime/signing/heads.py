@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import dump_line, load_strict
 from abstractruntime.errors import HeadMismatch, IntegrityError, UsageError
-from abstractruntime.signing._merkle import TreeState
+from abstractruntime.signing.merkle import TreeState
 from abstractruntime.signing.note import Note, TreeHead, parse_note, parse_tree_head, sign_note
 
 if TYPE_CHECKING:

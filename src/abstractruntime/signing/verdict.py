@@ -1,6 +1,6 @@
 """The verdict over a ledger: one pass over its bytes, in constant memory, executing nothing.
 
-1. Every line is checked for form, place and hash chain; see `_record_checks`.
+1. Every line is checked for form, place and hash chain; see `record_checks`.
 2. Every signed head is checked when the pass reaches its size; see `_head_watch`.
 3. `valid` needs a head signed by a key the caller trusts, and no defect. Without one the
    best verdict is `valid_unsigned`: consistent, but anyone could have written it.
@@ -16,8 +16,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from abstractruntime.errors import ExitCode
 from abstractruntime.signing._head_watch import NEVER, HeadWatch
-from abstractruntime.signing._merkle import TreeState
-from abstractruntime.signing._record_checks import ChainState, Defect
+from abstractruntime.signing.merkle import TreeState
+from abstractruntime.signing.record_checks import ChainState, Defect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

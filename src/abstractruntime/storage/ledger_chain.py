@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abstractruntime._json import normalise
 from abstractruntime.errors import NotFound, StoreIOError, UsageError
-from abstractruntime.signing._record_checks import hash_record
 from abstractruntime.signing.heads import read_heads
+from abstractruntime.signing.record_checks import hash_record
 from abstractruntime.signing.trust import TrustStore
 from abstractruntime.signing.verdict import LedgerVerdict, verify_ledger
 from abstractruntime.storage._decorating import append_stored, bind_subscribe, inner_attribute
