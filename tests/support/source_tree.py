@@ -1,4 +1,4 @@
-"""What the source says about itself: modules, what they import and what they call.
+"""What the source says about itself: modules, what they import, call and put together.
 
 Nothing is imported; all of it is read from the syntax trees.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -17,26 +17,49 @@ ROOT = Path(__file__).resolve().parents[2] / "src" / PACKAGE
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module of ours; `lazy` means inside a function."""
+    """A module of ours that another one imports, be it in a function or for type checkers."""
 
     source: str
     target: str
-    line: int
-    lazy: bool
+    line: int = 0
 
     def __str__(self) -> str:
         return f"{self.source}:{self.line} imports {self.target}"
 
 
+@dataclass
+class Module:
+    """What is kept of one module.
+
+    `calls` are dotted as they are written; `texts` are the constant parts of texts that are put
+    together, by formatting or adding. Both come with their lines. `libraries` are not ours.
+    """
+
+    imports: list[Import] = field(default_factory=list)
+    calls: list[tuple[str, int]] = field(default_factory=list)
+    texts: list[tuple[str, int]] = field(default_factory=list)
+    libraries: set[str] = field(default_factory=set)
+
+
 @cache
-def modules() -> Mapping[str, ast.Module]:
-    """Give the syntax tree of every module by its name below the package; `""` is the package."""
-    return {_name(path): ast.parse(path.read_bytes()) for path in sorted(ROOT.rglob("*.py"))}
+def names() -> Mapping[str, Path]:
+    """Give the file of every module by its name below the package; `""` is the package."""
+    return {_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
 def _name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> Mapping[str, Module]:
+    """Read every module; the trees are dropped."""
+    return {name: _read(name, path) for name, path in names().items()}
+
+
+def imports() -> list[Import]:
+    return [edge for module in modules().values() for edge in module.imports]
 
 
 def room_of(module: str) -> str:
@@ -48,39 +71,42 @@ def is_in(module: str, *rooms: str) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
-@cache
-def imports() -> tuple[Import, ...]:
-    """Give every import of ours, those for type checkers and those in functions included."""
-    return tuple(found for name, tree in modules().items() for found in _imports(name, tree))
-
-
-def _imports(name: str, tree: ast.Module) -> Iterator[Import]:
-    lazy = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
+def _read(name: str, path: Path) -> Module:
+    found = Module()
+    is_package = path.stem == "__init__"
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            for target in dict.fromkeys(_targets(name, node)):
-                if target != name:
-                    yield Import(name, target, node.lineno, id(node) in lazy)
+            for target in dict.fromkeys(_targets(name, node, is_package=is_package)):
+                if not _is_ours(target):
+                    found.libraries.add(target)
+                elif (below := _below(target)) != name:
+                    found.imports.append(Import(name, below, node.lineno))
+        elif isinstance(node, ast.Call):
+            found.calls.append((ast.unparse(node.func), node.lineno))
+        elif isinstance(node, ast.JoinedStr | ast.BinOp):
+            found.texts += [(text, node.lineno) for text in _texts(node)]
+    return found
 
 
-def _targets(name: str, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+def _targets(name: str, node: ast.Import | ast.ImportFrom, *, is_package: bool) -> Iterator[str]:
+    """Give the full names of the modules that a statement imports."""
     if isinstance(node, ast.Import):
-        yield from (_below(alias.name) for alias in node.names if _is_ours(alias.name))
+        yield from (alias.name for alias in node.names)
         return
     base = node.module or ""
     if node.level:
-        is_package = not name or any(other.startswith(f"{name}.") for other in modules())
-        parts = name.split(".") if name else []
-        base = ".".join([PACKAGE, *parts[: len(parts) - node.level + is_package], *base.split()])
-    if _is_ours(base):
-        for alias in node.names:
-            inner = _below(f"{base}.{alias.name}")
-            yield inner if inner in modules() else _below(base)
+        parts = [PACKAGE, *(name.split(".") if name else [])]
+        base = ".".join([*parts[: len(parts) - node.level + is_package], *base.split()])
+    for alias in node.names:
+        inner = f"{base}.{alias.name}"
+        yield inner if _is_ours(inner) and _below(inner) in names() else base
+
+
+def _texts(node: ast.JoinedStr | ast.BinOp) -> Iterator[str]:
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node.left, node.right]
+    for part in parts:
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value
 
 
 def _is_ours(name: str) -> bool:
@@ -93,28 +119,14 @@ def _below(name: str) -> str:
 
 def reached_from(*rooms: str, leaving_out: Iterable[str] = ()) -> set[str]:
     """Give every module that these import, directly or over others, and themselves."""
-    out: dict[str, set[str]] = {}
-    for edge in imports():
-        out.setdefault(edge.source, set()).add(edge.target)
     seen: set[str] = set()
-    left = [name for name in modules() if is_in(name, *rooms) and name not in leaving_out]
+    left = [name for name in names() if is_in(name, *rooms) and name not in leaving_out]
     while left:
         name = left.pop()
         if name not in seen:
             seen.add(name)
-            left += out.get(name, ())
+            left += [edge.target for edge in modules()[name].imports]
     return seen
-
-
-def libraries(module: str) -> set[str]:
-    """Give the modules of others that a module imports."""
-    found = set()
-    for node in ast.walk(modules()[module]):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.add(node.module or "")
-    return {name for name in found if not _is_ours(name)}
 
 
 def circles(edges: Iterable[Import]) -> list[list[str]]:
@@ -145,10 +157,3 @@ def circles(edges: Iterable[Import]) -> list[list[str]]:
         if name not in seen:
             visit(name)
     return sorted(found)
-
-
-def calls(module: str) -> Iterator[tuple[str, int]]:
-    """Give what a module calls, dotted as it is written, with the line."""
-    for node in ast.walk(modules()[module]):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node.lineno
