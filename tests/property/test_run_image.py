@@ -26,8 +26,9 @@ from abstractruntime.core.models import (
     WaitState,
 )
 from abstractruntime.core.records import RecordFactory
+from abstractruntime.storage import large_values
 from abstractruntime.storage._files.simfs import SimFileSystem
-from abstractruntime.storage._store import blobs, lease
+from abstractruntime.storage._store import lease
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.memory import LogMemory
 from abstractruntime.storage.directory import open_store
@@ -170,7 +171,7 @@ class ImageMachine(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def _small_limit(monkeypatch):
-    monkeypatch.setattr(blobs, "LIMIT_BYTES", 600)
+    monkeypatch.setattr(large_values, "LIMIT_BYTES", 600)
     monkeypatch.setattr("abstractruntime.storage._store.record_lines.LIMIT_BYTES", 600)
 
 

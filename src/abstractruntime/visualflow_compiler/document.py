@@ -198,11 +198,13 @@ def decode(text: str) -> tuple[Any, tuple[str, ...]]:
     flaws: list[str] = []
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        try:
-            return object_of_pairs(pairs)
-        except ValueError as cause:
-            flaws.append(str(cause))
-            return dict(pairs)
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            try:
+                object_of_pairs(pairs)
+            except ValueError as cause:
+                flaws.append(str(cause))
+        return found
 
     def constant(name: str) -> float:
         flaws.append(f"{name} is not JSON")
