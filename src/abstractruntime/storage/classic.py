@@ -25,6 +25,7 @@ from abstractruntime.core.ports import Barrier, Position, RunHeader, RunQuery, S
 from abstractruntime.core.records import is_extension, is_terminal_status
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import Busy, NotFound, UsageError
+from abstractruntime.storage._decorating import count_records
 from abstractruntime.storage.base import LedgerStore, QueryableRunStore, RunStore
 
 # How many runs a query reads that the store itself cannot narrow down.
@@ -175,7 +176,7 @@ class ClassicRunLog:
         self._absorbed = run.ledger_seq
         self._was_paused = is_paused(run.vars)
         self._is_checked = False
-        self._position = _count(engine.ledger_store, run.run_id)
+        self._position = count_records(engine.ledger_store, run.run_id)
         self._reusable = self._index_tail()
 
     def next_occurrence(self) -> int:
@@ -351,11 +352,6 @@ def _matches(run: RunState, query: RunQuery) -> bool:
 def _overwrite(run: RunState, stored: RunState) -> None:
     for name, value in vars(stored).items():
         setattr(run, name, value)
-
-
-def _count(store: LedgerStore, run_id: str) -> int:
-    count = getattr(store, "count", None)
-    return int(count(run_id)) if callable(count) else len(store.list(run_id))
 
 
 def _list_after(store: LedgerStore, run_id: str, after: int) -> list[dict[str, Any]]:

@@ -41,15 +41,7 @@ class CommandRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Give the stored form; `payload` is shared, not copied."""
-        return {
-            "command_id": self.command_id,
-            "run_id": self.run_id,
-            "type": self.type,
-            "payload": self.payload,
-            "ts": self.ts,
-            "client_id": self.client_id,
-            "seq": self.seq,
-        }
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)
