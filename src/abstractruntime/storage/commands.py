@@ -268,9 +268,7 @@ class JsonlCommandStore:
 
     def _write(self, data: bytes, *, torn: int) -> None:
         self._files.ensure_dir(self._base)
-        opened = self._files.open_append(self._path, create=True)
-        assert opened is not None  # noqa: S101 - create=True always gives a file
-        file = JsonlFile(self._path, opened, self._committed)
+        file = JsonlFile(self._path, self._files.create(self._path), self._committed)
         try:
             if torn:
                 file.cut(self._committed)

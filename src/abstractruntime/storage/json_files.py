@@ -219,8 +219,7 @@ class JsonlLedgerStore(LedgerStore):
         self._directory.require_writable()
         path = self._directory.layout.ledger(check_id(record.run_id))
         line = encode(record.to_dict()) + b"\n"
-        handle = self._directory.files.open_append(path, create=True)
-        assert handle is not None  # noqa: S101 - created
+        handle = self._directory.files.create(path)
         try:
             # Another process may append between our look at the end and our line.
             with store_errors(path):

@@ -7,6 +7,7 @@ the lease of the run, as everything else.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -72,20 +73,16 @@ class RunsView(RunQueries):
         except NotFound:
             self._create(state)
             return
-        try:
+        with contextlib.closing(log):
             commit_state(log, self._records(), state, action=HOST_SAVE)
-        finally:
-            log.close()
 
     def _create(self, run: RunState) -> None:
         records = self._records()
-        log = self.engine.create(run, first_record(records, run, {"origin": HOST_SAVE}))
-        try:
+        first = first_record(records, run, {"origin": HOST_SAVE})
+        with contextlib.closing(self.engine.create(run, first)) as log:
             if run.status.is_terminal:
                 log.append_bare(records.terminal_status(run))
             log.settle()
-        finally:
-            log.close()
 
     def _records(self) -> RecordFactory:
         return RecordFactory(self.engine.services.clock, self.engine.services.ids)
@@ -123,12 +120,9 @@ class LedgerView(LedgerStore):
             NotFound: no such run.
             Busy: someone drives the run.
         """
-        log = self.engine.open(record.run_id)
-        try:
+        with contextlib.closing(self.engine.open(record.run_id)) as log:
             log.append_bare(replace(record))
             log.settle()
-        finally:
-            log.close()
 
     def list(self, run_id: str) -> Records:
         return [stored.record for stored in self._stored(run_id)]
