@@ -86,7 +86,7 @@ class TestClassicEngine(EngineContract):
         return ClassicEngine(InMemoryRunStore(), InMemoryLedgerStore())
 
     def reopen(self, engine):
-        return ClassicEngine(engine.run_store, engine.ledger_store)
+        return ClassicEngine(engine.runs, engine.ledgers)
 
 
 class TestClassicEngineOverJsonFiles(Scratch, EngineContract):
@@ -97,7 +97,7 @@ class TestClassicEngineOverJsonFiles(Scratch, EngineContract):
         return self.open_at(self.directory())
 
     def reopen(self, engine):
-        return self.open_at(engine.run_store._directory.layout.root)
+        return self.open_at(engine.runs._directory.layout.root)
 
     def open_at(self, base):
         stores = JsonFileRunStore(base, sync=False), JsonlLedgerStore(base, sync=False)
@@ -112,7 +112,7 @@ class TestClassicEngineOverSqlite(Scratch, EngineContract):
         return self.open_at(self.directory() / "runs.db")
 
     def reopen(self, engine):
-        return self.open_at(engine.run_store._db.path)
+        return self.open_at(engine.runs._db.path)
 
     def open_at(self, path):
         db = self.stack.enter_context(SqliteDatabase(path, synchronous="NORMAL"))

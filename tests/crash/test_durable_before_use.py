@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from crash_story import LEDGER, RUN, Story
@@ -73,8 +74,11 @@ def post(fs: SimFileSystem) -> Callable[[], object]:
 
 
 def sign(fs: SimFileSystem) -> Callable[[], object]:
-    options = {"run_id": "r", "origin": "test/0", "durable": True}
-    heads = open_heads(KeySigner(KEY), StoreFiles(fs), Layout(ROOT), **options)
+    services: Any = SimpleNamespace(
+        files=StoreFiles(fs), layout=Layout(ROOT), signer=KeySigner(KEY), origin="test/0", durability="strict"
+    )  # fmt: skip
+    heads = open_heads(services, "r")
+    assert heads is not None
     return lambda: heads.sign(2)
 
 

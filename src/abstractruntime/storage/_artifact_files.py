@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from abstractruntime.storage._files.file_lock import StoreLock
 from abstractruntime.storage._files.fs import FileInfo, RealFileSystem, StoreFiles
 from abstractruntime.storage._files.layout import Layout
-from abstractruntime.storage._store.blobs import ASIDE
+from abstractruntime.storage._store.blobs import ASIDE, read_kept
 
 _METADATA, _CONTENT = ".meta", ".bin"
 
@@ -40,14 +40,14 @@ class ArtifactFiles:
             self.files.write_atomic(self._ref(artifact_id), metadata)
 
     def read_metadata(self, artifact_id: str) -> bytes | None:
-        data = self._read(self._ref(artifact_id))
+        data = read_kept(self.files, self._ref(artifact_id))
         return data if data is not None else self.files.read(self._old(artifact_id, _METADATA))
 
     def read_content(self, artifact_id: str, blob_id: str | None) -> bytes | None:
         """Give the bytes; the layout before blobs kept them under the artifact's id."""
         if blob_id is None:
             return self.files.read(self._old(artifact_id, _CONTENT))
-        return self._read(self.layout.blob(blob_id))
+        return read_kept(self.files, self.layout.blob(blob_id))
 
     def has(self, artifact_id: str) -> bool:
         ref = self._ref(artifact_id)
@@ -85,10 +85,6 @@ class ArtifactFiles:
             if blob_id != name and info is not None:
                 found.append((blob_id, info))
         return found
-
-    def _read(self, path: str) -> bytes | None:
-        data = self.files.read(path)
-        return data if data is not None else self.files.read(path + ASIDE)
 
     def _ref(self, artifact_id: str) -> str:
         return f"{self._refs}/{artifact_id}{_METADATA}"

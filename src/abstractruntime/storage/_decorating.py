@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
-from abstractruntime.core.models import StepRecord
+from abstractruntime.core.models import JsonObject, StepRecord
 from abstractruntime.errors import AbstractRuntimeError
 from abstractruntime.storage.base import LedgerStore
 
@@ -29,6 +31,12 @@ def append_stored(store: LedgerStore, record: StepRecord) -> StepRecord:
     return record
 
 
+def count_records(store: LedgerStore, run_id: str) -> int:
+    """Give the number of records of a run, by counting them where the store has no `count`."""
+    count = getattr(store, "count", None)
+    return int(count(run_id)) if callable(count) else len(store.list(run_id))
+
+
 def bind_subscribe(outer: LedgerStore, inner: LedgerStore) -> None:
     """Give `outer` the inner store's `subscribe`, if there is one.
 
@@ -39,13 +47,48 @@ def bind_subscribe(outer: LedgerStore, inner: LedgerStore) -> None:
         outer.__dict__["subscribe"] = subscribe
 
 
-def inner_attribute(outer: LedgerStore, inner: LedgerStore, name: str) -> Any:
-    """Give an optional method of the inner store, for a decorator's `__getattr__`."""
-    if name.startswith("_"):
-        raise AttributeError(name)
-    if name == "subscribe" and not hasattr(inner, name):
-        raise CannotSubscribeError(
-            f"{type(inner).__name__} below {type(outer).__name__} has no subscribers",
-            hint="wrap it in ObservableLedgerStore",
-        )
-    return getattr(inner, name)
+class LedgerDecorator(LedgerStore):
+    """A ledger store over another one, whose other methods it passes through."""
+
+    def __init__(self, inner: LedgerStore) -> None:
+        self._inner = inner
+
+    @property
+    def inner(self) -> LedgerStore:
+        return self._inner
+
+    @abstractmethod
+    def append_stored(self, record: StepRecord) -> StepRecord:
+        """Do what `append` does, and give the record as the inner store kept it."""
+
+    def list(self, run_id: str) -> list[JsonObject]:
+        """Give the records as the inner store keeps them."""
+        return self._inner.list(run_id)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name == "subscribe" and not hasattr(self._inner, name):
+            raise CannotSubscribeError(
+                f"{type(self._inner).__name__} below {type(self).__name__} has no subscribers",
+                hint="wrap it in ObservableLedgerStore",
+            )
+        return getattr(self._inner, name)
+
+
+class CountingDecorator(LedgerDecorator):
+    """A decorator that always has the methods which count, whatever the inner store has."""
+
+    def count(self, run_id: str) -> int:
+        """Give the number of records, by counting them where the inner store has no `count`."""
+        return count_records(self._inner, run_id)
+
+    def count_many(self, run_ids: Iterable[str]) -> dict[str, int]:
+        """Give the number of records of each run; empty where the inner store cannot tell."""
+        count_many = getattr(self._inner, "count_many", None)
+        return dict(count_many(run_ids)) if callable(count_many) else {}
+
+    def metrics_many(self, run_ids: Iterable[str]) -> dict[str, JsonObject]:
+        """Give steps, calls and tokens of each run; empty where the inner store cannot tell."""
+        metrics_many = getattr(self._inner, "metrics_many", None)
+        return dict(metrics_many(run_ids)) if callable(metrics_many) else {}

@@ -10,9 +10,11 @@ Rules, the same for every classic store:
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import contextlib
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from abstractruntime._json import JsonObject, dump_line, normalise
@@ -23,7 +25,9 @@ from abstractruntime.core.models import (
     moment_or_none,
     parse_moment,
 )
+from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import IntegrityError
+from abstractruntime.storage.base import RunStore
 
 DEFAULT_LIMIT = 100
 INDEX_COLUMNS = (
@@ -115,15 +119,12 @@ def _damaged(run_id: str, where: str, reason: str) -> IntegrityError:
     )
 
 
-class RunQueries(ABC):
-    """The query methods of 0.4.x, over `_rows` and `load`."""
+class RunQueries(RunStore):
+    """A run store with the queries of 0.4.x, over `_rows` and `load`."""
 
     @abstractmethod
-    def load(self, run_id: str) -> RunState | None: ...
-
-    @abstractmethod
-    def _rows(self) -> Iterable[Row]:
-        """Give the row of every run that can be read."""
+    def _rows(self, query: RunQuery) -> Iterable[Row]:
+        """Give the rows of the matching runs, newest first; more than its limit do no harm."""
 
     def list_runs(
         self,
@@ -134,8 +135,9 @@ class RunQueries(ABC):
         limit: int = DEFAULT_LIMIT,
     ) -> list[RunState]:
         """Give matching runs, newest `updated_at` first."""
-        rows = self._select(status=status, wait_reason=wait_reason, workflow_id=workflow_id)
-        return self._load(_newest(rows), page_size(limit))
+        wanted = page_size(limit)
+        query = RunQuery(status, wait_reason, workflow_id, limit=wanted)
+        return self._load((row["run_id"] for row in self._rows(query)), wanted)
 
     def list_run_index(
         self,
@@ -147,47 +149,62 @@ class RunQueries(ABC):
         limit: int = DEFAULT_LIMIT,
     ) -> list[dict[str, Any]]:
         """Give matching rows, newest `updated_at` first, without reading the runs."""
-        session = trimmed(session_id)
-        rows = [
-            dict(row)
-            for row in self._select(status=status, workflow_id=workflow_id)
-            if (session is None or trimmed(row["session_id"]) == session)
-            and not (root_only and row["parent_run_id"])
-        ]
-        return _newest(rows)[: page_size(limit)]
+        query = RunQuery(
+            status=status,
+            workflow_id=workflow_id,
+            session_id=trimmed(session_id),
+            root_only=root_only,
+            limit=page_size(limit),
+        )
+        return [dict(row) for row in islice(self._rows(query), query.limit)]
 
     def list_due_wait_until(self, *, now_iso: str, limit: int = DEFAULT_LIMIT) -> list[RunState]:
         """Give runs whose deadline has passed, earliest first."""
         now = parse_moment(now_iso)
-        due = [(due_moment(row), row) for row in self._rows()]
-        passed = [(moment, row) for moment, row in due if moment is not None and moment <= now]
-        passed.sort(key=lambda pair: (pair[0], pair[1]["run_id"]))
-        return self._load([row for _, row in passed], page_size(limit))
+        timers = RunQuery(RunStatus.WAITING, WaitReason.UNTIL, limit=0)
+        due = [(due_moment(row), row["run_id"]) for row in self._rows(timers)]
+        passed = sorted((moment, run_id) for moment, run_id in due if moment and moment <= now)
+        return self._load((run_id for _, run_id in passed), page_size(limit))
 
     def list_children(
         self, *, parent_run_id: str, status: RunStatus | None = None
     ) -> list[RunState]:
         """Give the children of a run, oldest first."""
-        rows = self._select(parent_run_id=parent_run_id, status=status)
-        rows.sort(key=lambda row: (row["created_at"] or "", row["run_id"]))
-        return self._load(rows, len(rows))
+        rows = self._rows(RunQuery(status, parent_run_id=parent_run_id, limit=0))
+        born = sorted((row["created_at"] or "", row["run_id"]) for row in rows)
+        return self._load((run_id for _, run_id in born), len(born))
 
-    def _select(self, **wanted: str | None) -> list[Row]:
-        asked = [(name, plain(value)) for name, value in wanted.items() if value is not None]
-        return [row for row in self._rows() if all(row[name] == value for name, value in asked)]
-
-    def _load(self, rows: list[Row], limit: int) -> list[RunState]:
+    def _load(self, run_ids: Iterable[str], limit: int) -> list[RunState]:
+        """Give the first `limit` runs of those that are there and can be read."""
         found: list[RunState] = []
-        for row in rows:
+        for run_id in run_ids:
             if len(found) >= limit:
                 break
-            try:
-                run = self.load(row["run_id"])
-            except IntegrityError:
-                continue
-            if run is not None:
-                found.append(run)
+            with contextlib.suppress(IntegrityError):
+                run = self.load(run_id)
+                if run is not None:
+                    found.append(run)
         return found
+
+
+def equalities(query: RunQuery) -> list[tuple[str, str]]:
+    """Give the columns that a query of 0.4.x wants to be equal to a value, and the values."""
+    names = ("status", "wait_reason", "workflow_id", "parent_run_id")
+    values = ((name, plain(getattr(query, name))) for name in names)
+    return [(name, value) for name, value in values if value is not None]
+
+
+def select(rows: Iterable[Row], query: RunQuery) -> list[Row]:
+    """Give the rows that match a query, newest first."""
+    equal = equalities(query)
+    found = [
+        row
+        for row in rows
+        if all(row[name] == value for name, value in equal)
+        and (query.session_id is None or trimmed(row["session_id"]) == query.session_id)
+        and not (query.root_only and row["parent_run_id"])
+    ]
+    return _newest(found)
 
 
 def _newest(rows: list[Row]) -> list[Row]:

@@ -6,6 +6,7 @@ content, under their SHA-256 (`blob_id`), and are checked against it when loaded
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -266,12 +267,8 @@ class ArtifactStore(ABC):
         return artifact.as_json() if artifact else None
 
 
-class InMemoryArtifactStore(ArtifactStore):
-    """Keeps artifacts for the life of the process; ids are checked as durable stores do."""
-
-    def __init__(self) -> None:
-        self._artifacts: dict[str, Artifact] = {}
-        self._mutex = threading.Lock()
+class _ListedArtifactStore(ArtifactStore):
+    """What the stores here share: an artifact is described before it is put somewhere."""
 
     def store(
         self,
@@ -282,10 +279,45 @@ class InMemoryArtifactStore(ArtifactStore):
         tags: dict[str, str] | None = None,
         artifact_id: str | None = None,
     ) -> ArtifactMetadata:
+        """Store bytes; equal bytes of one run get the same id, and new metadata.
+
+        A durable store keeps them durably, and writes a blob that was damaged since again.
+
+        Raises:
+            ValueError: the id could name a path; nothing was stored.
+            StoreError: nothing names the bytes, if they were written at all.
+        """
         metadata = _describe(content, content_type, run_id, tags, artifact_id)
+        self._put(metadata, bytes(content))
+        return metadata
+
+    @abstractmethod
+    def _put(self, metadata: ArtifactMetadata, content: bytes) -> None: ...
+
+    def list_by_run(self, run_id: str) -> list[ArtifactMetadata]:
+        return [m for m in self._newest() if m.run_id == run_id.strip()]
+
+    def list_all(self, *, limit: int = DEFAULT_LIMIT) -> list[ArtifactMetadata]:
+        """Give metadata, newest first; artifacts whose metadata cannot be read are left out."""
+        return self._newest()[: _page_size(limit)]
+
+    def _newest(self) -> list[ArtifactMetadata]:
+        return sorted(self._readable(), key=lambda m: m.created_at, reverse=True)
+
+    @abstractmethod
+    def _readable(self) -> Iterable[ArtifactMetadata]: ...
+
+
+class InMemoryArtifactStore(_ListedArtifactStore):
+    """Keeps artifacts for the life of the process; ids are checked as durable stores do."""
+
+    def __init__(self) -> None:
+        self._artifacts: dict[str, Artifact] = {}
+        self._mutex = threading.Lock()
+
+    def _put(self, metadata: ArtifactMetadata, content: bytes) -> None:
         with self._mutex:
-            self._artifacts[metadata.artifact_id] = Artifact(metadata, bytes(content))
-        return _copied(metadata)
+            self._artifacts[metadata.artifact_id] = Artifact(_copied(metadata), content)
 
     def load(self, artifact_id: str) -> Artifact | None:
         validate_artifact_id(artifact_id)
@@ -305,19 +337,12 @@ class InMemoryArtifactStore(ArtifactStore):
         with self._mutex:
             return self._artifacts.pop(artifact_id, None) is not None
 
-    def list_by_run(self, run_id: str) -> list[ArtifactMetadata]:
-        return [m for m in self._newest() if m.run_id == run_id.strip()]
-
-    def list_all(self, *, limit: int = DEFAULT_LIMIT) -> list[ArtifactMetadata]:
-        return self._newest()[: _page_size(limit)]
-
-    def _newest(self) -> list[ArtifactMetadata]:
+    def _readable(self) -> list[ArtifactMetadata]:
         with self._mutex:
-            found = [_copied(artifact.metadata) for artifact in self._artifacts.values()]
-        return _newest_first(found)
+            return [_copied(artifact.metadata) for artifact in self._artifacts.values()]
 
 
-class FileArtifactStore(ArtifactStore):
+class FileArtifactStore(_ListedArtifactStore):
     """Keeps `artifacts/blobs/<sha256>.bin` and `artifacts/refs/<id>.meta` below a directory.
 
     It may be the directory of `open_store`, whose ledgers keep their large values among the
@@ -333,25 +358,9 @@ class FileArtifactStore(ArtifactStore):
         self._files = ArtifactFiles(str(Path(base_dir).expanduser().absolute()))
         self._verify = verify_content
 
-    def store(
-        self,
-        content: bytes,
-        *,
-        content_type: str = "application/octet-stream",
-        run_id: str | None = None,
-        tags: dict[str, str] | None = None,
-        artifact_id: str | None = None,
-    ) -> ArtifactMetadata:
-        """Store bytes durably; a blob that was damaged since is written again.
-
-        Raises:
-            ValueError: the id could name a path; nothing was stored.
-            StoreError: nothing names the bytes, if they were written at all.
-        """
-        metadata = _describe(content, content_type, run_id, tags, artifact_id)
+    def _put(self, metadata: ArtifactMetadata, content: bytes) -> None:
         text = json.dumps(metadata.to_dict(), ensure_ascii=False, indent=2)
-        self._files.put(metadata.artifact_id, str(metadata.blob_id), bytes(content), text.encode())
-        return metadata
+        self._files.put(metadata.artifact_id, str(metadata.blob_id), content, text.encode())
 
     def load(self, artifact_id: str) -> Artifact | None:
         """Read an artifact.
@@ -388,13 +397,6 @@ class FileArtifactStore(ArtifactStore):
         validate_artifact_id(artifact_id)
         return self._files.delete(artifact_id)
 
-    def list_by_run(self, run_id: str) -> list[ArtifactMetadata]:
-        return [m for m in self._newest() if m.run_id == run_id.strip()]
-
-    def list_all(self, *, limit: int = DEFAULT_LIMIT) -> list[ArtifactMetadata]:
-        """Give metadata, newest first; files that cannot be read are left out."""
-        return self._newest()[: _page_size(limit)]
-
     def gc(self, *, dry_run: bool = True, grace_s: float | None = None) -> dict[str, Any]:
         """Remove blobs that neither an artifact nor a ledger of this directory names.
 
@@ -424,8 +426,10 @@ class FileArtifactStore(ArtifactStore):
         every = (_parse(name, data) for name, data in self._files.all_metadata())
         return {metadata.blob_id for metadata in every if metadata.blob_id}
 
-    def _newest(self) -> list[ArtifactMetadata]:
-        return _newest_first(_readable(self._files.all_metadata()))
+    def _readable(self) -> Iterable[ArtifactMetadata]:
+        for artifact_id, data in self._files.all_metadata():
+            with contextlib.suppress(IntegrityError):
+                yield _parse(artifact_id, data)
 
 
 def _describe(
@@ -469,24 +473,12 @@ def _parse(artifact_id: str, data: bytes) -> ArtifactMetadata:
         raise _damaged(artifact_id, "its metadata cannot be read") from cause
 
 
-def _readable(found: Iterable[tuple[str, bytes]]) -> Iterable[ArtifactMetadata]:
-    for artifact_id, data in found:
-        try:
-            yield _parse(artifact_id, data)
-        except IntegrityError:
-            continue
-
-
 def _damaged(artifact_id: str, what: str) -> IntegrityError:
     return IntegrityError(
         f"artifact {artifact_id!r} is damaged: {what}",
         hint="store the same content again, restore it from a backup, or delete it",
         artifact_id=artifact_id,
     )
-
-
-def _newest_first(found: Iterable[ArtifactMetadata]) -> list[ArtifactMetadata]:
-    return sorted(found, key=lambda m: m.created_at, reverse=True)
 
 
 def _page_size(limit: int) -> int:

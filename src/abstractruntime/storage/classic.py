@@ -25,6 +25,7 @@ from abstractruntime.core.ports import Barrier, Position, RunHeader, RunQuery, S
 from abstractruntime.core.records import is_extension, is_terminal_status
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import Busy, NotFound, UsageError
+from abstractruntime.storage._decorating import count_records
 from abstractruntime.storage.base import LedgerStore, QueryableRunStore, RunStore
 
 # How many runs a query reads that the store itself cannot narrow down.
@@ -37,24 +38,16 @@ class ClassicEngine:
     keeps_commands = False
 
     def __init__(self, run_store: RunStore, ledger_store: LedgerStore) -> None:
-        self.run_store = run_store
-        self.ledger_store = ledger_store
+        self.runs = run_store
+        self.ledgers = ledger_store
         self._locks: dict[str, threading.Lock] = {}
         self._commands: dict[str, dict[str, Command]] = {}
         self._guard = threading.Lock()
 
-    @property
-    def runs(self) -> RunStore:
-        return self.run_store
-
-    @property
-    def ledgers(self) -> LedgerStore:
-        return self.ledger_store
-
     def create(self, run: RunState, first: StepRecord) -> ClassicRunLog:  # noqa: ARG002 - no start record in 0.4.x ledgers
         lock = self._acquire(run.run_id, 0.0)
         try:
-            if self.run_store.load(run.run_id) is not None:
+            if self.runs.load(run.run_id) is not None:
                 raise UsageError(
                     f"run {run.run_id!r} exists already",
                     hint="choose another run id, or none",
@@ -62,7 +55,7 @@ class ClassicEngine:
                     run_id=run.run_id,
                 )
             run.ledger_seq = 0
-            self.run_store.save(run)
+            self.runs.save(run)
             return ClassicRunLog(self, run, lock)
         except BaseException:
             lock.release()
@@ -77,7 +70,7 @@ class ClassicEngine:
             raise
 
     def peek(self, run_id: str) -> RunState:
-        run = self.run_store.load(run_id)
+        run = self.runs.load(run_id)
         if run is None:
             raise NotFound(
                 f"Unknown run_id: {run_id}", kind="run", id=run_id, hint="list runs: art runs"
@@ -85,7 +78,7 @@ class ClassicEngine:
         return run
 
     def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]:
-        for seq, record in enumerate(self.ledger_store.list(run_id)):
+        for seq, record in enumerate(self.ledgers.list(run_id)):
             if seq > after:
                 yield StoredRecord(seq, seq, dump_line(record), record)
 
@@ -115,7 +108,7 @@ class ClassicEngine:
                 self._commands.get(run_id, {}).pop(command_id, None)
 
     def find(self, query: RunQuery) -> list[RunHeader]:
-        store = self.run_store
+        store = self.runs
         if not isinstance(store, QueryableRunStore):
             raise UsageError(
                 f"{type(store).__name__} cannot be queried", hint="use a QueryableRunStore"
@@ -148,7 +141,7 @@ class ClassicEngine:
             return False
         if wait.reason is not WaitReason.SUBWORKFLOW:
             return False
-        child = self.run_store.load((wait.wait_key or "").removeprefix("subworkflow:"))
+        child = self.runs.load((wait.wait_key or "").removeprefix("subworkflow:"))
         return child is not None and child.status.is_terminal
 
     def _acquire(self, run_id: str, wait_s: float) -> threading.Lock:
@@ -175,7 +168,7 @@ class ClassicRunLog:
         self._absorbed = run.ledger_seq
         self._was_paused = is_paused(run.vars)
         self._is_checked = False
-        self._position = _count(engine.ledger_store, run.run_id)
+        self._position = count_records(engine.ledgers, run.run_id)
         self._reusable = self._index_tail()
 
     def next_occurrence(self) -> int:
@@ -216,7 +209,7 @@ class ClassicRunLog:
         self, records: list[StepRecord], commands: tuple[str, ...], *, absorbs: bool
     ) -> Position:
         """Append the records and save the state, unless a host changed it meanwhile."""
-        stored = self._engine.run_store.load(self.run.run_id)
+        stored = self._engine.runs.load(self.run.run_id)
         if stored is not None and self._is_outranked_by(stored):
             return self._yield_to(stored, records)
         for record in records:
@@ -224,7 +217,7 @@ class ClassicRunLog:
                 self._append(record)
         if absorbs:
             self.run.ledger_seq = self._position
-        self._engine.run_store.save(self.run)
+        self._engine.runs.save(self.run)
         self._was_paused, self._is_checked = is_paused(self.run.vars), True
         for record in records:
             if is_terminal_status(record):
@@ -259,14 +252,15 @@ class ClassicRunLog:
         return Position(self._position - 1, self._position - 1)
 
     def _take_over(self, stored: RunState) -> None:
-        _overwrite(self.run, stored)
+        for name, value in vars(stored).items():
+            setattr(self.run, name, value)
         self._was_paused = is_paused(stored.vars)
 
     def take_commands(self) -> list[Command]:
         """Give posted commands, after taking over a cancel or pause that a host saved directly."""
         run_id = self.run.run_id
         # A commit has just looked; the next one looks again before it writes.
-        stored = None if self._is_checked else self._engine.run_store.load(run_id)
+        stored = None if self._is_checked else self._engine.runs.load(run_id)
         self._is_checked = False
         if stored is not None and self._is_outranked_by(stored):
             self._take_over(stored)
@@ -277,7 +271,7 @@ class ClassicRunLog:
         return waiting
 
     def rollback(self) -> None:
-        stored = self._engine.run_store.load(self.run.run_id)
+        stored = self._engine.runs.load(self.run.run_id)
         if stored is not None:
             self._take_over(stored)
 
@@ -285,7 +279,7 @@ class ClassicRunLog:
         queue = self._reusable.get(key)
         if not queue:
             return None
-        record, restore = queue.pop(0), getattr(self._engine.ledger_store, "restore", None)
+        record, restore = queue.pop(0), getattr(self._engine.ledgers, "restore", None)
         # What the store moved into artifacts belongs back in place before a node gets it.
         return StepRecord.from_dict(restore(record.to_dict())) if callable(restore) else record
 
@@ -296,7 +290,7 @@ class ClassicRunLog:
         self._lock.release()
 
     def _append(self, record: StepRecord) -> None:
-        self._engine.ledger_store.append(record)
+        self._engine.ledgers.append(record)
         self._position += 1
 
     def _index_tail(self) -> dict[str, list[StepRecord]]:
@@ -307,7 +301,7 @@ class ClassicRunLog:
         """
         if self.run.status is not RunStatus.RUNNING:
             return {}
-        store, run_id = self._engine.ledger_store, self.run.run_id
+        store, run_id = self._engine.ledgers, self.run.run_id
         tail = _list_after(store, run_id, self._absorbed or 0)
         last = tail[-1:] or (
             _list_after(store, run_id, self._position - 1) if self._position else []
@@ -346,16 +340,6 @@ def _matches(run: RunState, query: RunQuery) -> bool:
         and (query.id_prefix is None or run.run_id.startswith(query.id_prefix))
         and (query.status is None or run.status is query.status)
     )
-
-
-def _overwrite(run: RunState, stored: RunState) -> None:
-    for name, value in vars(stored).items():
-        setattr(run, name, value)
-
-
-def _count(store: LedgerStore, run_id: str) -> int:
-    count = getattr(store, "count", None)
-    return int(count(run_id)) if callable(count) else len(store.list(run_id))
 
 
 def _list_after(store: LedgerStore, run_id: str, after: int) -> list[dict[str, Any]]:

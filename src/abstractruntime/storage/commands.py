@@ -41,15 +41,7 @@ class CommandRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Give the stored form; `payload` is shared, not copied."""
-        return {
-            "command_id": self.command_id,
-            "run_id": self.run_id,
-            "type": self.type,
-            "payload": self.payload,
-            "ts": self.ts,
-            "client_id": self.client_id,
-            "seq": self.seq,
-        }
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +268,7 @@ class JsonlCommandStore:
 
     def _write(self, data: bytes, *, torn: int) -> None:
         self._files.ensure_dir(self._base)
-        opened = self._files.open_append(self._path, create=True)
-        assert opened is not None  # noqa: S101 - create=True always gives a file
-        file = JsonlFile(self._path, opened, self._committed)
+        file = JsonlFile(self._path, self._files.create(self._path), self._committed)
         try:
             if torn:
                 file.cut(self._committed)

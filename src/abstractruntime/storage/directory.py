@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._care.health import Health
     from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
     from abstractruntime.storage._files.fs import FileSystem
-    from abstractruntime.storage._store.heads import HeadSignerPort
-    from abstractruntime.storage._store.services import Durability
+    from abstractruntime.storage._store.services import Durability, HeadSignerPort
     from abstractruntime.storage.artifacts import FileArtifactStore
 
 __all__ = ["DirectoryEngine", "DirectoryStore", "KeySigner", "check_id", "open_store"]
@@ -128,7 +127,7 @@ class DirectoryStore(DirectoryEngine):
         self.require_writable()
         files, path = self._files, self._layout.serve_lock
         files.ensure_dir(self._layout.locks)
-        lock = files.lock(path, dump_line(holder_facts(self._services.clock)))
+        lock = files.lock(path, dump_line(holder_facts(self.services.clock)))
         if lock is None:
             raise self._served_by(files.read(path) or b"")
         try:

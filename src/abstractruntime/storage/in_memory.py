@@ -11,13 +11,21 @@ import threading
 from typing import Any
 
 from abstractruntime.core.models import RunState, StepRecord
-from abstractruntime.storage._run_queries import Row, RunQueries, encode, index_row, parse_run
-from abstractruntime.storage.base import LedgerStore, RunStore
+from abstractruntime.core.ports import RunQuery
+from abstractruntime.storage._run_queries import (
+    Row,
+    RunQueries,
+    encode,
+    index_row,
+    parse_run,
+    select,
+)
+from abstractruntime.storage.base import LedgerStore
 
 Records = list[dict[str, Any]]
 
 
-class InMemoryRunStore(RunQueries, RunStore):
+class InMemoryRunStore(RunQueries):
     """Keeps the latest state of each run for the life of the process."""
 
     def __init__(self) -> None:
@@ -41,9 +49,9 @@ class InMemoryRunStore(RunQueries, RunStore):
             return None
         return parse_run(run_id, lambda: json.loads(entry[1]), where="memory")
 
-    def _rows(self) -> list[Row]:
+    def _rows(self, query: RunQuery) -> list[Row]:
         with self._lock:
-            return [row for row, _ in self._runs.values()]
+            return select((row for row, _ in self._runs.values()), query)
 
 
 class InMemoryLedgerStore(LedgerStore):

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.core.models import RunState, RunStatus, StepRecord
+from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import ChainBroken, IntegrityError, StoreError, UsageError
 from abstractruntime.storage._files.fs import (
     FileInfo,
@@ -39,8 +40,15 @@ from abstractruntime.storage._files.layout import (
     run_id_of_checkpoint,
 )
 from abstractruntime.storage._files.quarantine import cut_torn_tail
-from abstractruntime.storage._run_queries import Row, RunQueries, encode, index_row, parse_run
-from abstractruntime.storage.base import LedgerStore, RunStore
+from abstractruntime.storage._run_queries import (
+    Row,
+    RunQueries,
+    encode,
+    index_row,
+    parse_run,
+    select,
+)
+from abstractruntime.storage.base import LedgerStore
 
 if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import FileSystem
@@ -86,7 +94,7 @@ class _Seen:
         return self.info == info and self.read_ns - info.modified_ns > _TICK_NS
 
 
-class JsonFileRunStore(RunQueries, RunStore):
+class JsonFileRunStore(RunQueries):
     """Keeps each run in `run_<id>.json`; queries look at changed files only.
 
     Args:
@@ -140,10 +148,13 @@ class JsonFileRunStore(RunQueries, RunStore):
         return super().list_children(parent_run_id=parent_run_id, status=status)
 
     def _iter_all_runs(self) -> list[RunState]:
-        rows = list(self._rows())
-        return self._load(rows, len(rows))
+        run_ids = [row["run_id"] for row in self._every_row()]
+        return self._load(run_ids, len(run_ids))
 
-    def _rows(self) -> list[Row]:
+    def _rows(self, query: RunQuery) -> list[Row]:
+        return select(self._every_row(), query)
+
+    def _every_row(self) -> list[Row]:
         with self._lock:
             seen: dict[str, _Seen] = {}
             for info in self._directory.files.list(self._directory.layout.root):
@@ -208,8 +219,7 @@ class JsonlLedgerStore(LedgerStore):
         self._directory.require_writable()
         path = self._directory.layout.ledger(check_id(record.run_id))
         line = encode(record.to_dict()) + b"\n"
-        handle = self._directory.files.open_append(path, create=True)
-        assert handle is not None  # noqa: S101 - created
+        handle = self._directory.files.create(path)
         try:
             # Another process may append between our look at the end and our line.
             with store_errors(path):

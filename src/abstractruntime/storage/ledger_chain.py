@@ -17,7 +17,7 @@ from abstractruntime.signing.heads import read_heads
 from abstractruntime.signing.record_checks import hash_record
 from abstractruntime.signing.trust import TrustStore
 from abstractruntime.signing.verdict import LedgerVerdict, verify_ledger
-from abstractruntime.storage._decorating import append_stored, bind_subscribe, inner_attribute
+from abstractruntime.storage._decorating import LedgerDecorator, append_stored, bind_subscribe
 from abstractruntime.storage.base import LedgerStore
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _check_link(
     return errors
 
 
-class HashChainedLedgerStore(LedgerStore):
+class HashChainedLedgerStore(LedgerDecorator):
     """A ledger store whose records are chained before the inner store keeps them.
 
     Records are normalised and then hashed, so the chain is over what is stored. An inner
@@ -112,16 +112,12 @@ class HashChainedLedgerStore(LedgerStore):
     """
 
     def __init__(self, inner: LedgerStore) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._replaces, self._target = _split(inner)
         self._heads: dict[str, str | None] = {}
         # A subscriber below may append while it is being told of a record.
         self._mutex = threading.RLock()
         bind_subscribe(self, inner)
-
-    @property
-    def inner(self) -> LedgerStore:
-        return self._inner
 
     def append(self, record: StepRecord) -> None:
         """Set `prev_hash` and `record_hash` on `record` and append it.
@@ -132,7 +128,6 @@ class HashChainedLedgerStore(LedgerStore):
         self.append_stored(record)
 
     def append_stored(self, record: StepRecord) -> StepRecord:
-        """Do what `append` does, and give the record as the inner store kept it."""
         record.effect = normalise(record.effect, "/effect")
         record.result = normalise(record.result, "/result")
         stored = record if self._replaces is None else self._replaces(record)
@@ -157,17 +152,11 @@ class HashChainedLedgerStore(LedgerStore):
         )
         self._heads[run_id] = record.record_hash
 
-    def list(self, run_id: str) -> list[dict[str, Any]]:
-        return self._inner.list(run_id)
-
     def _stored_head(self, run_id: str) -> str | None:
         tail: Callable[[str, int], list[dict[str, Any]]] | None = getattr(self._inner, "tail", None)
         records = tail(run_id, 1) if tail is not None else self._inner.list(run_id)
         head = records[-1].get("record_hash") if records else None
         return head if isinstance(head, str) else None
-
-    def __getattr__(self, name: str) -> Any:
-        return inner_attribute(self, self._inner, name)
 
 
 def _split(inner: LedgerStore) -> tuple[_Replaces | None, LedgerStore]:

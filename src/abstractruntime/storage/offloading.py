@@ -11,13 +11,14 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
-from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepRecord, WaitReason
-from abstractruntime.storage._decorating import append_stored, bind_subscribe, inner_attribute
+from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepRecord
+from abstractruntime.storage._decorating import CountingDecorator, append_stored, bind_subscribe
 from abstractruntime.storage._offloaded_values import (
     EFFECT_SOURCE,
     FAILURES,
@@ -29,7 +30,12 @@ from abstractruntime.storage._offloaded_values import (
     restore_offloaded,
 )
 from abstractruntime.storage.artifacts import ArtifactStore
-from abstractruntime.storage.base import LedgerStore, RunStore
+from abstractruntime.storage.base import (
+    LedgerStore,
+    QueryableRunIndexStore,
+    QueryableRunStore,
+    RunStore,
+)
 
 __all__ = [
     "DEFAULT_MAX_INLINE_BYTES",
@@ -40,6 +46,7 @@ __all__ = [
 ]
 
 DEFAULT_MAX_INLINE_BYTES: Final = 262_144
+_Query = TypeVar("_Query", bound=Callable[..., Any])
 _LIMIT_VARIABLE: Final = "ABSTRACTRUNTIME_MAX_INLINE_BYTES"
 
 
@@ -85,6 +92,19 @@ class _Offloader:
         except FAILURES as error:
             self.last_error = error
             return value
+
+
+def _asked_inside(query: _Query) -> _Query:
+    """Give a method like that of a protocol, which asks the inner store."""
+
+    @functools.wraps(query)
+    def ask(self: OffloadingRunStore, **filters: Any) -> Any:
+        method = getattr(self.inner, query.__name__, None)
+        if not callable(method):
+            raise NotImplementedError(f"{type(self.inner).__name__} has no {query.__name__}")
+        return method(**filters)
+
+    return cast("_Query", ask)
 
 
 class OffloadingRunStore(RunStore):
@@ -149,55 +169,10 @@ class OffloadingRunStore(RunStore):
             run.output, run_id=run.run_id, path="output", source=OUTPUT_SOURCE, root=True
         )
 
-    def list_runs(
-        self,
-        *,
-        status: RunStatus | None = None,
-        wait_reason: WaitReason | None = None,
-        workflow_id: str | None = None,
-        limit: int = 100,
-    ) -> list[RunState]:
-        found: list[RunState] = self._query("list_runs")(
-            status=status, wait_reason=wait_reason, workflow_id=workflow_id, limit=limit
-        )
-        return found
-
-    def list_due_wait_until(self, *, now_iso: str, limit: int = 100) -> list[RunState]:
-        found: list[RunState] = self._query("list_due_wait_until")(now_iso=now_iso, limit=limit)
-        return found
-
-    def list_children(
-        self, *, parent_run_id: str, status: RunStatus | None = None
-    ) -> list[RunState]:
-        found: list[RunState] = self._query("list_children")(
-            parent_run_id=parent_run_id, status=status
-        )
-        return found
-
-    def list_run_index(
-        self,
-        *,
-        status: RunStatus | None = None,
-        workflow_id: str | None = None,
-        session_id: str | None = None,
-        root_only: bool = False,
-        limit: int = 100,
-    ) -> list[JsonObject]:
-        found: list[JsonObject] = self._query("list_run_index")(
-            status=status,
-            workflow_id=workflow_id,
-            session_id=session_id,
-            root_only=root_only,
-            limit=limit,
-        )
-        return found
-
-    def _query(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._inner, name, None)
-        if not callable(method):
-            raise NotImplementedError(f"{type(self._inner).__name__} has no {name}")
-        found: Callable[..., Any] = method
-        return found
+    list_runs = _asked_inside(QueryableRunStore.list_runs)
+    list_due_wait_until = _asked_inside(QueryableRunStore.list_due_wait_until)
+    list_children = _asked_inside(QueryableRunStore.list_children)
+    list_run_index = _asked_inside(QueryableRunIndexStore.list_run_index)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -205,7 +180,7 @@ class OffloadingRunStore(RunStore):
         return getattr(self._inner, name)
 
 
-class OffloadingLedgerStore(LedgerStore):
+class OffloadingLedgerStore(CountingDecorator):
     """A ledger store that keeps large effects and results as artifacts.
 
     Wrap the hash chain in it, not the other way round. What fails to be offloaded is stored
@@ -219,13 +194,9 @@ class OffloadingLedgerStore(LedgerStore):
         artifact_store: ArtifactStore,
         max_inline_bytes: int | None = None,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._offloader = _Offloader(artifact_store, max_inline_bytes)
         bind_subscribe(self, inner)
-
-    @property
-    def inner(self) -> LedgerStore:
-        return self._inner
 
     @property
     def last_offload_error(self) -> Exception | None:
@@ -236,7 +207,6 @@ class OffloadingLedgerStore(LedgerStore):
         self.append_stored(record)
 
     def append_stored(self, record: StepRecord) -> StepRecord:
-        """Do what `append` does, and give the record as the inner store kept it."""
         kept = append_stored(self._inner, self.offloaded(record))
         record.prev_hash, record.record_hash = kept.prev_hash, kept.record_hash
         return kept
@@ -254,10 +224,6 @@ class OffloadingLedgerStore(LedgerStore):
             return record
         return replace(record, effect=effect, result=result)
 
-    def list(self, run_id: str) -> list[JsonObject]:
-        """Give the records as they were stored, with references in place of large values."""
-        return self._inner.list(run_id)
-
     def restore(self, record: JsonObject) -> JsonObject:
         """Give a listed record with its large values put back, for reusing its result.
 
@@ -270,21 +236,3 @@ class OffloadingLedgerStore(LedgerStore):
             for name in ("effect", "result")
         }
         return {**record, **values}
-
-    def count(self, run_id: str) -> int:
-        """Give the number of records, by counting them where the inner store has no `count`."""
-        count = getattr(self._inner, "count", None)
-        return int(count(run_id)) if callable(count) else len(self._inner.list(run_id))
-
-    def count_many(self, run_ids: Iterable[str]) -> dict[str, int]:
-        """Give the number of records of each run; empty where the inner store cannot tell."""
-        count_many = getattr(self._inner, "count_many", None)
-        return dict(count_many(run_ids)) if callable(count_many) else {}
-
-    def metrics_many(self, run_ids: Iterable[str]) -> dict[str, JsonObject]:
-        """Give steps, calls and tokens of each run; empty where the inner store cannot tell."""
-        metrics_many = getattr(self._inner, "metrics_many", None)
-        return dict(metrics_many(run_ids)) if callable(metrics_many) else {}
-
-    def __getattr__(self, name: str) -> Any:
-        return inner_attribute(self, self._inner, name)

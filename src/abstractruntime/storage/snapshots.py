@@ -127,7 +127,33 @@ class SnapshotStore(ABC):
         """
 
 
-class InMemorySnapshotStore(SnapshotStore):
+class _FilteredSnapshotStore(SnapshotStore):
+    """Lists snapshots by looking at all of them."""
+
+    @abstractmethod
+    def _readable(self) -> Iterable[Snapshot]: ...
+
+    def list(
+        self,
+        *,
+        run_id: str | None = None,
+        tag: str | None = None,
+        query: str | None = None,
+        limit: int = 100,
+    ) -> list[Snapshot]:
+        """Give the newest snapshots that match every given filter; unreadable ones are left out."""
+        found = [
+            snapshot
+            for snapshot in self._readable()
+            if (run_id is None or snapshot.run_id == run_id)
+            and (not tag or _has_tag(snapshot, tag))
+            and (not query or _mentions(snapshot, query))
+        ]
+        found.sort(key=lambda snapshot: str(snapshot.created_at), reverse=True)
+        return found[: max(0, limit)]
+
+
+class InMemorySnapshotStore(_FilteredSnapshotStore):
     """Keeps snapshots for the life of the process, as copies."""
 
     def __init__(self) -> None:
@@ -150,21 +176,13 @@ class InMemorySnapshotStore(SnapshotStore):
         with self._mutex:
             return self._snapshots.pop(snapshot_id, None) is not None
 
-    def list(
-        self,
-        *,
-        run_id: str | None = None,
-        tag: str | None = None,
-        query: str | None = None,
-        limit: int = 100,
-    ) -> list[Snapshot]:
+    def _readable(self) -> Iterable[Snapshot]:
         with self._mutex:
             found = list(self._snapshots.values())
-        copies = (Snapshot.from_dict(isolate(data)) for data in found)
-        return _select(copies, run_id=run_id, tag=tag, query=query, limit=limit)
+        return (Snapshot.from_dict(isolate(data)) for data in found)
 
 
-class JsonSnapshotStore(SnapshotStore):
+class JsonSnapshotStore(_FilteredSnapshotStore):
     """Keeps each snapshot in `snapshot_<id>.json` below a directory, replaced as a whole.
 
     Ids are 1 to 128 letters, digits, `_` or `-`; others are refused, as they could name a path.
@@ -203,17 +221,6 @@ class JsonSnapshotStore(SnapshotStore):
         self._files.remove(path)
         return existed
 
-    def list(
-        self,
-        *,
-        run_id: str | None = None,
-        tag: str | None = None,
-        query: str | None = None,
-        limit: int = 100,
-    ) -> list[Snapshot]:
-        """Give the newest snapshots that match every given filter; unreadable files are left out."""
-        return _select(self._readable(), run_id=run_id, tag=tag, query=query, limit=limit)
-
     def _readable(self) -> Iterable[Snapshot]:
         for name in self._files.names(self._base):
             if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
@@ -245,25 +252,6 @@ def _parse(data: bytes, path: str) -> Snapshot:
             hint="restore it from a backup, or delete it",
             path=path,
         ) from cause
-
-
-def _select(
-    snapshots: Iterable[Snapshot],
-    *,
-    run_id: str | None,
-    tag: str | None,
-    query: str | None,
-    limit: int,
-) -> list[Snapshot]:
-    found = [
-        snapshot
-        for snapshot in snapshots
-        if (run_id is None or snapshot.run_id == run_id)
-        and (not tag or _has_tag(snapshot, tag))
-        and (not query or _mentions(snapshot, query))
-    ]
-    found.sort(key=lambda snapshot: str(snapshot.created_at), reverse=True)
-    return found[: max(0, limit)]
 
 
 def _has_tag(snapshot: Snapshot, tag: str) -> bool:

@@ -9,13 +9,11 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -23,30 +21,30 @@ from typing import Any
 from abstractruntime._json import JsonObject
 from abstractruntime.core.models import (
     RunState,
-    RunStatus,
     StepRecord,
-    WaitReason,
     format_time,
     moment_or_none,
     parse_moment,
     utc_now,
 )
+from abstractruntime.core.ports import RunQuery
 from abstractruntime.core.usage import ledger_metrics
-from abstractruntime.errors import ChainBroken, IntegrityError, UsageError
+from abstractruntime.errors import ChainBroken, UsageError
 from abstractruntime.storage._run_queries import (
     DEFAULT_LIMIT,
     INDEX_COLUMNS,
     Row,
+    RunQueries,
     due_moment,
     encode,
+    equalities,
     index_row,
     page_size,
     parse_run,
-    plain,
     trimmed,
 )
 from abstractruntime.storage._sqlite_database import SqliteDatabase
-from abstractruntime.storage.base import LedgerStore, RunStore
+from abstractruntime.storage.base import LedgerStore
 from abstractruntime.storage.commands import CommandAppendResult, CommandRecord, validated_command
 
 __all__ = [
@@ -83,7 +81,7 @@ ORDER BY run_id
 """
 
 
-class SqliteRunStore(RunStore):
+class SqliteRunStore(RunQueries):
     """Keeps the latest state of each run in table `runs`."""
 
     def __init__(self, db: SqliteDatabase) -> None:
@@ -117,44 +115,17 @@ class SqliteRunStore(RunStore):
         """
         wanted = trimmed(run_id)
         rows = self._db.query("SELECT run_json FROM runs WHERE run_id = ?", wanted)
-        return self._parse(str(wanted), rows[0]["run_json"])() if rows else None
+        if not rows:
+            return None
+        text, where = rows[0]["run_json"], str(self._db.path)
+        return parse_run(str(wanted), lambda: json.loads(text), where=where)
 
-    def list_runs(
-        self,
-        *,
-        status: RunStatus | None = None,
-        wait_reason: WaitReason | None = None,
-        workflow_id: str | None = None,
-        limit: int = DEFAULT_LIMIT,
-    ) -> list[RunState]:
-        """Give matching runs, newest `updated_at` first."""
-        where, values = _where(status=status, wait_reason=wait_reason, workflow_id=workflow_id)
-        return self._load_all(
-            f"{where} ORDER BY updated_at DESC, run_id DESC", values, page_size(limit)
+    def _rows(self, query: RunQuery) -> Iterable[Row]:
+        where, values = _where(query)
+        statement = (
+            f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY updated_at DESC, run_id DESC"  # noqa: S608 - constant text, values are bound
         )
-
-    def list_run_index(
-        self,
-        *,
-        status: RunStatus | None = None,
-        workflow_id: str | None = None,
-        session_id: str | None = None,
-        root_only: bool = False,
-        limit: int = DEFAULT_LIMIT,
-    ) -> list[dict[str, Any]]:
-        """Give matching rows, newest `updated_at` first, without reading the runs."""
-        where, values = _where(status=status, workflow_id=workflow_id)
-        session = trimmed(session_id)
-        if session is not None:
-            where, values = f"{where} AND TRIM(session_id) = ?", [*values, session]
-        if root_only:
-            where += " AND COALESCE(parent_run_id, '') = ''"
-        rows = self._db.query(
-            f"SELECT {_COLUMNS} FROM runs {where} ORDER BY updated_at DESC, run_id DESC LIMIT ?",  # noqa: S608 - constant text, values are bound
-            *values,
-            page_size(limit),
-        )
-        return [dict(row) for row in rows]
+        return map(dict, self._db.rows(statement, *values))
 
     def list_due_wait_until(self, *, now_iso: str, limit: int = DEFAULT_LIMIT) -> list[RunState]:
         """Give runs whose deadline has passed, earliest first."""
@@ -166,35 +137,7 @@ class SqliteRunStore(RunStore):
         )
         due = [(moment_or_none(row["next_due_iso"]), row["run_id"]) for row in rows]
         passed = sorted((moment, run_id) for moment, run_id in due if moment and moment <= now)
-        return _present((partial(self.load, run_id) for _, run_id in passed), page_size(limit))
-
-    def list_children(
-        self, *, parent_run_id: str, status: RunStatus | None = None
-    ) -> list[RunState]:
-        """Give the children of a run, oldest first."""
-        where, values = _where(parent_run_id=parent_run_id, status=status)
-        return self._load_all(f"{where} ORDER BY created_at, run_id", values, None)
-
-    def _load_all(self, where: str, values: Sequence[object], limit: int | None) -> list[RunState]:
-        rows = self._db.rows(f"SELECT run_id, run_json FROM runs {where}", *values)  # noqa: S608 - constant text, values are bound
-        return _present((self._parse(row["run_id"], row["run_json"]) for row in rows), limit)
-
-    def _parse(self, run_id: str, text: str) -> Callable[[], RunState | None]:
-        where = str(self._db.path)
-        return lambda: parse_run(run_id, lambda: json.loads(text), where=where)
-
-
-def _present(loads: Iterable[Callable[[], RunState | None]], limit: int | None) -> list[RunState]:
-    """Give the first `limit` runs of those that are there and can be read."""
-    found: list[RunState] = []
-    for load in loads:
-        if limit is not None and len(found) >= limit:
-            break
-        with contextlib.suppress(IntegrityError):
-            run = load()
-            if run is not None:
-                found.append(run)
-    return found
+        return self._load((run_id for _, run_id in passed), page_size(limit))
 
 
 class SqliteLedgerStore(LedgerStore):
@@ -359,11 +302,17 @@ def _required_id(run_id: str) -> str:
     return run_id
 
 
-def _where(**wanted: str | None) -> tuple[str, list[object]]:
+def _where(query: RunQuery) -> tuple[str, list[str]]:
     """Give a condition over columns of `runs`, and its values."""
-    asked = [(name, plain(value)) for name, value in wanted.items() if value is not None]
-    tests = " AND ".join(["true", *(f"{name} = ?" for name, _ in asked)])
-    return f"WHERE {tests}", [value for _, value in asked]
+    equal = equalities(query)
+    terms = ["true", *(f"{name} = ?" for name, _ in equal)]
+    values = [value for _, value in equal]
+    if query.session_id is not None:
+        terms.append("TRIM(session_id) = ?")
+        values.append(query.session_id)
+    if query.root_only:
+        terms.append("COALESCE(parent_run_id, '') = ''")
+    return " AND ".join(terms), values
 
 
 def _last_seq(connection: sqlite3.Connection, run_id: str) -> int:

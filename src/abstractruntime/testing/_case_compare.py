@@ -21,12 +21,7 @@ class CaseProblem:
     found: JsonValue = None
 
     def to_dict(self) -> JsonObject:
-        return {
-            "where": self.where,
-            "message": self.message,
-            "expected": self.expected,
-            "found": self.found,
-        }
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)

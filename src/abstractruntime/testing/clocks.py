@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 
 from abstractruntime.core.models import format_time
@@ -55,18 +56,17 @@ class SequentialIds:
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
-        self._runs = 0
-        self._steps = 0
-        self._commands = 0
+        self._counts: Counter[str] = Counter()
 
     def run_id(self) -> str:
-        self._runs += 1
-        return f"{self._prefix}run-{self._runs:04d}"
+        return self._next("run")
 
     def step_id(self) -> str:
-        self._steps += 1
-        return f"{self._prefix}step-{self._steps:04d}"
+        return self._next("step")
 
     def command_id(self) -> str:
-        self._commands += 1
-        return f"{self._prefix}command-{self._commands:04d}"
+        return self._next("command")
+
+    def _next(self, kind: str) -> str:
+        self._counts[kind] += 1
+        return f"{self._prefix}{kind}-{self._counts[kind]:04d}"

@@ -34,7 +34,7 @@ from abstractruntime.storage._care.purge import (
     tombstones,
 )
 from abstractruntime.storage._files.file_lock import StoreLock
-from abstractruntime.storage._store.blobs import ASIDE
+from abstractruntime.storage._store.blobs import ASIDE, read_kept
 from abstractruntime.storage._store.store_file import unsupported
 from abstractruntime.storage.artifacts import ArtifactMetadata
 
@@ -272,7 +272,7 @@ def _follow(
             return
         for name in todo:
             path = f"{services.layout.root}/{shelf.blobs[name].path}"
-            mentions.read(services.files.read(path) or services.files.read(path + ASIDE) or b"")
+            mentions.read(read_kept(services.files, path) or b"")
         done |= todo
 
 
@@ -281,9 +281,7 @@ def _read_metadata(services: Services, shelf: _Shelf) -> dict[str, ArtifactMetad
     found = {}
     for name, item in shelf.refs.items():
         path = f"{services.layout.root}/{item.path}"
-        data = services.files.read(path)
-        if data is None:
-            data = services.files.read(path + ASIDE)
+        data = read_kept(services.files, path)
         if data is not None:
             found[name] = _parse_metadata(item.path, data)
     return found

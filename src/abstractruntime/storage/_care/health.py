@@ -62,7 +62,7 @@ class Health:
 
     def access(self) -> Iterator[Fault]:
         engine = self._engine
-        if not self._files.is_writable(engine.path):
+        if not self._files.fs.is_writable(engine.path):
             message = f"{engine.path} cannot be written"
             yield Fault("not_writable", "error", None, message, "check permissions")
         if engine.is_read_only:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject, dump_line
-from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.errors import UsageError
 from abstractruntime.storage._care.needs import Census, RunFacts, read_snapshots
 from abstractruntime.storage._files.fs import file_name
 from abstractruntime.storage._files.jsonl import last_committed
+from abstractruntime.storage._store.recovery import no_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,9 +80,7 @@ def plan_purges(services: Services, census: Census, wanted: Sequence[str]) -> li
 
 def _require_purged(services: Services, run_id: str) -> None:
     if services.files.info(services.layout.tombstone(run_id)) is None:
-        raise NotFound(
-            f"no run {run_id!r} in this store", hint="list them: art runs", kind="run", id=run_id
-        )
+        raise no_run(run_id)
 
 
 def _require_root(census: Census, run: RunFacts) -> None:

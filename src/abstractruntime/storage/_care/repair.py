@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -75,11 +76,6 @@ class RepairPlan:
     def blocked_by(self) -> tuple[Fault, ...]:
         return tuple(f for f in self.findings if f.level == "error" and f.step is None)
 
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """The steps in words."""
-        return tuple(_WORDS[step] for step in self.steps)
-
     def to_dict(self) -> JsonObject:
         return {
             "run_id": self.run_id,
@@ -139,12 +135,9 @@ def apply_repair(engine: DirectoryEngine, plan: RepairPlan) -> RepairPlan:
     if "rebuild_checkpoint" in plan.steps:
         _set_checkpoint_aside(engine, plan.run_id)
     # Owning a run imports it, cuts its torn tail and closes it.
-    log = engine.open(plan.run_id)
-    try:
+    with contextlib.closing(engine.open(plan.run_id)) as log:
         _record(engine.services, log, plan)
         _finish(engine.services, log, plan)
-    finally:
-        log.close()
     return plan_repair(engine, plan.run_id)
 
 

@@ -6,6 +6,7 @@ which the run was in that state.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -70,8 +71,7 @@ class DirectorySnapshots:
         """
         found = self._loaded(snapshot_id)
         state = isolated_run(_state_of(found))
-        log = self._engine.open(found.run_id)
-        try:
+        with contextlib.closing(self._engine.open(found.run_id)) as log:
             if log.run.status.value == "running":
                 raise UsageError(
                     f"run {found.run_id!r} is running; only a waiting or finished run can be put back",
@@ -89,8 +89,6 @@ class DirectorySnapshots:
                 action=RESTORE,
                 snapshot_id=found.snapshot_id,
             )
-        finally:
-            log.close()
         return self._engine.peek(found.run_id)
 
     def damaged(self) -> Iterator[Damage]:

@@ -181,8 +181,7 @@ class RealFileSystem:
             stat = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        is_dir = stat.st_mode & 0o170000 == 0o040000
-        return FileInfo(file_name(path), stat.st_size, stat.st_ino, is_dir, stat.st_mtime_ns)
+        return _file_info(file_name(path), stat)
 
     def size(self, path: str) -> int | None:
         try:
@@ -213,16 +212,7 @@ class RealFileSystem:
             with os.scandir(path) as entries:
                 for entry in entries:
                     with contextlib.suppress(FileNotFoundError):
-                        stat = entry.stat()
-                        found.append(
-                            FileInfo(
-                                entry.name,
-                                stat.st_size,
-                                stat.st_ino,
-                                entry.is_dir(),
-                                stat.st_mtime_ns,
-                            )
-                        )
+                        found.append(_file_info(entry.name, entry.stat()))
         except FileNotFoundError:
             return []
         return found
@@ -290,6 +280,11 @@ class _RealAppendFile:
             os.close(descriptor)
 
 
+def _file_info(name: str, stat: os.stat_result) -> FileInfo:
+    is_dir = stat.st_mode & 0o170000 == 0o040000
+    return FileInfo(name, stat.st_size, stat.st_ino, is_dir, stat.st_mtime_ns)
+
+
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
@@ -351,14 +346,22 @@ class StoreFiles:
     """
 
     def __init__(self, fs: FileSystem, *, sync: bool = True) -> None:
-        self._fs = fs
+        self.fs = fs
         self._sync = sync
         # Names that this process made durable, or found so; forgetting one costs a sync.
         self._durable: set[str] = set()
 
-    def open_append(self, path: str, *, create: bool = False) -> AppendFile | None:
+    def open_append(self, path: str) -> AppendFile | None:
+        """Open a file for appending; None when it is not there."""
         with store_errors(path):
-            return self._fs.open_append(path, create=create)
+            return self.fs.open_append(path)
+
+    def create(self, path: str) -> AppendFile:
+        """Open a file for appending, whether it is there or not."""
+        with store_errors(path):
+            file = self.fs.open_append(path, create=True)
+        assert file is not None  # noqa: S101 - created
+        return file
 
     def write_atomic(self, path: str, data: bytes, *, sync: bool | None = None) -> None:
         """Put a complete file under `path`: temp file, sync, rename, directory sync."""
@@ -367,20 +370,20 @@ class StoreFiles:
         temp = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
         with store_errors(path, needed=len(data)):
             try:
-                self._fs.write_new(temp, data, sync=sync)
-                self._fs.replace(temp, path)
+                self.fs.write_new(temp, data, sync=sync)
+                self.fs.replace(temp, path)
             except OSError:
                 with contextlib.suppress(OSError):
-                    self._fs.remove(temp)
+                    self.fs.remove(temp)
                 raise
             if sync:
-                self._fs.sync_dir(os.path.dirname(path))
+                self.fs.sync_dir(os.path.dirname(path))
                 self._note_durable(path)
 
     def sync_dir(self, path: str) -> None:
         if self._sync:
             with store_errors(path):
-                self._fs.sync_dir(path)
+                self.fs.sync_dir(path)
 
     def sync_name(self, path: str) -> None:
         """Make the name of something that is there durable; free when this process knows it is.
@@ -423,7 +426,7 @@ class StoreFiles:
             # is durable, so the parents of one that is found need no sync.
             self.ensure_dir(os.path.dirname(path))
             with store_errors(path):
-                self._fs.make_dir(path)
+                self.fs.make_dir(path)
         if not durable:
             return
         try:
@@ -436,56 +439,47 @@ class StoreFiles:
     def remove(self, path: str) -> None:
         self._durable.discard(path)
         with store_errors(path):
-            self._fs.remove(path)
+            self.fs.remove(path)
 
     def remove_dir(self, path: str) -> bool:
         """Remove one directory; False when it is not empty, or not there."""
         self._durable.discard(path)
         with store_errors(path):
-            return self._fs.remove_dir(path)
+            return self.fs.remove_dir(path)
 
     def rename(self, source: str, target: str) -> None:
         """Give a file another name, replacing what has it; a power cut may undo that."""
         self._durable -= {source, target}
         with store_errors(source):
-            self._fs.replace(source, target)
+            self.fs.replace(source, target)
 
     def info(self, path: str) -> FileInfo | None:
         with store_errors(path):
-            return self._fs.info(path)
+            return self.fs.info(path)
 
     def sizes(self, paths: Iterable[str]) -> list[int | None]:
         """Give the sizes of many files; None for those that are not there."""
         with store_errors("store"):
-            return [self._fs.size(path) for path in paths]
+            return [self.fs.size(path) for path in paths]
 
     def read(self, path: str, offset: int = 0, size: int = -1) -> bytes | None:
         with store_errors(path):
-            return self._fs.read(path, offset, size)
+            return self.fs.read(path, offset, size)
 
     def names(self, path: str) -> list[str]:
         try:
-            return self._fs.names(path)
+            return self.fs.names(path)
         except OSError as cause:
             raise to_store_error(cause, path) from cause
 
     def list(self, path: str) -> list[FileInfo]:
         with store_errors(path):
-            return self._fs.list(path)
-
-    def real_path(self, path: str) -> str:
-        return self._fs.real_path(path)
-
-    def is_writable(self, path: str) -> bool:
-        return self._fs.is_writable(path)
+            return self.fs.list(path)
 
     def lock(self, path: str, note: bytes) -> FileLock | None:
         with store_errors(path):
-            return self._fs.lock(path, note)
+            return self.fs.lock(path, note)
 
     def lock_note(self, path: str) -> bytes | None:
         with store_errors(path):
-            return self._fs.lock_note(path)
-
-    def database_path(self, path: str) -> str:
-        return self._fs.database_path(path)
+            return self.fs.lock_note(path)

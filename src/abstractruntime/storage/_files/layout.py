@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from abstractruntime.errors import UsageError
 
@@ -71,67 +70,25 @@ def is_readable_id(value: str) -> bool:
     return _OLD_ID.fullmatch(value) is not None
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The names below one store directory."""
 
-    root: str
-
-    @property
-    def store_file(self) -> str:
-        return f"{self.root}/store.json"
-
-    @property
-    def locks(self) -> str:
-        return f"{self.root}/locks"
-
-    @property
-    def store_lock(self) -> str:
-        return f"{self.root}/locks/store.lock"
-
-    @property
-    def serve_lock(self) -> str:
-        return f"{self.root}/locks/serve.lock"
-
-    @property
-    def quarantine(self) -> str:
-        return f"{self.root}/quarantine"
-
-    @property
-    def inboxes(self) -> str:
-        return f"{self.root}/inbox"
-
-    @property
-    def artifacts(self) -> str:
-        return f"{self.root}/artifacts"
-
-    @property
-    def blobs(self) -> str:
-        return f"{self.root}/artifacts/blobs"
-
-    @property
-    def refs(self) -> str:
-        return f"{self.root}/artifacts/refs"
-
-    @property
-    def bundles(self) -> str:
-        return f"{self.root}/bundles"
-
-    @property
-    def snapshots(self) -> str:
-        return f"{self.root}/snapshots"
-
-    @property
-    def tombstones(self) -> str:
-        return f"{self.root}/tombstones"
-
-    @property
-    def index(self) -> str:
-        return f"{self.root}/index.sqlite"
-
-    @property
-    def originals(self) -> str:
-        return f"{self.root}/imported"
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.store_file = f"{root}/store.json"
+        self.index = f"{root}/index.sqlite"
+        self.locks = f"{root}/locks"
+        self.store_lock = f"{self.locks}/store.lock"
+        self.serve_lock = f"{self.locks}/serve.lock"
+        self.quarantine = f"{root}/quarantine"
+        self.inboxes = f"{root}/inbox"
+        self.artifacts = f"{root}/artifacts"
+        self.blobs = f"{self.artifacts}/blobs"
+        self.refs = f"{self.artifacts}/refs"
+        self.bundles = f"{root}/bundles"
+        self.snapshots = f"{root}/snapshots"
+        self.tombstones = f"{root}/tombstones"
+        self.originals = f"{root}/imported"
 
     def original(self, run_id: str) -> str:
         return f"{self.originals}/run_{check_id(run_id)}.json"

@@ -50,10 +50,7 @@ class Blobs(LargeValues):
         return self._clock.now().timestamp() - file.modified_ns / 1e9 > REFRESH_S
 
     def _load(self, digest: Any) -> Any:
-        path = self._layout.blob(str(digest))
-        data = self._files.read(path)
-        if data is None:
-            data = self._files.read(path + ASIDE)
+        data = read_kept(self._files, self._layout.blob(str(digest)))
         if data is None or hashlib.sha256(data).hexdigest() != digest:
             raise IntegrityError(
                 f"blob {digest!r} is {'missing' if data is None else 'not what its name says'}",
@@ -61,3 +58,9 @@ class Blobs(LargeValues):
                 digest=digest,
             )
         return load_strict(data)
+
+
+def read_kept(files: StoreFiles, path: str) -> bytes | None:
+    """Read a file, wherever an interrupted collection left it."""
+    data = files.read(path)
+    return data if data is not None else files.read(path + ASIDE)

@@ -17,7 +17,7 @@ from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.ports import Barrier, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.store import LedgerHead, Owner
-from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.errors import UsageError
 from abstractruntime.storage._files.jsonl import (
     JsonlFile,
     Tail,
@@ -30,7 +30,7 @@ from abstractruntime.storage._files.quarantine import cut_torn_tail
 from abstractruntime.storage._files.stream import open_stream
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.bundles import Bundles
-from abstractruntime.storage._store.heads import HeadsFile, StoredHeads, open_heads, signed_records
+from abstractruntime.storage._store.heads import StoredHeads, open_heads, signed_extent
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.importing import import_run
 from abstractruntime.storage._store.inbox import Inboxes
@@ -38,9 +38,9 @@ from abstractruntime.storage._store.index import UNCOUNTED, RunIndex
 from abstractruntime.storage._store.lease import Leases
 from abstractruntime.storage._store.memory import LogMemory
 from abstractruntime.storage._store.record_lines import parse_line
-from abstractruntime.storage._store.recovery import Recovery, Replay
+from abstractruntime.storage._store.recovery import Recovery, Replay, no_run
 from abstractruntime.storage._store.run_log import DirectoryRunLog
-from abstractruntime.storage._store.services import Durability, Services
+from abstractruntime.storage._store.services import Durability, HeadSignerPort, Services
 from abstractruntime.storage._store.store_file import (
     IMPORTED_FROM,
     save_store_file,
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
     from abstractruntime.core.ports import Clock, Ids
     from abstractruntime.storage._files.fs import StoreFiles
-    from abstractruntime.storage._store.heads import HeadSignerPort
     from abstractruntime.storage._store.lease import Lease
     from abstractruntime.storage._store.observers import LedgerCallback, Unsubscribe
 
@@ -77,7 +76,7 @@ class DirectoryEngine:
         clock: Clock,
         ids: Ids,
     ) -> None:
-        self.path = root
+        self.path = self.address = root
         self.store_origin = str(facts["origin"])
         self.format = str(facts["format"])
         layout = Layout(root)
@@ -90,7 +89,7 @@ class DirectoryEngine:
         is_writable = not (self.is_read_only or self._is_unsaved)
         self._leases = Leases(files, layout, clock, lock=lock)
         self._recovery = Recovery(files, layout, blobs)
-        self._services = Services(
+        self.services = Services(
             layout=layout,
             files=files,
             blobs=blobs,
@@ -110,22 +109,12 @@ class DirectoryEngine:
     is_new = False
 
     @property
-    def address(self) -> str:
-        """What people know this store by."""
-        return self.path
-
-    @property
     def bundles(self) -> Bundles:
         return Bundles(self._files, self._layout)
 
     @property
     def heads(self) -> StoredHeads:
         return StoredHeads(self._files, self._layout)
-
-    @property
-    def services(self) -> Services:
-        """What the parts of this store share."""
-        return self._services
 
     @property
     def runs(self) -> RunsView:
@@ -159,8 +148,8 @@ class DirectoryEngine:
             undo.callback(lease.release)
             memory = LogMemory(self._new_ledger(run.run_id, path), RunImage(run.run_id))
             undo.callback(memory.close)
-            memory.heads = self._heads(run.run_id)
-            log = DirectoryRunLog(self._services, lease, memory, run, self._keep_warm)
+            memory.heads = open_heads(self.services, run.run_id)
+            log = DirectoryRunLog(self.services, lease, memory, run, self._keep_warm)
             log.commit(first, barrier=Barrier.EXTERNAL)
             # The first checkpoint, too, waits until it is small beside the ledger.
             memory.checkpoint_length = len(memory.shadow.to_json())
@@ -184,11 +173,9 @@ class DirectoryEngine:
                 argument="run_id",
                 run_id=run_id,
             )
-        handle = self._files.open_append(path, create=True)
-        assert handle is not None  # noqa: S101 - created
-        file = JsonlFile(path, handle, 0)
+        file = JsonlFile(path, self._files.create(path), 0)
         if info is not None and info.size:
-            cut_torn_tail(self._files, self._layout, self._services.clock, file, 0)
+            cut_torn_tail(self._files, self._layout, self.services.clock, file, 0)
         return file
 
     def open(self, run_id: str, *, wait_s: float = 0.0) -> DirectoryRunLog:
@@ -212,12 +199,12 @@ class DirectoryEngine:
         if memory is None:
             replay = self._recovery.load(run_id)
             if replay.is_legacy:
-                import_run(self._services, self._records, run_id)
+                import_run(self.services, self._records, run_id)
                 replay = self._recovery.load(run_id)
             memory = self._recover(run_id, replay)
         undo.callback(memory.close)
         run, is_closed = memory.run(), memory.image.is_closed
-        log = DirectoryRunLog(self._services, lease, memory, run, self._keep_warm)
+        log = DirectoryRunLog(self.services, lease, memory, run, self._keep_warm)
         if memory.recovered is not None:
             log.commit(self._records.internal(run, "recovered", **memory.recovered), scan=False)
         if not is_closed:
@@ -229,28 +216,15 @@ class DirectoryEngine:
         path = self._layout.ledger(run_id)
         handle = self._files.open_append(path)
         if handle is None:
-            raise NotFound(f"no run {run_id!r} in this store", kind="run", id=run_id)
+            raise no_run(run_id)
         file = JsonlFile(path, handle, replay.tail.committed)
         memory = LogMemory.of(replay, file)
         memory.attempt = self._recovery.attempt(run_id, replay.image)
         if replay.tail.torn_bytes:
-            cut_torn_tail(self._files, self._layout, self._services.clock, file, file.size)
+            cut_torn_tail(self._files, self._layout, self.services.clock, file, file.size)
             memory.recovered = {"offset": file.size, "bytes": replay.tail.torn_bytes}
-        memory.heads = self._heads(run_id)
+        memory.heads = open_heads(self.services, run_id)
         return memory
-
-    def _heads(self, run_id: str) -> HeadsFile | None:
-        services = self._services
-        if services.signer is None:
-            return None
-        return open_heads(
-            services.signer,
-            self._files,
-            self._layout,
-            run_id=run_id,
-            origin=self.store_origin,
-            durable=services.durability != "off",
-        )
 
     @contextlib.contextmanager
     def fenced(self, run_id: str) -> Iterator[None]:
@@ -356,14 +330,14 @@ class DirectoryEngine:
         return LedgerHead(
             records=seq + 1,
             head_hash=record.get("record_hash"),
-            signed_records=signed_records(self._files, self._layout.heads(run_id)),
+            signed_records=signed_extent(self._files, self._layout.heads(run_id)).records,
             bytes=last.offset + len(last.data) + 1,
         )
 
     def find(self, query: RunQuery) -> list[RunHeader]:
         """Give the matching runs, newest `updated_at` first."""
-        among = self._services.inboxes.runs_with_commands() if query.has_commands else None
-        return self._services.index.find(query, among=among)
+        among = self.services.inboxes.runs_with_commands() if query.has_commands else None
+        return self.services.index.find(query, among=among)
 
     def _load_header(self, run_id: str) -> tuple[JsonObject, int] | None:
         replay = self._recovery.load(run_id)
@@ -376,7 +350,7 @@ class DirectoryEngine:
         It gets a copy of the stored record, after the commit and in its thread; what it raises
         disturbs nobody. Calling the answer ends it.
         """
-        return self._services.observers.subscribe(callback, run_id=run_id)
+        return self.services.observers.subscribe(callback, run_id=run_id)
 
     # -- requests ------------------------------------------------------------
 
@@ -394,7 +368,7 @@ class DirectoryEngine:
         # there is a checkpoint proves that the ledger's name is durable.
         checkpoint = self._files.info(self._layout.checkpoint(run_id))
         self._files.sync_file(self._layout.ledger(run_id), is_named=checkpoint is not None)
-        self._services.inboxes.post(run_id, command)
+        self.services.inboxes.post(run_id, command)
 
     # -- names and ends ------------------------------------------------------
 
@@ -402,7 +376,7 @@ class DirectoryEngine:
         """Close warm files and the index; owned logs are their owners' to close."""
         while self._warm:
             self._warm.popitem()[1].close()
-        self._services.index.close()
+        self.services.index.close()
 
     def __enter__(self) -> Self:
         return self
@@ -429,5 +403,5 @@ class DirectoryEngine:
     def _claim(self) -> None:
         """Make the directory a store before anything is written into it."""
         if self._is_unsaved:
-            save_store_file(self._files, self._layout, self._facts, clock=self._services.clock)
+            save_store_file(self._files, self._layout, self._facts, clock=self.services.clock)
             self._is_unsaved = False

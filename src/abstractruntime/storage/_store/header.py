@@ -15,22 +15,8 @@ from abstractruntime.storage._store.plain import dump_any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAMES = {
-    "run_id": "run_id",
-    "workflow_id": "workflow_id",
-    "status": "status",
-    "current_node": "node",
-    "waiting": "waiting",
-    "output": "output",
-    "error": "error",
-    "created_at": "created_at",
-    "updated_at": "updated_at",
-    "actor_id": "actor_id",
-    "session_id": "session_id",
-    "parent_run_id": "parent_run_id",
-    "listening": "listening",
-}
-FIELDS = tuple(_NAMES)
+FIELDS = tuple(f for f in RunState.__dataclass_fields__ if f not in ("vars", "ledger_seq"))
+_NAMES = {field: field for field in FIELDS} | {"current_node": "node"}
 _IN_COMMIT = {name: field for field, name in _NAMES.items()}
 _TEXTS = tuple(
     field

@@ -7,7 +7,7 @@ over the ledger when a run is opened.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from abstractruntime.errors import HeadMismatch, StoreError
 from abstractruntime.storage._files.jsonl import JsonlFile, Tail, scan_lines
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from abstractruntime.signing.keys import SigningKey
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
+    from abstractruntime.storage._store.services import HeadSignerPort, Services
 
 
 class StoredHeads:
@@ -32,14 +33,6 @@ class StoredHeads:
     def lines(self, run_id: str) -> Iterator[bytes]:
         with open_stream(self._files, self._layout.heads(run_id)) as file:
             yield from file
-
-
-class HeadSignerPort(Protocol):
-    """Signs tree heads in the name of a store."""
-
-    def sign_head(self, stack: HeadStack, *, origin: str, run_id: str, offset: int) -> bytes:
-        """Give the line for the heads file, with its LF; remember the head in `stack`."""
-        ...
 
 
 class KeySigner:
@@ -57,34 +50,16 @@ class KeySigner:
 class HeadsFile:
     """The signed heads of one owned run, and the tree they are taken from."""
 
-    __slots__ = (
-        "_file",
-        "_is_durable",
-        "_origin",
-        "_run_id",
-        "_services",
-        "_signer",
-        "stack",
-    )
+    __slots__ = ("_file", "_run_id", "_services", "_signer", "stack")
 
     def __init__(
-        self,
-        stack: HeadStack,
-        signer: HeadSignerPort,
-        files: StoreFiles,
-        layout: Layout,
-        *,
-        run_id: str,
-        origin: str,
-        durable: bool,
+        self, services: Services, signer: HeadSignerPort, run_id: str, stack: HeadStack
     ) -> None:
         self.stack = stack
+        self._services = services
         self._signer = signer
-        self._services = (files, layout)
         self._run_id = run_id
-        self._origin = origin
         self._file: JsonlFile | None = None
-        self._is_durable = durable
 
     @property
     def unsigned(self) -> int:
@@ -105,14 +80,14 @@ class HeadsFile:
         file = self._open()
         before = self.stack.last
         line = self._signer.sign_head(
-            self.stack, origin=self._origin, run_id=self._run_id, offset=ledger_bytes
+            self.stack, origin=self._services.origin, run_id=self._run_id, offset=ledger_bytes
         )
         try:
             file.append(line)
         except OSError:
             self.stack.last = before
             raise
-        if self._is_durable:
+        if self._services.durability != "off":
             file.sync()
 
     def close(self) -> None:
@@ -123,14 +98,12 @@ class HeadsFile:
     def _open(self) -> JsonlFile:
         if self._file is not None:
             return self._file
-        files, layout = self._services
+        files, layout = self._services.files, self._services.layout
         path = layout.heads(self._run_id)
         tail = Tail()
         for _ in scan_lines(files, path, tail=tail):
             pass
-        handle = files.open_append(path, create=True)
-        assert handle is not None  # noqa: S101 - created
-        file = JsonlFile(path, handle, tail.committed)
+        file = JsonlFile(path, files.create(path), tail.committed)
         if not tail.committed:
             # Invariant: the name is durable before the first line, so a line proves that it is.
             try:
@@ -144,26 +117,20 @@ class HeadsFile:
         return self._file
 
 
-def open_heads(
-    signer: HeadSignerPort,
-    files: StoreFiles,
-    layout: Layout,
-    *,
-    run_id: str,
-    origin: str,
-    durable: bool,
-) -> HeadsFile:
-    """Rebuild the tree of a ledger and check it against the last signed head.
+def open_heads(services: Services, run_id: str) -> HeadsFile | None:
+    """Rebuild the tree of a ledger and check it against the last signed head; None without a signer.
 
     Raises:
         HeadMismatch: the ledger does not extend that head.
     """
+    if services.signer is None:
+        return None
     from abstractruntime.signing.heads import HeadStack  # noqa: PLC0415 - as in KeySigner
 
+    files, layout = services.files, services.layout
     last = _last_head(files, layout.heads(run_id))
     lines = (line.data for line in scan_lines(files, layout.ledger(run_id), tail=Tail()))
-    stack = HeadStack.rebuild(lines, last)
-    return HeadsFile(stack, signer, files, layout, run_id=run_id, origin=origin, durable=durable)
+    return HeadsFile(services, services.signer, run_id, HeadStack.rebuild(lines, last))
 
 
 def _last_head(files: StoreFiles, path: str) -> Any:
@@ -182,12 +149,32 @@ def _last_head(files: StoreFiles, path: str) -> Any:
     return last
 
 
-def signed_records(files: StoreFiles, path: str) -> int:
-    """Give how many records the last line of a heads file says it covers."""
-    covered = 0
-    for line in scan_lines(files, path, tail=Tail()):
+class SignedExtent(NamedTuple):
+    """How much of a ledger signed heads cover."""
+
+    records: int = 0
+    bytes: int = 0
+
+
+def signed_extent(files: StoreFiles, path: str) -> SignedExtent:
+    """Give what the readable lines at the end of a heads file say they cover at most."""
+    info = files.info(path)
+    if info is None or not info.size:
+        return SignedExtent()
+    records = covered = 0
+    for line in scan_lines(files, path, offset=_tail_start(files, path, info.size), tail=Tail()):
         try:
-            covered = int(json.loads(line.data)["size"])
+            head = json.loads(line.data)
+            records, covered = max(records, int(head["size"])), max(covered, int(head["offset"]))
         except (ValueError, KeyError, TypeError):
             continue
-    return covered
+    return SignedExtent(records, covered)
+
+
+def _tail_start(files: StoreFiles, path: str, size: int) -> int:
+    """Give the start of a line a few lines before the end."""
+    start = max(0, size - 8192)
+    if start == 0:
+        return 0
+    data = files.read(path, start) or b""
+    return start + data.find(b"\n") + 1

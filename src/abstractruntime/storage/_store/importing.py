@@ -48,9 +48,7 @@ def import_run(services: Services, records: RecordFactory, run_id: str) -> None:
     files.ensure_dir(layout.originals)
     files.write_atomic(layout.original(run_id), old.checkpoint)
     path = layout.ledger(run_id)
-    handle = files.open_append(path, create=True)
-    assert handle is not None  # noqa: S101 - created
-    file = JsonlFile(path, handle, prefix.bytes)
+    file = JsonlFile(path, files.create(path), prefix.bytes)
     try:
         if old.tail.end > prefix.bytes:
             cut_torn_tail(files, layout, services.clock, file, prefix.bytes)

@@ -36,20 +36,7 @@ _SCHEMA_VERSION = 4
 _ROWS_PER_BATCH = 64
 UNCOUNTED = -1
 _TICK_NS = 50_000_000
-_COLUMNS = (
-    "run_id",
-    "workflow_id",
-    "status",
-    "wait_reason",
-    "wait_key",
-    "wait_until",
-    "parent_run_id",
-    "actor_id",
-    "session_id",
-    "created_at",
-    "updated_at",
-    "listening",
-)
+_COLUMNS = tuple(RunHeader.__dataclass_fields__)
 _IS_LIVE = "status NOT IN ('completed', 'failed', 'cancelled')"
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS runs (
@@ -106,7 +93,7 @@ class RunIndex:
         self._layout = layout
         self._load = load
         self._clock = clock
-        self._path = files.database_path(layout.index) if writable else ":memory:"
+        self._path = files.fs.database_path(layout.index) if writable else ":memory:"
         self._connection: sqlite3.Connection | None = None
         self._queue: dict[str, tuple[Any, ...]] = {}
         self._guard = threading.RLock()

@@ -81,7 +81,7 @@ class Leases:
         self._layout = layout
         self._clock = clock
         self._lock = lock
-        self._directory = files.real_path(layout.root)
+        self._directory = files.fs.real_path(layout.root)
 
     def acquire(self, run_id: str, *, wait_s: float = 0.0) -> Lease:
         """Own a run, waiting up to `wait_s` for its present owner.

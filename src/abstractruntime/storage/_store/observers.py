@@ -1,8 +1,8 @@
-"""Subscribers of a directory store: they hear of every record that this process commits.
+"""Subscribers of a store: they hear of every record that this process adds to it.
 
 Rules:
-1. A subscriber is called in the committing thread, after the commit is complete; a record
-   without a barrier may then still be lost to a power cut.
+1. A subscriber is called in the adding thread, after the record was stored; in a directory
+   store one without a barrier may then still be lost to a power cut.
 2. What it gets is the record as it was stored, and a copy of its own.
 3. A subscriber that raises disturbs nobody; its last error is kept for whoever looks.
 """
@@ -13,6 +13,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from abstractruntime._json import JsonObject
@@ -29,7 +30,7 @@ class _Subscriber:
 
 
 class Observers:
-    """The subscribers of one engine; `subscribers` is empty while nobody listens."""
+    """The subscribers of one store; `subscribers` is empty while nobody listens."""
 
     __slots__ = ("_mutex", "last_error", "subscribers")
 
@@ -62,12 +63,13 @@ class Observers:
     def publish(self, run_id: str, lines: Sequence[bytes]) -> None:
         """Tell the subscribers of a run about stored lines, in their order."""
         for line in lines:
-            for subscriber in self.subscribers:
-                if subscriber.run_id in (None, run_id):
-                    self._call(subscriber, line)
+            self.tell(run_id, partial(json.loads, line))
 
-    def _call(self, subscriber: _Subscriber, line: bytes) -> None:
-        try:
-            subscriber.callback(json.loads(line))
-        except Exception as error:  # noqa: BLE001 - an observer must not break the run it observes
-            self.last_error = error
+    def tell(self, run_id: str, copy: Callable[[], JsonObject]) -> None:
+        """Tell the subscribers of a run about a record, each by a copy of its own."""
+        for subscriber in self.subscribers:
+            if subscriber.run_id in (None, run_id):
+                try:
+                    subscriber.callback(copy())
+                except Exception as error:  # noqa: BLE001 - an observer must not break the run it observes
+                    self.last_error = error

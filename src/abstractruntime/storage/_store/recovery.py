@@ -23,6 +23,7 @@ from abstractruntime.storage._files.jsonl import Line, Tail, last_line, scan_lin
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.checkpoint import Checkpoint, parse_checkpoint
 from abstractruntime.storage._store.header import run_from
+from abstractruntime.storage._store.heads import signed_extent
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.legacy import LegacyRun, LegacyRuns
 from abstractruntime.storage._store.record_lines import check_line, stored_result_of
@@ -108,7 +109,7 @@ class Recovery:
         info = self._files.info(path)
         if info is None:
             self._require_size(run_id, 0, promised)
-            raise self._not_found(run_id)
+            raise no_run(run_id)
         replay = None
         if checkpoint is not None and not from_start:
             replay = self._from_checkpoint(run_id, path, checkpoint)
@@ -121,7 +122,7 @@ class Recovery:
             # All there is may be half of the line that was to import a run of 0.4.x.
             old = self.legacy.read(run_id) if checkpoint is None else None
             if old is None:
-                raise self._not_found(run_id)
+                raise no_run(run_id)
             return _replay_of(old)
         return replay
 
@@ -196,11 +197,7 @@ class Recovery:
     def _promised(self, run_id: str, checkpoint: Checkpoint | None) -> int:
         """Give the ledger length in bytes that a checkpoint or signed head vouches for."""
         promised = checkpoint.size if checkpoint else 0
-        heads = self._layout.heads(run_id)
-        info = self._files.info(heads)
-        if info is None or not info.size:
-            return promised
-        return max(promised, signed_offset(self._files, heads, info.size))
+        return max(promised, signed_extent(self._files, self._layout.heads(run_id)).bytes)
 
     @staticmethod
     def _require_size(run_id: str, size: int, promised: int) -> None:
@@ -214,32 +211,14 @@ class Recovery:
                 signed_size=promised,
             )
 
-    def _not_found(self, run_id: str) -> NotFound:
-        return NotFound(
-            f"no run {run_id!r} in this store", hint="list them: art runs", kind="run", id=run_id
-        )
+
+def no_run(run_id: str) -> NotFound:
+    """Give the error for a run of which nothing is there."""
+    return NotFound(
+        f"no run {run_id!r} in this store", hint="list them: art runs", kind="run", id=run_id
+    )
 
 
 def _replay_of(old: LegacyRun) -> Replay:
     image = RunImage(old.run.run_id, old.header)
     return Replay(image, old.run.vars, is_legacy=True, tail=old.tail)
-
-
-def signed_offset(files: StoreFiles, path: str, size: int) -> int:
-    """Give the ledger length that the last readable line of a heads file covers; 0 without one."""
-    covered = 0
-    for line in scan_lines(files, path, offset=_tail_start(files, path, size), tail=Tail()):
-        try:
-            covered = max(covered, int(json.loads(line.data)["offset"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return covered
-
-
-def _tail_start(files: StoreFiles, path: str, size: int) -> int:
-    """Give the start of a line a few lines before the end."""
-    start = max(0, size - 8192)
-    if start == 0:
-        return 0
-    data = files.read(path, start) or b""
-    return start + data.find(b"\n") + 1

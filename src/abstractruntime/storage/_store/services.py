@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from abstractruntime.core.ports import Barrier
 from abstractruntime.storage._store.observers import Observers
 
 if TYPE_CHECKING:
     from abstractruntime.core.ports import Clock, Ids
+    from abstractruntime.signing.heads import HeadStack
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
     from abstractruntime.storage._store.blobs import Blobs
-    from abstractruntime.storage._store.heads import HeadSignerPort
     from abstractruntime.storage._store.inbox import Inboxes
     from abstractruntime.storage._store.index import RunIndex
     from abstractruntime.storage._store.recovery import Recovery
@@ -25,6 +25,14 @@ SYNCED_BARRIERS: dict[str, frozenset[Barrier]] = {
     "relaxed": frozenset({Barrier.ACK}),
     "off": frozenset(),
 }
+
+
+class HeadSignerPort(Protocol):
+    """Signs tree heads in the name of a store."""
+
+    def sign_head(self, stack: HeadStack, *, origin: str, run_id: str, offset: int) -> bytes:
+        """Give the line for the heads file, with its LF; remember the head in `stack`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

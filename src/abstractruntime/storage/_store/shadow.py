@@ -16,6 +16,7 @@ included, because prompts are rendered from that text.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from abstractruntime._json import JsonObject, escape_pointer, normalise, split_pointer
@@ -29,55 +30,39 @@ _MISSING: Any = object()
 _PROJECTION = ("_runtime", "node_traces")
 
 
+@dataclass(slots=True)
 class _Branch:
     """A dict of more than 256 bytes; `data` is None when only its children were refreshed."""
 
-    __slots__ = ("children", "data")
-
-    def __init__(self, data: bytes | None, children: dict[str, _Seen]) -> None:
-        self.data = data
-        self.children = children
+    data: bytes | None
+    children: dict[str, _Seen]
 
 
+@dataclass(slots=True)
 class _Items:
     """A list and its length."""
 
-    __slots__ = ("count", "data")
-
-    def __init__(self, data: bytes, count: int) -> None:
-        self.data = data
-        self.count = count
+    data: bytes
+    count: int
 
 
 _Seen: TypeAlias = "bytes | _Branch | _Items"
 _Children: TypeAlias = "dict[str, _Seen]"
 
 
+@dataclass(slots=True)
 class Delta:
     """The operations of one commit, and the memory that accepting them leads to."""
 
-    __slots__ = (
-        "app",
-        "children",
-        "deleted",
-        "is_plain",
-        "order",
-        "put",
-        "sets",
-        "source",
-        "wrote",
-    )
-
-    def __init__(self, wrote: str | None, source: Any) -> None:
-        self.wrote = wrote
-        self.source = source
-        self.put: str | None = None
-        self.sets: JsonObject = {}
-        self.app: dict[str, list[Any]] = {}
-        self.deleted: list[str] = []
-        self.order: dict[str, list[str]] = {}
-        self.children: _Children = {}
-        self.is_plain = True
+    wrote: str | None
+    source: Any
+    put: str | None = None
+    sets: JsonObject = field(default_factory=dict)
+    app: dict[str, list[Any]] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    order: dict[str, list[str]] = field(default_factory=dict)
+    children: _Children = field(default_factory=dict)
+    is_plain: bool = True
 
     def write_into(self, commit: JsonObject) -> None:
         """Add the operations that are not empty to a commit."""

@@ -7,28 +7,22 @@ the lease of the run, as everything else.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from abstractruntime.core.models import (
-    RunState,
-    RunStatus,
-    StepRecord,
-    WaitReason,
-    moment_or_none,
-    parse_moment,
-)
+from abstractruntime.core.models import RunState, RunStatus, StepRecord, WaitReason
 from abstractruntime.core.origin import first_record
 from abstractruntime.core.ports import Engine, RunHeader, RunQuery
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.store import LedgerHead
 from abstractruntime.core.usage import ledger_metrics
-from abstractruntime.errors import IntegrityError, NotFound
+from abstractruntime.errors import NotFound
 from abstractruntime.storage._files.layout import is_id
-from abstractruntime.storage._run_queries import INDEX_COLUMNS, page_size, trimmed
+from abstractruntime.storage._run_queries import INDEX_COLUMNS, Row, RunQueries, page_size, plain
 from abstractruntime.storage._store.host_edits import commit_state, isolated_run
-from abstractruntime.storage.base import LedgerStore, RunStore
+from abstractruntime.storage.base import LedgerStore
 from abstractruntime.storage.large_values import holds_references
 
 if TYPE_CHECKING:
@@ -56,7 +50,7 @@ class ViewedEngine(Engine, Protocol):
     def subscribe(self, callback: LedgerCallback, *, run_id: str | None = None) -> Unsubscribe: ...
 
 
-class RunsView(RunStore):
+class RunsView(RunQueries):
     """The runs of a directory store; `load` gives a copy that the caller owns."""
 
     def __init__(self, engine: ViewedEngine) -> None:
@@ -79,20 +73,16 @@ class RunsView(RunStore):
         except NotFound:
             self._create(state)
             return
-        try:
+        with contextlib.closing(log):
             commit_state(log, self._records(), state, action=HOST_SAVE)
-        finally:
-            log.close()
 
     def _create(self, run: RunState) -> None:
         records = self._records()
-        log = self.engine.create(run, first_record(records, run, {"origin": HOST_SAVE}))
-        try:
+        first = first_record(records, run, {"origin": HOST_SAVE})
+        with contextlib.closing(self.engine.create(run, first)) as log:
             if run.status.is_terminal:
                 log.append_bare(records.terminal_status(run))
             log.settle()
-        finally:
-            log.close()
 
     def _records(self) -> RecordFactory:
         return RecordFactory(self.engine.services.clock, self.engine.services.ids)
@@ -110,70 +100,11 @@ class RunsView(RunStore):
         except NotFound:
             return None
 
-    def list_runs(
-        self,
-        *,
-        status: RunStatus | None = None,
-        wait_reason: WaitReason | None = None,
-        workflow_id: str | None = None,
-        limit: int = 100,
-    ) -> list[RunState]:
-        """Give matching runs, newest `updated_at` first."""
-        query = RunQuery(
-            status=_status(status),
-            wait_reason=WaitReason(wait_reason) if wait_reason is not None else None,
-            workflow_id=workflow_id,
-            limit=page_size(limit),
-        )
-        return self._loaded(self.engine.find(query))
-
-    def list_due_wait_until(self, *, now_iso: str, limit: int = 100) -> list[RunState]:
-        """Give runs whose deadline has passed, earliest first; deadlines compare as moments."""
-        now = parse_moment(now_iso)
-        timers = RunQuery(status=RunStatus.WAITING, wait_reason=WaitReason.UNTIL, limit=0)
-        rows = [(moment_or_none(row.wait_until), row) for row in self.engine.find(timers)]
-        due = [(moment, row) for moment, row in rows if moment is not None and moment <= now]
-        due.sort(key=lambda pair: (pair[0], pair[1].run_id))
-        return self._loaded([row for _, row in due[: page_size(limit)]])
-
-    def list_children(
-        self, *, parent_run_id: str, status: RunStatus | None = None
-    ) -> list[RunState]:
-        """Give the children of a run, oldest first."""
-        query = RunQuery(parent_run_id=parent_run_id, status=_status(status), limit=0)
-        rows = sorted(self.engine.find(query), key=lambda row: (row.created_at, row.run_id))
-        return self._loaded(rows)
-
-    def list_run_index(
-        self,
-        *,
-        status: RunStatus | None = None,
-        workflow_id: str | None = None,
-        session_id: str | None = None,
-        root_only: bool = False,
-        limit: int = 100,
-    ) -> list[dict[str, Any]]:
-        """Give what listings know of the matching runs, newest `updated_at` first."""
-        query = RunQuery(
-            status=_status(status),
-            workflow_id=workflow_id,
-            session_id=trimmed(session_id),
-            root_only=root_only,
-            limit=page_size(limit),
-        )
-        return [_index_row(header) for header in self.engine.find(query)]
-
-    def _loaded(self, headers: Iterable[RunHeader]) -> list[RunState]:
-        """Read the runs of a listing; one that is damaged is left out, as opening it tells why."""
-        found = []
-        for header in headers:
-            try:
-                run = self.load(header.run_id)
-            except IntegrityError:
-                continue
-            if run is not None:
-                found.append(run)
-        return found
+    def _rows(self, query: RunQuery) -> Iterable[Row]:
+        # Hosts also ask by the text of a status or reason.
+        status = RunStatus(query.status) if query.status is not None else None
+        reason = WaitReason(query.wait_reason) if query.wait_reason is not None else None
+        return map(_row, self.engine.find(replace(query, status=status, wait_reason=reason)))
 
 
 class LedgerView(LedgerStore):
@@ -189,12 +120,9 @@ class LedgerView(LedgerStore):
             NotFound: no such run.
             Busy: someone drives the run.
         """
-        log = self.engine.open(record.run_id)
-        try:
+        with contextlib.closing(self.engine.open(record.run_id)) as log:
             log.append_bare(replace(record))
             log.settle()
-        finally:
-            log.close()
 
     def list(self, run_id: str) -> Records:
         return [stored.record for stored in self._stored(run_id)]
@@ -250,12 +178,5 @@ class LedgerView(LedgerStore):
         return stored.record
 
 
-def _status(status: RunStatus | None) -> RunStatus | None:
-    return RunStatus(status) if status is not None else None
-
-
-def _index_row(header: RunHeader) -> dict[str, Any]:
-    row = {name: getattr(header, name) for name in INDEX_COLUMNS}
-    row["status"] = header.status.value
-    row["wait_reason"] = header.wait_reason.value if header.wait_reason else None
-    return row
+def _row(header: RunHeader) -> Row:
+    return {name: plain(getattr(header, name)) for name in INDEX_COLUMNS}
