@@ -14,7 +14,8 @@ import pytest
 from cli_flows import family, listener
 from jsonschema import Draft202012Validator
 
-from abstractruntime.cli._host import Drivers, StopFlag
+from abstractruntime.cli._host import Drivers
+from abstractruntime.cli._interrupts import StopFlag
 from abstractruntime.cli._session import Session
 from abstractruntime.core.commands import Answer, Command
 from abstractruntime.errors import Busy
@@ -189,7 +190,7 @@ def test_it_goes_on_until_it_is_told_to_stop(
 
 STOPPING = """
 import os, signal, sys, threading
-from abstractruntime.cli._host import stop_on_signals
+from abstractruntime.cli._interrupts import stop_on_signals
 with stop_on_signals(patience_s=float(sys.argv[1])) as stop:
     for number in sys.argv[2:]:
         os.kill(os.getpid(), int(number))

@@ -125,7 +125,8 @@ DESCRIBED = {item.name for item in ITEMS}
 
 @pytest.mark.parametrize(
     "package", ["abstractruntime", "abstractruntime.core", "abstractruntime.rendering",
-                "abstractruntime.scheduler", "abstractruntime.signing", "abstractruntime.storage"],
+                "abstractruntime.scheduler", "abstractruntime.signing", "abstractruntime.storage",
+                "abstractruntime.visualflow_compiler", "abstractruntime.workflow_bundle"],
 )  # fmt: skip
 def test_type_checkers_see_the_same_names(package: str) -> None:
     found = module(package.removeprefix("abstractruntime").removeprefix("."))

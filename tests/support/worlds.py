@@ -19,7 +19,7 @@ from abstractruntime._runtime.listeners import Listeners, start_with_listeners
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.trees import hand_over_child
 from abstractruntime.agents import stub_agent
-from abstractruntime.cli._bundles import Request, compile_bundle
+from abstractruntime.cli._packing import Request, compile_bundle
 from abstractruntime.core.models import RunStatus, parse_moment
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.scheduler.registry import WorkflowRegistry

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from abstractruntime.cli._bundles import Request, compile_bundle, entry_of
+from abstractruntime.cli._bundles import entry_of
+from abstractruntime.cli._packing import Request, compile_bundle
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.testing.cases import Case, load_case
 from abstractruntime.visualflow_compiler.document import FlowDocument

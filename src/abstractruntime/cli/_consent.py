@@ -15,11 +15,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abstractruntime.cli._bundles import Loaded, requirements
 from abstractruntime.errors import ConsentNeeded
+from abstractruntime.nodes.registry import facts_of
+from abstractruntime.workflow_bundle.models import Requirements
 from abstractruntime.workspace import Workspace
 
 if TYPE_CHECKING:
+    from abstractruntime.cli._bundles import Loaded
     from abstractruntime.cli._session import Session
     from abstractruntime.core.origin import RunOrigin
     from abstractruntime.visualflow_compiler.document import FlowDocument
@@ -50,6 +52,13 @@ def granted(loaded: Loaded, allowed: Iterable[str]) -> tuple[str, ...]:
             digest=loaded.digest,
         )
     return grants
+
+
+def requirements(documents: Iterable[FlowDocument]) -> Requirements:
+    """Derive what flows need from the node types they use."""
+    types = {element.type for document in documents for element in document.flow.elements}
+    found = {need for kind in types if (need := facts_of(kind).capability)}
+    return Requirements(None, tuple(sorted(types)), tuple(sorted(found)))
 
 
 def uses_files(documents: Iterable[FlowDocument]) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from abstractruntime._history.verify import HistoryDefect, verify_history_bundle
 from abstractruntime.errors import ExitCode
@@ -16,29 +15,7 @@ if TYPE_CHECKING:
     from abstractruntime.signing import VerifierKey
 
 FORMAT = "art-verify-history/1"
-HISTORY_MARKS = frozenset({"root_run_id", "ledgers"})
 _UNSIGNED = "unsigned_records"
-_FIRST_LINE_BYTES = 1 << 20
-
-
-def is_history(path: Path) -> bool:
-    """Say whether a file is an exported history rather than the lines of a ledger."""
-    with path.open("rb") as file:
-        return _starts_document(file) or _names_of(file) >= HISTORY_MARKS
-
-
-def _starts_document(file: IO[bytes]) -> bool:
-    # A line of a ledger is a whole object, so a lone brace opens an indented document.
-    return file.readline(_FIRST_LINE_BYTES).strip() == b"{"
-
-
-def _names_of(file: IO[bytes]) -> set[str]:
-    file.seek(0)
-    try:
-        first = json.loads(file.readline())
-    except (ValueError, RecursionError):
-        return set()
-    return set(first) if isinstance(first, dict) else set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Ctrl-C before a command begins.
+"""Ctrl-C before a command begins, and signals that stop one which drives runs.
 
 Hazard: an exception that is raised while an extension module sets itself up can crash the
 interpreter. Nothing is done yet while modules load, so the process simply ends then.
@@ -6,10 +6,20 @@ interpreter. Nothing is done yet while modules load, so the process simply ends 
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from abstractruntime.errors import ExitCode
+
+_SIGNALS = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+}
 
 
 @contextmanager
@@ -32,3 +42,51 @@ def raised_by_interrupts() -> None:
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@dataclass
+class StopFlag:
+    """Set by SIGINT and SIGTERM; the driver asks between records, which is when `on_poll` runs."""
+
+    code: ExitCode | None = None
+    on_poll: Callable[[], None] | None = None
+
+    def __call__(self) -> bool:
+        self.poll()
+        return self.code is not None
+
+    def poll(self) -> None:
+        if self.on_poll is not None:
+            self.on_poll()
+
+
+@contextmanager
+def stop_on_signals(*, patience_s: float | None = None) -> Iterator[StopFlag]:
+    """Turn the first SIGINT or SIGTERM into a stop at a record boundary; the second one kills.
+
+    Args:
+        patience_s: How long the effect in flight may take after the first one; then the
+            process ends, and the effect is in doubt, as after a crash. Default: for ever.
+    """
+    flag = StopFlag()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        flag.code = _SIGNALS[signal.Signals(number)]
+        for signaled in _SIGNALS:
+            signal.signal(signaled, signal.SIG_DFL)
+        if patience_s is not None:
+            before[signal.SIGALRM] = signal.signal(signal.SIGALRM, give_up)
+            signal.setitimer(signal.ITIMER_REAL, patience_s)
+
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        # Hazard: raising here could end up in a handler of the flow; the store survives a kill.
+        os._exit(int(flag.code or ExitCode.INTERRUPTED))
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        yield flag
+    finally:
+        if signal.SIGALRM in before:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in before.items():
+            signal.signal(number, handler)

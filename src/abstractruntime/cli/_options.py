@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from abstractruntime.cli._session import Session
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Id, unique beginning of one, or @last.")
+]
 WaitingOkOption = Annotated[
     bool, typer.Option("--waiting-ok", help="Exit 0 instead of 4 when the run waits.")
 ]
@@ -16,3 +22,18 @@ HostKeyOption = Annotated[
 LLMStubOption = Annotated[
     str | None, typer.Option("--llm-stub", metavar="FILE", help="Answer model calls from a file.")
 ]
+
+
+def set_flags(
+    session: Session,
+    *,
+    durability: str | None = None,
+    host_key: str | None = None,
+    llm_stub: str | None = None,
+    sandbox: str | None = None,
+) -> None:
+    """Put options of a command over the configuration."""
+    flags = {"durability": durability, "host_key": host_key, "sandbox": sandbox}
+    if llm_stub is not None:
+        flags |= {"llm.handler": "stub", "llm.script": llm_stub}
+    session.flags.update({name: value for name, value in flags.items() if value is not None})

@@ -16,7 +16,7 @@ from abstractruntime.errors import ExitCode
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
-    from abstractruntime.cli._host import StopFlag
+    from abstractruntime.cli._interrupts import StopFlag
     from abstractruntime.cli._session import Session
     from abstractruntime.core.store import Store
 

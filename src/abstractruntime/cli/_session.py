@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,3 +60,11 @@ class Session:
             return direct.encode()
         file = self.environ.get("ART_KEY_PASSPHRASE_FILE")
         return Path(file).read_bytes().rstrip(b"\r\n") if file else None
+
+
+def os_user() -> str:
+    """Give the name of the user who runs the tool, or `uid:N` when the system knows none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid:{os.getuid()}"

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from abstractruntime.cli._bundles import open_bundle_or_flow, require_documents
+from abstractruntime.cli._bundles import open_bundle_or_flow
+from abstractruntime.cli._files import require_documents
 from abstractruntime.errors import NotFound
 from abstractruntime.visualflow_compiler.diff import Side
 from abstractruntime.visualflow_compiler.document import FlowDocument

@@ -167,3 +167,8 @@ def header_row(header: RunHeader, labels: Mapping[str, str]) -> dict[str, Any]:
         "session_id": header.session_id,
         "labels": dict(labels),
     }
+
+
+def row_of(engine: Store, run_id: str) -> JsonObject:
+    """Give the `art-runs/1` entry of a run."""
+    return header_row(RunHeader.of(engine.peek(run_id)), engine.origin(run_id).labels)

@@ -35,7 +35,7 @@ class Group:
 
 
 _VERIFY = CliCommand(
-    "ledger:verify",
+    "verify:verify",
     "Say whether a ledger is what it claims to be; offline, executes nothing.",
     (
         "art ledger verify @last",

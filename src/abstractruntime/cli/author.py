@@ -14,9 +14,8 @@ import typer
 
 from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject
-from abstractruntime.cli._files import write_result
+from abstractruntime.cli._files import flow_files, write_result
 from abstractruntime.cli._session import Session
-from abstractruntime.cli.flow import flow_files
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
 from abstractruntime.visualflow_compiler.diff import BundleDiff, diff_sides
 from abstractruntime.visualflow_compiler.diff_text import diff_lines

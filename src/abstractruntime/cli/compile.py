@@ -7,15 +7,10 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime.cli._bundles import (
-    Request,
-    bundle_document,
-    compile_bundle,
-    of_verdict,
-    sanitise_id,
-)
+from abstractruntime.cli._bundles import bundle_document, of_verdict
 from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import load_private_key
+from abstractruntime.cli._packing import Request, compile_bundle, sanitise_id
 from abstractruntime.cli._session import Session
 from abstractruntime.cli.bundle import bundle_lines
 from abstractruntime.errors import UsageError

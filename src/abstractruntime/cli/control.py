@@ -11,12 +11,12 @@ from typing import Annotated
 
 import typer
 
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.trees import cancel_tree
-from abstractruntime.cli._host import control_runtime
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import resolve_run, run_document, writing
-from abstractruntime.cli.resume import RunArgument
 from abstractruntime.core.models import RunState, RunStatus, WaitReason
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
@@ -104,6 +104,11 @@ def unpause(session: Session, run: RunArgument, only: OnlyOption = False) -> int
             session.out.note(f"note: run {run_id} is not paused; nothing to do")
         _note_asked(session, (state for state in after if is_paused(state.vars)), "go on")
         return int(ExitCode.OK)
+
+
+def control_runtime(engine: Store) -> Runtime:
+    """Give a runtime that stops, pauses and tells runs of any bundle; it executes nothing."""
+    return Runtime.on_engine(engine, trace_records=0)
 
 
 def _tree(engine: Store, run_id: str, *, only: bool) -> list[RunState]:

@@ -11,12 +11,11 @@ from typing import Literal
 
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
-from abstractruntime.cli._host import sandbox_report
 from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading
-from abstractruntime.cli.ledger import verify_run
+from abstractruntime.cli.verify import verify_run
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.store import Store
@@ -123,7 +122,7 @@ def _trust(session: Session) -> Iterator[HealthNote]:
 
 
 def _sandbox(_session: Session) -> Iterator[HealthNote]:
-    from abstractruntime.sandbox import is_confined
+    from abstractruntime.sandbox.runner import is_confined, sandbox_report
 
     report = sandbox_report(in_process=False)
     layers, missing = ", ".join(report["layers"]) or "none", ", ".join(report["missing"])

@@ -11,15 +11,15 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime.cli._errors import as_known_error, error_document, error_lines
-from abstractruntime.cli._host import Drivers, control_runtime, stop_on_signals
+from abstractruntime.cli._host import Drivers
 from abstractruntime.cli._inputs import parse_payload
+from abstractruntime.cli._interrupts import stop_on_signals
 from abstractruntime.cli._lazy import uses_store
-from abstractruntime.cli._options import DurabilityOption, HostKeyOption, LLMStubOption
+from abstractruntime.cli._options import DurabilityOption, HostKeyOption, LLMStubOption, set_flags
 from abstractruntime.cli._outcome import Until
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import resolve_run, writing
-from abstractruntime.cli.run import set_flags
-from abstractruntime.cli.tick import row_of
+from abstractruntime.cli._store import resolve_run, row_of, writing
+from abstractruntime.cli.control import control_runtime
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, Busy, ExitCode, UsageError

@@ -13,9 +13,9 @@ from abstractruntime._history.export import export_history as build_history
 from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
-from abstractruntime.cli.resume import RunArgument
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import IntegrityError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
-from abstractruntime.cli._bundles import require_documents
+from abstractruntime.cli._files import flow_files
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
@@ -62,19 +62,6 @@ def check_all(documents: dict[str, bytes], *, tree: bool) -> dict[str, CheckResu
     if tree:
         return check_tree(documents)
     return {file: check_document(data, file=file) for file, data in documents.items()}
-
-
-def flow_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Give the documents that paths name; a directory stands for its `*.json` files.
-
-    Raises:
-        NotFound: a path does not exist, or a directory holds no document.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        yield from require_documents(path)
 
 
 def check_report(results: dict[str, CheckResult]) -> JsonObject:

@@ -16,8 +16,8 @@ from abstractruntime._json import JsonObject
 from abstractruntime.cli._case_report import Tested, case_lines, junit_report
 from abstractruntime.cli._cases import CASES, Flows, Found, find_cases, only_flow
 from abstractruntime.cli._files import write_result
-from abstractruntime.cli._host import code_services
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._program import code_services
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document
 from abstractruntime.core.run_tree import RunTree

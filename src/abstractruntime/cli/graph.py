@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime.cli._bundles import entry_of, open_bundle_or_flow
+from abstractruntime.cli._bundles import entry_of, installed_bundle, open_bundle_or_flow
 from abstractruntime.cli._files import write_result
-from abstractruntime.cli._host import installed_bundle
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
@@ -113,7 +112,7 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
     with reading(session) as engine:
         run_id = resolve_run(engine, what)
         state = engine.peek(run_id)
-        documents = installed_bundle(engine, run_id).bundle.documents
+        documents = installed_bundle(engine, run_id).documents
         document = documents.get(state.workflow_id)
         if document is None:
             raise NotFound(

@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime.cli._host import installed_bundle, node_labels
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._output import render_value
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document
-from abstractruntime.cli.resume import RunArgument
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, NotFound
 from abstractruntime.rendering.timeline import build_timeline
@@ -77,8 +76,10 @@ def find_record(engine: Store, run_id: str, seq: int) -> JsonObject:
 
 def labels_of(engine: Store, run_id: str) -> dict[str, str]:
     """Give the names of nodes, as far as the bundle of the run is at hand."""
+    from abstractruntime.cli._bundles import installed_bundle, node_labels
+
     try:
-        return node_labels(installed_bundle(engine, run_id).bundle.documents.values())
+        return node_labels(installed_bundle(engine, run_id).documents.values())
     except AbstractRuntimeError:
         # A run can be looked at without its bundle; node ids stand in.
         return {}

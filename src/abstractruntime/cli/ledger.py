@@ -1,227 +1,27 @@
-"""`art ledger`: read and verify ledgers. Nothing here executes a flow."""
+"""`art ledger show` and `tail`: the records of a ledger, as they are stored."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.cli._follow import follow
-from abstractruntime.cli._history_verdict import (
-    HistoryVerdict,
-    history_lines,
-    is_history,
-    judge_history,
-)
-from abstractruntime.cli._keyring import read_public_key, read_trust
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
-from abstractruntime.cli.resume import RunArgument
-from abstractruntime.core.ports import RunQuery, StoredRecord
-from abstractruntime.core.store import Store
-from abstractruntime.errors import ExitCode, NotFound, UsageError
-from abstractruntime.signing import (
-    BadHead,
-    LedgerVerdict,
-    SignedHead,
-    TreeHead,
-    TrustPolicy,
-    VerifierKey,
-    read_heads,
-    verify_ledger,
-)
+from abstractruntime.errors import UsageError
 
-_ALL_RUNS = 1_000_000
-STDIN = "-"
+if TYPE_CHECKING:
+    from abstractruntime._json import JsonObject
+    from abstractruntime.core.ports import StoredRecord
 
-
-@uses_store
-def verify(
-    session: Session,
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[RUN|FILE|-]", help="A run, a ledger file, or an exported history."
-        ),
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every run of the store.")] = False,
-    heads: Annotated[
-        Path | None, typer.Option("--heads", metavar="FILE", help="Signed heads of a ledger file.")
-    ] = None,
-    vkey: Annotated[
-        list[str],
-        typer.Option("--vkey", metavar="VKEY|FILE", help="Trust these keys only; repeatable."),
-    ] = [],  # noqa: B006 - the parser makes a new list for each call
-    pin: Annotated[
-        Path | None,
-        typer.Option("--pin", metavar="FILE", help="Heads file seen earlier; it must still hold."),
-    ] = None,
-    require_signed: Annotated[
-        bool, typer.Option("--require-signed", help="Refuse (3) what no trusted key signed.")
-    ] = False,
-) -> int:
-    """Say whether a ledger is what it claims to be; offline, executes nothing.
-
-    Exit code 0 valid, also when unfinished or unsigned; 1 invalid or shorter than a signed
-    head; 3 when policy asks for signatures; 66 missing.
-    """
-    if everything == (target is not None):
-        raise UsageError("name one run or ledger file, or --all", hint="art ledger verify @last")
-    trust = read_trust(session)
-    keys = tuple(read_public_key(key) for key in vkey) if vkey else tuple(trust.ledger_keys())
-    if target is not None and Path(target).is_file() and is_history(Path(target)):
-        _refuse_options(heads, pin)
-        histories = [judge_history(Path(target).read_bytes(), keys)]
-        session.out.emit(histories[0].to_dict(), text=lambda: history_lines(histories[0].to_dict()))
-        return _conclude(session, histories, trust.policy, require_signed=require_signed)
-    pinned = last_head(pin) if pin is not None else None
-    verdicts = _verdicts(session, target, heads, keys, pinned)
-    _emit(session, verdicts, many=everything)
-    return _conclude(session, verdicts, trust.policy, require_signed=require_signed)
-
-
-def _refuse_options(heads: Path | None, pin: Path | None) -> None:
-    if heads is not None or pin is not None:
-        raise UsageError(
-            "an exported history holds its own signed heads",
-            hint="leave --heads and --pin out",
-            argument="--heads" if heads is not None else "--pin",
-        )
-
-
-def _conclude(
-    session: Session,
-    verdicts: Sequence[LedgerVerdict | HistoryVerdict],
-    policy: TrustPolicy,
-    *,
-    require_signed: bool,
-) -> int:
-    """Give the gravest exit code of several verdicts."""
-    codes = [
-        verdict.exit_code(
-            require_signed=require_signed or policy.require_signed_ledger,
-            unsigned_tail_max=policy.unsigned_tail_max,
-        )
-        for verdict in verdicts
-    ]
-    code = max(codes, key=_gravity, default=ExitCode.OK)
-    if code is ExitCode.REFUSED:
-        session.out.note("refused: policy asks for a signature by a trusted host key")
-    return int(code)
-
-
-def _gravity(code: ExitCode) -> int:
-    return (ExitCode.OK, ExitCode.REFUSED, ExitCode.FAILED).index(code)
-
-
-def _verdicts(
-    session: Session,
-    target: str | None,
-    heads: Path | None,
-    keys: Sequence[VerifierKey],
-    pin: TreeHead | None,
-) -> list[LedgerVerdict]:
-    if target == STDIN:
-        return [verify_ledger(sys.stdin.buffer, heads=heads_of(heads), keys=keys, pin=pin)]
-    if target is not None and Path(target).is_file():
-        with Path(target).open("rb") as file:
-            return [verify_ledger(file, heads=heads_of(heads), keys=keys, pin=pin)]
-    if heads is not None:
-        raise NotFound(f"no ledger file '{target}'", hint="check the path", path=target)
-    with reading(session) as engine:
-        if target is not None:
-            return [verify_run(engine, resolve_run(engine, target), keys, pin)]
-        ids = {header.run_id for header in engine.find(RunQuery(limit=_ALL_RUNS))}
-        ids.update([run_id for run_id, _ in engine.health.unlisted(ids)])
-        return [verify_run(engine, run_id, keys, pin) for run_id in sorted(ids)]
-
-
-def verify_run(
-    engine: Store, run_id: str, keys: Sequence[VerifierKey] = (), pin: TreeHead | None = None
-) -> LedgerVerdict:
-    """Verify the ledger of a run with everything that its store has to say about it."""
-    # Hazard: what speaks about the ledger is read before it; one that grows would else look cut.
-    reached = engine.health.reached(run_id)
-    heads = list(read_heads(engine.heads.lines(run_id)))
-    with engine.ledger(run_id) as file:
-        return verify_ledger(
-            file,
-            heads=heads,
-            keys=keys,
-            origin=engine.store_origin,
-            run_id=run_id,
-            pin=pin,
-            reached=reached,
-        )
-
-
-def heads_of(path: Path | None) -> list[SignedHead | BadHead]:
-    if path is None:
-        return []
-    with path.open("rb") as file:
-        return list(read_heads(file))
-
-
-def last_head(path: Path) -> TreeHead:
-    """Give the last head of a heads file that was kept.
-
-    Raises:
-        UsageError: the file holds none.
-    """
-    heads = [item.head for item in heads_of(path) if isinstance(item, SignedHead)]
-    if not heads:
-        raise UsageError(
-            f"'{path}' holds no signed head", hint="keep a heads_<run>.jsonl file", path=str(path)
-        )
-    return heads[-1]
-
-
-def _emit(session: Session, verdicts: list[LedgerVerdict], *, many: bool) -> None:
-    documents = [verdict.to_dict() for verdict in verdicts]
-
-    def text() -> Iterator[str]:
-        for document in documents:
-            yield from verdict_lines(document)
-
-    if many:
-        ok = all(verdict.ok for verdict in verdicts)
-        whole = {"format": "art-verify-all/1", "ok": ok, "ledgers": documents}
-        session.out.emit(whole, text=text, items="ledgers")
-    else:
-        session.out.emit(documents[0], text=text)
-
-
-def verdict_lines(document: JsonObject) -> Iterator[str]:
-    """Give a verdict for people: one line, then the defects and warnings."""
-    signed = f"{document['signed_records']} of {document['records']} records signed"
-    if document["signers"]:
-        signed += f" by {', '.join(document['signers'])}"
-    state = "final" if document["final"] else "unfinished"
-    yield f"{document['verdict']}: run {document['run_id'] or '(unknown)'}, {signed}, {state}"
-    if not document["records"]:
-        yield "  note: there is no record in it; was this a ledger?"
-    for defect in document["defects"]:
-        places = {"record": defect["record"], "byte": defect["byte_offset"]}
-        where = ", ".join(f"{name} {n}" for name, n in places.items() if n is not None)
-        detail = f" ({defect['detail']})" if defect.get("detail") else ""
-        yield (
-            f"  {defect['code']}{': ' if where else ''}{where}:"
-            f" expected {_shown(defect['expected'])}, found {_shown(defect['found'])}{detail}"
-        )
-    for warning in document["warnings"]:
-        yield f"  note: {warning}"
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else str(value)
+_MOST = 1_000_000
 
 
 @uses_store
@@ -256,7 +56,7 @@ def tail(
         )
     with reading(session) as engine:
         run_id = resolve_run(engine, run)
-        stored = engine.recent(run_id, min(count, _ALL_RUNS))
+        stored = engine.recent(run_id, min(count, _MOST))
         if not is_followed:
             _emit_records(session, run_id, stored)
             return 0

@@ -11,27 +11,24 @@ from abstractruntime.cli._host import (
     leaves_listeners,
     make_driver,
     program_of_run,
-    stop_on_signals,
 )
 from abstractruntime.cli._inputs import parse_answer
+from abstractruntime.cli._interrupts import stop_on_signals
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import (
     DurabilityOption,
     HostKeyOption,
     LLMStubOption,
+    RunArgument,
     WaitingOkOption,
+    set_flags,
 )
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
-from abstractruntime.cli._session import Session
+from abstractruntime.cli._session import Session, os_user
 from abstractruntime.cli._store import resolve_run, writing
-from abstractruntime.cli.run import os_user, set_flags
 from abstractruntime.core.models import WaitReason
 from abstractruntime.core.run_tree import OpenWait, RunTree
 from abstractruntime.errors import UsageError, WaitMismatch
-
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id, unique beginning of one, or @last.")
-]
 
 
 @uses_store

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import getpass
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +15,7 @@ from abstractruntime._json import JsonObject, dump_sorted
 from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._version import __version__
-from abstractruntime.cli._bundles import Loaded, load_bundle_or_flow
+from abstractruntime.cli._bundles import Loaded
 from abstractruntime.cli._consent import (
     granted,
     uses_files,
@@ -25,16 +23,9 @@ from abstractruntime.cli._consent import (
     workspace_root,
 )
 from abstractruntime.cli._contract import check_input, input_schema
-from abstractruntime.cli._host import (
-    Program,
-    code_services,
-    compile_program,
-    install_bundle,
-    make_driver,
-    sandbox_report,
-    stop_on_signals,
-)
+from abstractruntime.cli._host import make_driver
 from abstractruntime.cli._inputs import parse_inputs, parse_labels
+from abstractruntime.cli._interrupts import stop_on_signals
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import (
@@ -42,9 +33,12 @@ from abstractruntime.cli._options import (
     HostKeyOption,
     LLMStubOption,
     WaitingOkOption,
+    set_flags,
 )
 from abstractruntime.cli._outcome import Follower, Until, UntilOption, conclude
-from abstractruntime.cli._session import Session
+from abstractruntime.cli._packing import load_bundle_or_flow
+from abstractruntime.cli._program import Program, code_services, compile_program
+from abstractruntime.cli._session import Session, os_user
 from abstractruntime.cli._store import artifacts_of, writing
 from abstractruntime.core.origin import TRUST_CODE, RunOrigin
 from abstractruntime.core.store import Store
@@ -148,7 +142,7 @@ def run(  # noqa: PLR0917 - the options of the command
         workspace=workspace_of(origin),
         artifacts=artifacts_of(session),
     )
-    program = compile_program(loaded, entry, services=services)
+    program = compile_program(loaded.bundle, entry, services=services)
     in_process = trust_code or home == "in-process"
     document = loaded.bundle.documents[program.entry]
     values = checked_input(document, inputs)
@@ -161,7 +155,7 @@ def run(  # noqa: PLR0917 - the options of the command
             inputs_sha256=hashlib.sha256(dump_sorted(values)).hexdigest(),
             overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
             labels=parse_labels(label),
-            sandbox=sandbox_report(in_process=in_process) if program.has_code else None,
+            sandbox=_sandbox_of(program, in_process=in_process),
         ),
     )
     for line in input_notes(document, values):
@@ -229,7 +223,8 @@ def _drive(
     with stop_on_signals() as stop:
         keep = start.origin.keep_listeners
         runtime, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
-        install_bundle(engine, loaded)
+        # The run can go on without the original file.
+        engine.bundles.put(loaded.digest, loaded.data)
         run_id = start.run_id
         if not existing:
             _create(runtime, program, start, engine)
@@ -259,19 +254,12 @@ def _create(runtime: Runtime, program: Program, start: Start, engine: Store) -> 
             raise
 
 
-def set_flags(
-    session: Session,
-    *,
-    durability: str | None = None,
-    host_key: str | None = None,
-    llm_stub: str | None = None,
-    sandbox: str | None = None,
-) -> None:
-    """Put options of a command over the configuration."""
-    flags = {"durability": durability, "host_key": host_key, "sandbox": sandbox}
-    if llm_stub is not None:
-        flags |= {"llm.handler": "stub", "llm.script": llm_stub}
-    session.flags.update({name: value for name, value in flags.items() if value is not None})
+def _sandbox_of(program: Program, *, in_process: bool) -> JsonObject | None:
+    if not program.has_code:
+        return None
+    from abstractruntime.sandbox.runner import sandbox_report
+
+    return sandbox_report(in_process=in_process)
 
 
 def _overrides(loaded: Loaded, *, allow_unsigned: bool, trust_code: bool) -> tuple[str, ...]:
@@ -318,11 +306,3 @@ def find_same(engine: Store, start: Start) -> bool:
                 found=getattr(known, name),
             )
     return True
-
-
-def os_user() -> str:
-    """Give the name of the user who runs the tool, or `uid:N` when the system knows none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid:{os.getuid()}"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from abstractruntime.cli import bundle, inspect, ledger
-from abstractruntime.cli._bundles import Request, bundle_document, compile_bundle
-from abstractruntime.cli._history_verdict import HISTORY_MARKS
+from abstractruntime.cli._files import is_history_document
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 
@@ -26,27 +23,28 @@ def show(
     """Show a run, a bundle, a flow, a ledger or a history, by looking at what is named."""
     path = Path(what)
     if not path.is_file():
-        return inspect.inspect_(session, what)
+        from abstractruntime.cli.inspect import inspect_
+
+        return inspect_(session, what)
     with path.open("rb") as file:
         start = file.read(2)
     if start == b"PK":
-        return bundle.show(session, path)
+        from abstractruntime.cli.bundle import show as show_bundle
+
+        return show_bundle(session, path)
     if path.suffix == ".jsonl" or is_history_document(path):
-        return ledger.verify(session, what)
+        from abstractruntime.cli.verify import verify
+
+        return verify(session, what)
     return _show_flow(session, path)
 
 
-def is_history_document(path: Path) -> bool:
-    """Say whether a JSON file is an exported history; a flow document is none."""
-    try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and set(document) >= HISTORY_MARKS
-
-
 def _show_flow(session: Session, path: Path) -> int:
+    from abstractruntime.cli._bundles import bundle_document
+    from abstractruntime.cli._packing import Request, compile_bundle
+    from abstractruntime.cli.bundle import bundle_lines
+
     loaded, _ = compile_bundle(Request(path))
     document = bundle_document(loaded, file=str(path))
-    session.out.emit(document, text=lambda: bundle.bundle_lines(document))
+    session.out.emit(document, text=lambda: bundle_lines(document))
     return 0

@@ -9,9 +9,9 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document, writing
-from abstractruntime.cli.resume import RunArgument
 from abstractruntime.core.store import RunSnapshot, Store
 from abstractruntime.errors import NotFound, UsageError
 

@@ -6,25 +6,21 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.cli._errors import error_document, error_lines
 from abstractruntime.cli._events import error_of
 from abstractruntime.cli._host import (
     Drivers,
-    StopFlag,
     make_driver,
     program_of_run,
-    stop_on_signals,
 )
+from abstractruntime.cli._interrupts import StopFlag, stop_on_signals
 from abstractruntime.cli._lazy import uses_store
-from abstractruntime.cli._options import HostKeyOption, LLMStubOption, WaitingOkOption
+from abstractruntime.cli._options import HostKeyOption, LLMStubOption, WaitingOkOption, set_flags
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import header_row, resolve_run, writing
-from abstractruntime.cli.run import set_flags
-from abstractruntime.core.ports import RunHeader
+from abstractruntime.cli._store import resolve_run, row_of, writing
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode, UsageError
@@ -104,8 +100,3 @@ def _tick_due(session: Session, engine: Store, stop: StopFlag, limit: int) -> in
     if stop.code is not None:
         return int(stop.code)
     return int(failures[0].exit_code if failures else ExitCode.OK)
-
-
-def row_of(engine: Store, run_id: str) -> JsonObject:
-    """Give the `art-runs/1` entry of a run."""
-    return header_row(RunHeader.of(engine.peek(run_id)), engine.origin(run_id).labels)

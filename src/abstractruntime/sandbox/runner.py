@@ -198,6 +198,17 @@ class InProcessRunner:
         """Do nothing; for symmetry with `WorkerRunner`."""
 
 
+def sandbox_report(*, in_process: bool) -> JsonObject:
+    """Tell what confines code nodes: `{backend, layers, missing, abi}`; may start the worker."""
+    if in_process:
+        return InProcessRunner().layers()
+    try:
+        return default_runner().layers()
+    except CodeFailed:
+        # Whoever calls code is told why; nothing that calls none needs it.
+        return {"backend": "none", "layers": [], "missing": ["process"], "abi": 0}
+
+
 def is_confined(report: JsonObject) -> bool:
     """Tell whether a report of layers takes files and network away from the code."""
     layers = set(report.get("layers", ()))

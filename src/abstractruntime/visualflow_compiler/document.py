@@ -160,7 +160,9 @@ class FlowDocument:
     @property
     def labels(self) -> dict[str, str]:
         """The names that the author gave to nodes, by node id."""
-        return {element.id: element.label for element in self.flow.elements if element.label}
+        from abstractruntime.visualflow_compiler._load import read_nodes  # noqa: PLC0415 - as above
+
+        return {node.id: node.label for node in read_nodes(self.raw)[0] if node.label}
 
     @cached_property
     def repeated_keys(self) -> tuple[Diagnostic, ...]:

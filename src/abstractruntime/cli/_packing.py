@@ -1,0 +1,156 @@
+"""From flow documents to a bundle in memory, and from what a person wants to run to a bundle.
+
+A flow document is the caller's own work: it is packed in memory, so that a run of it can go on
+later without the file, and needs neither signature nor consent.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abstractruntime._version import __version__
+from abstractruntime.cli._bundles import ARCHIVE_START, Loaded, naming, of_verdict
+from abstractruntime.cli._consent import requirements
+from abstractruntime.cli._files import require_documents
+from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.nodes.registry import facts_of
+from abstractruntime.visualflow_compiler.check import check_documents, require_ok
+from abstractruntime.visualflow_compiler.document import FlowDocument
+from abstractruntime.workflow_bundle import BundlePlan, FlowLibrary, verify_bundle
+from abstractruntime.workflow_bundle.packer import collect_flows, pack_flows
+from abstractruntime.workflow_bundle.reader import read_archive_file
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from abstractruntime.signing import TrustStore
+    from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
+
+_UNFIT = re.compile(r"[^a-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be compiled; without entries a directory's only root flow is the entry."""
+
+    path: Path
+    entries: tuple[str, ...] = ()
+    bundle_id: str | None = None
+    version: str = "0.0.0"
+
+
+def load_bundle_or_flow(
+    path: Path, trust: TrustStore, *, allow_unsigned: bool, now: datetime, entry: str | None
+) -> tuple[Loaded, tuple[Diagnostic, ...]]:
+    """Open what a person wants to run; a flow document comes with the warnings about it.
+
+    Raises:
+        NotFound: no such file, or no such entry.
+        Untrusted: the trust policy refuses the bundle.
+        FlowError: the flow document has errors.
+    """
+    if path.is_dir():
+        raise UsageError(
+            f"'{path}' is a directory, expected a bundle or a flow document",
+            hint=f"name a file in it, or compile it: art compile {path}",
+            path=str(path),
+        )
+    data = read_archive_file(path)
+    if data.startswith(ARCHIVE_START):
+        with naming(path):
+            verdict = verify_bundle(
+                data, trust, allow_unsigned=allow_unsigned, now=now, source=path
+            )
+        return of_verdict(data, verdict), ()
+    return compile_bundle(Request(path, (entry,) if entry else ()), data)
+
+
+def compile_bundle(
+    request: Request, data: bytes | None = None
+) -> tuple[Loaded, tuple[Diagnostic, ...]]:
+    """Check the documents that belong together and pack them; nothing is signed yet.
+
+    `data` is the content of the document, if it was read before.
+
+    Returns:
+        The bundle, and the warnings about its documents.
+
+    Raises:
+        FlowError: a document has errors; `findings` lists those of all documents.
+        WorkflowBundleError: flows are missing.
+    """
+    library, first = _library(request.path, data)
+    for entry in request.entries:
+        _require_entry(library, request.path, entry, first)
+    roots = request.entries or (first or _only_root(library, request.path),)
+    results = check_documents(collect_flows(library, roots))
+    findings = tuple(_for_bundle(item) for r in results.values() for item in r.diagnostics)
+    require_ok(findings)
+    flows = {flow_id: r.document for flow_id, r in results.items() if r.document is not None}
+    plan = BundlePlan(
+        entrypoints=[library.id_of(root) for root in roots],
+        bundle_id=sanitise_id(request.bundle_id or next(iter(flows))),
+        bundle_version=request.version,
+        requires=requirements(flows.values()),
+        compiler={"name": "abstractruntime", "version": __version__},
+    )
+    packed, bundle = pack_flows(flows, plan, source=request.path)
+    return Loaded(packed, bundle, bundle.digest or ""), findings
+
+
+def _require_entry(library: FlowLibrary, path: Path, entry: str, first: str | None) -> None:
+    if library.find(entry) is None:
+        raise NotFound(
+            f"there is no flow {entry!r} to start in '{path}'",
+            hint=f"its flow is {first!r}" if first else "an entry is the id inside a document",
+            kind="flow",
+            id=entry,
+        )
+
+
+def _library(path: Path, data: bytes | None) -> tuple[FlowLibrary, str | None]:
+    """Give the documents around a path, and the flow that the path itself names."""
+    if path.is_dir():
+        require_documents(path)
+        return FlowLibrary.from_directory(path), None
+    content = read_archive_file(path) if data is None else data
+    document = FlowDocument.read(content, file=str(path))
+    if not document.id:
+        require_ok(check_documents({path.stem: document})[path.stem].diagnostics)
+    return FlowLibrary.around(path.stem, document, path.parent), document.id
+
+
+def _only_root(library: FlowLibrary, directory: Path) -> str:
+    """Give the one flow of a directory that no other flow runs."""
+    flows = [document.flow for document in library.documents.values()]
+    children = {
+        facts_of(element.type).subflow(element) for flow in flows for element in flow.elements
+    }
+    roots = [flow.id for flow in flows if flow.id and flow.id not in children]
+    if len(roots) == 1:
+        return roots[0]
+    if not roots:
+        raise NotFound(
+            f"directory '{directory}' holds no flow to start with",
+            hint="name one with --entry ID",
+            path=str(directory),
+        )
+    raise UsageError(
+        f"directory '{directory}' holds {len(roots)} flows that could be started",
+        hint="name one with --entry: " + ", ".join(roots[:10]),
+        argument="--entry",
+        path=str(directory),
+    )
+
+
+def _for_bundle(finding: Diagnostic) -> Diagnostic:
+    """Make an error of what a bundle cannot hold: a document that readers may read differently."""
+    return replace(finding, severity="error") if finding.code == "VF002" else finding
+
+
+def sanitise_id(text: str) -> str:
+    """Give a bundle id: lower case, with a dash for what an id cannot hold."""
+    return _UNFIT.sub("-", text.lower()).strip("-_")[:64] or "bundle"
