@@ -30,7 +30,7 @@ from abstractruntime.storage._files.quarantine import cut_torn_tail
 from abstractruntime.storage._files.stream import open_stream
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.bundles import Bundles
-from abstractruntime.storage._store.heads import StoredHeads, open_heads, signed_extent
+from abstractruntime.storage._store.heads import StoredHeads, open_heads
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.importing import import_run
 from abstractruntime.storage._store.inbox import Inboxes
@@ -41,6 +41,7 @@ from abstractruntime.storage._store.record_lines import parse_line
 from abstractruntime.storage._store.recovery import Recovery, Replay, no_run
 from abstractruntime.storage._store.run_log import DirectoryRunLog
 from abstractruntime.storage._store.services import Durability, HeadSignerPort, Services
+from abstractruntime.storage._store.signed_extent import signed_extent
 from abstractruntime.storage._store.store_file import (
     IMPORTED_FROM,
     save_store_file,
@@ -266,7 +267,7 @@ class DirectoryEngine:
         # A warm log that nobody has extended since knows the state without folding a ledger.
         memory = self._take_warm(run_id)
         if memory is None:
-            return self._recovery.load(run_id).run()
+            return self._recovery.peek(run_id)
         self._keep_warm(memory)
         return memory.run()
 

@@ -6,7 +6,6 @@ over the ledger when a run is opened.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from abstractruntime.errors import HeadMismatch, StoreError
@@ -154,27 +153,3 @@ class SignedExtent(NamedTuple):
 
     records: int = 0
     bytes: int = 0
-
-
-def signed_extent(files: StoreFiles, path: str) -> SignedExtent:
-    """Give what the readable lines at the end of a heads file say they cover at most."""
-    info = files.info(path)
-    if info is None or not info.size:
-        return SignedExtent()
-    records = covered = 0
-    for line in scan_lines(files, path, offset=_tail_start(files, path, info.size), tail=Tail()):
-        try:
-            head = json.loads(line.data)
-            records, covered = max(records, int(head["size"])), max(covered, int(head["offset"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return SignedExtent(records, covered)
-
-
-def _tail_start(files: StoreFiles, path: str, size: int) -> int:
-    """Give the start of a line a few lines before the end."""
-    start = max(0, size - 8192)
-    if start == 0:
-        return 0
-    data = files.read(path, start) or b""
-    return start + data.find(b"\n") + 1

@@ -6,33 +6,41 @@ Rules:
 2. A ledger shorter than a checkpoint or a signed head of this run is data loss or
    tampering; nothing is changed then.
 3. Reading changes nothing: a torn tail is left out and reported.
-4. A run of 0.4.x that was not imported yet is read from its own checkpoint; one that was is
+4. What was read for a look is kept for the next look or owner, as long as its files are as
+   they were.
+5. A run of 0.4.x that was not imported yet is read from its own checkpoint; one that was is
    folded from the record that imported it.
 """
 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from abstractruntime._json import JsonObject
+from abstractruntime._json import JsonObject, isolate
 from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.errors import ChainBroken, HeadMismatch, NotFound
+from abstractruntime.storage._files.fs import FileInfo
 from abstractruntime.storage._files.jsonl import Line, Tail, last_line, scan_lines
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.checkpoint import Checkpoint, parse_checkpoint
 from abstractruntime.storage._store.header import run_from
-from abstractruntime.storage._store.heads import signed_extent
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.legacy import LegacyRun, LegacyRuns
 from abstractruntime.storage._store.record_lines import check_line, stored_result_of
 from abstractruntime.storage._store.shadow import fold
+from abstractruntime.storage._store.signed_extent import signed_extent
 from abstractruntime.storage.large_values import MARK
 
 if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
+
+
+_Stamp: TypeAlias = tuple[FileInfo | None, ...]
+_KEPT_RUNS = 8
 
 
 @dataclass(slots=True)
@@ -89,10 +97,31 @@ class Recovery:
         self._files = files
         self._layout = layout
         self._blobs = blobs
+        self._kept: OrderedDict[str, tuple[_Stamp, Replay]] = OrderedDict()
         self.legacy = LegacyRuns(files, layout)
 
+    def peek(self, run_id: str) -> RunState:
+        """Read a run; the copy is the caller's. Raises as `load` does."""
+        stamp = self._stamp(run_id)
+        replay = self.load(run_id)
+        if not replay.is_legacy:
+            self._kept[run_id] = stamp, replay
+            if len(self._kept) > _KEPT_RUNS:
+                self._kept.popitem(last=False)
+        return run_from(replay.image.header, isolate(replay.vars))
+
+    def _take_kept(self, run_id: str) -> Replay | None:
+        stamp, replay = self._kept.pop(run_id, (None, None))
+        return replay if replay is not None and stamp == self._stamp(run_id) else None
+
+    def _stamp(self, run_id: str) -> _Stamp:
+        """Give what differs after a file of a run changed; a blob is named by its content."""
+        layout = self._layout
+        files = layout.ledger(run_id), layout.checkpoint(run_id), layout.heads(run_id)
+        return tuple(self._files.info(path) for path in files)
+
     def load(self, run_id: str, *, from_start: bool = False) -> Replay:
-        """Rebuild a run; `from_start` takes nothing from a checkpoint.
+        """Rebuild a run; the replay is the caller's. `from_start` takes nothing from a checkpoint.
 
         Raises:
             NotFound: no committed record of it exists.
@@ -100,6 +129,9 @@ class Recovery:
             HeadMismatch: the ledger is shorter than a checkpoint or signed head says.
             IntegrityError: an offloaded value is missing or altered.
         """
+        kept = self._take_kept(run_id)
+        if kept is not None and not from_start:
+            return kept
         path = self._layout.ledger(run_id)
         checkpoint = self._read_checkpoint(run_id)
         is_old = self.legacy.starts_here(run_id) if checkpoint is None else None
