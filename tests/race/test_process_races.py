@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from ledger_files import verify_file
 from races import WORKFLOWS, Place, Race, hold
 
 from abstractruntime._runtime.driver import Driver
@@ -16,7 +17,6 @@ from abstractruntime.core.run_tree import RunTree
 from abstractruntime.storage._files.fs import RealFileSystem
 from abstractruntime.storage._files.locks import DescriptionLocks, FlockLocks, HeldLock, _is_held
 from abstractruntime.storage._store.index import RunIndex
-from abstractruntime.storage.ledger_chain import verify_ledger_file
 
 ROUNDS = 50
 LOST = {"Busy", "WaitMismatch"}
@@ -69,7 +69,7 @@ def look(place: Place, run_id: str) -> str:
 
 def verify(place: Place, run_id: str) -> str:
     for _ in range(12):
-        verdict = verify_ledger_file(place.store._layout.ledger(run_id), run_id=run_id)
+        verdict = verify_file(place.store._layout.ledger(run_id), run_id=run_id)
         if not verdict.ok:
             return f"false alarm: {verdict.to_dict()}"
     return "verified"
@@ -125,7 +125,7 @@ def nothing(place: Place, run_id: str) -> None:
 
 def common(place: Place, run_id: str) -> str | None:
     """Whatever the race was about: the ledger is one chain, and no call was made twice."""
-    verdict = verify_ledger_file(place.store._layout.ledger(run_id), run_id=run_id)
+    verdict = verify_file(place.store._layout.ledger(run_id), run_id=run_id)
     if not verdict.ok:
         return f"ledger: {verdict.to_dict()}"
     counts = place.counts()

@@ -18,12 +18,13 @@ import pytest
 from flow_builder import END, START, flow, node
 
 # Imported here, so that the forked processes need not do it each time.
+from ledger_files import verify_file
+
 from abstractruntime.cli import resume, run, tick  # noqa: F401
 from abstractruntime.cli.app import main
 from abstractruntime.core.models import RunState, RunStatus
 from abstractruntime.errors import NotFound
 from abstractruntime.storage.directory import open_store
-from abstractruntime.storage.ledger_chain import verify_ledger_file
 
 RUN = "r"
 LONG = "long " * 4000
@@ -146,10 +147,10 @@ class Tool:
         assert found.startswith(told), "P2: acknowledged records are gone"
         if found:
             path = self.store / f"ledger_{RUN}.jsonl"
-            assert verify_ledger_file(path, run_id=RUN).ok
+            assert verify_file(path, run_id=RUN).ok
         self._finish()
         assert self.ledger().startswith(found), "P1: committed records were rewritten"
-        assert verify_ledger_file(self.store / f"ledger_{RUN}.jsonl", run_id=RUN).ok
+        assert verify_file(self.store / f"ledger_{RUN}.jsonl", run_id=RUN).ok
 
     def _finish(self) -> None:
         for _ in range(4):

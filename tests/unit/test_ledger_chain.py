@@ -4,16 +4,15 @@ import copy
 import json
 
 import pytest
+from ledger_files import verify_file
 
 from abstractruntime.core.models import RunState, RunStatus, StepRecord
-from abstractruntime.errors import NotFound
 from abstractruntime.signing import verify_ledger
 from abstractruntime.storage.base import LedgerStore
 from abstractruntime.storage.ledger_chain import (
     HashChainedLedgerStore,
     compute_record_hash,
     verify_ledger_chain,
-    verify_ledger_file,
 )
 
 
@@ -191,12 +190,7 @@ def test_a_file_without_heads_is_read(tmp_path):
     path = tmp_path / "ledger_run-1.jsonl"
     path.write_bytes(b"".join(legacy_lines(records(2))))
 
-    verdict = verify_ledger_file(path, heads=tmp_path / "heads_run-1.jsonl", run_id="run-1")
+    verdict = verify_file(path, heads=tmp_path / "heads_run-1.jsonl", run_id="run-1")
 
     assert (verdict.verdict, verdict.bytes) == ("valid_unsigned", path.stat().st_size)
     assert verdict.to_dict()["format"] == "art-verify/1"
-
-
-def test_a_missing_file_is_not_found(tmp_path):
-    with pytest.raises(NotFound):
-        verify_ledger_file(tmp_path / "none.jsonl")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_files import verify_file
 from legacy_directory import (
     QUESTION,
     T,
@@ -37,7 +38,6 @@ from abstractruntime.signing import verify_ledger
 from abstractruntime.signing.keys import generate
 from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage.directory import open_store
-from abstractruntime.storage.ledger_chain import verify_ledger_file
 
 DONE = [record(status="started"), record(idempotency_key=key_of())]
 ASKED = [
@@ -454,7 +454,7 @@ def test_signed_heads_cover_the_older_records(tmp_path):
         Host(engine).answer()
         path, heads = engine._layout.ledger("r1"), engine._layout.heads("r1")
 
-    found = verify_ledger_file(path, heads=Path(heads), keys=[key.verifier], origin="o/1")
+    found = verify_file(path, heads=Path(heads), keys=[key.verifier], origin="o/1")
 
     assert (found.verdict, found.final) == ("valid", True)
     assert found.signed_records == found.records > 5

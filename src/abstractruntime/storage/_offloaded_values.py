@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from abstractruntime._json import JsonObject, dump_line
@@ -71,39 +72,32 @@ def offload_large_values(
     """
     if max_inline_bytes <= 0 or is_surely_below(value, max_inline_bytes):
         return value
-    walk = _Walk(artifact_store, run_id, max_inline_bytes, base_tags, root_path, allow_offload)
+    tags = base_tags or {}
+    walk = _Walk(artifact_store, run_id, max_inline_bytes, tags, [root_path], allow_offload)
     try:
         return walk.visit(value, is_root=not allow_root_replace)[0]
     except RecursionError:
         raise InvalidValue(f"value at {root_path or '/'!r} is nested too deep") from None
 
 
+@dataclass(slots=True)
 class _Walk:
     """One pass over a value; every part is measured once."""
 
-    def __init__(
-        self,
-        store: ArtifactStore,
-        run_id: str,
-        limit: int,
-        tags: Mapping[str, str] | None,
-        root_path: str,
-        allow: AllowOffload | None,
-    ) -> None:
-        self._store = store
-        self._run_id = run_id
-        self._limit = limit
-        self._tags = dict(tags or {})
-        self._allow = allow
-        self._trail = [root_path]
-        self._open: set[int] = set()
+    store: ArtifactStore
+    run_id: str
+    limit: int
+    tags: Mapping[str, str]
+    trail: list[str]
+    allow: AllowOffload | None
+    open: set[int] = field(default_factory=set)
 
     def visit(self, value: Any, *, is_root: bool = False) -> tuple[Any, int | None]:
         """Give the replacement of a value and its length as JSON; None when it is not JSON."""
         if isinstance(value, bytes | bytearray):
             return self._reference(bytes(value), "application/octet-stream", "bytes")
         if isinstance(value, str):
-            if not is_root and text_size(value) > self._limit and self._is_allowed(value):
+            if not is_root and text_size(value) > self.limit and self._is_allowed(value):
                 return self._text_reference(value)
             return value, scalar_size(value)
         if not isinstance(value, dict | list):
@@ -115,20 +109,20 @@ class _Walk:
     def _container(
         self, value: dict[Any, Any] | list[Any], *, is_root: bool
     ) -> tuple[Any, int | None]:
-        if id(value) in self._open:
+        if id(value) in self.open:
             raise InvalidValue(f"value at {self._path!r} contains itself", path=self._path)
-        self._open.add(id(value))
+        self.open.add(id(value))
         is_dict = isinstance(value, dict)
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         news, sizes, same = [], [], True
         for key, item in pairs:
-            self._trail.append(f".{key}" if is_dict else f"[{key}]")
+            self.trail.append(f".{key}" if is_dict else f"[{key}]")
             new, size = self.visit(item)
-            self._trail.pop()
+            self.trail.pop()
             same = same and new is item
             news.append((key, new))
             sizes.append(_item_size(key, size) if is_dict else size)
-        self._open.discard(id(value))
+        self.open.discard(id(value))
         return self._finished(
             value if same else _rebuilt(news, is_dict=is_dict),
             container_size(sizes),
@@ -136,20 +130,20 @@ class _Walk:
         )
 
     def _finished(self, new: Any, size: int | None, *, is_root: bool) -> tuple[Any, int | None]:
-        if is_root or size is None or size <= self._limit or not self._is_allowed(new):
+        if is_root or size is None or size <= self.limit or not self._is_allowed(new):
             return new, size
         return self._reference(dump_line(new), "application/json", "json")
 
     @property
     def _path(self) -> str:
-        path = "".join(self._trail)
-        return path if self._trail[0] else path.removeprefix(".")
+        path = "".join(self.trail)
+        return path if self.trail[0] else path.removeprefix(".")
 
     def _is_allowed(self, value: Any) -> bool:
-        if self._allow is None:
+        if self.allow is None:
             return True
         try:
-            return bool(self._allow(self._path, value))
+            return bool(self.allow(self._path, value))
         except FAILURES:
             return False
 
@@ -161,11 +155,11 @@ class _Walk:
         return self._reference(data, "text/plain", "text")
 
     def _reference(self, content: bytes, kind: str, name: str) -> tuple[Any, int | None]:
-        metadata = self._store.store(
+        metadata = self.store.store(
             content,
             content_type=kind,
-            run_id=self._run_id,
-            tags={**self._tags, "path": self._path, "kind": name},
+            run_id=self.run_id,
+            tags={**self.tags, "path": self._path, "kind": name},
         )
         ref = describe_artifact(metadata, content)
         return ref, _ref_size(ref)

@@ -23,6 +23,7 @@ from abstractruntime.errors import UsageError
 from abstractruntime.storage._files.file_lock import StoreLock
 from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
 from abstractruntime.storage._files.jsonl import JsonlFile
+from abstractruntime.storage._run_queries import page_size
 
 DEFAULT_PAGE = 1000
 
@@ -130,10 +131,6 @@ def _not_json() -> UsageError:
     )
 
 
-def _page_size(limit: int) -> int:
-    return limit if limit > 0 else DEFAULT_PAGE
-
-
 class InMemoryCommandStore:
     """Keeps commands for the life of the process."""
 
@@ -158,7 +155,7 @@ class InMemoryCommandStore:
     ) -> tuple[list[CommandRecord], int]:
         start = max(0, after)
         with self._mutex:
-            found = self._records[start : start + _page_size(limit)]
+            found = self._records[start : start + page_size(limit, DEFAULT_PAGE)]
         copies = [replace(record, payload=_copied(record.payload, 0)) for record in found]
         return copies, copies[-1].seq if copies else after
 
@@ -226,7 +223,7 @@ class JsonlCommandStore:
         with self._mutex:
             self._catch_up()
             start = bisect_right(self._lines, after, key=lambda line: line.seq)
-            page = self._lines[start : start + _page_size(limit)]
+            page = self._lines[start : start + page_size(limit, DEFAULT_PAGE)]
         found = self._read(page)
         return found, found[-1].seq if found else after
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from abstractruntime._json import dump_line
 from abstractruntime._ports_system import SystemClock, SystemIds
-from abstractruntime.errors import Busy
 from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
 from abstractruntime.storage._files.layout import Layout, check_id
 from abstractruntime.storage._store.engine import DirectoryEngine
 from abstractruntime.storage._store.heads import KeySigner
-from abstractruntime.storage._store.lease import holder_facts, read_owner
+from abstractruntime.storage._store.lease import busy_with, holder_facts, read_owner
 from abstractruntime.storage._store.store_file import read_store_file
 
 if TYPE_CHECKING:
@@ -129,20 +128,10 @@ class DirectoryStore(DirectoryEngine):
         files.ensure_dir(self._layout.locks)
         lock = files.lock(path, dump_line(holder_facts(self.services.clock)))
         if lock is None:
-            raise self._served_by(files.read(path) or b"")
+            other = read_owner(files.read(path) or b"")
+            hint = f"one is enough; to replace it: kill {other.pid}, then repeat"
+            raise busy_with(other, f"the store {self.path!r} is served", hint=hint, path=self.path)
         try:
             yield
         finally:
             lock.close()
-
-    def _served_by(self, note: bytes) -> Busy:
-        other = read_owner(note)
-        return Busy(
-            f"the store {self.path!r} is served by process {other.pid} on {other.host!r}"
-            f" since {other.since}",
-            hint=f"one is enough; to replace it: kill {other.pid}, then repeat",
-            pid=other.pid,
-            host=other.host,
-            since=other.since,
-            path=self.path,
-        )

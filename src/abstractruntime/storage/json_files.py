@@ -32,7 +32,14 @@ from abstractruntime.storage._files.fs import (
     StoreFiles,
     store_errors,
 )
-from abstractruntime.storage._files.jsonl import JsonlFile, Line, Tail, last_line, scan_lines
+from abstractruntime.storage._files.jsonl import (
+    JsonlFile,
+    Line,
+    Tail,
+    last_line,
+    parse_object,
+    scan_lines,
+)
 from abstractruntime.storage._files.layout import (
     Layout,
     check_id,
@@ -338,14 +345,10 @@ def _sync_or_cut(file: JsonlFile, size: int) -> None:
 
 
 def _parse_record(run_id: str, line: Line) -> JsonObject:
-    # Compat: 0.4.x also wrote NaN, which the strict reader refuses.
-    try:
-        record = json.loads(line.data)
-    except (ValueError, RecursionError):
-        record = None
-    if type(record) is dict:
-        return record
-    raise _broken(run_id, line.offset, "is not a JSON object")
+    record = parse_object(line.data)
+    if record is None:
+        raise _broken(run_id, line.offset, "is not a JSON object")
+    return record
 
 
 def _broken(run_id: str, offset: int, what: str) -> ChainBroken:

@@ -1,22 +1,17 @@
 """The hash chain of ledgers: hashing, verifying, and a store wrapper that adds it.
 
 The chain shows edits, reorderings and gaps; who wrote the ledger, and whether its tail was
-cut, only signed heads show. `verify_ledger_file` looks at both.
+cut, only signed heads show; `signing.verdict.verify_ledger` looks at both.
 """
 
 from __future__ import annotations
 
 import threading
-from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abstractruntime._json import normalise
-from abstractruntime.errors import NotFound, StoreIOError, UsageError
-from abstractruntime.signing.heads import read_heads
+from abstractruntime.errors import UsageError
 from abstractruntime.signing.record_checks import hash_record
-from abstractruntime.signing.trust import TrustStore
-from abstractruntime.signing.verdict import LedgerVerdict, verify_ledger
 from abstractruntime.storage._decorating import LedgerDecorator, append_stored, bind_subscribe
 from abstractruntime.storage.base import LedgerStore
 
@@ -24,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from abstractruntime.core.models import StepRecord
-    from abstractruntime.signing.keys import VerifierKey
-    from abstractruntime.signing.note import TreeHead
 
 _Replaces: TypeAlias = "Callable[[StepRecord], StepRecord]"
 
@@ -173,49 +166,3 @@ def _split(inner: LedgerStore) -> tuple[_Replaces | None, LedgerStore]:
         hint="chain first: OffloadingLedgerStore(HashChainedLedgerStore(...))",
         argument="inner",
     )
-
-
-def verify_ledger_file(
-    path: str | Path,
-    *,
-    heads: Path | None = None,
-    trust: TrustStore | None = None,
-    keys: Iterable[VerifierKey] = (),
-    pin: TreeHead | None = None,
-    origin: str | None = None,
-    run_id: str | None = None,
-) -> LedgerVerdict:
-    """Verify a ledger file with its signed heads, streaming.
-
-    Args:
-        path: The ledger.
-        heads: Its heads file; None, or a file that is not there, means that it has none.
-        trust: Whose `ledger` keys count.
-        keys: More host keys that count.
-        pin: A head seen earlier that must still hold.
-        origin: The store origin that the heads must name, when known.
-        run_id: The run that the ledger must belong to, when known.
-
-    Raises:
-        NotFound: there is no such ledger.
-        StoreIOError: the operating system refused a read.
-    """
-    trusted = tuple(chain((trust or TrustStore()).ledger_keys(), keys))
-    try:
-        with Path(path).open("rb") as ledger:
-            if heads is None or not heads.exists():
-                return verify_ledger(ledger, keys=trusted, origin=origin, run_id=run_id, pin=pin)
-            with heads.open("rb") as sidecar:
-                lines = iter(lambda: sidecar.readline(_HEAD_LINE_LIMIT), b"")
-                return verify_ledger(
-                    ledger,
-                    heads=read_heads(lines),
-                    keys=trusted,
-                    origin=origin,
-                    run_id=run_id,
-                    pin=pin,
-                )
-    except FileNotFoundError as cause:
-        raise NotFound(f"no ledger '{path}'", hint="art runs", path=str(path)) from cause
-    except OSError as cause:
-        raise StoreIOError(f"cannot read '{path}': {cause.strerror}", path=str(path)) from cause

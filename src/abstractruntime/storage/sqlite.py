@@ -30,6 +30,7 @@ from abstractruntime.core.models import (
 from abstractruntime.core.ports import RunQuery
 from abstractruntime.core.usage import ledger_metrics
 from abstractruntime.errors import ChainBroken, UsageError
+from abstractruntime.storage._files.jsonl import parse_object
 from abstractruntime.storage._run_queries import (
     DEFAULT_LIMIT,
     INDEX_COLUMNS,
@@ -241,15 +242,8 @@ class SqliteCommandStore:
                 return CommandAppendResult(accepted=False, duplicate=True, seq=int(known["seq"]))
             added = connection.execute(
                 "INSERT INTO commands (command_id, run_id, type, payload_json, ts, client_id)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    command.command_id,
-                    command.run_id,
-                    command.type,
-                    payload,
-                    command.ts,
-                    command.client_id,
-                ),
+                " VALUES (:command_id, :run_id, :type, :payload, :ts, :client_id)",
+                {**command.to_json(), "payload": payload},
             )
             return CommandAppendResult(
                 accepted=True, duplicate=False, seq=int(added.lastrowid or 0)
@@ -333,11 +327,8 @@ def _marks(values: Sequence[str]) -> str:
 
 
 def _parse_record(run_id: str, seq: int, text: str) -> JsonObject:
-    try:
-        record = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        record = None
-    if type(record) is dict:
+    record = parse_object(text)
+    if record is not None:
         return record
     raise ChainBroken(
         f"ledger of run {run_id!r}: record {seq} is not a JSON object",
@@ -348,11 +339,8 @@ def _parse_record(run_id: str, seq: int, text: str) -> JsonObject:
 
 
 def _parse_command(row: Row | sqlite3.Row) -> CommandRecord | None:
-    try:
-        payload = json.loads(row["payload_json"])
-    except (ValueError, TypeError, RecursionError):
-        payload = None
-    if not isinstance(payload, dict):
+    payload = parse_object(row["payload_json"])
+    if payload is None:
         _LOG.error("command %s is not a JSON object; passed over", row["command_id"])
         return None
     return CommandRecord(

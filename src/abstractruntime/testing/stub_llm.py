@@ -189,12 +189,8 @@ def _reply(request: LLMRequest, answer: StubAnswer) -> LLMReply:
 
 def _script(answers: Iterable[Any] | Mapping[str, Any]) -> list[StubAnswer]:
     if isinstance(answers, Mapping):
-        return [_with_match(_as_answer(value), text) for text, value in answers.items()]
+        return [replace(_as_answer(value), match=text) for text, value in answers.items()]
     return [_as_answer(value) for value in answers]
-
-
-def _with_match(answer: StubAnswer, text: str) -> StubAnswer:
-    return replace(answer, match=text)
 
 
 def _as_answer(value: Any) -> StubAnswer:

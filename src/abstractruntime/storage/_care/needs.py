@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from abstractruntime.core.origin import RunOrigin
 from abstractruntime.errors import ChainBroken, IntegrityError, NotFound
-from abstractruntime.storage._files.jsonl import Line, Tail, scan_lines
+from abstractruntime.storage._files.jsonl import Line, scan_lines
 from abstractruntime.storage._files.layout import run_id_of_checkpoint, run_id_of_ledger
 from abstractruntime.storage._store.record_lines import parse_line, stored_hash
 
@@ -121,7 +121,7 @@ def _facts(services: Services, run_id: str) -> RunFacts:
 
 
 def _bundle_digest(services: Services, run_id: str) -> str | None:
-    lines = scan_lines(services.files, services.layout.ledger(run_id), tail=Tail())
+    lines = scan_lines(services.files, services.layout.ledger(run_id))
     first = next(iter(lines), None)
     return RunOrigin.of(parse_line(run_id, 0, first)).bundle_digest if first is not None else None
 
@@ -174,7 +174,7 @@ def _read_ledger(services: Services, run_id: str, mentions: Mentions) -> None:
     if mentions.is_complete:
         return
     path = services.layout.ledger(run_id)
-    for number, line in enumerate(scan_lines(services.files, path, tail=Tail())):
+    for number, line in enumerate(scan_lines(services.files, path)):
         # Lines of 0.4.x are not numbered, and not chained.
         if b'"seq":' in line.data:
             _require_unaltered(run_id, number, line)

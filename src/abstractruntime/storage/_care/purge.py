@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from abstractruntime._json import JsonObject, dump_line
 from abstractruntime.errors import UsageError
 from abstractruntime.storage._care.needs import Census, RunFacts, read_snapshots
 from abstractruntime.storage._files.fs import file_name
-from abstractruntime.storage._files.jsonl import last_committed
+from abstractruntime.storage._files.jsonl import last_committed, parse_object
 from abstractruntime.storage._store.recovery import no_run
 
 if TYPE_CHECKING:
@@ -143,10 +142,7 @@ def _interrupted(services: Services, census: Census) -> Iterable[str]:
 
 def _buried_head(services: Services, run_id: str) -> Any:
     data = services.files.read(services.layout.tombstone(run_id))
-    try:
-        return json.loads(data or b"")["head_hash"]
-    except (ValueError, KeyError, TypeError):
-        return None
+    return (parse_object(data or b"") or {}).get("head_hash")
 
 
 def purge(engine: DirectoryEngine, plan: PurgePlan) -> None:

@@ -33,15 +33,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._store.run_log import DirectoryRunLog
     from abstractruntime.storage._store.services import Services
 
-_ORDER: Final[tuple[Step, ...]] = (
-    "import",
-    "cut_torn_tail",
-    "close_run",
-    "rebuild_checkpoint",
-    "clear_inbox",
-    "remove_temp_files",
-    "update_index",
-)
+# In the order in which they are done.
 _WORDS: Final[dict[Step, str]] = {
     "import": "import the run from version 0.4.x, keeping the original checkpoint",
     "cut_torn_tail": "move the torn tail of the ledger to the quarantine",
@@ -70,7 +62,7 @@ class RepairPlan:
         if self.blocked_by:
             return ()
         wanted = {finding.step for finding in self.findings}
-        return tuple(step for step in _ORDER if step in wanted)
+        return tuple(step for step in _WORDS if step in wanted)
 
     @property
     def blocked_by(self) -> tuple[Fault, ...]:

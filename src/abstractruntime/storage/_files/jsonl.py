@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from abstractruntime.storage._files.fs import file_name, to_store_error
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from abstractruntime._json import JsonObject
     from abstractruntime.storage._files.fs import AppendFile, StoreFiles
 
 _BLOCK = 1 << 20
@@ -33,12 +35,12 @@ class JsonlFile:
 
     __slots__ = ("_dirty", "_file", "_poisoned", "path", "size")
 
-    def __init__(self, path: str, file: AppendFile, size: int, *, dirty: bool = True) -> None:
+    def __init__(self, path: str, file: AppendFile, size: int) -> None:
         self.path = path
         self.size = size
         self._file = file
         # What is found on opening may be in the page cache only.
-        self._dirty = dirty
+        self._dirty = True
         self._poisoned = False
 
     @property
@@ -167,8 +169,11 @@ class Tail:
         return self.end - self.committed
 
 
-def scan_lines(files: StoreFiles, path: str, *, offset: int = 0, tail: Tail) -> Iterator[Line]:
+def scan_lines(
+    files: StoreFiles, path: str, *, offset: int = 0, tail: Tail | None = None
+) -> Iterator[Line]:
     """Give the committed lines from `offset` on; afterwards `tail` says where they end."""
+    tail = tail or Tail()
     tail.committed = tail.end = offset
     rest = b""
     while block := files.read(path, tail.end, _BLOCK):
@@ -215,7 +220,7 @@ def last_committed(files: StoreFiles, path: str) -> Line | None:
     if line is not None and b"\x00" not in line.data:
         return line
     line = None
-    for line in scan_lines(files, path, tail=Tail()):  # noqa: B007 - the last one is the answer
+    for line in scan_lines(files, path):  # noqa: B007 - the last one is the answer
         pass
     return line
 
@@ -241,3 +246,12 @@ def last_lines(files: StoreFiles, path: str, limit: int) -> list[Line]:
         lines.append(Line(start, line))
         start += len(line) + 1
     return lines[-limit:]
+
+
+def parse_object(data: bytes | str) -> JsonObject | None:
+    """Read a JSON object as 0.4.x wrote it, NaN and infinities included; None for anything else."""
+    try:
+        found = json.loads(data)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

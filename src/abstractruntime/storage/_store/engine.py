@@ -20,7 +20,6 @@ from abstractruntime.core.store import LedgerHead, Owner
 from abstractruntime.errors import UsageError
 from abstractruntime.storage._files.jsonl import (
     JsonlFile,
-    Tail,
     last_committed,
     last_lines,
     scan_lines,
@@ -80,7 +79,11 @@ class DirectoryEngine:
         self.path = self.address = root
         self.store_origin = str(facts["origin"])
         self.format = str(facts["format"])
+        # A newer version wrote it.
+        self.is_read_only = self.format != STORE_FORMAT
         layout = Layout(root)
+        self.bundles = Bundles(files, layout)
+        self.heads = StoredHeads(files, layout)
         blobs = Blobs(files, layout, clock)
         self._files = files
         self._layout = layout
@@ -110,14 +113,6 @@ class DirectoryEngine:
     is_new = False
 
     @property
-    def bundles(self) -> Bundles:
-        return Bundles(self._files, self._layout)
-
-    @property
-    def heads(self) -> StoredHeads:
-        return StoredHeads(self._files, self._layout)
-
-    @property
     def runs(self) -> RunsView:
         """The runs as a 0.4.x run store."""
         return RunsView(self)
@@ -126,11 +121,6 @@ class DirectoryEngine:
     def ledgers(self) -> LedgerView:
         """The ledgers as a 0.4.x ledger store."""
         return LedgerView(self)
-
-    @property
-    def is_read_only(self) -> bool:
-        """Whether a newer version wrote this store."""
-        return self.format != STORE_FORMAT
 
     # -- owning --------------------------------------------------------------
 
@@ -164,9 +154,7 @@ class DirectoryEngine:
         without a ledger is one that lost its ledger, and must not be written over.
         """
         info = self._files.info(path)
-        has_lines = info is not None and any(
-            True for _ in scan_lines(self._files, path, tail=Tail())
-        )
+        has_lines = info is not None and any(True for _ in scan_lines(self._files, path))
         if has_lines or self._files.info(self._layout.checkpoint(run_id)) is not None:
             raise UsageError(
                 f"run {run_id!r} exists already",
@@ -282,7 +270,7 @@ class DirectoryEngine:
         """
         self._require_run(run_id)
         path = self._layout.ledger(run_id)
-        for seq, line in enumerate(scan_lines(self._files, path, tail=Tail())):
+        for seq, line in enumerate(scan_lines(self._files, path)):
             if seq > after:
                 yield StoredRecord(seq, line.offset, line.data, parse_line(run_id, seq, line))
 

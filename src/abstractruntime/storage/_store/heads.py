@@ -6,7 +6,8 @@ over the ledger when a run is opened.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from abstractruntime.errors import HeadMismatch, StoreError
 from abstractruntime.storage._files.jsonl import JsonlFile, Tail, scan_lines
@@ -46,19 +47,15 @@ class KeySigner:
         return sign_head(stack, self._key, origin=origin, run_id=run_id, offset=offset)
 
 
+@dataclass(slots=True)
 class HeadsFile:
     """The signed heads of one owned run, and the tree they are taken from."""
 
-    __slots__ = ("_file", "_run_id", "_services", "_signer", "stack")
-
-    def __init__(
-        self, services: Services, signer: HeadSignerPort, run_id: str, stack: HeadStack
-    ) -> None:
-        self.stack = stack
-        self._services = services
-        self._signer = signer
-        self._run_id = run_id
-        self._file: JsonlFile | None = None
+    services: Services
+    signer: HeadSignerPort
+    run_id: str
+    stack: HeadStack
+    _file: JsonlFile | None = None
 
     @property
     def unsigned(self) -> int:
@@ -78,15 +75,15 @@ class HeadsFile:
         """Sign the tree as it is; the ledger must be durable up to `ledger_bytes`."""
         file = self._open()
         before = self.stack.last
-        line = self._signer.sign_head(
-            self.stack, origin=self._services.origin, run_id=self._run_id, offset=ledger_bytes
+        line = self.signer.sign_head(
+            self.stack, origin=self.services.origin, run_id=self.run_id, offset=ledger_bytes
         )
         try:
             file.append(line)
         except OSError:
             self.stack.last = before
             raise
-        if self._services.durability != "off":
+        if self.services.durability != "off":
             file.sync()
 
     def close(self) -> None:
@@ -97,8 +94,8 @@ class HeadsFile:
     def _open(self) -> JsonlFile:
         if self._file is not None:
             return self._file
-        files, layout = self._services.files, self._services.layout
-        path = layout.heads(self._run_id)
+        files, layout = self.services.files, self.services.layout
+        path = layout.heads(self.run_id)
         tail = Tail()
         for _ in scan_lines(files, path, tail=tail):
             pass
@@ -128,14 +125,14 @@ def open_heads(services: Services, run_id: str) -> HeadsFile | None:
 
     files, layout = services.files, services.layout
     last = _last_head(files, layout.heads(run_id))
-    lines = (line.data for line in scan_lines(files, layout.ledger(run_id), tail=Tail()))
+    lines = (line.data for line in scan_lines(files, layout.ledger(run_id)))
     return HeadsFile(services, services.signer, run_id, HeadStack.rebuild(lines, last))
 
 
 def _last_head(files: StoreFiles, path: str) -> Any:
     from abstractruntime.signing.heads import BadHead, read_heads  # noqa: PLC0415 - as in KeySigner
 
-    lines = (line.data + b"\n" for line in scan_lines(files, path, tail=Tail()))
+    lines = (line.data + b"\n" for line in scan_lines(files, path))
     last = None
     for entry in read_heads(lines):
         if isinstance(entry, BadHead):
@@ -146,10 +143,3 @@ def _last_head(files: StoreFiles, path: str) -> Any:
             )
         last = entry.head
     return last
-
-
-class SignedExtent(NamedTuple):
-    """How much of a ledger signed heads cover."""
-
-    records: int = 0
-    bytes: int = 0

@@ -9,18 +9,19 @@ else ever holds two leases. Asking for the owner takes neither claim nor lock.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import random
 import socket
 import sys
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import dump_line
 from abstractruntime.core.store import Owner
 from abstractruntime.errors import Busy
 from abstractruntime.storage._files.fs import file_name
+from abstractruntime.storage._files.jsonl import parse_object
 from abstractruntime.storage._files.locks import boot_id
 
 if TYPE_CHECKING:
@@ -35,33 +36,31 @@ _claims_guard = threading.Lock()
 _claims: dict[tuple[str, str], Lease] = {}
 
 
+@dataclass(slots=True, eq=False)
 class Lease:
     """Ownership of one run, until `release`."""
 
-    __slots__ = ("_key", "_lock", "facts", "is_held", "is_lost")
-
-    def __init__(self, key: tuple[str, str], facts: dict[str, Any]) -> None:
-        self._key = key
-        self._lock: FileLock | None = None
-        self.facts = facts
-        self.is_held = False
-        self.is_lost = False
+    key: tuple[str, str]
+    facts: dict[str, Any]
+    lock: FileLock | None = None
+    is_held: bool = False
+    is_lost: bool = False
 
     def release(self) -> None:
         self.is_held = False
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self.lock is not None:
+            self.lock.close()
+            self.lock = None
         with _claims_guard:
-            if _claims.get(self._key) is self:
-                del _claims[self._key]
+            if _claims.get(self.key) is self:
+                del _claims[self.key]
 
     def abandon(self) -> None:
         """Give up in a forked child what its parent still owns."""
         self.is_lost = True
-        if self._lock is not None:
-            self._lock.abandon()
-            self._lock = None
+        if self.lock is not None:
+            self.lock.abandon()
+            self.lock = None
 
 
 class Leases:
@@ -114,11 +113,11 @@ class Leases:
             lease.is_held = True
             return lease
         try:
-            lease._lock = self._files.lock(path, dump_line(lease.facts))  # noqa: SLF001 - the two classes are one unit
+            lease.lock = self._files.lock(path, dump_line(lease.facts))
         except BaseException:
             lease.release()
             raise
-        if lease._lock is None:  # noqa: SLF001 - as above
+        if lease.lock is None:
             lease.release()
             return None
         lease.is_held = True
@@ -135,14 +134,20 @@ class Leases:
     def _busy(self, run_id: str, path: str) -> Busy:
         # Whoever had it may have freed it by now; the note still tells who it was.
         owner = self.owner(run_id) or read_owner(self._files.read(path) or b"")
-        return Busy(
-            f"run {run_id!r} is owned by process {owner.pid} on {owner.host!r} since {owner.since}",
-            hint="wait for it, or repeat with a longer wait",
-            run_id=run_id,
-            pid=owner.pid,
-            host=owner.host,
-            since=owner.since,
-        )
+        hint = "wait for it, or repeat with a longer wait"
+        return busy_with(owner, f"run {run_id!r} is owned", hint=hint, run_id=run_id)
+
+
+def busy_with(owner: Owner, what: str, *, hint: str, **details: str) -> Busy:
+    """Give the error for what somebody else holds."""
+    return Busy(
+        f"{what} by process {owner.pid} on {owner.host!r} since {owner.since}",
+        hint=hint,
+        **details,
+        pid=owner.pid,
+        host=owner.host,
+        since=owner.since,
+    )
 
 
 def holder_facts(clock: Clock) -> dict[str, Any]:
@@ -152,11 +157,7 @@ def holder_facts(clock: Clock) -> dict[str, Any]:
 
 def read_owner(note: bytes) -> Owner:
     """Give who a note names; an unreadable one names nobody."""
-    try:
-        facts = json.loads(note)
-    except ValueError:
-        facts = None
-    return owner_in(facts if isinstance(facts, dict) else {})
+    return owner_in(parse_object(note) or {})
 
 
 def owner_in(facts: dict[str, Any]) -> Owner:

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._json import JsonObject
 from abstractruntime.core.models import RunState, RunStatus, parse_moment
 from abstractruntime.errors import ChainBroken, IntegrityError, InvalidValue
-from abstractruntime.storage._files.jsonl import Line, Tail, last_committed, scan_lines
+from abstractruntime.storage._files.jsonl import (
+    Line,
+    Tail,
+    last_committed,
+    parse_object,
+    scan_lines,
+)
 from abstractruntime.storage._store.record_lines import is_status_record
 from abstractruntime.storage._store.reuse import Rewound
 
@@ -111,8 +117,8 @@ class LegacyRuns:
             ChainBroken: one of them is not a JSON object.
         """
         prefix = Prefix()
-        for line in scan_lines(self._files, self._layout.ledger(run_id), tail=Tail()):
-            record = _load(line.data)
+        for line in scan_lines(self._files, self._layout.ledger(run_id)):
+            record = parse_object(line.data)
             if record is None:
                 raise _bad_line(run_id, prefix.records, line.offset)
             if "seq" in record:
@@ -149,12 +155,12 @@ class LegacyRuns:
         return prefix
 
     def _is_old(self, path: str, last: Line) -> bool:
-        record = _load(last.data)
+        record = parse_object(last.data)
         if record is not None:
             return "seq" not in record
         # A damaged last line belongs to whoever wrote the first.
-        first = next(scan_lines(self._files, path, tail=Tail()), None)
-        record = _load(first.data) if first else None
+        first = next(scan_lines(self._files, path), None)
+        record = parse_object(first.data) if first else None
         return record is not None and "seq" not in record
 
 
@@ -226,15 +232,6 @@ def _parse(run_id: str, data: bytes) -> RunState | None:
     if run.run_id != run_id:
         raise _unreadable(run_id, f"it belongs to run {run.run_id!r}")
     return run
-
-
-def _load(data: bytes) -> JsonObject | None:
-    """Read a line as 0.4.x wrote it, NaN and infinities included; None for anything else."""
-    try:
-        record = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _unreadable(run_id: str, reason: str) -> IntegrityError:

@@ -19,7 +19,7 @@ from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.core.ports import Barrier, Position
 from abstractruntime.core.records import RecordFactory, is_terminal_status
 from abstractruntime.errors import WriterPoisoned
-from abstractruntime.storage._files.jsonl import Tail, scan_lines
+from abstractruntime.storage._files.jsonl import scan_lines
 from abstractruntime.storage._store.header import (
     changed_fields,
     header_of,
@@ -169,7 +169,7 @@ class DirectoryRunLog:
     def _read_records(self) -> Iterator[JsonObject]:
         services, memory = self._services, self._memory
         path = services.layout.ledger(self.run.run_id)
-        for number, line in enumerate(scan_lines(services.files, path, tail=Tail())):
+        for number, line in enumerate(scan_lines(services.files, path)):
             record = parse_line(memory.image.run_id, number, line)
             yield services.recovery.resolve(record) if holds_references(line.data) else record
 

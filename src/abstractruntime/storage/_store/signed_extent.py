@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from abstractruntime.storage._files.jsonl import Tail, scan_lines
+from abstractruntime.storage._files.jsonl import scan_lines
 
 if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import StoreFiles
@@ -24,7 +24,7 @@ def signed_extent(files: StoreFiles, path: str) -> SignedExtent:
     if info is None or not info.size:
         return SignedExtent()
     records = covered = 0
-    for line in scan_lines(files, path, offset=_tail_start(files, path, info.size), tail=Tail()):
+    for line in scan_lines(files, path, offset=_tail_start(files, path, info.size)):
         try:
             head = json.loads(line.data)
             records, covered = max(records, int(head["size"])), max(covered, int(head["offset"]))
