@@ -12,7 +12,6 @@ import functools
 import json
 import os
 import random
-import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -167,7 +166,7 @@ def owner_in(facts: dict[str, Any]) -> Owner:
 def _process_facts(pid: int) -> dict[str, Any]:
     return {
         "pid": pid,
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "boot_id": boot_id(),
         "command": file_name(sys.argv[0]) if sys.argv else "",
     }
