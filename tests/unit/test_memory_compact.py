@@ -10,13 +10,8 @@ from memory_host import FakeHost, a_run, answer, call, message
 
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, EffectType, RunStatus
-from abstractruntime.effects.memory import (
-    COMPACT_WORKFLOW_ID,
-    MemoryCompact,
-    MemoryNote,
-    MemoryRehydrate,
-    compact_workflow,
-)
+from abstractruntime.effects.memory import MemoryCompact, MemoryNote, MemoryRehydrate
+from abstractruntime.effects.memory.compact_workflow import COMPACT_WORKFLOW_ID, compact_workflow
 from abstractruntime.errors import AbstractRuntimeError
 from abstractruntime.testing.clocks import FakeClock
 

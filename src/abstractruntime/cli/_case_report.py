@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.cli._cases import Found
@@ -93,11 +93,13 @@ def _junit_case(item: Tested) -> Iterator[str]:
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(_legal(text))
+    # XML reads a bare line end or tab in an attribute as a blank.
+    quoted = escape(_legal(text)).replace("\n", "&#10;").replace("\t", "&#9;")
+    return f'"{quoted}"'
 
 
 def _element(text: str) -> str:
-    return escape(_legal(text))
+    return escape(_legal(text), quote=False)
 
 
 def _legal(text: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,25 +15,15 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.visualflow_compiler import drawing
 from abstractruntime.visualflow_compiler.document import FlowDocument
-from abstractruntime.visualflow_compiler.drawing import (
-    Outcome,
-    Picture,
-    draw_flow,
-    render_ascii,
-    render_dot,
-    render_mermaid,
-    render_svg,
-    run_outcomes,
-)
-from abstractruntime.visualflow_compiler.graph import FlowGraph
 
-_RENDERERS: Mapping[str, Callable[[Picture], str]] = {
-    "ascii": render_ascii,
-    "mermaid": render_mermaid,
-    "dot": render_dot,
-    "svg": render_svg,
-}
+if TYPE_CHECKING:
+    from abstractruntime.visualflow_compiler.drawing import Outcome
+    from abstractruntime.visualflow_compiler.graph import FlowGraph
+
+# Each has a function of its own in `drawing`, which is loaded when it is asked for.
+_FORMS = ("ascii", "mermaid", "dot", "svg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +56,11 @@ def graph(
 
     Nothing but this tool is needed: no network, no Graphviz.
     """
-    if form not in _RENDERERS:
-        raise UsageError(f"unknown format {form!r}", hint=f"use {', '.join(_RENDERERS)}")
+    if form not in _FORMS:
+        raise UsageError(f"unknown format {form!r}", hint=f"use {', '.join(_FORMS)}")
     shown = _shown(session, what, entry)
-    picture = draw_flow(shown.flow, data=data, outcomes=shown.outcomes)
-    rendered = _RENDERERS[form](picture)
+    picture = drawing.draw_flow(shown.flow, data=data, outcomes=shown.outcomes)
+    rendered: str = getattr(drawing, f"render_{form}")(picture)
     if output is not None:
         write_result(output, rendered.encode("utf-8", "replace"), mode=0o644)
         session.out.note(f"wrote {output}")
@@ -123,4 +113,4 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
             )
         flow = document.graph
         records = [engine.resolve(item.record) for item in engine.records(run_id)]
-    return Shown(flow, run_id, run_outcomes(flow, state, records))
+    return Shown(flow, run_id, drawing.run_outcomes(flow, state, records))

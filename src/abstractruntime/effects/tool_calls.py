@@ -25,8 +25,7 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, WaitReason, WaitState
 from abstractruntime.core.ports import EffectOutcome
-from abstractruntime.tools.mapping import failed
-from abstractruntime.tools.port import Delegated, Passthrough, ToolContext, ToolExecutor
+from abstractruntime.tools.port import Delegated, Passthrough, ToolContext, ToolExecutor, failed
 
 _REASONS: Final = {reason.value: reason for reason in WaitReason}
 _DELEGATED: Final = "delegated"

@@ -1,37 +1,21 @@
 """Running author code without giving it the host.
 
 `default_runner()` gives the process-wide runner; `WorkerRunner` is one code worker;
-`InProcessRunner` is for code that you would also import.
+`InProcessRunner` is for code that you would also import. Names load on first use: flows without
+code need neither process handling nor the worker.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abstractruntime._exports import homes, lazy_names
 
-if TYPE_CHECKING:
-    from abstractruntime.sandbox.limits import Limits
-    from abstractruntime.sandbox.runner import (
-        CodeFailed,
-        InProcessRunner,
-        WorkerRunner,
-        default_runner,
-        is_confined,
-    )
+_HOMES = homes(
+    {
+        "limits": "Limits",
+        "runner": "CodeFailed InProcessRunner WorkerRunner default_runner is_confined",
+    }
+)
 
-__all__ = [
-    "CodeFailed",
-    "InProcessRunner",
-    "Limits",
-    "WorkerRunner",
-    "default_runner",
-    "is_confined",
-]
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the single source
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Flows without code need neither process handling nor the worker.
-    from abstractruntime.sandbox import limits, runner  # noqa: PLC0415 - loaded on first use
-
-    return getattr(limits if name == "Limits" else runner, name)
+__getattr__ = lazy_names(__name__, _HOMES)

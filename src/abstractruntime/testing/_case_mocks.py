@@ -22,8 +22,7 @@ from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.llm.handler import LLMHandler
 from abstractruntime.testing._case_model import Case, Mock, Script
 from abstractruntime.testing.stub_llm import StubLLM
-from abstractruntime.tools.mapping import failed
-from abstractruntime.tools.port import ToolContext
+from abstractruntime.tools.port import ToolContext, failed
 
 
 class CaseHandlers:

@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from abstractruntime._json import JsonObject, JsonValue, load_strict, normalise, replace_surrogates
 from abstractruntime.errors import InvalidValue, UsageError
-from abstractruntime.tools.port import ToolContext
+from abstractruntime.tools.port import ToolContext, failed
 
 _JSON_TYPES: Mapping[Any, str] = {
     str: "string",
@@ -73,11 +73,6 @@ class MappingTools:
         # A tool is foreign code, and its failure a result: the text says what was raised.
         except Exception as error:  # noqa: BLE001 - see above
             return failed(str(error) or type(error).__name__)
-
-
-def failed(error: str, output: JsonValue = None) -> JsonObject:
-    """Give the result of a call that failed."""
-    return {"success": False, "output": output, "error": replace_surrogates(error)}
 
 
 def read_arguments(value: JsonValue) -> JsonObject:

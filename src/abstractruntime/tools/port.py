@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from abstractruntime._json import JsonObject
+from abstractruntime._json import JsonObject, JsonValue, replace_surrogates
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +73,8 @@ class Passthrough:
 
     def specs(self) -> Sequence[JsonObject]:
         return ()
+
+
+def failed(error: str, output: JsonValue = None) -> JsonObject:
+    """Give the result of a call that failed."""
+    return {"success": False, "output": output, "error": replace_surrogates(error)}

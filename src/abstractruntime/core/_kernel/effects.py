@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -38,7 +37,6 @@ from abstractruntime.errors import AbstractRuntimeError, InvalidValue, StoreErro
 
 # Longer pauses are slept in slices, so that a cancel or pause is not waited for.
 _LONGEST_SLICE_S = 5.0
-_LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 _STATUSES = frozenset({"completed", "waiting", "failed"})
 
@@ -267,8 +265,12 @@ class EffectRunner:
             raise
         except AbstractRuntimeError as error:
             return EffectOutcome.failed(str(error))
-        except Exception as error:  # noqa: BLE001 - any handler failure is an outcome, recorded with its type
-            _LOG.debug("handler of %s raised", request.effect.type.value, exc_info=error)
+        except Exception as error:
+            # Any failure of a handler is an outcome, recorded with its type.
+            import logging  # noqa: PLC0415 - few processes complain
+
+            logger = logging.getLogger(__name__)
+            logger.debug("handler of %s raised", request.effect.type.value, exc_info=error)
             return EffectOutcome.failed(
                 f"Effect handler raised exception: {type(error).__name__}: {error}"
             )

@@ -2,28 +2,25 @@
 
 A span is an entry in `vars._runtime.memory_spans` of the run that owns a scope; what it
 stands for is an artifact. Places in an index count from 1, newest first, in every effect.
+Names load on first use.
 """
 
 from __future__ import annotations
 
-from abstractruntime.effects.memory._owners import MemoryHost, owner_run_id
-from abstractruntime.effects.memory._summary import CompactHost
-from abstractruntime.effects.memory.compact import MemoryCompact
-from abstractruntime.effects.memory.compact_workflow import COMPACT_WORKFLOW_ID, compact_workflow
-from abstractruntime.effects.memory.note import MemoryNote
-from abstractruntime.effects.memory.query import MemoryQuery
-from abstractruntime.effects.memory.rehydrate import MemoryRehydrate
-from abstractruntime.effects.memory.tag import MemoryTag
+from abstractruntime._exports import homes, lazy_names
 
-__all__ = [
-    "COMPACT_WORKFLOW_ID",
-    "CompactHost",
-    "MemoryCompact",
-    "MemoryHost",
-    "MemoryNote",
-    "MemoryQuery",
-    "MemoryRehydrate",
-    "MemoryTag",
-    "compact_workflow",
-    "owner_run_id",
-]
+_HOMES = homes(
+    {
+        "_owners": "MemoryHost owner_run_id",
+        "_summary": "CompactHost",
+        "compact": "MemoryCompact",
+        "note": "MemoryNote",
+        "query": "MemoryQuery",
+        "rehydrate": "MemoryRehydrate",
+        "tag": "MemoryTag",
+    }
+)
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the single source
+
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from abstractruntime.core.store import Damage, Fault, Reached
 from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound
-from abstractruntime.storage._care.repair import diagnose
 from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
 from abstractruntime.storage._files.layout import is_readable_id, run_ids
 from abstractruntime.storage._store.checkpoint import parse_checkpoint
@@ -70,6 +69,9 @@ class Health:
             yield Fault("newer_format", "warning", None, message)
 
     def faults(self, run_id: str | None = None) -> list[Fault]:
+        # Most who ask for the health of a run need no whole diagnosis.
+        from abstractruntime.storage._care.repair import diagnose  # noqa: PLC0415 - see above
+
         # Nobody here knows what is odd about a newer format.
         return [] if self._engine.is_read_only else diagnose(self._engine, run_id)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import random
-import socket
 import sys
 import threading
 from dataclasses import dataclass
@@ -168,7 +167,7 @@ def owner_in(facts: dict[str, Any]) -> Owner:
 def _process_facts(pid: int) -> dict[str, Any]:
     return {
         "pid": pid,
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "boot_id": boot_id(),
         "command": file_name(sys.argv[0]) if sys.argv else "",
     }

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-import secrets
-import socket
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject, dump_line
@@ -50,7 +49,7 @@ def read_store_file(
             kind="store",
             id=layout.root,
         )
-    facts = _new_facts(origin or f"{_host()}/{secrets.token_hex(4)}", clock)
+    facts = _new_facts(origin or f"{_host()}/{os.urandom(4).hex()}", clock)
     files.ensure_dir(layout.root)
     files.write_atomic(layout.store_file, dump_line(facts) + b"\n")
     return facts
@@ -138,4 +137,4 @@ def _checked(origin: str) -> str:
 
 
 def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "localhost"
+    return re.sub(r"[^A-Za-z0-9.-]", "-", os.uname().nodename) or "localhost"

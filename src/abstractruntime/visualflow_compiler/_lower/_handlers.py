@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import logging
 from functools import singledispatch
 
 from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
@@ -41,7 +40,6 @@ from abstractruntime.visualflow_compiler._lower._state import AMBIENT, own, resu
 from abstractruntime.visualflow_compiler._lower._step import Services, Step
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 
-_LOG = logging.getLogger(__name__)
 _ENDING_BRANCHES = ("true", "false", "default")
 
 
@@ -79,8 +77,12 @@ def make_handler(program: Program, unit: Unit, services: Services) -> NodeHandle
 
 
 def _failure(step: Step, unit: Unit, cause: Exception) -> StepPlan:
+    import logging  # noqa: PLC0415 - few flows fail
+
     run = step.run
-    _LOG.debug("node %r of run %s failed", unit.id, run.run_id, exc_info=cause)
+    logging.getLogger(__name__).debug(
+        "node %r of run %s failed", unit.id, run.run_id, exc_info=cause
+    )
     text = replace_surrogates(str(cause) or type(cause).__name__)
     following = unit.targets.get(EXEC_OUT) or parent_of(step, unit)
     if unit.element.goes_on and following is not None:

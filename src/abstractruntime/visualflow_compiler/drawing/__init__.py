@@ -2,29 +2,24 @@
 
 A flow becomes a `Picture`: boxes and lines by name. `lay_out` places them on a grid of
 characters; the text and SVG renderers draw that one grid. Mermaid and DOT have layouts of
-their own and take the picture as it is.
+their own and take the picture as it is. Names load on first use.
 """
 
 from __future__ import annotations
 
-from abstractruntime.visualflow_compiler.drawing._layout import Drawing, lay_out
-from abstractruntime.visualflow_compiler.drawing._outcomes import Outcome, run_outcomes
-from abstractruntime.visualflow_compiler.drawing._picture import Box, Line, Picture, draw_flow
-from abstractruntime.visualflow_compiler.drawing._source import render_dot, render_mermaid
-from abstractruntime.visualflow_compiler.drawing._svg import render_svg
-from abstractruntime.visualflow_compiler.drawing._text import render_ascii
+from abstractruntime._exports import homes, lazy_names
 
-__all__ = [
-    "Box",
-    "Drawing",
-    "Line",
-    "Outcome",
-    "Picture",
-    "draw_flow",
-    "lay_out",
-    "render_ascii",
-    "render_dot",
-    "render_mermaid",
-    "render_svg",
-    "run_outcomes",
-]
+_HOMES = homes(
+    {
+        "_layout": "Drawing lay_out",
+        "_outcomes": "Outcome run_outcomes",
+        "_picture": "Box Line Picture draw_flow",
+        "_source": "render_dot render_mermaid",
+        "_svg": "render_svg",
+        "_text": "render_ascii",
+    }
+)
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the single source
+
+__getattr__ = lazy_names(__name__, _HOMES)

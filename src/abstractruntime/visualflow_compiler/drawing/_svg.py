@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import escape
 from typing import Final
-from xml.sax.saxutils import escape
 
 from abstractruntime.visualflow_compiler.drawing._layout import (
     Drawing,
@@ -107,4 +107,4 @@ def _box(placed: PlacedBox) -> Iterator[str]:
 
 def _text(text: str) -> str:
     """Escape text, without the characters that XML cannot hold."""
-    return escape(_FORBIDDEN.sub("\ufffd", text), {'"': "&quot;"})
+    return escape(_FORBIDDEN.sub("\ufffd", text), quote=False).replace('"', "&quot;")
