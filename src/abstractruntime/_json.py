@@ -27,6 +27,11 @@ MAX_DEPTH = 200
 _ORJSON_STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
+def mapping(value: JsonValue) -> JsonObject:
+    """Give `value` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
 def dump_line(value: JsonValue) -> bytes:
     """Write compact UTF-8 JSON in insertion order, as ledger lines store it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
@@ -70,6 +75,10 @@ def object_of_pairs(pairs: list[tuple[str, Any]]) -> JsonObject:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+# For texts of people and models: the last of equal keys wins.
+TOLERANT_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def normalise(value: JsonValue, path: str = "") -> JsonValue:

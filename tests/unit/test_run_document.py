@@ -6,12 +6,11 @@ from ledger_builder import LABELS, ORIGIN, LedgerBuilder, a_run, a_wait, release
 
 from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.store import LedgerHead
+from abstractruntime.core.usage import Usage, total_usage
 from abstractruntime.errors import ExitCode
 from abstractruntime.rendering.run_document import (
-    Usage,
     build_run_document,
     exit_code_for,
-    total_usage,
 )
 from abstractruntime.schemas import load_schema
 

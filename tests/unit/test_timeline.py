@@ -6,10 +6,9 @@ import pytest
 from ledger_builder import LABELS, ORIGIN, LedgerBuilder, a_run, a_wait, release_ledger
 
 from abstractruntime.core.store import LedgerHead
+from abstractruntime.core.usage import Usage, total_usage
 from abstractruntime.rendering.run_document import (
-    Usage,
     build_run_document,
-    total_usage,
 )
 from abstractruntime.rendering.timeline import Note, build_timeline
 from abstractruntime.rendering.timeline_text import render_timeline

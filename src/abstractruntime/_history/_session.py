@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._history._sources import descendants
+from abstractruntime._json import mapping
 from abstractruntime.core.models import moment_or_none
 from abstractruntime.core.record_fields import (
     effect_payload,
     effect_type,
-    mapping,
     record_status,
     result_object,
     text_or_none,

@@ -22,15 +22,9 @@ from abstractruntime._history._sources import (
     Line,
     descendants,
 )
-from abstractruntime._json import isolate
+from abstractruntime._json import isolate, mapping
 from abstractruntime.core.models import format_time, utc_now
-from abstractruntime.core.record_fields import (
-    effect_type,
-    elapsed_ms,
-    mapping,
-    record_status,
-    text_or_none,
-)
+from abstractruntime.core.record_fields import effect_type, elapsed_ms, record_status, text_or_none
 from abstractruntime.errors import UsageError
 from abstractruntime.schemas.history import HISTORY_FORMAT, RUN_HISTORY_BUNDLE_VERSION_V1
 from abstractruntime.signing.merkle import TreeState
@@ -44,18 +38,9 @@ if TYPE_CHECKING:
 
 _SNAPSHOT_KEYS: Final = ("workflow_id", "format", "sha256", "artifact_id", "created_at")
 _RUN_KEYS: Final = (
-    "run_id",
-    "workflow_id",
-    "status",
-    "current_node",
-    "created_at",
-    "updated_at",
-    "actor_id",
-    "session_id",
-    "parent_run_id",
-    "error",
-    "waiting",
-)
+    "run_id", "workflow_id", "status", "current_node", "created_at", "updated_at", "actor_id",
+    "session_id", "parent_run_id", "error", "waiting",
+)  # fmt: skip
 
 
 def export_run_history_bundle(  # noqa: PLR0913 - the 0.4.x signature

@@ -12,17 +12,16 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._history.export import timeline_entries
-from abstractruntime._json import dump_line, dump_sorted, join_pointer, load_strict
+from abstractruntime._json import dump_line, dump_sorted, join_pointer, load_strict, mapping
 from abstractruntime.core.origin import RUN_STARTED, RunOrigin
 from abstractruntime.core.record_fields import (
     internal_kind,
     is_completion,
-    mapping,
     result_object,
     terminal_status,
 )
@@ -54,13 +53,7 @@ class HistoryDefect:
     found: Any = None
 
     def to_dict(self) -> JsonObject:
-        return {
-            "code": self.code,
-            "run_id": self.run_id,
-            "record": self.record,
-            "expected": self.expected,
-            "found": self.found,
-        }
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
 
 _Defects = Iterator[HistoryDefect]

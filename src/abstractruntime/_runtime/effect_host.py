@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from abstractruntime._runtime.reads import with_large_values
 from abstractruntime.core.commands import Command
 from abstractruntime.core.models import JsonObject, RunState, RunStatus
 from abstractruntime.core.origin import first_record
-from abstractruntime.core.ports import Clock, Engine, RunHeader, RunLog, RunQuery
+from abstractruntime.core.ports import Clock, Engine, RunHeader, RunQuery
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.run_tree import root_of
 from abstractruntime.core.spec import WorkflowSpec
@@ -196,11 +196,8 @@ class EffectHost:
             created_at=now,
             updated_at=now,
         )
-        log: RunLog = self._engine.create(run, first_record(self._records, run))
-        try:
+        with closing(self._engine.create(run, first_record(self._records, run))) as log:
             log.settle()
-        finally:
-            log.close()
 
     # -- events ------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
 
+from abstractruntime._json import mapping
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.trees import hand_over_child
 from abstractruntime.core.models import RunState, RunStatus, WaitReason, moment_or_none
@@ -97,10 +98,8 @@ def _is_woken(ready: Readiness, run: RunHeader) -> bool:
 
 
 def _was_set_going(record: dict[str, Any]) -> bool:
-    commit, result = record.get("commit"), record.get("result")
-    if isinstance(commit, dict) and commit.get("cmd"):
-        return True
-    return isinstance(result, dict) and result.get("internal") == "control"
+    by_command = bool(mapping(record.get("commit")).get("cmd"))
+    return by_command or mapping(record.get("result")).get("internal") == "control"
 
 
 def _is_forgotten(ready: Readiness, run: RunHeader) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime._json import isolate
+from abstractruntime._json import isolate, mapping
 from abstractruntime.core.limits import limit_status, limit_warnings
 from abstractruntime.core.models import JsonObject, LimitWarning, RunState
 from abstractruntime.core.traces import project_traces
@@ -94,8 +94,7 @@ class RuntimeReads:
         Raises:
             NotFound: also a KeyError.
         """
-        runtime = self._engine.peek(run_id).vars.get(RUNTIME)
-        spans = runtime.get("memory_spans") if isinstance(runtime, dict) else None
+        spans = mapping(self._engine.peek(run_id).vars.get(RUNTIME)).get("memory_spans")
         return [
             isolate(span)
             for span in (spans if isinstance(spans, list) else [])

@@ -8,6 +8,7 @@ asks about its own run, gets the log that is already open.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -214,11 +215,8 @@ class Runtime(RuntimeReads):
             session_id=session_id,
             parent_run_id=parent_run_id,
         )
-        log = self._engine.create(run, first_record(self.records, run, provenance))
-        try:
+        with closing(self._engine.create(run, first_record(self.records, run, provenance))) as log:
             log.settle()
-        finally:
-            log.close()
         return run.run_id
 
     def tick(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from abstractruntime._json import mapping
 from abstractruntime.core.models import JsonObject, WaitReason, WaitState
 
 _REPORT_CHARS = 4000
@@ -47,7 +48,7 @@ def child_as_tool_result(
     The answer is the child's `answer`, its text, or else its output as JSON; a short
     `report` is carried along. A child that says `success: false` is a failed call.
     """
-    facts = output if isinstance(output, dict) else {}
+    facts = mapping(output)
     if facts.get("success") is False:
         return tool_result(name=name, call_id=call_id, error=_failure_of(facts))
     answer = _answer_of(output)
@@ -119,8 +120,7 @@ def _fixed_results(details: JsonObject) -> dict[int, Any]:
 
 def _missing(details: JsonObject, index: int) -> JsonObject:
     calls = details.get("tool_calls")
-    call = calls[index] if isinstance(calls, list) and index < len(calls) else {}
-    call = call if isinstance(call, dict) else {}
+    call = mapping(calls[index] if isinstance(calls, list) and index < len(calls) else None)
     return {
         "call_id": _stripped(call.get("call_id")),
         "name": _stripped(call.get("name")),

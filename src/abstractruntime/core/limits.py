@@ -5,22 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from abstractruntime.core.config import DEFAULT_MAX_TOKENS
+from abstractruntime.core.config import DEFAULT_MAX_TOKENS, RuntimeConfig
 from abstractruntime.core.models import JsonObject, LimitWarning
 
-SETTABLE: Final = frozenset(
-    {
-        "max_iterations",
-        "max_tokens",
-        "max_output_tokens",
-        "max_input_tokens",
-        "max_history_messages",
-        "warn_iterations_pct",
-        "warn_tokens_pct",
-        "estimated_tokens_used",
-        "current_iteration",
-    }
-)
+SETTABLE: Final = frozenset(RuntimeConfig().to_limits_dict())
 _DEFAULT_ITERATIONS = 25
 _DEFAULT_WARN_PCT = 80
 

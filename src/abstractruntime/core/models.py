@@ -183,17 +183,8 @@ class WaitState:
 
     def public(self) -> JsonObject:
         """Give the nine keys that 0.4.x knows, as they stand in records."""
-        return {
-            "reason": _text(self.reason),
-            "wait_key": self.wait_key,
-            "until": self.until,
-            "resume_to_node": self.resume_to_node,
-            "result_key": self.result_key,
-            "prompt": self.prompt,
-            "choices": self.choices,
-            "allow_free_text": self.allow_free_text,
-            "details": self.details,
-        }
+        data: JsonObject = {name: getattr(self, name) for name in _PUBLIC_WAIT_FIELDS}
+        return {**data, "reason": _text(self.reason)}
 
     @classmethod
     def from_dict(cls, data: JsonObject) -> WaitState:
@@ -202,6 +193,7 @@ class WaitState:
 
 
 _WAIT_FIELDS = tuple(WaitState.__dataclass_fields__)
+_PUBLIC_WAIT_FIELDS = tuple(name for name in _WAIT_FIELDS if name != "occurrence")
 
 
 @dataclass

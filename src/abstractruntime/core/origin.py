@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from abstractruntime._json import mapping
 from abstractruntime.core.models import JsonObject, RunState, StepRecord
-from abstractruntime.core.record_fields import internal_kind, mapping, result_object
+from abstractruntime.core.record_fields import internal_kind, result_object
 from abstractruntime.core.records import RecordFactory
 
 RUN_STARTED: Final = "run_started"

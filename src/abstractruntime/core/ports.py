@@ -268,13 +268,6 @@ class Engine(Protocol):
     def find(self, query: RunQuery) -> list[RunHeader]: ...
 
 
-class ArtifactStore(Protocol):
-    def store_json(
-        self, data: Any, *, run_id: str | None = None, tags: dict[str, str] | None = None
-    ) -> Any: ...
-    def load_json(self, artifact_id: str) -> Any: ...
-
-
 class Evidence(Protocol):
     """Keeps what tools brought in, before the outcome that refers to it is committed."""
 

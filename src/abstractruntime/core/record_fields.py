@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._json import JsonObject, JsonValue, mapping
 from abstractruntime.core.models import moment_or_none
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 
@@ -22,11 +22,6 @@ def text_or_none(value: JsonValue) -> str | None:
     if isinstance(value, Enum):
         value = value.value
     return value if isinstance(value, str) and value.strip() else None
-
-
-def mapping(value: JsonValue) -> JsonObject:
-    """Give `value` if it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
 
 
 def record_status(record: Mapping[str, Any]) -> str:

@@ -10,10 +10,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from abstractruntime._json import mapping
 from abstractruntime.core.record_fields import (
     effect_payload,
     effect_type,
-    mapping,
     record_status,
     result_object,
 )

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from abstractruntime._json import JsonObject, isolate, join_pointer, normalise, split_pointer
+from abstractruntime._json import (
+    JsonObject,
+    isolate,
+    join_pointer,
+    mapping,
+    normalise,
+    split_pointer,
+)
 from abstractruntime.core.config import DEFAULT_MAX_TOKENS, RuntimeConfig  # noqa: F401 - 0.4.x has the name here
 from abstractruntime.errors import InvalidValue
 
@@ -98,9 +105,7 @@ get_limits = ensure_limits
 
 def is_paused(vars: JsonObject) -> bool:  # noqa: A002 - the 0.4.x name
     """Tell whether the run was paused by hand."""
-    runtime = vars.get(RUNTIME)
-    control = runtime.get("control") if isinstance(runtime, dict) else None
-    return isinstance(control, dict) and control.get("paused") is True
+    return mapping(mapping(vars.get(RUNTIME)).get("control")).get("paused") is True
 
 
 def parse_vars_path(path: str) -> list[str | int]:

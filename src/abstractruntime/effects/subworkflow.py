@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from abstractruntime._json import mapping
 from abstractruntime.core.answers import stored_answer, tool_result
 from abstractruntime.core.commands import Command, Deliver, FailWait
 from abstractruntime.core.derived_ids import child_run_id
+from abstractruntime.core.failures import CONTINUE
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
     Effect,
@@ -22,10 +24,9 @@ from abstractruntime.core.models import (
     WaitState,
 )
 from abstractruntime.core.ports import EffectOutcome
-from abstractruntime.effects.waits import truthy
+from abstractruntime.effects.waits import continuation, truthy
 
 ON_CHILD_FAILURE: Final = "on_child_failure"
-CONTINUE: Final = "continue"
 _INHERITED = (
     "workspace_root",
     "workspace_access_mode",
@@ -150,9 +151,8 @@ def hand_over(
 
 
 def _failed_output(child: RunState) -> JsonObject:
-    output: JsonObject = dict(child.output) if isinstance(child.output, dict) else {}
     cancelled = {"cancelled": True} if child.status is RunStatus.CANCELLED else {}
-    return {**output, "success": False, **cancelled, "error": child_failure(child)}
+    return {**mapping(child.output), "success": False, **cancelled, "error": child_failure(child)}
 
 
 def _goes_on(wait: WaitState) -> bool:
@@ -189,8 +189,7 @@ def _failed(payload: JsonObject, error: str) -> EffectOutcome:
 
 
 def _child_vars(parent: RunState, payload: JsonObject) -> JsonObject:
-    given = payload.get("vars")
-    child: JsonObject = dict(given) if isinstance(given, dict) else {}
+    child: JsonObject = dict(mapping(payload.get("vars")))
     for name in _INHERITED:
         if name not in child and parent.vars.get(name) not in (None, "", []):
             child[name] = parent.vars[name]
@@ -211,7 +210,6 @@ def _child_wait(ctx: EffectContext, effect: Effect, child: RunState, **facts: An
     return WaitState(
         reason=WaitReason.SUBWORKFLOW,
         wait_key=f"subworkflow:{child.run_id}",
-        resume_to_node=effect.payload.get("resume_to_node") or ctx.next_node,
-        result_key=effect.result_key,
         details=details,
+        **continuation(ctx, effect),
     )

@@ -21,10 +21,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._json import JsonObject, JsonValue, mapping
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, WaitReason, WaitState
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.effects.waits import continuation
 from abstractruntime.tools.port import Delegated, Passthrough, ToolContext, ToolExecutor, failed
 
 _REASONS: Final = {reason.value: reason for reason in WaitReason}
@@ -99,7 +100,7 @@ def _completed(plan: _Plan, answer: Sequence[JsonObject]) -> EffectOutcome:
 
 def _result(call: JsonValue, facts: JsonObject) -> JsonObject:
     """Give the envelope of one call's result."""
-    known = call if isinstance(call, dict) else {}
+    known = mapping(call)
     return {
         "call_id": known.get("call_id"),
         "runtime_call_id": known.get("runtime_call_id"),
@@ -127,10 +128,9 @@ def _wait(ctx: EffectContext, effect: Effect, plan: _Plan, answer: Delegated) ->
     return WaitState(
         reason=_REASONS.get(answer.wait_reason or "", default),
         wait_key=str(given_key or f"tool_calls:{ctx.run.run_id}:{ctx.node_id}"),
-        resume_to_node=payload.get("resume_to_node") or ctx.next_node,
-        result_key=effect.result_key,
         prompt=f"give the results of {', '.join(map(_told, shown))}",
         details=details,
+        **continuation(ctx, effect),
     )
 
 
@@ -142,5 +142,5 @@ def _told(call: JsonObject) -> str:
 
 
 def _without_arguments(call: JsonValue) -> JsonObject:
-    known = call if isinstance(call, dict) else {}
+    known = mapping(call)
     return {name: known[name] for name in ("name", "call_id", "runtime_call_id") if name in known}

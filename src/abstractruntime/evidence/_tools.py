@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from abstractruntime._json import JsonObject, load_strict
+from abstractruntime._json import JsonObject, load_strict, mapping
 
 _TAG_CHARS: Final = 200
 _PREVIEW_CHARS: Final = 160
@@ -55,7 +55,7 @@ def examine(tool: str, arguments: JsonObject, output: Any) -> Captured:
 
 
 def _examine_fetch(arguments: JsonObject, output: Any) -> Captured:
-    page = output if isinstance(output, dict) else {}
+    page = mapping(output)
     url = _text(page.get("url")) or _text(arguments.get("url"))
     kind = _text(page.get("content_type")) or _TEXT
     return Captured(
@@ -75,7 +75,7 @@ def _examine_fetch(arguments: JsonObject, output: Any) -> Captured:
 
 
 def _examine_command(arguments: JsonObject, output: Any) -> Captured:
-    done = output if isinstance(output, dict) else {}
+    done = mapping(output)
     command = _text(done.get("command")) or _text(arguments.get("command"))
     streams = tuple(
         part

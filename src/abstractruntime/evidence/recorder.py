@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from abstractruntime._json import JsonObject, replace_surrogates
+from abstractruntime._json import JsonObject, mapping, replace_surrogates
 from abstractruntime.core.models import RunState, format_time, utc_now
 from abstractruntime.core.vars import get_runtime
 from abstractruntime.evidence._tools import Captured, Part, examine
@@ -89,7 +89,7 @@ class EvidenceRecorder:
             if name not in self._tools or not isinstance(result, dict) or _is_recorded(result):
                 continue
             try:
-                self._record(visit, name, call if isinstance(call, dict) else {}, result)
+                self._record(visit, name, mapping(call), result)
                 recorded += 1
             except Exception as error:  # noqa: BLE001 - evidence stands beside the run; what failed is kept in it
                 _warn(visit, error)
@@ -111,11 +111,7 @@ class EvidenceRecorder:
         # Invariant: nothing below can fail, so a result and the index change together.
         if finding.removed and isinstance(output, dict):
             result["output"] = _relieved(output, finding, refs)
-        meta = result.get("meta")
-        result["meta"] = {
-            **(meta if isinstance(meta, dict) else {}),
-            "evidence_id": stored.artifact_id,
-        }
+        result["meta"] = {**mapping(result.get("meta")), "evidence_id": stored.artifact_id}
         _list(visit.run, "memory_spans").append(
             {
                 "kind": "evidence",
@@ -176,15 +172,14 @@ def _results(tool_results: Any) -> list[Any]:
 
 def _name(call: Any, result: Any) -> str:
     for source in (call, result):
-        name = source.get("name") if isinstance(source, dict) else None
+        name = mapping(source).get("name")
         if isinstance(name, str) and name.strip():
             return name.strip()
     return ""
 
 
 def _is_recorded(result: JsonObject) -> bool:
-    meta = result.get("meta")
-    return isinstance(meta, dict) and bool(meta.get("evidence_id"))
+    return bool(mapping(result.get("meta")).get("evidence_id"))
 
 
 def _arguments(call: JsonObject) -> JsonObject:

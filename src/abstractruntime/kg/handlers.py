@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from abstractruntime._json import JsonObject
+from abstractruntime._json import JsonObject, mapping
 from abstractruntime.core.derived_ids import item_id
 from abstractruntime.core.handlers import EffectContext, Handler
 from abstractruntime.core.models import Effect, EffectType, RunState
@@ -160,10 +160,7 @@ def _rows(payload: JsonObject) -> list[JsonObject]:
 
 
 def _assertion(row: JsonObject, place: int, common: JsonObject, payload: JsonObject) -> JsonObject:
-    attributes = {
-        **_object(payload.get("attributes_defaults")),
-        **_object(row.get("attributes")),
-    }
+    attributes = {**mapping(payload.get("attributes_defaults")), **mapping(row.get("attributes"))}
     terms = {
         "subject": term(row.get("subject")),
         "predicate": predicate_of(row.get("predicate")),
@@ -177,17 +174,13 @@ def _assertion(row: JsonObject, place: int, common: JsonObject, payload: JsonObj
             argument="assertions",
         )
     optional = {name: row[name] for name in (*_TIMES, "confidence") if row.get(name) is not None}
-    provenance = {**common["provenance"], **_object(row.get("provenance"))}
+    provenance = {**common["provenance"], **mapping(row.get("provenance"))}
     return {**common, **terms, **optional, "provenance": provenance, "attributes": attributes}
 
 
 def _wants_dedupe(payload: JsonObject) -> bool:
     wanted = payload.get("dedupe", payload.get("deduplicate", True))
     return str(wanted).strip().lower() not in _OFF
-
-
-def _object(value: Any) -> JsonObject:
-    return value if isinstance(value, dict) else {}
 
 
 # -- finding ---------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
+from abstractruntime._json import JsonObject, JsonValue, mapping, normalise, replace_surrogates
 from abstractruntime.core.models import Effect, RunState
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.usage import prompt_tokens
@@ -141,26 +141,23 @@ def _request(run: RunState, payload: JsonObject, tools: list[JsonObject]) -> LLM
 
 
 def _with_pending(media: list[JsonValue], runtime: Any) -> list[JsonValue]:
-    pending = _list(runtime.get(_PENDING_MEDIA)) if isinstance(runtime, dict) else []
+    pending = _list(mapping(runtime).get(_PENDING_MEDIA))
     return [*media, *(item for item in pending if item not in media)]
 
 
 def _forget_pending_media(run: RunState) -> None:
-    runtime = run.vars.get(RUNTIME)
-    if isinstance(runtime, dict):
-        runtime.pop(_PENDING_MEDIA, None)
+    mapping(run.vars.get(RUNTIME)).pop(_PENDING_MEDIA, None)
 
 
 def _params(payload: JsonObject, limits: Any) -> JsonObject:
-    params = payload.get("params")
-    params = dict(params) if isinstance(params, dict) else {}
+    params = mapping(payload.get("params"))
     budget = _positive(params, limits, "max_output_tokens")
-    return params if budget is None else {**params, "max_output_tokens": budget}
+    return dict(params) if budget is None else {**params, "max_output_tokens": budget}
 
 
 def _positive(first: JsonObject, second: Any, name: str) -> int | None:
     for source in (first, second):
-        value = source.get(name) if isinstance(source, dict) else None
+        value = mapping(source).get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
@@ -74,20 +74,8 @@ class LLMReply:
     ttft_ms: float | None = None
 
     def to_result(self) -> JsonObject:
-        """Give the result object of the effect; key order is the stored order."""
-        return {
-            "content": self.content,
-            "data": self.data,
-            "tool_calls": self.tool_calls,
-            "reasoning": self.reasoning,
-            "model": self.model,
-            "provider": self.provider,
-            "finish_reason": self.finish_reason,
-            "usage": self.usage,
-            "metadata": self.metadata,
-            "gen_time": self.gen_time,
-            "ttft_ms": self.ttft_ms,
-        }
+        """Give the result object of the effect; the order of the fields is the stored order."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
 
 class LLMClient(Protocol):

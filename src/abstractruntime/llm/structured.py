@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 
-from abstractruntime._json import JsonObject, JsonValue, join_pointer, load_strict
+from abstractruntime._json import TOLERANT_DECODER, JsonObject, JsonValue, join_pointer, load_strict
 from abstractruntime.errors import UsageError
 
 __all__ = ["parse_answer", "parse_object", "read_schema", "schema_violation"]
 
 _WRAPPERS = ("response_format", "responseFormat", "json_schema", "schema")
-_SCHEMA_KEYS = frozenset(
-    {
-        "$schema",
-        "$id",
-        "$ref",
-        "$defs",
-        "definitions",
-        "oneOf",
-        "anyOf",
-        "allOf",
-        "enum",
-        "const",
-        "items",
-    }
-)
+_SCHEMA_KEYS = {
+    "$schema", "$id", "$ref", "$defs", "definitions", "oneOf", "anyOf", "allOf", "enum", "const", "items",
+}  # fmt: skip
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 _IDENTIFIER = re.compile(r"[^\W\d]\w*\Z")
 _FENCE = re.compile(r"```[\w-]*\s*\n(.*?)```", re.DOTALL)
@@ -170,11 +157,4 @@ def _candidates(text: str) -> Iterator[Callable[[], JsonValue]]:
 
 
 def _decode_from(text: str, start: int) -> JsonValue:
-    return _DECODER.raw_decode(text, start)[0]
-
-
-def _refuse_constant(name: str) -> JsonValue:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+    return TOLERANT_DECODER.raw_decode(text, start)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from abstractruntime._json import JsonObject
+from abstractruntime._json import JsonObject, mapping
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.core.models import RunState
 from abstractruntime.core.vars import get_context
@@ -196,8 +196,7 @@ class ActiveContextPolicy:
         """Give the messages of a run within the limit given, else within that of its `_limits`."""
         limit = max_history_messages
         if limit is None:
-            limits = run.vars.get("_limits")
-            limit = limits.get("max_history_messages") if isinstance(limits, dict) else None
+            limit = mapping(run.vars.get("_limits")).get("max_history_messages")
         if not isinstance(limit, int) or isinstance(limit, bool):
             limit = -1
         return ActiveContextPolicy.select_messages_view(_messages(run), max_history_messages=limit)
@@ -230,8 +229,7 @@ class ActiveContextPolicy:
 
 
 def _messages(run: RunState) -> list[JsonObject]:
-    context = run.vars.get("context")
-    messages = context.get("messages") if isinstance(context, dict) else None
+    messages = mapping(run.vars.get("context")).get("messages")
     return [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
 
 

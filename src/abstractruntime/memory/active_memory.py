@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from abstractruntime._json import JsonObject, isolate
+from abstractruntime._json import JsonObject, isolate, mapping
 from abstractruntime.core.models import utc_now
 from abstractruntime.core.vars import get_runtime
 from abstractruntime.memory._memact_prompts import DEFAULT_PERSONA_MD, MEMORY_BLUEPRINTS_MD
@@ -96,8 +96,7 @@ def utc_now_compact_seconds() -> str:
 
 def get_memact_memory(vars: JsonObject) -> JsonObject | None:  # noqa: A002 - the 0.4.x name
     """Give the stored memory as it is, or None."""
-    runtime = vars.get("_runtime")
-    memory = runtime.get("active_memory") if isinstance(runtime, dict) else None
+    memory = mapping(vars.get("_runtime")).get("active_memory")
     return memory if isinstance(memory, dict) else None
 
 
@@ -128,7 +127,7 @@ def _complete(memory: JsonObject, moment: str) -> JsonObject:
 
 
 def _limits(given: Any) -> dict[str, int]:
-    known = given if isinstance(given, dict) else {}
+    known = mapping(given)
     return {
         name: known[name]
         if isinstance(known.get(name), int)
@@ -176,8 +175,7 @@ def apply_memact_envelope(
     memory = ensure_memact_memory(vars, now_iso=moment)
     applied: JsonObject = {}
     for name, prefix in _PREFIXES.items():
-        edits = envelope.get(name)
-        edits = edits if isinstance(edits, dict) else {}
+        edits = mapping(envelope.get(name))
         removed = [] if name == "history" else _texts(edits.get("removed"))
         kept, gone = _without(memory[name], {memory_key(text) for text in removed})
         fresh = [
@@ -227,27 +225,15 @@ def strip_stamp(text: str) -> str:
 def render_memact_blocks(vars: JsonObject) -> list[JsonObject]:  # noqa: A002 - the 0.4.x name
     """Give `{component_id, title, content}` per part, in the order of the prompt; reads only."""
     memory = _complete(isolate(get_memact_memory(vars) or {}), "")
-    texts = [
-        ("memory_blueprints", MEMORY_BLUEPRINTS_MD.split("\n", 1)[1].strip()),
-        ("persona", str(memory["persona"]).strip()),
-        *((name, _render_records(memory[name])) for name in _PREFIXES),
+    blueprints = MEMORY_BLUEPRINTS_MD.split("\n", 1)[1].strip()
+    parts = [
+        ("memory_blueprints", "MEMORY BLUEPRINTS", blueprints),
+        ("persona", "MY PERSONA", str(memory["persona"]).strip()),
+        *((n, n.replace("_", " ").upper(), _render_records(memory[n])) for n in _PREFIXES),
     ]
     return [
-        {"component_id": name, "title": _TITLES[name], "content": content}
-        for name, content in texts
+        {"component_id": name, "title": title, "content": content} for name, title, content in parts
     ]
-
-
-_TITLES: Final = {
-    "memory_blueprints": "MEMORY BLUEPRINTS",
-    "persona": "MY PERSONA",
-    "relationships": "RELATIONSHIPS",
-    "current_tasks": "CURRENT TASKS",
-    "current_context": "CURRENT CONTEXT",
-    "critical_insights": "CRITICAL INSIGHTS",
-    "references": "REFERENCES",
-    "history": "HISTORY",
-}
 
 
 def _render_records(records: list[JsonObject]) -> str:

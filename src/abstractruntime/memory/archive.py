@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from abstractruntime._json import JsonObject
+from abstractruntime._json import JsonObject, mapping
 
 
 class ArtifactReader(Protocol):
@@ -44,13 +44,11 @@ class Archive:
 
     def note_sources(self, artifact_id: str) -> list[str]:
         """Give the ids of the spans that a note was made from."""
-        sources = self.document(artifact_id).get("sources")
-        ids = sources.get("span_ids") if isinstance(sources, dict) else None
+        ids = mapping(self.document(artifact_id).get("sources")).get("span_ids")
         return [i for i in ids if isinstance(i, str)] if isinstance(ids, list) else []
 
     def tags(self, artifact_id: str) -> JsonObject:
-        tags = getattr(self._facts(artifact_id), "tags", None)
-        return tags if isinstance(tags, dict) else {}
+        return mapping(getattr(self._facts(artifact_id), "tags", None))
 
     def content_type(self, artifact_id: str) -> str:
         return str(getattr(self._facts(artifact_id), "content_type", None) or "")
@@ -59,11 +57,10 @@ class Archive:
         if self._store is None or not artifact_id:
             return {}
         try:
-            document = self._store.load_json(artifact_id)
+            return mapping(self._store.load_json(artifact_id))
         except (ValueError, LookupError):
             # An id of another form, an unknown one, or content that is not JSON.
             return {}
-        return document if isinstance(document, dict) else {}
 
     def _facts(self, artifact_id: str) -> Any:
         if artifact_id not in self._metadata:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from abstractruntime._json import JsonObject
+from abstractruntime._json import JsonObject, mapping
 from abstractruntime.errors import UsageError
 from abstractruntime.memory._stamps import Stamp, random_hex, stamp_text
 
@@ -43,8 +43,7 @@ def normalize_messages(
 
 
 def _normal_message(message: JsonObject, now_iso: Stamp, new_id: Callable[[], str]) -> JsonObject:
-    given = message.get("metadata")
-    metadata = dict(given) if isinstance(given, dict) else {}
+    metadata = dict(mapping(message.get("metadata")))
     if not _text(metadata.get("message_id")):
         metadata["message_id"] = f"msg_{new_id()}"
     return {
@@ -86,8 +85,7 @@ def span_metadata_from_messages(messages: list[JsonObject]) -> JsonObject:
 
 
 def _message_id(message: JsonObject) -> str | None:
-    metadata = message.get("metadata")
-    return (_text(metadata.get("message_id")) or None) if isinstance(metadata, dict) else None
+    return _text(mapping(message.get("metadata")).get("message_id")) or None
 
 
 def _text(value: Any) -> str:

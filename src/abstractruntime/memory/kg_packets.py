@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from abstractruntime._json import JsonObject
+from abstractruntime._json import JsonObject, mapping
 from abstractruntime.memory.token_budget import estimate_tokens
 
 KG_MEMORY_PACKETS_VERSION: Final = 0
@@ -40,13 +40,13 @@ def _packet(item: JsonObject) -> JsonObject | None:
         "predicate": predicate,
         "object": target,
     }
-    provenance = _object(item.get("provenance"))
+    provenance = mapping(item.get("provenance"))
     optional = {
         **{name: _text(item.get(name)) for name in _OWN_FIELDS},
         **{name: _text(provenance.get(name)) for name in _PROVENANCE_FIELDS},
     }
     packet.update({name: text for name, text in optional.items() if text})
-    score = _object(_object(item.get("attributes")).get("_retrieval")).get("score")
+    score = mapping(mapping(item.get("attributes")).get("_retrieval")).get("score")
     if isinstance(score, int | float) and not isinstance(score, bool):
         packet["retrieval_score"] = float(score)
     return packet
@@ -96,7 +96,3 @@ def _line(packet: JsonObject, *, include_scores: bool) -> str:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value).strip()
-
-
-def _object(value: Any) -> JsonObject:
-    return value if isinstance(value, dict) else {}

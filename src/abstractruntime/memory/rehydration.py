@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from abstractruntime._json import JsonObject, isolate
+from abstractruntime._json import JsonObject, isolate, mapping
 from abstractruntime.memory.archive import Archive
 from abstractruntime.memory.spans import Span, resolve_span_ids, span_id_of
 
@@ -147,9 +147,8 @@ def note_message(span_id: str, note: str, created_at: Any) -> JsonObject:
 
 def _mark(message: JsonObject, artifact_id: str) -> JsonObject:
     copy: JsonObject = isolate(message)
-    metadata = copy.get("metadata")
     copy["metadata"] = {
-        **(metadata if isinstance(metadata, dict) else {}),
+        **mapping(copy.get("metadata")),
         "rehydrated": True,
         "source_artifact_id": artifact_id,
     }
@@ -157,8 +156,7 @@ def _mark(message: JsonObject, artifact_id: str) -> JsonObject:
 
 
 def _identity(message: JsonObject, dedup_by: str) -> Any:
-    metadata = message.get("metadata")
-    key = metadata.get(dedup_by) if isinstance(metadata, dict) else None
+    key = mapping(message.get("metadata")).get(dedup_by)
     if isinstance(key, str) and key.strip():
         return key.strip()
     return (message.get("role"), str(message.get("timestamp")), str(message.get("content")))
@@ -176,12 +174,8 @@ def _place(messages: Sequence[JsonObject], placement: str) -> int:
 
 def is_summary(message: JsonObject) -> bool:
     """Tell whether a message stands for archived ones."""
-    metadata = message.get("metadata")
-    return (
-        message.get("role") == "system"
-        and isinstance(metadata, dict)
-        and metadata.get("kind") == SUMMARY_KIND
-    )
+    kind = mapping(message.get("metadata")).get("kind")
+    return message.get("role") == "system" and bool(kind == SUMMARY_KIND)
 
 
 def summary_texts(messages: Iterable[Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Final, TypeAlias
 
-from abstractruntime._json import JsonObject
+from abstractruntime._json import JsonObject, mapping
 from abstractruntime.core.models import moment_or_none, parse_moment
 from abstractruntime.memory.archive import Archive
 
@@ -32,8 +32,7 @@ _BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
 
 def stored_spans(variables: JsonObject) -> list[Span]:
     """Give the objects of the index as they are stored: oldest first, evidence included."""
-    runtime = variables.get("_runtime")
-    spans = runtime.get("memory_spans") if isinstance(runtime, dict) else None
+    spans = mapping(variables.get("_runtime")).get("memory_spans")
     return [s for s in spans if isinstance(s, dict)] if isinstance(spans, list) else []
 
 
@@ -203,8 +202,7 @@ def span_tags(span: Span, archive: Archive) -> JsonObject:
     Tags that were put on the span later (`tagged_at`) come before those of the artifact.
     """
     # Compat: 0.4.x let the artifact win here too, so a query missed a tag that was changed.
-    own = span.get("tags")
-    own = own if isinstance(own, dict) else {}
+    own = mapping(span.get("tags"))
     return {
         **{name: span[name] for name in _IMPLIED_TAGS if span.get(name)},
         **own,
@@ -303,11 +301,10 @@ def _links(span: Span, names: tuple[str, ...], archive: Archive) -> set[tuple[st
 
 def describe_span(span: Span) -> JsonObject:
     """Give the facts of a span as `meta.matches` shows them."""
-    tags = span.get("tags")
     return {
         "span_id": span_id_of(span),
         **{name: span.get(name) for name in _ALWAYS_SHOWN},
-        "tags": tags if isinstance(tags, dict) else {},
+        "tags": mapping(span.get("tags")),
         **{name: span[name] for name in _SHOWN_IF_SET if span.get(name)},
     }
 

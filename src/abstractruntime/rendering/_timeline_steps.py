@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from abstractruntime._json import mapping
 from abstractruntime.core.record_fields import (
     attempt_number,
     effect_payload,
     effect_type,
-    mapping,
     record_status,
     result_object,
     text_or_none,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._json import JsonObject, JsonValue, mapping
 from abstractruntime.rendering.json_stringify import JsonStringifyMode, stringify_json
 
 _TITLE: Final = "# Agent Trace Report"
@@ -101,7 +101,7 @@ def _steps(traces: JsonObject) -> Iterator[tuple[str, JsonObject]]:
 
 
 def _write_step(report: _Report, number: int, node: str, step: JsonObject) -> None:
-    effect = _dict(step.get("effect"))
+    effect = mapping(step.get("effect"))
     kind = str(effect.get("type") or "unknown")
     status = str(step.get("status") or "unknown")
     report.heading(f"### {number}. {_code(node)} \u2014 {_code(kind)} ({status})")
@@ -113,11 +113,11 @@ def _write_step(report: _Report, number: int, node: str, step: JsonObject) -> No
     if status == "failed":
         report.block("Error", "text", str(step.get("error") or "unknown error"))
         return
-    _WRITERS.get(kind, _write_result)(report, _dict(effect.get("payload")), step.get("result"))
+    _WRITERS.get(kind, _write_result)(report, mapping(effect.get("payload")), step.get("result"))
 
 
 def _write_llm_call(report: _Report, _payload: JsonObject, result: JsonValue) -> None:
-    answer = _dict(result)
+    answer = mapping(result)
     for name in ("model", "finish_reason"):
         if isinstance(value := answer.get(name), str) and value.strip():
             report.bullet(name, _code(value.strip()))
@@ -132,7 +132,7 @@ def _write_llm_call(report: _Report, _payload: JsonObject, result: JsonValue) ->
 
 
 def _write_tool_calls(report: _Report, payload: JsonObject, result: JsonValue) -> None:
-    results = [item for item in _list(_dict(result).get("results")) if isinstance(item, dict)]
+    results = [item for item in _list(mapping(result).get("results")) if isinstance(item, dict)]
     by_id = {str(item["call_id"]): item for item in results if item.get("call_id")}
     for call in _list(payload.get("tool_calls")):
         if isinstance(call, dict):
@@ -178,10 +178,6 @@ def _plain(text: str) -> str:
 def _code(text: str) -> str:
     """Give inline code that its own text cannot end."""
     return f"`{_plain(text).replace('`', chr(39))}`"
-
-
-def _dict(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, dict) else {}
 
 
 def _list(value: JsonValue) -> list[JsonValue]:

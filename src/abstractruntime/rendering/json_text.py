@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final
+from typing import Final
 
-from abstractruntime._json import JsonValue, normalise
+from abstractruntime._json import TOLERANT_DECODER, JsonValue, normalise
 
 _FENCE: Final = "```"
 
@@ -29,7 +28,7 @@ def decode(text: str) -> JsonValue:
         ValueError: it is not, or it holds NaN, an infinity or a lone surrogate.
     """
     try:
-        return normalise(_DECODER.decode(text))
+        return normalise(TOLERANT_DECODER.decode(text))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -41,14 +40,7 @@ def decode_at(text: str, start: int) -> JsonValue:
         ValueError: no value that JSON can hold begins there.
     """
     try:
-        value, _ = _DECODER.raw_decode(text, start)
+        value, _ = TOLERANT_DECODER.raw_decode(text, start)
         return normalise(value)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from abstractruntime._json import mapping
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.record_fields import (
     is_completion,
-    mapping,
     record_status,
     terminal_status,
     text_or_none,
 )
-from abstractruntime.core.usage import Usage, total_usage
+from abstractruntime.core.usage import Usage
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import ExitCode
 
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from abstractruntime._json import JsonObject, JsonValue
     from abstractruntime.core.models import RunState, WaitState
     from abstractruntime.core.store import LedgerHead
-
-__all__ = [
-    "RUN_DOCUMENT_FORMAT",
-    "Usage",
-    "build_run_document",
-    "exit_code_for",
-    "total_usage",
-]
 
 RUN_DOCUMENT_FORMAT: Final = "art-run/1"
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime._json import mapping
 from abstractruntime.core.origin import RUN_STARTED, RunOrigin
 from abstractruntime.core.record_fields import (
     effect_type,
     internal_kind,
     is_completion,
-    mapping,
     result_object,
     terminal_status,
     text_or_none,

@@ -24,36 +24,12 @@ _TEXT_LIMIT = 4000
 _CACHE_LIMIT = 256
 
 _NAMES = (
-    *("True", "False", "None", "isinstance", "callable", "repr"),
-    *(
-        "str",
-        "int",
-        "float",
-        "bool",
-        "list",
-        "dict",
-        "tuple",
-        "set",
-        "frozenset",
-        "bytes",
-        "bytearray",
-    ),
-    *(
-        "len",
-        "range",
-        "enumerate",
-        "zip",
-        "map",
-        "filter",
-        "sorted",
-        "reversed",
-        "slice",
-        "iter",
-        "next",
-    ),
-    *("min", "max", "sum", "abs", "round", "divmod", "pow", "any", "all"),
-    *("chr", "ord", "bin", "hex", "oct"),
-)
+    "True", "False", "None", "isinstance", "callable", "repr",
+    "str", "int", "float", "bool", "list", "dict", "tuple", "set", "frozenset", "bytes", "bytearray",
+    "len", "range", "enumerate", "zip", "map", "filter", "sorted", "reversed", "slice", "iter", "next",
+    "min", "max", "sum", "abs", "round", "divmod", "pow", "any", "all",
+    "chr", "ord", "bin", "hex", "oct",
+)  # fmt: skip
 
 
 class Failure(Exception):  # noqa: N818 - an outcome that crosses the process boundary

@@ -21,16 +21,8 @@ from typing import Any
 
 _IN, _OUT = 0, 1
 _CODECS = (
-    "utf-8",
-    "ascii",
-    "latin-1",
-    "utf-16",
-    "utf-16-le",
-    "utf-16-be",
-    "utf-32",
-    "utf-8-sig",
-    "cp1252",
-)
+    "utf-8", "ascii", "latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig", "cp1252",
+)  # fmt: skip
 
 
 def _sibling(name: str) -> ModuleType:

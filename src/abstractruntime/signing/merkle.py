@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 EMPTY_ROOT = sha256(b"").digest()
 
@@ -79,45 +79,3 @@ def tree_root(lines: Iterable[bytes]) -> bytes:
     tree = TreeState()
     tree.extend(lines)
     return tree.root()
-
-
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Give the audit path of leaf hash `index`, nearest sibling first."""
-    if len(leaves) <= 1:
-        return []
-    split = 1 << (len(leaves) - 1).bit_length() - 1
-    left, right = leaves[:split], leaves[split:]
-    if index < split:
-        return [*inclusion_proof(left, index), _fold(right)]
-    return [*inclusion_proof(right, index - split), _fold(left)]
-
-
-def leaf_hash(line: bytes) -> bytes:
-    return sha256(b"\x00" + line).digest()
-
-
-def _fold(leaves: Sequence[bytes]) -> bytes:
-    if len(leaves) == 1:
-        return leaves[0]
-    split = 1 << (len(leaves) - 1).bit_length() - 1
-    return sha256(b"\x01" + _fold(leaves[:split]) + _fold(leaves[split:])).digest()
-
-
-def verify_inclusion(
-    line: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
-) -> bool:
-    """Say whether `line` is leaf `index` of the tree with this size and root (RFC 9162 2.1.3.2)."""
-    if not 0 <= index < size:
-        return False
-    position, last, node = index, size - 1, leaf_hash(line)
-    for sibling in proof:
-        if last == 0:
-            return False
-        if position & 1 or position == last:
-            node = sha256(b"\x01" + sibling + node).digest()
-            while not position & 1 and position:
-                position, last = position >> 1, last >> 1
-        else:
-            node = sha256(b"\x01" + node + sibling).digest()
-        position, last = position >> 1, last >> 1
-    return last == 0 and node == root

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from abstractruntime._json import JsonObject, split_pointer
+from abstractruntime._json import JsonObject, mapping, split_pointer
 from abstractruntime.core.models import EffectType, RunStatus
 from abstractruntime.core.record_fields import (
     attempt_number,
     effect_payload,
     effect_type,
-    mapping,
     record_status,
     result_object,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from abstractruntime._json import mapping
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.core.commands import (
@@ -25,7 +26,7 @@ from abstractruntime.core.commands import (
 from abstractruntime.core.limits import SETTABLE
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, WaitReason
 from abstractruntime.core.ports import RunLog
-from abstractruntime.core.vars import ensure_limits, get_namespace, get_runtime, is_paused
+from abstractruntime.core.vars import RUNTIME, ensure_limits, get_namespace, get_runtime, is_paused
 from abstractruntime.errors import InvalidValue, WaitMismatch
 
 _Ids = tuple[str, ...]
@@ -147,11 +148,9 @@ def _asks_a_person(run: RunState) -> bool:
 
 
 def _clear_control(run: RunState, *names: str) -> None:
-    runtime = run.vars.get("_runtime")
-    control = runtime.get("control") if isinstance(runtime, dict) else None
-    if isinstance(control, dict):
-        for name in names:
-            control.pop(name, None)
+    control = mapping(mapping(run.vars.get(RUNTIME)).get("control"))
+    for name in names:
+        control.pop(name, None)
 
 
 def _is_heard_later(run: RunState, wait_key: str | None) -> bool:

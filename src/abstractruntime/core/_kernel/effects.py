@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from abstractruntime._json import normalise
+from abstractruntime._json import mapping, normalise
 from abstractruntime.core._kernel.tool_calls import with_call_ids
 from abstractruntime.core.commands import Cancel, Pause
 from abstractruntime.core.handlers import EffectContext, Handler
@@ -295,10 +295,8 @@ class EffectRunner:
 
 
 def _in_flight(run: RunState, own_id: str) -> Any:
-    runtime = run.vars.get(RUNTIME)
-    noted = runtime.get(IN_FLIGHT) if isinstance(runtime, dict) else None
-    is_own = isinstance(noted, dict) and noted.get("occurrence_id") == own_id
-    return noted["value"] if noted and is_own else None
+    noted = mapping(mapping(run.vars.get(RUNTIME)).get(IN_FLIGHT))
+    return noted.get("value") if noted.get("occurrence_id") == own_id else None
 
 
 def _is_interrupted(log: RunLog) -> bool:

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from abstractruntime._json import isolate
+from abstractruntime._json import isolate, mapping
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import JsonObject, RunState
 from abstractruntime.core.vars import RUNTIME, get_runtime
@@ -119,8 +119,7 @@ class Reach:
 
 def _receipts(run: RunState) -> list[JsonObject]:
     # Hazard: the run may be live and only be read here, so nothing is created in it.
-    runtime = run.vars.get(RUNTIME)
-    receipts = runtime.get(_RECEIPTS) if isinstance(runtime, dict) else None
+    receipts = mapping(run.vars.get(RUNTIME)).get(_RECEIPTS)
     return [r for r in receipts if isinstance(r, dict)] if isinstance(receipts, list) else []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from abstractruntime.core import answers
 from abstractruntime.core.models import JsonObject
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.errors import UsageError
@@ -19,16 +20,15 @@ def tool_result(
     error: str | None = None,
 ) -> EffectOutcome:
     """Give a completed outcome in the form of an executed tool call; an error is one without success."""
-    result: JsonObject = {
-        "call_id": str(payload.get("call_id") or call_id),
-        "name": str(payload.get("tool_name") or name),
-        "success": error is None,
-        "output": text if error is None else None,
-        "error": error,
-    }
+    done = answers.tool_result(
+        name=payload.get("tool_name") or name,
+        call_id=payload.get("call_id") or call_id,
+        output=text if error is None else None,
+        error=error,
+    )
     if meta is not None:
-        result["meta"] = meta
-    return EffectOutcome.completed({"mode": "executed", "results": [result]})
+        done["results"][0]["meta"] = meta
+    return EffectOutcome.completed(done)
 
 
 def whole_number(payload: JsonObject, name: str, default: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from abstractruntime._json import mapping
 from abstractruntime.core.models import JsonObject
 from abstractruntime.memory.archive import Archive
 from abstractruntime.memory.spans import Span, span_id_of
@@ -52,8 +53,7 @@ def _head_lines(index: int, span: Span, summaries: Mapping[str, str]) -> list[st
 
 
 def _tags_text(tags: Any) -> str:
-    pairs = sorted(tags.items()) if isinstance(tags, dict) else ()
-    return ", ".join(f"{name}={value}" for name, value in pairs)
+    return ", ".join(f"{name}={value}" for name, value in sorted(mapping(tags).items()))
 
 
 def _note_lines(span: Span, archive: Archive) -> list[str]:
@@ -61,8 +61,7 @@ def _note_lines(span: Span, archive: Archive) -> list[str]:
     note = archive.note(span_id)
     if not note:
         return []
-    sources = archive.document(span_id).get("sources")
-    sources = sources if isinstance(sources, dict) else {}
+    sources = mapping(archive.document(span_id).get("sources"))
     facts = {"note": note, "sources.run_id": sources.get("run_id")}
     for name in ("span_ids", "message_ids"):
         ids = sources.get(name)

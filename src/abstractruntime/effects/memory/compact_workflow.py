@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from abstractruntime._json import dump_line, load_strict
+from abstractruntime._json import dump_line, load_strict, mapping
 from abstractruntime.core.models import Effect, EffectType, JsonObject, RunState, StepPlan
 from abstractruntime.core.spec import RunContext, WorkflowSpec
 from abstractruntime.core.vars import RUNTIME
@@ -53,8 +53,7 @@ def compact_child_vars(
     base: RunState, messages: list[JsonObject], *, mode: str, focus: str | None
 ) -> JsonObject:
     """Give the variables of the child that summarises `messages`, with the base run's model."""
-    runtime = base.vars.get(RUNTIME)
-    runtime = runtime if isinstance(runtime, dict) else {}
+    runtime = mapping(base.vars.get(RUNTIME))
     model = {n: runtime[n] for n in ("provider", "model") if isinstance(runtime.get(n), str)}
     shown = [{"role": m.get("role"), "content": m.get("content")} for m in messages]
     wishes = [_STYLES[mode], *([f"Look above all for: {focus}"] if focus else [])]
@@ -69,8 +68,7 @@ def parse_summary(output: Any) -> JsonObject:
     Raises:
         SummaryError: the model answered with something else, such as the text of an error.
     """
-    result = output.get("result") if isinstance(output, dict) else None
-    result = result if isinstance(result, dict) else {}
+    result = mapping(mapping(output).get("result"))
     text = str(result.get("content") or "")
     data = result.get("data")
     if not isinstance(data, dict):

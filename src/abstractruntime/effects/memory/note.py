@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from abstractruntime._json import mapping
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, JsonObject, RunState
 from abstractruntime.core.ports import EffectOutcome
@@ -72,8 +73,7 @@ class MemoryNote:
 
 
 def _document(run: RunState, payload: JsonObject, note: str, created_at: str) -> JsonObject:
-    given = payload.get("sources")
-    given = given if isinstance(given, dict) else {}
+    given = mapping(payload.get("sources"))
     document: JsonObject = {
         "note": note,
         "sources": {
@@ -130,5 +130,4 @@ def _keep_in_context(run: RunState, span: JsonObject, note: str) -> JsonObject:
 
 
 def _message_id(message: JsonObject) -> Any:
-    metadata = message.get("metadata")
-    return metadata.get("message_id") if isinstance(metadata, dict) else None
+    return mapping(message.get("metadata")).get("message_id")

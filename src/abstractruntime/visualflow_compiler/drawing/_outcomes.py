@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from abstractruntime._json import mapping
 from abstractruntime.core.models import RunState, RunStatus
 from abstractruntime.core.record_fields import (
     effect_type,
     is_completion,
-    mapping,
     record_status,
     terminal_status,
     text_or_none,
