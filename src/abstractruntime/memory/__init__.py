@@ -1,19 +1,14 @@
-"""What a run remembers: spans of archived conversation, notes, and what a model sees of them."""
+"""What a run remembers: spans of archived conversation, notes, and what a model sees of them.
+
+Names load on first use.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from abstractruntime._exports import homes, lazy_names
 
-__all__ = ["ActiveContextPolicy", "TimeRange"]
+_HOMES = homes({"active_context": "ActiveContextPolicy TimeRange"})
 
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the single source
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from abstractruntime.memory import active_context  # noqa: PLC0415 - loads on first use
-
-    return getattr(active_context, name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__ = lazy_names(__name__, _HOMES)
