@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from api_golden import Item, actual_params, module, public_members, read_golden
 
+import abstractruntime
+
 SECTIONS = read_golden()
 ITEMS = [item for section in SECTIONS.values() for item in section.items.values()]
 LISTING = [name for name, section in SECTIONS.items() if section.names]
@@ -123,11 +125,14 @@ def inherited(found: type) -> list[str]:
 DESCRIBED = {item.name for item in ITEMS}
 
 
-@pytest.mark.parametrize(
-    "package", ["abstractruntime", "abstractruntime.core", "abstractruntime.rendering",
-                "abstractruntime.scheduler", "abstractruntime.signing", "abstractruntime.storage",
-                "abstractruntime.visualflow_compiler", "abstractruntime.workflow_bundle"],
-)  # fmt: skip
+PACKAGE = Path(abstractruntime.__file__).parent
+STUBBED = [
+    ".".join(stub.parent.relative_to(PACKAGE.parent).parts)
+    for stub in sorted(PACKAGE.rglob("__init__.pyi"))
+]
+
+
+@pytest.mark.parametrize("package", STUBBED)
 def test_type_checkers_see_the_same_names(package: str) -> None:
     found = module(package.removeprefix("abstractruntime").removeprefix("."))
     stub = ast.parse(Path(f"{found.__file__}i").read_text("utf-8"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,6 +63,8 @@ class Session:
 
 def os_user() -> str:
     """Give the name of the user who runs the tool, or `uid:N` when the system knows none."""
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):

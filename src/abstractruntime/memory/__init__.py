@@ -1,4 +1,7 @@
-"""What a run remembers: spans of archived conversation, notes, and what a model sees of them."""
+"""What a run remembers: spans of archived conversation, notes, and what a model sees of them.
+
+Names load on first use.
+"""
 
 from __future__ import annotations
 
