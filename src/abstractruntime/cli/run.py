@@ -125,39 +125,33 @@ def run(  # noqa: PLR0917 - the options of the command
     grants = granted(loaded, allow)
     has_files = uses_files(loaded.bundle.documents.values())
     workspace = workspace_root(session) if has_files else None
-    origin = RunOrigin(
-        bundle_ref=loaded.ref,
-        bundle_digest=loaded.digest,
-        signers=loaded.signers,
-        runtime_version=__version__,
-        grants=grants,
-        workspace=workspace,
-        actor=actor or os_user(),
-        once=once,
-        keep_listeners=keep_listeners,
-    )
     services = code_services(
         trust_code=trust_code,
         sandbox=home,
-        workspace=workspace_of(origin),
+        workspace=workspace_of(RunOrigin(grants=grants, workspace=workspace)),
         artifacts=artifacts_of(session),
     )
     program = compile_program(loaded.bundle, entry, services=services)
     in_process = trust_code or home == "in-process"
     document = loaded.bundle.documents[program.entry]
     values = checked_input(document, inputs)
-    start = Start(
-        once_id(once) if once else new_id(run_id),
-        values,
-        replace(
-            origin,
-            workflow_id=program.entry,
-            inputs_sha256=hashlib.sha256(dump_sorted(values)).hexdigest(),
-            overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
-            labels=parse_labels(label),
-            sandbox=_sandbox_of(program, in_process=in_process),
-        ),
+    origin = RunOrigin(
+        workflow_id=program.entry,
+        bundle_ref=loaded.ref,
+        bundle_digest=loaded.digest,
+        signers=loaded.signers,
+        inputs_sha256=hashlib.sha256(dump_sorted(values)).hexdigest(),
+        runtime_version=__version__,
+        overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
+        sandbox=_sandbox_of(program, in_process=in_process),
+        grants=grants,
+        workspace=workspace,
+        actor=actor or os_user(),
+        labels=parse_labels(label),
+        once=once,
+        keep_listeners=keep_listeners,
     )
+    start = Start(once_id(once) if once else new_id(run_id), values, origin)
     for line in input_notes(document, values):
         session.out.note(line)
     with writing(session, create=True) as engine:
