@@ -29,6 +29,7 @@ from abstractruntime.errors import (
     UnsupportedFormat,
     UsageError,
 )
+from abstractruntime.storage._store.header import run_from
 from abstractruntime.storage.directory import open_store
 
 
@@ -315,6 +316,28 @@ def test_a_warm_log_is_isolated_and_counts_epochs(store):
 
     assert second.run.vars == {"a": {"b": [1]}}
     assert [stored.record["commit"]["epoch"] for stored in store.records("r")] == [1, 2]
+
+
+@pytest.mark.parametrize("place", ["recovery", "memory"], ids=["cold", "warm"])
+def test_a_look_shows_one_moment_though_somebody_commits_meanwhile(
+    store, fresh, monkeypatch, place
+):
+    created(store).close()
+    engine = store if place == "memory" else fresh()
+    name = f"abstractruntime.storage._store.{place}.run_from"
+
+    def after_a_commit(header, state):
+        monkeypatch.setattr(name, run_from)
+        log = engine.open("r")
+        log.run.vars["n"] = 1
+        finished(log)
+        return run_from(header, state)
+
+    monkeypatch.setattr(name, after_a_commit)
+    seen = engine.peek("r")
+
+    assert (seen.status, seen.output, seen.vars) == ("running", None, {"a": {"b": [1]}})
+    assert engine.peek("r").vars == {"a": {"b": [1]}, "n": 1}
 
 
 def test_commands_are_given_until_applied_and_then_forgotten(store):

@@ -256,8 +256,9 @@ class DirectoryEngine:
         memory = self._take_warm(run_id)
         if memory is None:
             return self._recovery.peek(run_id)
+        run = memory.run()
         self._keep_warm(memory)
-        return memory.run()
+        return run
 
     def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]:
         """Give the committed records with a `seq` above `after`, as they are stored.

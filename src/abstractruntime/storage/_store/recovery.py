@@ -6,8 +6,8 @@ Rules:
 2. A ledger shorter than a checkpoint or a signed head of this run is data loss or
    tampering; nothing is changed then.
 3. Reading changes nothing: a torn tail is left out and reported.
-4. What was read for a look is kept for the next look or owner, as long as its files are as
-   they were.
+4. What was read for a look is kept for the next look or owner, as long as its ledger,
+   checkpoint and heads are as they were; large values were compared with their digests then.
 5. A run of 0.4.x that was not imported yet is read from its own checkpoint; one that was is
    folded from the record that imported it.
 """
@@ -104,11 +104,13 @@ class Recovery:
         """Read a run; the copy is the caller's. Raises as `load` does."""
         stamp = self._stamp(run_id)
         replay = self.load(run_id)
+        run = run_from(replay.image.header, isolate(replay.vars))
+        # Hazard: what is kept belongs to whoever opens the run next, perhaps in another thread.
         if not replay.is_legacy:
             self._kept[run_id] = stamp, replay
             if len(self._kept) > _KEPT_RUNS:
                 self._kept.popitem(last=False)
-        return run_from(replay.image.header, isolate(replay.vars))
+        return run
 
     def _take_kept(self, run_id: str) -> Replay | None:
         stamp, replay = self._kept.pop(run_id, (None, None))
