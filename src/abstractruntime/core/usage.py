@@ -92,6 +92,8 @@ def ledger_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 def prompt_tokens(result: JsonValue) -> int | None:
     """Give the size of the prompt that a model reported, or else all it counted; None if nothing."""
     counts = mapping(mapping(result).get("usage"))
+    if not counts:
+        return None
     found = _count(counts, _INPUT)
     return _count(counts, _TOTAL) if found is None else found
 
