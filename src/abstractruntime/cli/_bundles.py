@@ -78,14 +78,14 @@ def of_verdict(data: bytes, verdict: BundleVerdict) -> Loaded:
     )
 
 
-def installed_bundle(engine: Store, run_id: str) -> WorkflowBundle:
+def installed_bundle(engine: Store, tree: RunTree) -> WorkflowBundle:
     """Give the bundle that a run, or the root above it, was started from.
 
     Raises:
         NotFound: the store does not hold it.
         IntegrityError: it holds another one under this digest.
     """
-    root = RunTree(engine, run_id).root()
+    run_id, root = tree.run_id, tree.root()
     digest = engine.origin(root).bundle_digest
     if digest is None:
         raise NotFound(

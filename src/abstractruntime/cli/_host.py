@@ -83,7 +83,7 @@ def _no_model(run: RunState, _effect: Effect, _next_node: str | None = None) -> 
     )
 
 
-def program_of_run(session: Session, engine: Store, run_id: str) -> Program:
+def program_of_run(session: Session, engine: Store, tree: RunTree) -> Program:
     """Compile what a run executes, as it was when the run started.
 
     Waits up to the configured `lock_timeout` for whoever drives the run now.
@@ -93,25 +93,25 @@ def program_of_run(session: Session, engine: Store, run_id: str) -> Program:
         Busy: another process drives the run.
     """
     if wait_s := session.config.get("lock_timeout"):
-        engine.open(run_id, wait_s=wait_s).close()
-    return _compiled(session, engine, run_id)
+        engine.open(tree.run_id, wait_s=wait_s).close()
+    return _compiled(session, engine, tree)
 
 
-def _compiled(session: Session, engine: Store, run_id: str) -> Program:
+def _compiled(session: Session, engine: Store, tree: RunTree) -> Program:
     # Whoever looks for runs that can go on, and finds none, needs no compiler.
     from abstractruntime.cli._program import code_services, compile_program
 
-    bundle = installed_bundle(engine, run_id)
-    require_allowed(session, bundle.digest or "", run_id)
-    root = RunTree(engine, run_id).from_root()
-    origin = engine.origin(root.run_id)
+    bundle = installed_bundle(engine, tree)
+    require_allowed(session, bundle.digest or "", tree.run_id)
+    root = tree.root()
+    origin = engine.origin(root)
     services = code_services(
         trust_code=origin.trusts_code,
         sandbox="worker",
         workspace=workspace_of(origin),
         artifacts=engine.artifacts,
     )
-    return compile_program(bundle, root.state().workflow_id, services=services)
+    return compile_program(bundle, tree.state(root).workflow_id, services=services)
 
 
 def require_allowed(session: Session, digest: str, run_id: str) -> None:
@@ -142,9 +142,10 @@ def make_driver(
     return runtime, Driver(runtime, stop=stop, listeners=listeners)
 
 
-def leaves_listeners(engine: Store, root: str) -> bool:
+def leaves_listeners(engine: Store, tree: RunTree) -> bool:
     """Tell whether to leave them: also when the root has ended before, and whoever drove it did."""
-    return engine.origin(root).keep_listeners or engine.peek(root).status.is_terminal
+    root = tree.root()
+    return engine.origin(root).keep_listeners or tree.state(root).status.is_terminal
 
 
 class Drivers:
@@ -175,14 +176,15 @@ class Drivers:
         """
         if cause := self._engine.health.damage(root):
             raise cause
-        origin, state = self._engine.origin(root), self._engine.peek(root)
+        tree = RunTree(self._engine, root)
+        origin, state = self._engine.origin(root), tree.state()
         digest = origin.bundle_digest
         keep = self._keep_listeners or origin.keep_listeners or state.status.is_terminal
         key = (digest, state.workflow_id, origin.trusts_code, keep, workspace_of(origin))
         driver = self._known.pop(key, None)
         if driver is None:
             # Whoever looks after many runs waits for none of them.
-            program = _compiled(self._session, self._engine, root)
+            program = _compiled(self._session, self._engine, tree)
             _, driver = make_driver(
                 self._session, self._engine, program, self._stop, keep_listeners=keep
             )

@@ -12,6 +12,7 @@ import typer
 from abstractruntime.cli._follow import records_behind
 from abstractruntime.cli._store import run_document
 from abstractruntime.core.record_fields import effect_type
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def conclude(
     """Print the run document and give the exit code."""
     from abstractruntime.rendering.run_document import exit_code_for
 
-    document = run_document(engine, run_id, labels=labels)
+    document = run_document(engine, RunTree(engine, run_id), labels=labels)
     session.out.emit(document, text=lambda: output_lines(document))
     for line in talk_lines(document):
         session.out.note(line)

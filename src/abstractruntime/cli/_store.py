@@ -13,6 +13,7 @@ from abstractruntime.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.cli._session import Session
+    from abstractruntime.core.run_tree import RunTree
     from abstractruntime.core.store import Store
     from abstractruntime.storage.artifacts import FileArtifactStore
 
@@ -128,15 +129,13 @@ def _last_run(engine: Store) -> str:
 
 
 def run_document(
-    engine: Store, run_id: str, *, labels: Mapping[str, str] | None = None
+    engine: Store, tree: RunTree, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
-    """Give the `art-run/1` document of a run as the store holds it now."""
-    from abstractruntime.core.run_tree import RunTree
+    """Give the `art-run/1` document of the run that a tree is seen from."""
     from abstractruntime.core.usage import total_usage
     from abstractruntime.rendering.run_document import build_run_document
 
-    tree = RunTree(engine, run_id)
-    state = tree.state()
+    run_id, state = tree.run_id, tree.state()
     records = (item.record for run in tree.members() for item in engine.records(run.run_id))
     waits = [tree.state(wait.run_id) for wait in tree.open_waits()]
     last = engine.recent(run_id, 1)

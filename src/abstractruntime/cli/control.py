@@ -132,7 +132,7 @@ def _conclude(session: Session, engine: Store, run_id: str, states: Iterable[Run
     def text() -> list[str]:
         return session.out.table(("run", "status"), rows)
 
-    session.out.emit(run_document(engine, run_id), text=text)
+    session.out.emit(run_document(engine, RunTree(engine, run_id)), text=text)
 
 
 def _note_asked(session: Session, states: Iterable[RunState], what: str) -> None:

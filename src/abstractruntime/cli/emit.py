@@ -85,7 +85,7 @@ class Address:
             return {"scope": "run", "run_id": run_id}
         if self.scope is EventScope.WORKFLOW:
             return {"scope": "workflow", "workflow_id": engine.peek(run_id).workflow_id}
-        root = engine.peek(RunTree(engine, run_id).root())
+        root = RunTree(engine, run_id).from_root().state()
         return {"scope": "session", "session_id": root.session_id or root.run_id}
 
 

@@ -151,15 +151,16 @@ def _save(session: Session, flows: Flows, path: Path, run: str, output: Path | N
 def _recorded(session: Session, run: str) -> tuple[JsonObject, list[Recorded]]:
     with reading(session) as engine:
         run_id = resolve_run(engine, run)
-        tree = [
+        tree = RunTree(engine, run_id)
+        recorded = [
             Recorded(
                 item.run_id,
                 item.workflow_id,
                 tuple(engine.resolve(record.record) for record in engine.records(item.run_id)),
             )
-            for item in RunTree(engine, run_id).members()
+            for item in tree.members()
         ]
-        return run_document(engine, run_id), tree
+        return run_document(engine, tree), recorded
 
 
 def _with_flow(case: JsonObject, flow: Path, target: Path) -> JsonObject:

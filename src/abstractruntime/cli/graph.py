@@ -14,6 +14,7 @@ from abstractruntime.cli._files import write_result
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.visualflow_compiler import drawing
 from abstractruntime.visualflow_compiler.document import FlowDocument
@@ -101,8 +102,8 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
         raise UsageError("--entry is for bundles", hint="a run shows the flow that it executes")
     with reading(session) as engine:
         run_id = resolve_run(engine, what)
-        state = engine.peek(run_id)
-        documents = installed_bundle(engine, run_id).documents
+        tree = RunTree(engine, run_id)
+        state, documents = tree.state(), installed_bundle(engine, tree).documents
         document = documents.get(state.workflow_id)
         if document is None:
             raise NotFound(

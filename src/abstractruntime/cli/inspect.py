@@ -13,6 +13,7 @@ from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._output import render_value
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, NotFound
 from abstractruntime.rendering.timeline import build_timeline
@@ -36,8 +37,9 @@ def inspect_(
         if step is not None:
             _emit_record(session, find_record(engine, run_id, step), run_id)
             return 0
-        labels = labels_of(engine, run_id)
-        document = run_document(engine, run_id, labels=labels)
+        tree = RunTree(engine, run_id)
+        labels = labels_of(engine, tree)
+        document = run_document(engine, tree, labels=labels)
         timeline = build_timeline(
             (engine.resolve(item.record) for item in engine.records(run_id)), labels=labels
         )
@@ -74,12 +76,12 @@ def find_record(engine: Store, run_id: str, seq: int) -> JsonObject:
     )
 
 
-def labels_of(engine: Store, run_id: str) -> dict[str, str]:
+def labels_of(engine: Store, tree: RunTree) -> dict[str, str]:
     """Give the names of nodes, as far as the bundle of the run is at hand."""
     from abstractruntime.cli._bundles import installed_bundle, node_labels
 
     try:
-        return node_labels(installed_bundle(engine, run_id).documents.values())
+        return node_labels(installed_bundle(engine, tree).documents.values())
     except AbstractRuntimeError:
         # A run can be looked at without its bundle; node ids stand in.
         return {}

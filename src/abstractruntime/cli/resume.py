@@ -71,16 +71,16 @@ def resume(  # noqa: PLR0917 - the options of the command
     payload = answer_payload(answer, event=event, approve=approve, deny=deny)
     with writing(session) as engine, stop_on_signals() as stop:
         run_id = resolve_run(engine, run)
-        program = program_of_run(session, engine, run_id)
-        root = RunTree(engine, run_id).root()
-        keep = leaves_listeners(engine, root)
+        tree = RunTree(engine, run_id)
+        program = program_of_run(session, engine, tree)
+        keep = leaves_listeners(engine, tree)
         _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         if event is not None:
-            wait_key = event_key(RunTree(engine, run_id).open_waits(), event, run_id)
+            wait_key = event_key(tree.open_waits(), event, run_id)
         driver.answer(run_id, payload, wait_key=wait_key, actor=actor or os_user(), force=force)
         driver.drive(run_id, until=until.value)
         return conclude(
-            session, engine, root, labels=program.labels, waiting_ok=waiting_ok, stop=stop
+            session, engine, tree.root(), labels=program.labels, waiting_ok=waiting_ok, stop=stop
         )
 
 

@@ -12,6 +12,7 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document, writing
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import RunSnapshot, Store
 from abstractruntime.errors import NotFound, UsageError
 
@@ -91,7 +92,7 @@ def restore(
     """
     with writing(session) as engine:
         state = engine.snapshots.restore(_resolve(engine, snapshot))
-        document = run_document(engine, state.run_id)
+        document = run_document(engine, RunTree(engine, state.run_id))
     session.out.emit(document, text=lambda: [f"{state.run_id}\t{state.status.value}"])
     session.out.note(f"run {state.run_id} is as it was; see: art inspect {state.run_id}")
     return 0

@@ -58,8 +58,9 @@ def tick(
         if run is None:
             return _tick_due(session, engine, stop, limit)
         run_id = resolve_run(engine, run)
-        program = program_of_run(session, engine, run_id)
-        root = RunTree(engine, run_id).root()
+        tree = RunTree(engine, run_id)
+        program = program_of_run(session, engine, tree)
+        root = tree.root()
         keep = engine.origin(root).keep_listeners
         _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         driver.drive(run_id, until=until.value)
