@@ -1,4 +1,4 @@
-"""The real clock and ids: the only place that reads the time of the machine."""
+"""The real clock and ids: the only place that reads the time of the machine, and draws ids."""
 
 from __future__ import annotations
 
@@ -52,6 +52,11 @@ class SystemIds:
         raw[8] = raw[8] & 0x3F | 0x80
         text = raw.hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def random_hex() -> str:
+    """Give the 32 digits of a random UUID."""
+    return SystemIds().step_id().replace("-", "")
 
 
 def utc_now_iso() -> str:

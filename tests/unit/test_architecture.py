@@ -99,6 +99,27 @@ def looks(module: str) -> Iterator[str]:
             yield name
 
 
+DRAWS = re.compile(r"(uuid\.)?uuid\d|(os\.)?urandom|secrets\.\w+|(uuid\.)?UUID")
+DRAWS_IDS = {
+    "_ports_system": "the Ids port",
+    "core.models": "the data classes of 0.4.x, where nobody gave an id",
+    "core.derived_ids": "draws nothing: names of what follows from a run",
+    "_files": "names of temporary files",
+    "storage._store.store_file": "the origin of a new store",
+}
+
+
+def test_ids_are_drawn_by_the_port_alone():
+    drawing = {
+        module
+        for module, read in modules().items()
+        for name, _ in read.calls
+        if DRAWS.fullmatch(name) or name.startswith("os.urandom")
+    }
+
+    assert drawing == DRAWS_IDS.keys()
+
+
 # -- files of a store -------------------------------------------------------------------
 
 OPENS = re.compile(

@@ -13,6 +13,7 @@ from abstractruntime.errors import Busy, IntegrityError, NotFound, UsageError
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage._care.run_snapshots import state_at
 from abstractruntime.storage.directory import open_store
+from abstractruntime.testing.clocks import SequentialIds
 
 
 def flow():
@@ -62,6 +63,11 @@ def host(tmp_path):
     host = Host(tmp_path / "store")
     yield host
     host.store.close()
+
+
+def test_a_snapshot_gets_its_id_from_the_ids_of_the_store(host, tmp_path):
+    with open_store(tmp_path / "store", ids=SequentialIds()) as store:
+        assert store.snapshots.create(host.run_id, name="n").snapshot_id == "step-0001"
 
 
 def test_a_snapshot_holds_the_state_and_names_its_record(host):

@@ -74,6 +74,11 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)  # noqa: TID251 - defaults of the 0.4.x dataclasses
 
 
+def random_id() -> str:
+    """Give a random UUID."""
+    return str(uuid.uuid4())
+
+
 def format_time(moment: datetime) -> str:
     """Write a moment as UTC ISO-8601 with microseconds and `+00:00`."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
@@ -233,7 +238,7 @@ class RunState:
     ) -> RunState:
         """Create a RUNNING run with a fresh id at `entry_node`."""
         return cls(
-            run_id=str(uuid.uuid4()),
+            run_id=random_id(),
             workflow_id=workflow_id,
             status=RunStatus.RUNNING,
             current_node=entry_node,
@@ -308,7 +313,7 @@ class StepRecord:
         """Open a record for one attempt; finish it with one of the `finish_` methods."""
         return cls(
             run_id=run.run_id,
-            step_id=str(uuid.uuid4()),
+            step_id=random_id(),
             node_id=node_id,
             status=StepStatus.STARTED,
             effect=effect.to_dict() if effect else None,

@@ -1,8 +1,7 @@
-"""Moments and ids as arguments: a value, or a function that gives one."""
+"""Moments as arguments: a value, or a function that gives one."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -11,7 +10,3 @@ Stamp: TypeAlias = str | Callable[[], str]
 
 def stamp_text(stamp: Stamp) -> str:
     return stamp() if callable(stamp) else stamp
-
-
-def random_hex() -> str:
-    return uuid.uuid4().hex

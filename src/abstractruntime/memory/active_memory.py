@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject, isolate, mapping
+from abstractruntime._ports_system import random_hex
 from abstractruntime.core.models import utc_now
 from abstractruntime.core.vars import get_runtime
 from abstractruntime.memory._memact_prompts import DEFAULT_PERSONA_MD, MEMORY_BLUEPRINTS_MD
-from abstractruntime.memory._stamps import Stamp, random_hex, stamp_text
+from abstractruntime.memory._stamps import Stamp, stamp_text
 
 __all__ = [
     "DEFAULT_LIMITS",

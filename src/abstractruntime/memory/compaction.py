@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from abstractruntime._json import JsonObject, mapping
+from abstractruntime._ports_system import random_hex
 from abstractruntime.errors import UsageError
-from abstractruntime.memory._stamps import Stamp, random_hex, stamp_text
+from abstractruntime.memory._stamps import Stamp, stamp_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
+from abstractruntime._ports_system import random_hex
 from abstractruntime.core.models import format_time
 from abstractruntime.nodes.base import (
     MISSING,
@@ -310,7 +310,7 @@ class AddMessage(PassThroughNode):
             "role": _or(inputs.get("role"), "user"),
             "content": _or(inputs.get("content"), ""),
             "timestamp": format_time(scope.now()),
-            "metadata": {"message_id": f"msg_{uuid.uuid4().hex}"},
+            "metadata": {"message_id": f"msg_{random_hex()}"},
         }
         _append_message(scope.vars, message)
         return {"message": message, **context_record(scope.vars)}

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import threading
-import uuid
 from bisect import bisect_right, insort
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from abstractruntime._json import MAX_DEPTH
+from abstractruntime._ports_system import random_hex
 from abstractruntime.core.models import format_time, utc_now
 from abstractruntime.errors import UsageError
 from abstractruntime.storage._files.file_lock import StoreLock
@@ -94,7 +94,7 @@ def validated_command(record: CommandRecord) -> CommandRecord:
         raise _not_json()
     return replace(
         record,
-        command_id=_trimmed(record.command_id) or uuid.uuid4().hex,
+        command_id=_trimmed(record.command_id) or random_hex(),
         run_id=run_id,
         type=kind,
         payload=_copied(record.payload, 0),

@@ -60,7 +60,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
         origin: The name of a new store in its signed heads; default `<host>/<8 hex>`.
         create: False refuses to create.
         clock: Time, for tests.
-        ids: Step ids of the records the store itself writes, for tests.
+        ids: Ids of the records and snapshots the store itself writes, for tests.
         fs: The file system, for tests.
 
     Raises:

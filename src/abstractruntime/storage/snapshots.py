@@ -10,7 +10,6 @@ import contextlib
 import copy
 import json
 import threading
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from abstractruntime._json import isolate, normalise
+from abstractruntime._ports_system import SystemIds
 from abstractruntime.core.models import RunState, format_time, utc_now
 from abstractruntime.errors import IntegrityError
 from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles, file_name
@@ -65,7 +65,7 @@ class Snapshot:
     ) -> Snapshot:
         """Copy a run under a fresh id; later changes of the run do not show in the copy."""
         return cls(
-            snapshot_id=str(uuid.uuid4()),
+            snapshot_id=SystemIds().run_id(),
             run_id=run.run_id,
             step_id=step_id,
             name=name,

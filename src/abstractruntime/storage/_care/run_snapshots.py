@@ -59,6 +59,7 @@ class DirectorySnapshots:
             tags=tags,
             step_id=str(record.record["step_id"]),
         )
+        snapshot.snapshot_id = self._engine.services.ids.step_id()
         snapshot.run_state[_META] = {"seq": record.seq, "head": record.record["record_hash"]}
         self.stored.save(snapshot)
         return snapshot
