@@ -21,6 +21,7 @@ FAMILY = '''
 """A family that only this test has."""
 
 from abstractruntime.nodes.base import Example, FunctionNode, Pin, Problem, register
+from abstractruntime.nodes.subflow import SubflowNode
 
 
 @register
@@ -40,6 +41,16 @@ class Shout(FunctionNode):
 
     def evaluate(self, element, inputs, scope):
         return {"said": inputs["text"].upper()}
+
+
+@register
+class Errand(SubflowNode):
+    type = "test_errand"
+    family = "toys"
+    examples = ()
+
+    def subflow(self, element):
+        return element.data.get("errand", "")
 '''
 
 
@@ -94,6 +105,22 @@ def test_a_bundle_with_it_needs_consent(art: Any, write: Any) -> None:
 
     assert bundle["requires"]["capabilities"] == ["net:*"]
     assert (refused.code, "--allow net" in refused.err) == (3, True)
+
+
+def test_one_that_runs_another_flow_has_it_packed_and_compiled(art: Any, write: Any) -> None:
+    write()
+    errand = node("c", "test_errand", "exec-in text", "exec-out said", errand="f")
+    edges = "s > c; c > e; s.text > c.text; c.said > e.said"
+    start = node("s", "on_flow_start", "", "exec-out text")
+    parent = flow(start, errand, end("said"), edges=edges, id="parent")
+    Path("parent.json").write_text(json.dumps(parent))
+
+    allowed = ("--allow", "net:*", "--input", '{"text": "hi"}')
+    ran = art("run", "parent.json", *allowed)
+    assert art("compile", "parent.json", "--unsigned", "-o", "p.flowbundle").code == 0
+
+    assert json.loads(ran.out)["said"] == "HI", ran.err
+    assert art("show", "p.flowbundle", "--json").document["flows"] == ["f", "parent"]
 
 
 def test_it_is_documented(art: Any) -> None:

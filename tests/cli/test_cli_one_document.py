@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cli_flows
 import pytest
 from flow_builder import END, START, flow, node
 
@@ -94,3 +95,16 @@ def test_a_document_is_handled_once(
 
     assert done.code == code, done.err
     assert counts == ONCE | ({"checks": checks} if checks else {})
+
+
+def test_the_documents_of_a_directory_are_understood_once(
+    art: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for document in (cli_flows.ASKS, cli_flows.CALLS):
+        (tmp_path / f"{document['id']}.json").write_text(json.dumps(document))
+
+    with counted(monkeypatch) as counts:
+        done = art("run", "calls.json")
+
+    assert done.code == 4, done.err
+    assert (counts["builds"], counts["analyses"]) == (2, 2)

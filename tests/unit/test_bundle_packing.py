@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.workflow_bundle import (
     BundlePlan,
     FlowLibrary,
@@ -201,7 +202,8 @@ def a_node(node_id, kind="step", **data):
 
 
 def exec_edge(source, target):
-    return {"source": source, "target": target, "targetHandle": "exec-in"}
+    ends = {"source": source, "sourceHandle": "exec-out", "target": target}
+    return {**ends, "targetHandle": "exec-in"}
 
 
 SUB = a_node("s", "subflow", subflowId="child")
@@ -215,13 +217,10 @@ SUB = a_node("s", "subflow", subflowId="child")
         ([a_node("e"), SUB], [], None, [("s", "child")]),
         ([a_node("e"), a_node("l", "on_event"), SUB], [exec_edge("l", "s")], "e", [("s", "child")]),
         ([{"id": "s", "type": "subflow", "data": {"flowId": "c"}}], [], None, [("s", "c")]),
-        (
-            [{"id": "s", "data": {"nodeType": "subflow", "workflowId": " c "}}],
-            [],
-            None,
-            [("s", "c")],
-        ),
-        ([{"id": "s", "type": "subflow"}], [], None, [("s", None)]),
+        ([{"id": "s", "type": "subflow", "data": {"workflowId": " c "}}], [], None, [("s", "c")]),
+        # The compiler, too, looks at the type alone.
+        ([{"id": "s", "data": {"nodeType": "subflow", "flowId": "c"}}], [], None, []),
+        ([{"id": "s", "type": "subflow"}], [], None, [("s", "")]),
         ([SUB], [exec_edge("s", "s")], "s", [("s", "child")]),
     ],
     ids=[
@@ -230,18 +229,20 @@ SUB = a_node("s", "subflow", subflowId="child")
         "no-entry",
         "listener",
         "data-only",
+        "blanks",
         "node-type",
         "no-child",
         "loop",
     ],
 )
 def test_reachable_subflows(nodes, edges, entry, expected):
-    assert subflow_ids({"nodes": nodes, "edges": edges, "entryNode": entry}) == expected
+    document = {"id": "f", "nodes": nodes, "edges": edges, "entryNode": entry}
+    assert subflow_ids(FlowDocument.of(document)) == expected
 
 
 @pytest.mark.parametrize("document", [{}, {"nodes": 1}, {"nodes": [1, {}], "edges": [None]}])
 def test_odd_documents_have_no_subflows(document):
-    assert subflow_ids(document) == []
+    assert subflow_ids(FlowDocument.of(document)) == []
 
 
 # ---- files

@@ -265,9 +265,12 @@ class NodeType:
         """Find what is wrong with the configuration of `element`."""
         return ()
 
-    def subflow(self, element: Element) -> str:
-        """Give the id of the flow that `element` runs, or an empty text."""
-        return ""
+    def subflow(self, element: Element) -> str | None:
+        """Give the id of the flow that `element` runs, an empty text when it names none.
+
+        None: nodes of this type run no flow.
+        """
+        return None
 
     def variable(self, element: Element) -> str:
         """Give the name of the variable that `element` declares, or an empty text."""

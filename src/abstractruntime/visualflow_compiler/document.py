@@ -102,7 +102,10 @@ class FlowDocument:
             return self
         _require_size(self.data, self.file)
         raw = _normal(self.raw, self.flaws, self.text, self.file)
-        return replace(self, raw=raw, is_normal=True)
+        normal = replace(self, raw=raw, is_normal=True)
+        # Nothing in it had to be left out, so it is understood as before.
+        vars(normal).update({k: v for k, v in vars(self).items() if k in ("_content", "graph")})
+        return normal
 
     @property
     def text(self) -> str:

@@ -1,86 +1,41 @@
-"""Which subflows a flow document can start, read from the raw document.
+"""Which other flows a flow document can start.
 
-Only nodes that execution can reach count, as far as the document has execution at all.
+Only nodes that execution can reach count, as far as the document has execution at all. Every
+trigger starts something here, as does every first step where no trigger and no entry is named.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection
 
-_CHILD_KEYS = ("subflowId", "flowId", "workflowId", "workflow_id")
-_EXEC_IN = "exec-in"
+    from abstractruntime.visualflow_compiler.document import FlowDocument
+    from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 
-def subflow_ids(document: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """Give `(node id, child flow id)` of every reachable subflow node, in node order."""
-    nodes = [node for node in _objects(document.get("nodes")) if node.get("id") is not None]
-    reachable = _reachable(document, nodes)
+def subflow_ids(document: FlowDocument) -> list[tuple[str, str]]:
+    """Give `(node id, child flow id)` of every reachable node that runs a flow, in node order."""
+    graph = document.graph
+    reachable = _reachable(graph)
+    found = [(e.id, graph.facts(e.id).subflow(e)) for e in graph.elements.values()]
     return [
-        (str(node["id"]), _child_id(node))
-        for node in nodes
-        if _node_type(node) == "subflow" and str(node["id"]) in reachable
+        (node_id, child) for node_id, child in found if child is not None and node_id in reachable
     ]
 
 
-def _reachable(document: Mapping[str, Any], nodes: list[Mapping[str, Any]]) -> set[str]:
-    edges = [e for e in _objects(document.get("edges")) if e.get("targetHandle") == _EXEC_IN]
-    following: dict[str, list[str]] = {}
-    for edge in edges:
-        following.setdefault(str(edge.get("source")), []).append(str(edge.get("target")))
-    targets = {target for group in following.values() for target in group}
-    executable = [
-        str(node["id"])
-        for node in nodes
-        if _has_exec_pin(node) or str(node["id"]) in targets or str(node["id"]) in following
-    ]
+def _reachable(graph: FlowGraph) -> Collection[str]:
+    executable = [node_id for node_id in graph.steps if _takes_part(graph, node_id)]
     if not executable:
-        return {str(node["id"]) for node in nodes}
-    entry = str(document.get("entryNode") or "")
-    listeners = {str(node["id"]) for node in nodes if str(_node_type(node)).startswith("on_")}
-    starts = [node_id for node_id in executable if node_id == entry or node_id in listeners]
-    starts = starts or [node_id for node_id in executable if node_id not in targets] or executable
-    return _walk(starts, following)
+        return graph.elements
+    entry = graph.flow.entry_node
+    starts = [n for n in executable if n == entry or graph.facts(n).is_trigger]
+    starts = starts or [n for n in executable if not graph.exec_in.get(n)] or executable
+    return graph.reachable_from(*starts)
 
 
-def _walk(starts: Iterable[str], following: Mapping[str, list[str]]) -> set[str]:
-    seen: set[str] = set()
-    stack = list(starts)
-    while stack:
-        node_id = stack.pop()
-        if node_id not in seen:
-            seen.add(node_id)
-            stack.extend(following.get(node_id, ()))
-    return seen
-
-
-def _has_exec_pin(node: Mapping[str, Any]) -> bool:
-    data = _data(node)
-    pins = [*_objects(data.get("inputs")), *_objects(data.get("outputs"))]
-    return any(pin.get("type") == "execution" for pin in pins)
-
-
-def _child_id(node: Mapping[str, Any]) -> str | None:
-    data = _data(node)
-    for key in _CHILD_KEYS:
-        value = data.get(key)
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-    return None
-
-
-def _node_type(node: Mapping[str, Any]) -> Any:
-    kind = node.get("type")
-    inner = _data(node).get("nodeType")
-    return "subflow" if "subflow" in (kind, inner) else (inner or kind)
-
-
-def _data(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    data = node.get("data")
-    return data if isinstance(data, dict) else {}
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def _takes_part(graph: FlowGraph, node_id: str) -> bool:
+    element = graph.elements[node_id]
+    has_pins = element.exec_inputs or element.exec_outputs
+    return bool(has_pins or graph.exec_in.get(node_id) or graph.exec_out.get(node_id))

@@ -83,7 +83,7 @@ class FlowLibrary:
     @classmethod
     def around(cls, name: str, document: FlowDocument, directory: Path) -> FlowLibrary:
         """Take a document, and those of a directory if it runs others; they may be many and large."""
-        if not subflow_ids(document.raw):
+        if not subflow_ids(document):
             return cls({name: document})
         return cls.from_directory(directory).with_document(name, document)
 
@@ -138,8 +138,8 @@ def collect_flows(library: FlowLibrary, roots: Sequence[str]) -> dict[str, FlowD
         if document is None or not document.id or document.id in found:
             continue
         found[document.id] = document
-        for node_id, child in subflow_ids(document.raw):
-            if child is None:
+        for node_id, child in subflow_ids(document):
+            if not child:
                 problems[f"node '{node_id}' of flow '{document.id}' names no subflow"] = None
             else:
                 queue.append((child, f"node '{node_id}' of flow '{document.id}'"))
