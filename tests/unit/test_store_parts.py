@@ -8,7 +8,7 @@ import pytest
 
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepStatus
 from abstractruntime.core.store import Reached, Store
-from abstractruntime.errors import Busy, NotFound
+from abstractruntime.errors import Busy, NotFound, UsageError
 from abstractruntime.storage.directory import KeySigner, open_store
 
 
@@ -105,3 +105,12 @@ def test_a_run_that_is_not_there_has_no_origin(store):
     assert store.origin("r").bundle_digest is None
     with pytest.raises(NotFound):
         store.origin("nobody")
+
+
+def test_a_store_does_what_it_has_planned_itself(store):
+    repair = store.care.plan_repair("r")
+
+    assert store.care.repair(repair).to_dict() == repair.to_dict()
+    for act in (store.care.repair, store.care.collect):
+        with pytest.raises(UsageError, match="is no plan of this store"):
+            act(object())

@@ -15,7 +15,7 @@ from abstractruntime.visualflow_compiler.listeners import listener_documents
 
 if TYPE_CHECKING:
     from abstractruntime.core.spec import WorkflowSpec
-    from abstractruntime.nodes.services import Artifacts
+    from abstractruntime.core.store import Artifacts
     from abstractruntime.workflow_bundle import WorkflowBundle
     from abstractruntime.workspace import Workspace
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from abstractruntime.cli._session import Session
     from abstractruntime.core.run_tree import RunTree
     from abstractruntime.core.store import Store
-    from abstractruntime.storage.artifacts import FileArtifactStore
 
 LAST = "@last"
 _NEAR = 5
@@ -71,13 +70,6 @@ def directory_of(session: Session) -> Path:
             path=str(store),
         )
     return store
-
-
-def artifacts_of(session: Session) -> FileArtifactStore:
-    """Give the artifacts of a store that need not exist yet."""
-    from abstractruntime.storage.artifacts import FileArtifactStore
-
-    return FileArtifactStore(session.config.store)
 
 
 def resolve_run(engine: Store, text: str) -> str:

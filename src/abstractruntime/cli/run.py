@@ -39,11 +39,11 @@ from abstractruntime.cli._outcome import Follower, Until, UntilOption, conclude
 from abstractruntime.cli._packing import load_bundle_or_flow
 from abstractruntime.cli._program import Program, code_services, compile_program
 from abstractruntime.cli._session import Session, os_user
-from abstractruntime.cli._store import artifacts_of, writing
+from abstractruntime.cli._store import writing
 from abstractruntime.core.origin import TRUST_CODE, RunOrigin
 from abstractruntime.core.store import Store
 from abstractruntime.errors import NotFound, Refused, UsageError
-from abstractruntime.storage.directory import check_id
+from abstractruntime.storage.directory import artifacts_in, check_id
 from abstractruntime.visualflow_compiler.check import render_text
 from abstractruntime.visualflow_compiler.document import FlowDocument
 
@@ -129,7 +129,7 @@ def run(  # noqa: PLR0917 - the options of the command
         trust_code=trust_code,
         sandbox=home,
         workspace=workspace_of(RunOrigin(grants=grants, workspace=workspace)),
-        artifacts=artifacts_of(session),
+        artifacts=artifacts_in(session.config.store),
     )
     program = compile_program(loaded.bundle, entry, services=services)
     in_process = trust_code or home == "in-process"

@@ -181,11 +181,26 @@ class RepairPlan(Plan, Protocol):
     def blocked_by(self) -> Sequence[Fault]: ...
 
 
+class Artifacts(Protocol):
+    """Content-addressed storage: the same bytes of one run are one artifact."""
+
+    def store(
+        self,
+        content: bytes,
+        *,
+        content_type: str = ...,
+        run_id: str | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Any: ...
+
+    def load(self, artifact_id: str) -> Any: ...
+
+
 class StoreCare(Protocol):
     """Mending runs, and removing what none needs, each by a plan that this store has made."""
 
     def plan_repair(self, run_id: str) -> RepairPlan: ...
-    def repair(self, plan: Any) -> RepairPlan:
+    def repair(self, plan: RepairPlan) -> RepairPlan:
         """Do what a plan says, and give the plan of what is left.
 
         Raises:
@@ -203,7 +218,7 @@ class StoreCare(Protocol):
         """
         ...
 
-    def collect(self, plan: Any) -> Plan:
+    def collect(self, plan: Plan) -> Plan:
         """Remove what a plan names and nobody has put to use since.
 
         Raises:
@@ -216,8 +231,7 @@ class Store(Engine, Protocol):
     """An engine with all its parts.
 
     `store_origin` is its name in signed heads, `address` what people know it by. `is_new` says
-    whether it became a store by being opened, or does so with its first write. `artifacts` is
-    a 0.4.x `ArtifactStore`.
+    whether it became a store by being opened, or does so with its first write.
     """
 
     @property
@@ -227,7 +241,7 @@ class Store(Engine, Protocol):
     @property
     def is_new(self) -> bool: ...
     @property
-    def artifacts(self) -> Any: ...
+    def artifacts(self) -> Artifacts: ...
     @property
     def bundles(self) -> BundleStore: ...
     @property

@@ -31,10 +31,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes.services import Artifacts, Catalog, Files
+from abstractruntime.nodes.services import Catalog, Files
+
+if TYPE_CHECKING:
+    from abstractruntime.core.store import Artifacts
 
 
 class _Missing(Enum):

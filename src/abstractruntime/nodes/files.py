@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import filled, text_of, whole_or
@@ -24,7 +24,9 @@ from abstractruntime.nodes.base import (
     register,
 )
 from abstractruntime.nodes.interaction import as_flag
-from abstractruntime.nodes.services import Artifacts
+
+if TYPE_CHECKING:
+    from abstractruntime.core.store import Artifacts
 
 _READ_BYTES = 16 * 2**20
 _IMPORT_BYTES = 256 * 2**20

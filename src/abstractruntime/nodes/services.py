@@ -1,9 +1,9 @@
-"""What nodes may ask of the host: model discovery, files of the workspace, artifacts."""
+"""What nodes may ask of the host: model discovery, files of the workspace."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Catalog(Protocol):
@@ -44,18 +44,3 @@ class Files(Protocol):
     def list_files(self, folder: str, *, pattern: str, recursive: bool, limit: int) -> FileListing:
         """Give the files of a folder whose names match a pattern with `*` and `?`."""
         ...
-
-
-class Artifacts(Protocol):
-    """Content-addressed storage: the same bytes of one run are one artifact."""
-
-    def store(
-        self,
-        content: bytes,
-        *,
-        content_type: str = ...,
-        run_id: str | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Any: ...
-
-    def load(self, artifact_id: str) -> Any: ...

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from abstractruntime.storage._store.services import Durability, HeadSignerPort
     from abstractruntime.storage.artifacts import FileArtifactStore
 
-__all__ = ["DirectoryEngine", "DirectoryStore", "KeySigner", "check_id", "open_store"]
+__all__ = [
+    "DirectoryEngine",
+    "DirectoryStore",
+    "KeySigner",
+    "artifacts_in",
+    "check_id",
+    "open_store",
+]
 
 
 def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for tests
@@ -89,14 +96,20 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
     return store
 
 
+def artifacts_in(path: str | Path) -> FileArtifactStore:
+    """Give the artifacts of the store in a directory, which need not be one yet."""
+    # Whoever keeps and reads no artifacts loads nothing of them.
+    from abstractruntime.storage.artifacts import FileArtifactStore  # noqa: PLC0415 - see above
+
+    return FileArtifactStore(path)
+
+
 class DirectoryStore(DirectoryEngine):
     """One store in a directory; see `core.store.Store`. Made by `open_store`."""
 
     @property
     def artifacts(self) -> FileArtifactStore:
-        from abstractruntime.storage.artifacts import FileArtifactStore  # noqa: PLC0415 - see above
-
-        return FileArtifactStore(self.path)
+        return artifacts_in(self.path)
 
     @property
     def health(self) -> Health:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.core.models import RunState
@@ -27,11 +28,14 @@ from abstractruntime.nodes.base import (
     RandomSource,
     ValueNode,
 )
-from abstractruntime.nodes.services import Artifacts, Catalog, Files
+from abstractruntime.nodes.services import Catalog, Files
 from abstractruntime.visualflow_compiler._lower._failures import failure_of, outcome_pin
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, Durable, own
 from abstractruntime.workspace import Workspace, here
+
+if TYPE_CHECKING:
+    from abstractruntime.core.store import Artifacts
 
 _WHOLE = ("result", "output")
 _OUTCOME = ("success", "error")
