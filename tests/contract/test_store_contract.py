@@ -80,6 +80,7 @@ class TestDirectoryEngine(Scratch, EngineContract):
 
 class TestClassicEngine(EngineContract):
     keeps_internal_records = False
+    keeps_attempts = False
     excludes_other_processes = False
 
     def make_engine(self):
@@ -91,6 +92,7 @@ class TestClassicEngine(EngineContract):
 
 class TestClassicEngineOverJsonFiles(Scratch, EngineContract):
     keeps_internal_records = False
+    keeps_attempts = False
     excludes_other_processes = False
 
     def make_engine(self):
@@ -106,6 +108,7 @@ class TestClassicEngineOverJsonFiles(Scratch, EngineContract):
 
 class TestClassicEngineOverSqlite(Scratch, EngineContract):
     keeps_internal_records = False
+    keeps_attempts = False
     excludes_other_processes = False
 
     def make_engine(self):

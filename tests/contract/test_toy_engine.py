@@ -7,21 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
-from abstractruntime import Effect, EffectType, RunState, RunStatus, Runtime, StepPlan
+from abstractruntime import RunState, RunStatus
 from abstractruntime.core.commands import Command
 from abstractruntime.core.models import StepRecord, StepStatus
-from abstractruntime.core.ports import (
-    EffectOutcome,
-    Position,
-    RunHeader,
-    RunQuery,
-    StoredRecord,
-)
+from abstractruntime.core.ports import Position, RunHeader, RunQuery, StoredRecord
 from abstractruntime.errors import Busy, InvalidValue, NotFound, UsageError
-from abstractruntime.testing import FakeClock
-from abstractruntime.testing._contract_tools import ends, flow
 from abstractruntime.testing.store_contract import EngineContract
 
 
@@ -176,29 +166,3 @@ def text(value: Any) -> str:
 class TestToyEngine(EngineContract):
     def make_engine(self):
         return ToyEngine()
-
-    def test_an_attempt_without_outcome_is_repeated_and_its_node_is_not_called_again(self):
-        planned, calls = [], []
-
-        def node(run, ctx):
-            planned.append(run.current_node)
-            return StepPlan("a", Effect(EffectType.LLM_CALL, {}, "out"), "z")
-
-        def dies_once(run, effect):
-            calls.append(effect.payload)
-            if len(calls) == 1:
-                raise KeyboardInterrupt
-            return EffectOutcome.completed({"n": len(calls)})
-
-        workflow = flow("w", a=node, z=ends)
-        runtime = Runtime.on_engine(
-            ToyEngine(), effect_handlers={EffectType.LLM_CALL: dies_once}, clock=FakeClock()
-        )
-        run_id = runtime.start(workflow=workflow)
-        with pytest.raises(KeyboardInterrupt):
-            runtime.tick(workflow=workflow, run_id=run_id)
-
-        run = runtime.tick(workflow=workflow, run_id=run_id)
-
-        assert (run.status, run.output) == ("completed", {"out": {"n": 2}})
-        assert (planned, len(calls)) == (["a"], 2)

@@ -11,13 +11,25 @@ from typing import ClassVar
 
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.commands import Command, Pause
-from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepRecord, WaitReason
-from abstractruntime.core.ports import Barrier, Engine, RunLog, RunQuery
+from abstractruntime.core.models import (
+    Effect,
+    EffectType,
+    JsonObject,
+    RunState,
+    RunStatus,
+    StepPlan,
+    StepRecord,
+    WaitReason,
+)
+from abstractruntime.core.ports import Barrier, EffectOutcome, Engine, RunLog, RunQuery
 from abstractruntime.core.records import RecordFactory
+from abstractruntime.core.spec import RunContext
 from abstractruntime.errors import Busy, InvalidValue, NotFound, UsageError
 from abstractruntime.testing._contract_runtime import Host, RuntimeContract
 from abstractruntime.testing._contract_tools import (
+    ends,
     expect,
+    flow,
     ids_of,
     moment,
     parked,
@@ -38,6 +50,9 @@ class EngineContract(RuntimeContract):
 
     excludes_other_processes: ClassVar[bool] = True
     """Whether `reopen` gives an engine that cannot own what this one owns."""
+
+    keeps_attempts: ClassVar[bool] = True
+    """Whether `RunLog.pending` outlives who started the attempt; else its node is visited again."""
 
     @abstractmethod
     def make_engine(self) -> Engine:
@@ -289,6 +304,29 @@ class EngineContract(RuntimeContract):
             expect((header.run_id, header.wait_reason), ("r", None), "the header")
 
     # -- parts ------------------------------------------------------------------------
+
+    def test_an_attempt_without_outcome_is_repeated_and_its_node_is_not_called_again(self) -> None:
+        host, planned, calls = self.make_host(), list[str](), list[str]()
+
+        def node(run: RunState, ctx: RunContext) -> StepPlan:  # noqa: ARG001 - the handler's signature
+            planned.append(run.current_node)
+            return StepPlan("a", Effect(EffectType.LLM_CALL, {}, "out"), "z")
+
+        def dies_once(run: RunState, effect: Effect) -> EffectOutcome:  # noqa: ARG001 - as above
+            calls.append(effect.type)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+            return EffectOutcome.completed({"n": len(calls)})
+
+        workflow = flow("w", a=node, z=ends)
+        run_id = host.runtime().start(workflow=workflow)
+        with refuses(KeyboardInterrupt):
+            host.runtime(dies_once).tick(workflow=workflow, run_id=run_id)
+        run = host.runtime(dies_once).tick(workflow=workflow, run_id=run_id)
+
+        expect((run.status, run.output), ("completed", {"out": {"n": 2}}), "the end")
+        times = 1 if self.keeps_attempts else 2
+        expect((len(planned), len(calls)), (times, 2), "visits of the node, and attempts")
 
     def _first(self, run: RunState) -> StepRecord:
         return self._records().internal(run, "run_started", workflow_id=run.workflow_id)
