@@ -471,6 +471,14 @@ def test_a_parent_is_answered_for_its_child(world):
     assert scheduler.resume_subworkflow_parent(child_run_id="none", child_output={}) is None
 
 
+def test_a_parent_is_found_however_many_wait(world, monkeypatch):
+    child = world.start(PARENT, "p").waiting.details["sub_run_id"]
+    monkeypatch.setattr(Scheduler, "find_waiting_runs", lambda self, **wanted: [])
+
+    state = world.scheduler().resume_subworkflow_parent(child_run_id=child, child_output={})
+    assert (state.run_id, state.status) == ("p", RunStatus.COMPLETED)
+
+
 def test_a_paused_parent_is_not_answered(world):
     child = world.start(PARENT, "p").waiting.details["sub_run_id"]
     world.runtime.pause_run("p")

@@ -38,7 +38,6 @@ from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.base import QueryableRunStore
 
 _LOG = logging.getLogger("abstractruntime.scheduler")
-_PARENTS_SEARCHED = 1000
 _PATIENCE_S, _PAUSE_S = 5.0, 0.01
 
 
@@ -312,37 +311,24 @@ class Scheduler:
 
         A parent that a poll cycle has already answered is given as it is.
         """
-        parent = self._parent_waiting_for(child_run_id)
-        if parent is None:
-            return self._answered_parent(child_run_id)
-        if is_paused(parent.vars) or parent.waiting is None:
+        try:
+            child = self._runtime.get_state(child_run_id)
+            parent = self._runtime.get_state(child.parent_run_id or "")
+        except NotFound:
+            return None
+        wait = parent.waiting
+        if wait is None or (wait.details or {}).get("sub_run_id") != child_run_id:
+            return parent if child.status.is_terminal else None
+        if is_paused(parent.vars):
             return None
         try:
             return self.resume_event(
                 run_id=parent.run_id,
-                wait_key=parent.waiting.wait_key,
+                wait_key=wait.wait_key,
                 payload={"sub_run_id": child_run_id, "output": child_output},
             )
         except WaitMismatch:
             return self._runtime.get_state(parent.run_id)
-
-    def _parent_waiting_for(self, child_run_id: str) -> RunState | None:
-        for parent in self.find_waiting_runs(
-            wait_reason=WaitReason.SUBWORKFLOW, limit=_PARENTS_SEARCHED
-        ):
-            details = (parent.waiting.details if parent.waiting else None) or {}
-            if details.get("sub_run_id") == child_run_id:
-                return parent
-        return None
-
-    def _answered_parent(self, child_run_id: str) -> RunState | None:
-        try:
-            child = self._runtime.get_state(child_run_id)
-            if child.parent_run_id is None or not child.status.is_terminal:
-                return None
-            return self._runtime.get_state(child.parent_run_id)
-        except NotFound:
-            return None
 
     def cancel_with_children(self, run_id: str, *, reason: str | None = None) -> list[RunState]:
         """Cancel a run and all its live descendants, and give those that are cancelled now.
