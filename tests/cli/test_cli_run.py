@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flow_builder import END, START, flow, node
 
 ROOT = Path(__file__).resolve().parents[2]
 APPROVAL = ROOT / "bundles" / "release-approval" / "flow.json"
@@ -236,3 +237,16 @@ def test_model_call_without_a_model_names_node_and_setting(art: Any, tmp_path: P
 def test_follow_says_each_step(art: Any) -> None:
     assert "(ask_user)" in art("run", str(APPROVAL), "--follow").err
     assert "(ask_user)" not in art("run", str(APPROVAL)).err
+
+
+def test_a_refused_answer_says_what_force_would_do(parked: Any, tmp_path: Path) -> None:
+    seconds = node("d", "wait_until", "exec-in", "exec-out", pinDefaults={"duration": 3600})
+    timer = flow(START, seconds, END, edges="s > d; d > e")
+    (tmp_path / "timer.json").write_text(json.dumps(timer))
+    assert parked("run", "timer.json", "--run-id", "timer").code == 4
+
+    chosen = parked("resume", "demo", "--input", "perhaps")
+    early = parked("resume", "timer", "--input", "now")
+
+    assert "choose one of: approve, reject, hold; or add --force" in chosen.err, chosen.err
+    assert "when it is due; --force ends the wait now" in early.err, early.err

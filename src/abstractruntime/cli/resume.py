@@ -30,6 +30,9 @@ from abstractruntime.core.models import WaitReason
 from abstractruntime.core.run_tree import OpenWait, RunTree
 from abstractruntime.errors import UsageError, WaitMismatch
 
+# What --force would do, by what the details of a refusal name.
+_FORCED = {"choices": "or add --force", "until": "--force ends the wait now"}
+
 
 @uses_store
 def resume(  # noqa: PLR0917 - the options of the command
@@ -77,7 +80,12 @@ def resume(  # noqa: PLR0917 - the options of the command
         _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         if event is not None:
             wait_key = event_key(tree.open_waits(), event, run_id)
-        driver.answer(run_id, payload, wait_key=wait_key, actor=actor or os_user(), force=force)
+        try:
+            driver.answer(run_id, payload, wait_key=wait_key, actor=actor or os_user(), force=force)
+        except WaitMismatch as refused:
+            forced = [words for name, words in _FORCED.items() if name in refused.details]
+            refused.hint = "; ".join([refused.hint or "", *forced])
+            raise
         driver.drive(run_id, until=until.value)
         return conclude(
             session, engine, tree.root(), labels=program.labels, waiting_ok=waiting_ok, stop=stop

@@ -52,7 +52,7 @@ class OpenWait:
         if self.choices and answer not in self.choices:
             raise WaitMismatch(
                 f"answer {answer!r} is none of the choices of {self.wait_key!r}",
-                hint="choose one of: " + ", ".join(self.choices) + "; or add --force",
+                hint="choose one of: " + ", ".join(self.choices),
                 run_id=self.run_id,
                 given=answer,
                 choices=list(self.choices),
@@ -179,7 +179,7 @@ class RunTree:
         if timers:
             return WaitMismatch(
                 f"run {self.run_id!r} waits until {timers[0].until}, not for an answer",
-                hint="art tick goes on with it when it is due; --force ends the wait now",
+                hint="art tick goes on with it when it is due",
                 run_id=self.run_id,
                 until=timers[0].until,
             )
