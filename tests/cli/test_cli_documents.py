@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_flows import ASKS
 from jsonschema import Draft202012Validator
 
 from abstractruntime.schemas import load_schema, schema_names
@@ -93,3 +94,19 @@ def test_schema_is_published_and_sound(art: Any, name: str) -> None:
 
     Draft202012Validator.check_schema(printed.document)
     assert printed.document == load_schema(name)
+
+
+@pytest.mark.parametrize("command", ["check", "fmt"])
+def test_cases_beside_flows_are_no_documents(art: Any, tmp_path: Path, command: str) -> None:
+    case = tmp_path / "flows" / "asks.case.json"
+    case.parent.mkdir()
+    (case.parent / "asks.json").write_text(json.dumps(ASKS))
+    case.write_text('{"format":  "art-case/1"}')
+
+    done = art(command, "flows", "--json")
+    case.with_name("asks.json").unlink()
+    none = art(command, "flows")
+
+    assert [Path(item["file"]).name for item in done.document["files"]] == ["asks.json"]
+    assert case.read_text() == '{"format":  "art-case/1"}'
+    assert (done.code, none.code, "holds no flow document" in none.err) == (0, 66, True)

@@ -15,7 +15,7 @@ _FIRST_LINE_BYTES = 1 << 20
 
 
 def flow_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Give the documents that paths name; a directory stands for its `*.json` files.
+    """Give the documents that paths name; a directory stands for those in it.
 
     Raises:
         NotFound: a path does not exist, or a directory holds no document.
@@ -28,15 +28,15 @@ def flow_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def require_documents(directory: Path) -> list[Path]:
-    """Give the flow documents of a directory, which are its `*.json` files.
+    """Give the flow documents of a directory: its `*.json` files, but not `*.case.json`.
 
     Raises:
         NotFound: it holds none; names the directories below that do.
     """
-    found = sorted(path for path in directory.glob("*.json") if path.is_file())
+    found = _documents(directory.glob("*.json"))
     if found:
         return found
-    below = sorted({str(path.parent) for path in directory.glob("*/*.json")})
+    below = sorted({str(path.parent) for path in _documents(directory.glob("*/*.json"))})
     raise NotFound(
         f"directory '{directory}' holds no flow document"
         + (f" itself, but {len(below)} directories in it do" if below else ""),
@@ -63,6 +63,10 @@ def _names_of(file: IO[bytes]) -> set[str]:
     except (ValueError, RecursionError):
         return set()
     return set(first) if isinstance(first, dict) else set()
+
+
+def _documents(paths: Iterable[Path]) -> list[Path]:
+    return sorted(p for p in paths if p.is_file() and not p.name.endswith(".case.json"))
 
 
 def is_history_document(path: Path) -> bool:
