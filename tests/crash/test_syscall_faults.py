@@ -19,13 +19,13 @@ from faults_cli import DEEDS, Tool
 
 CALLS = (
     "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat2", "openat", "unlink",
-    "unlinkat", "ftruncate", "flock",
+    "unlinkat", "ftruncate", "fcntl",
 )  # fmt: skip
 FAULTS = ("error=EIO", "error=ENOSPC", "signal=SIGKILL")
 POINTS = 20
 LINE = re.compile(r"^\d+ +(\w+)\((.*)$")
 # These harm nothing: the index is a cache, the note in a lock is for people, and a lock ends with its file.
-CACHES = re.compile(r"index\.sqlite|flock\(.*LOCK_UN|(pwrite64|ftruncate)\(.*\.lock")
+CACHES = re.compile(r"index\.sqlite|fcntl\(.*F_UNLCK|(pwrite64|ftruncate)\(.*\.lock")
 
 
 def strace_works() -> bool:
