@@ -379,6 +379,8 @@ def test_a_purged_tree_leaves_tombstones_that_name_its_heads(store, artifacts):
             *(f"tombstones/{run_id}.json" for run_id in heads),
         ]
     )
+    # Who has just opened one must not lock a file without a name.
+    assert {f"locks/run_{run_id}.lock" for run_id in heads} <= set(files(store))
     for run_id, facts in heads.items():
         with open(store.services.layout.tombstone(run_id), encoding="utf-8") as file:
             tombstone = json.load(file)

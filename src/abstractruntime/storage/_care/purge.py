@@ -6,6 +6,8 @@ Rules:
    that of a ledger which is still there is a purge that was interrupted; the next
    collection ends it.
 3. Checkpoint and signed heads go before the ledger: they promise that it is there.
+4. The lock file stays: who has just opened it would lock a file without a name, the next one
+   another of that name, and both would own the run.
 """
 
 from __future__ import annotations
