@@ -45,6 +45,16 @@ def test_the_table_of_layers_says_what_the_contract_says():
     assert [sorted(row) for row in table] == [sorted(layer) for layer in layers]
 
 
+def test_the_contract_of_the_store_names_every_private_module_of_storage():
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    contract = contract.partition('"the store answers; nobody looks inside"')[2].partition("\n[[")[
+        0
+    ]
+    private = {name for name in modules() if re.fullmatch(r"storage\._\w+", name)}
+
+    assert set(re.findall(r"storage\._\w+", contract)) == private
+
+
 # Who runs something, as opposed to reading what was written.
 EXECUTES = (
     "_runtime", "scheduler", "core._kernel", "core.runtime", "effects", "nodes", "sandbox",
