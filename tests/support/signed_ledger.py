@@ -14,6 +14,12 @@ KEY = SigningKey.from_seed(STORE, bytes(range(32)))
 OTHER_KEY = SigningKey.from_seed(STORE, bytes(range(1, 33)))
 
 
+def tree_root(lines):
+    tree = TreeState()
+    tree.extend(lines)
+    return tree.root()
+
+
 @lru_cache(maxsize=256)
 def _verify_once(key, message, signature):
     return VerifierKey(key.name, key.public).verify(message, signature)

@@ -18,11 +18,11 @@ from signed_ledger import (
     heads_of,
     lines_of,
     records_of,
+    tree_root,
 )
 
 from abstractruntime._json import dump_line
 from abstractruntime.signing import TreeHead, read_heads, verify_ledger
-from abstractruntime.signing.merkle import tree_root
 
 COUNT = 24
 SIZES = (8, 16, 24)

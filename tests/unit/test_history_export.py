@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 from jsonschema import Draft202012Validator
 from ledger_builder import FakeEngine, a_run, child_ledger, release_ledger
+from signed_ledger import tree_root
 
 from abstractruntime._history.export import export_history
 from abstractruntime._history.verify import verify_history_bundle
@@ -15,7 +16,6 @@ from abstractruntime.errors import NotFound, StoreIOError, UsageError
 from abstractruntime.history_bundle import export_run_history_bundle, persist_workflow_snapshot
 from abstractruntime.schemas.history import HISTORY_BUNDLE_SCHEMA
 from abstractruntime.signing.keys import SigningKey
-from abstractruntime.signing.merkle import tree_root
 from abstractruntime.signing.note import TreeHead, sign_note
 from abstractruntime.storage.artifacts import InMemoryArtifactStore
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 
 import pytest
+from signed_ledger import tree_root
 
 from abstractruntime._json import dump_sorted
 from abstractruntime.core.models import StepRecord, StepStatus
@@ -20,7 +21,6 @@ from abstractruntime.signing.keys import SigningKey
 from abstractruntime.signing.merkle import (
     EMPTY_ROOT,
     TreeState,
-    tree_root,
 )
 from abstractruntime.signing.note import TreeHead, parse_note, sign_note
 from abstractruntime.storage.ledger_chain import compute_record_hash

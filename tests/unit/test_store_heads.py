@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from signed_ledger import tree_root
 
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, StepStatus
 from abstractruntime.errors import HeadMismatch
 from abstractruntime.signing.keys import generate
-from abstractruntime.signing.merkle import tree_root
 from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage.directory import open_store
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from abstractruntime._json import JsonObject, JsonValue, isolate
+from abstractruntime._json import JsonObject, JsonValue, isolate, mapping
 from abstractruntime.core.vars import default_limits
 from abstractruntime.nodes._history import active_messages, is_system, unique_messages
 from abstractruntime.nodes._recall import (
@@ -51,7 +51,7 @@ class AgentRequest:
         config = element.config("agentConfig")
         question = text(inputs.get("prompt"))
         if not question.strip():
-            context = _object(inputs.get("context"))
+            context = mapping(inputs.get("context"))
             given = object_messages(context.get("messages"))
             question = last_user_text(given or active_messages(scope.vars))
         return cls(
@@ -84,7 +84,7 @@ class AgentRequest:
 
     @property
     def context(self) -> JsonObject:
-        return _object(self.inputs.get("context"))
+        return mapping(self.inputs.get("context"))
 
     @property
     def context_extra(self) -> JsonObject:
@@ -99,7 +99,7 @@ class AgentRequest:
     @property
     def schema(self) -> JsonObject | None:
         given = read_response_schema(self.inputs.get("resp_schema"))
-        settings = _object(self.config.get("outputSchema"))
+        settings = mapping(self.config.get("outputSchema"))
         if given is not None or not as_flag(settings.get("enabled")):
             return given
         return read_response_schema(settings.get("jsonSchema"))
@@ -161,7 +161,7 @@ class AgentRequest:
         if self.system.strip():
             found["system_prompt_extra"] = self.system
         found |= self._sampling()
-        parent = _object(self.variables.get("_runtime"))
+        parent = mapping(self.variables.get("_runtime"))
         found |= {n: parent[n] for n in _PARENT_SETTINGS if parent.get(n) is not None}
         index = self.recall.settings.get("use_session_attachments")
         if index is not None:
@@ -170,7 +170,7 @@ class AgentRequest:
 
     def _limits(self) -> JsonObject:
         """Give the parent's limits, those of the node over them; the counters start anew."""
-        limits = {**(_object(self.variables.get("_limits")) or default_limits())}
+        limits = {**(mapping(self.variables.get("_limits")) or default_limits())}
         iterations = (
             self.inputs.get("max_iterations"),
             self.config.get("max_iterations"),
@@ -185,7 +185,7 @@ class AgentRequest:
 
     def _child_context(self, bucket: JsonObject) -> JsonObject:
         context = {"task": self.task, "messages": self._messages(bucket), **self.context_extra}
-        own = _object(self.variables.get("context"))
+        own = mapping(self.variables.get("context"))
         if self.keeps_turn and own.get("attachments") and not context.get("attachments"):
             context["attachments"] = isolate(own["attachments"])
         return context
@@ -227,7 +227,3 @@ def _tool_names(tools: JsonValue) -> list[JsonValue]:
 
 def _count(value: JsonValue) -> int:
     return int(as_number(value, float, 0))
-
-
-def _object(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, dict) else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._json import JsonObject, JsonValue, mapping
 
 MAX_STEPS = 200
 MAX_CHARS = 4000
@@ -33,15 +33,15 @@ def tool_activity(traces: JsonValue) -> tuple[list[JsonObject], list[JsonObject]
     calls: list[JsonObject] = []
     results: list[JsonObject] = []
     for step in trace_steps(traces):
-        effect = _object(step.get("effect"))
+        effect = mapping(step.get("effect"))
         if effect.get("type") == "tool_calls":
-            calls += _objects(_object(effect.get("payload")).get("tool_calls"))
-            results += _objects(_object(step.get("result")).get("results"))
+            calls += _objects(mapping(effect.get("payload")).get("tool_calls"))
+            results += _objects(mapping(step.get("result")).get("results"))
     return calls, results
 
 
 def _steps_of(trace: JsonValue) -> list[JsonObject]:
-    return _objects(_object(trace).get("steps"))
+    return _objects(mapping(trace).get("steps"))
 
 
 def _cut(value: JsonValue) -> JsonValue:
@@ -50,10 +50,6 @@ def _cut(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {key: _cut(item) for key, item in value.items()}
     return [_cut(item) for item in value] if isinstance(value, list) else value
-
-
-def _object(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, dict) else {}
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:

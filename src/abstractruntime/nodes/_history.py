@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from abstractruntime._json import JsonObject, JsonValue, isolate
+from abstractruntime._json import JsonObject, JsonValue, isolate, mapping
 
 CHARS_PER_TOKEN = 4
 
@@ -16,11 +14,11 @@ def inherit_context(child: JsonObject, parent: JsonObject) -> None:
     child's other messages; a message id counts once. Attachments come along when the
     child has none.
     """
-    source = _object(parent.get("context"))
+    source = mapping(parent.get("context"))
     inherited = _messages(source)
     if not inherited:
         return
-    context = dict(_object(child.get("context")))
+    context = dict(mapping(child.get("context")))
     own = _messages(context)
     merged = [
         *(m for m in own if is_system(m)),
@@ -36,9 +34,9 @@ def inherit_context(child: JsonObject, parent: JsonObject) -> None:
 
 def active_messages(variables: JsonObject) -> list[JsonObject]:
     """Give a copy of the run's messages: system first, then the others within the run's limit."""
-    messages = _messages(_object(variables.get("context")))
+    messages = _messages(mapping(variables.get("context")))
     others = [m for m in messages if not is_system(m)]
-    limit = _object(variables.get("_limits")).get("max_history_messages")
+    limit = mapping(variables.get("_limits")).get("max_history_messages")
     if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0:
         others = others[len(others) - min(limit, len(others)) :]
     copied: list[JsonObject] = isolate([*(m for m in messages if is_system(m)), *others])
@@ -86,14 +84,10 @@ def unique_messages(messages: list[JsonObject]) -> list[JsonObject]:
     seen: set[str] = set()
     kept = []
     for message in messages:
-        message_id = _object(message.get("metadata")).get("message_id")
+        message_id = mapping(message.get("metadata")).get("message_id")
         if isinstance(message_id, str) and message_id:
             if message_id in seen:
                 continue
             seen.add(message_id)
         kept.append(message)
     return kept
-
-
-def _object(value: Any) -> JsonObject:
-    return value if isinstance(value, dict) else {}

@@ -72,10 +72,3 @@ class TreeState:
         if size < 0 or len(edge) != size.bit_count() or any(len(node) != 32 for node in edge):
             raise IntegrityError(f"stored tree state does not fit its size {size}", size=size)
         return cls(size, edge)
-
-
-def tree_root(lines: Iterable[bytes]) -> bytes:
-    """Give the root over all lines."""
-    tree = TreeState()
-    tree.extend(lines)
-    return tree.root()

@@ -21,7 +21,7 @@ change in one place what a run read back from JSON would not.
 
 from __future__ import annotations
 
-from abstractruntime._json import JsonObject, JsonValue, isolate, join_pointer
+from abstractruntime._json import JsonObject, JsonValue, isolate, join_pointer, mapping
 
 AMBIENT = "_last_output"
 _TEMP = "_temp"
@@ -50,17 +50,17 @@ class Durable:
 
     def read(self, place: str, node_id: str) -> tuple[bool, JsonValue]:
         """Tell whether `_temp.<place>.<node_id>` exists, and what it holds (not copied)."""
-        held = _object(_object(self.vars.get(_TEMP)).get(place))
+        held = mapping(mapping(self.vars.get(_TEMP)).get(place))
         return node_id in held, held.get(node_id)
 
     def write(self, place: str, node_id: str, value: JsonValue) -> None:
         self._place(place)[node_id] = value
 
     def drop(self, place: str, node_id: str) -> None:
-        _object(_object(self.vars.get(_TEMP)).get(place)).pop(node_id, None)
+        mapping(mapping(self.vars.get(_TEMP)).get(place)).pop(node_id, None)
 
     def clear_draws(self) -> None:
-        _object(self.vars.get(_TEMP)).pop("draws", None)
+        mapping(self.vars.get(_TEMP)).pop("draws", None)
 
     def _place(self, name: str) -> JsonObject:
         temp = _ensure(self.vars, _TEMP)
@@ -74,7 +74,7 @@ class Durable:
 
     def take_mapped(self) -> str | None:
         """Give the node whose effect result is still to be copied, once."""
-        node_id = _object(self.vars.get(_TEMP)).pop("mapped", None)
+        node_id = mapping(self.vars.get(_TEMP)).pop("mapped", None)
         return node_id if isinstance(node_id, str) else None
 
     # --- control ------------------------------------------------------------------------
@@ -82,13 +82,13 @@ class Durable:
     @property
     def active(self) -> str | None:
         """The innermost active control node."""
-        control = _object(_object(self.vars.get(_TEMP)).get("_control"))
+        control = mapping(mapping(self.vars.get(_TEMP)).get("_control"))
         stack = control.get("stack")
         return stack[-1] if isinstance(stack, list) and stack else None
 
     def frame(self, node_id: str) -> JsonObject | None:
-        control = _object(_object(self.vars.get(_TEMP)).get("_control"))
-        frame = _object(control.get("frames")).get(node_id)
+        control = mapping(mapping(self.vars.get(_TEMP)).get("_control"))
+        frame = mapping(control.get("frames")).get(node_id)
         return frame if isinstance(frame, dict) else None
 
     def push(self, node_id: str, frame: JsonObject) -> None:
@@ -116,10 +116,6 @@ class Durable:
         if not isinstance(stack, list):
             stack = control["stack"] = []
         return stack, _ensure(control, "frames")
-
-
-def _object(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, dict) else {}
 
 
 def _ensure(holder: JsonObject, key: str) -> JsonObject:
