@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from datetime import datetime, timezone
 
 import pytest
 
@@ -30,6 +31,7 @@ from abstractruntime.errors import (
     UsageError,
 )
 from abstractruntime.storage._store.header import run_from
+from abstractruntime.storage._store.memory import LogMemory
 from abstractruntime.storage.directory import open_store
 
 
@@ -410,3 +412,31 @@ def test_files_are_private(store):
     created(store).close()
     assert os.stat(store._layout.ledger("r")).st_mode & 0o777 == 0o600
     assert os.stat(f"{store.path}/locks").st_mode & 0o777 == 0o700
+
+
+def test_a_look_that_another_thread_overtakes_leaves_nothing_open(tmp_path, monkeypatch):
+    with open_store(tmp_path / "store", durability="off") as store:
+        created(store).close()
+        before = len(os.listdir("/proc/self/fd"))
+        plain_run = LogMemory.run
+
+        def overtaken(memory):
+            monkeypatch.setattr(LogMemory, "run", plain_run)
+            store.open("r").close()
+            return plain_run(memory)
+
+        for _ in range(5):
+            monkeypatch.setattr(LogMemory, "run", overtaken)
+            store.peek("r")
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_the_id_of_a_purged_run_starts_no_other(tmp_path):
+    with open_store(tmp_path / "store") as store:
+        finished(created(store))
+        purged = store.care.plan_collection(
+            grace_s=3600, now=datetime.now(timezone.utc), purge=["r"]
+        )
+        store.care.collect(purged)
+        with pytest.raises(UsageError, match="purged"):
+            created(store)

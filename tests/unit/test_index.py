@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
@@ -130,3 +131,54 @@ def test_a_query_takes_any_number_of_runs_with_commands(store, monkeypatch):
     monkeypatch.setattr(store.services.inboxes, "runs_with_commands", lambda: [*known, "a1"])
 
     assert ids(store, RunQuery(has_commands=True)) == ["a1"]
+
+
+def look(store, query=None):
+    """Query a directory that has been left alone for a while since it was last modified."""
+    store.find(RunQuery())
+    os.utime(store.address, (1e9, 1e9))
+    return ids(store, query or RunQuery())
+
+
+@pytest.mark.parametrize("start", [b"", b'{"half'], ids=["empty", "torn"])
+def test_a_run_that_was_only_beginning_at_a_look_is_found_at_the_next(store, tmp_path, start):
+    with open_store(tmp_path / "other") as other:
+        add(other, "late")
+    ledger = tmp_path / "store" / "ledger_late.jsonl"
+    ledger.write_bytes(start)
+    assert "late" not in look(store)
+
+    ledger.write_bytes((tmp_path / "other" / "ledger_late.jsonl").read_bytes())
+
+    assert "late" in look(store)
+    assert "late" in look(store, RunQuery(live_only=True))
+
+
+def finish(store, run_id):
+    with contextlib.closing(store.open(run_id)) as log:
+        log.run.status, log.run.output = RunStatus.COMPLETED, {}
+        log.commit(StepRecord(run_id, "s2", "n", StepStatus.COMPLETED, started_at="t"))
+        log.settle()
+
+
+def test_a_late_row_does_not_hide_what_happened_since(store, tmp_path):
+    with open_store(tmp_path / "store", durability="relaxed") as late:
+        finish(late, "a1")
+        with contextlib.closing(store.open("a1")) as log:
+            log.run.status, log.run.output = RunStatus.RUNNING, None
+            log.commit(StepRecord("a1", "s3", "n", StepStatus.COMPLETED, started_at="t"))
+            log.settle()
+        assert "a1" in ids(store, RunQuery(live_only=True))
+
+    assert "a1" in ids(store, RunQuery(live_only=True))
+
+
+def test_a_late_row_does_not_bring_a_purged_run_back(store, tmp_path):
+    with open_store(tmp_path / "store", durability="relaxed") as late:
+        finish(late, "a2")
+        for name in ("ledger_a2.jsonl", "run_a2.json"):
+            (tmp_path / "store" / name).unlink(missing_ok=True)
+        assert "a2" not in look(store)
+
+    os.utime(store.address, (1e9, 1e9))
+    assert "a2" not in ids(store, RunQuery())

@@ -108,7 +108,9 @@ def emit(  # noqa: PLR0917 - the options of the command
     ] = None,
     event_id: Annotated[
         str | None,
-        typer.Option("--event-id", metavar="ID", help="Repeating it delivers nothing twice."),
+        typer.Option(
+            "--event-id", metavar="ID", help="A repetition soon after delivers nothing twice."
+        ),
     ] = None,
     drive: Annotated[bool, typer.Option("--drive", help="Drive who got it, too.")] = False,
     until: Annotated[

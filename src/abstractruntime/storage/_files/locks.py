@@ -18,6 +18,7 @@ import functools
 import json
 import os
 import struct
+import time
 from typing import Final, Protocol
 
 _READ_MOST: Final = 64 * 1024
@@ -45,7 +46,9 @@ class DescriptionLocks:
     takes the note of the holder before for that of the present one.
     """
 
-    _PATIENCE: Final = 1000
+    # A holder that writes its note may have to wait for a processor.
+    _PATIENCE_S: Final = 0.5
+    _YIELDS: Final = 100
 
     def take(self, descriptor: int, note: bytes) -> bool:
         try:
@@ -63,13 +66,19 @@ class DescriptionLocks:
         _set(descriptor, fcntl.F_UNLCK, 0, 2)
 
     def note(self, descriptor: int) -> bytes | None:
-        for _ in range(self._PATIENCE):
+        deadline = time.monotonic() + self._PATIENCE_S
+        turn = 0
+        while time.monotonic() < deadline:
             if not _is_held(descriptor, 0):
                 return None
             note = os.pread(descriptor, _READ_MOST, 0)
             if not _is_held(descriptor, 1) and note == os.pread(descriptor, _READ_MOST, 0):
                 return note
-            os.sched_yield()
+            turn += 1
+            if turn < self._YIELDS:
+                os.sched_yield()
+            else:
+                time.sleep(0.001)
         return b""
 
 
