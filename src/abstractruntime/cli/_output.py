@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,21 +46,21 @@ class OutputError(OSError):
     """Stdout took nothing more, for another reason than a reader that went away."""
 
 
-@contextmanager
-def _to_stdout() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as cause:
-        raise OutputError(cause.errno, cause.strerror) from cause
+def drop_stdout() -> None:
+    """Send what is still printed nowhere; what is buffered would fail once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Output:
-    """Where a command's words go."""
+    """Where a command's words go.
+
+    `is_read` turns false when the reader of stdout went away. That is no failure: the command
+    goes on with what it does besides printing, and its exit code stands.
+    """
 
     def __init__(self, mode: Mode, environ: Mapping[str, str] | None = None) -> None:
         self.mode = mode
+        self.is_read = True
         self._environ = environ or {}
 
     # -- data ------------------------------------------------------------------
@@ -95,7 +96,7 @@ class Output:
         """Give one of a series of things as soon as it happens; nothing unless `is_stream`."""
         if self.is_stream:
             self.emit(document, text=lambda: [text])
-            with _to_stdout():
+            with self._to_stdout():
                 sys.stdout.flush()
 
     def raw(self, text: str) -> None:
@@ -107,12 +108,14 @@ class Output:
         """Print stored lines byte for byte, each with its line end."""
         if self.mode is Mode.NONE:
             return
-        with _to_stdout():
+        with self._to_stdout():
             sys.stdout.flush()
         for line in lines:
-            with _to_stdout():
+            with self._to_stdout():
                 sys.stdout.buffer.write(line + b"\n")
-        with _to_stdout():
+            if not self.is_read:
+                return
+        with self._to_stdout():
             sys.stdout.buffer.flush()
 
     def lines(self, lines: Iterable[str]) -> None:
@@ -121,8 +124,18 @@ class Output:
 
     def _write(self, text: str) -> None:
         # Surrogates cannot be encoded; escaping them keeps the rest readable.
-        with _to_stdout():
+        with self._to_stdout():
             sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+
+    @contextmanager
+    def _to_stdout(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            self.is_read = False
+            drop_stdout()
+        except OSError as cause:
+            raise OutputError(cause.errno, cause.strerror) from cause
 
     # -- talk ------------------------------------------------------------------
 
@@ -146,7 +159,9 @@ class Output:
     def colour(self) -> bool:
         if self._environ.get("NO_COLOR"):
             return False
-        return bool(self._environ.get("CLICOLOR_FORCE")) or self.is_terminal
+        if self._environ.get("CLICOLOR_FORCE"):
+            return True
+        return self.is_terminal and self._environ.get("TERM") != "dumb"
 
     @cached_property
     def width(self) -> int:
