@@ -4,7 +4,8 @@ Rules:
 1. `json` prints one JSON document on stdout, `jsonl` one object per line, `none` nothing,
    errors included: an `art-error/1` document takes the place of the data.
 2. `text` prints for people. Tables are aligned on a terminal and tab-separated elsewhere.
-3. Text from flows and ledgers never reaches a terminal with control characters in it.
+3. A line is one line: text from flows and ledgers cannot end it, steer the terminal, or
+   begin it like a command to a continuous integration system. Only `raw` prints as is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from functools import cached_property
 from typing import Any
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import log_line, one_line
 
 
 class Mode(str, Enum):
@@ -29,7 +31,6 @@ class Mode(str, Enum):
     NONE = "none"
 
 
-_BREAKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 _FLAGS = {"--json": Mode.JSON, "--jsonl": Mode.JSONL, "-q": Mode.NONE, "--quiet": Mode.NONE}
 
 
@@ -71,6 +72,7 @@ class Output:
         *,
         text: Callable[[], Iterable[str]],
         items: str | None = None,
+        line: Callable[[str], str] = log_line,
     ) -> None:
         """Give the result of a command.
 
@@ -78,9 +80,11 @@ class Output:
             document: The JSON form, with its `format`.
             text: Gives the lines for people; called in text mode only.
             items: Key of the list that `jsonl` prints line by line; else it prints the document.
+            line: Makes a line harmless.
         """
         if self.mode is Mode.TEXT:
-            self.lines(text())
+            for shown in map(line, text()):
+                self._write(shown)
         elif self.mode is Mode.JSON:
             self._write(json.dumps(document, indent=2, ensure_ascii=False))
         elif self.mode is Mode.JSONL:
@@ -118,10 +122,6 @@ class Output:
         with self._to_stdout():
             sys.stdout.buffer.flush()
 
-    def lines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self._write(harmless_line(line) if not self.colour else line)
-
     def _write(self, text: str) -> None:
         # Surrogates cannot be encoded; escaping them keeps the rest readable.
         with self._to_stdout():
@@ -139,14 +139,14 @@ class Output:
 
     # -- talk ------------------------------------------------------------------
 
-    def note(self, text: str) -> None:
+    def note(self, *lines: str) -> None:
         """Say something beside the data; silent with `-q`."""
         if self.mode is not Mode.NONE:
-            self.complain([text])
+            self.complain(lines)
 
     def complain(self, lines: Iterable[str]) -> None:
         for line in lines:
-            sys.stderr.write(harmless_line(line) + "\n")
+            sys.stderr.write(log_line(line) + "\n")
         sys.stderr.flush()
 
     # -- terminal --------------------------------------------------------------
@@ -176,7 +176,7 @@ def render_table(
     header: Sequence[str], rows: Iterable[Sequence[Any]], *, aligned: bool
 ) -> list[str]:
     """Give a table as lines: columns with a header, or tab-separated without one."""
-    cells = [["" if value is None else _cell(str(value)) for value in row] for row in rows]
+    cells = [["" if value is None else one_line(str(value)) for value in row] for row in rows]
     if not aligned:
         return ["\t".join(row) for row in cells]
     if not cells:
@@ -184,22 +184,6 @@ def render_table(
     table = [[name.upper() for name in header], *cells]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table]
-
-
-def _cell(text: str) -> str:
-    """Give text that neither ends its row nor starts another column."""
-    return text if text.isprintable() else "".join(_escape(c) if c in _BREAKS else c for c in text)
-
-
-def harmless_line(text: str) -> str:
-    """Give text without characters that steer a terminal; line ends and tabs stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c in "\n\t" or c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(char: str) -> str:
-    return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
 
 
 def render_value(value: Any) -> str:

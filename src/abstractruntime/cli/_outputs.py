@@ -46,7 +46,7 @@ class Kind:
 
 BUNDLE = Kind("a bundle", re.compile(rb"PK\x03\x04.{26}manifest\.json", re.DOTALL))
 HISTORY = Kind("an exported history", re.compile(rb'\s*\{\s*"format": "art-history/'))
-JUNIT = Kind("a JUnit report", re.compile(rb"<\?xml.*?<testsuites", re.DOTALL))
+JUNIT = Kind("a JUnit report", re.compile(rb"<\?xml.*?<testsuite ", re.DOTALL))
 CASE = Kind("a test case", re.compile(rb"(?!)"))
 PICTURES = {
     "ascii": Kind("a drawing", re.compile(rb"\s*\+-")),

@@ -44,7 +44,7 @@ def compile_(  # noqa: PLR0917 - the options of the command
     signer = _signer(session, key, unsigned=unsigned)
     packed, findings = compile_bundle(Request(path, tuple(entry), bundle_id, version))
     for item in findings:
-        session.out.note(render_text(item))
+        session.out.note(*render_text(item).split("\n"))
     data, trust = packed.data, TrustStore()
     if signer is not None:
         data = sign_bundle(data, signer)
