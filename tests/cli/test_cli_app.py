@@ -17,6 +17,7 @@ from abstractruntime.cli._table import COMMANDS, Group
 
 ROOT = Path(__file__).resolve().parents[2]
 APPROVAL = str(ROOT / "bundles" / "release-approval" / "flow.json")
+INPUT = '{"service": "api", "version": "2.1.0"}'
 ART = [
     sys.executable,
     "-c",
@@ -50,7 +51,7 @@ def test_help_loads_no_command() -> None:
 
     assert not {"rich", "yaml", "jsonschema", "cryptography", "platformdirs"} & loaded
     assert ours - {
-        f"abstractruntime.{n}" for n in ("errors", "_exports", "_json", "_version", "cli")
+        f"abstractruntime.{n}" for n in ("errors", "_exports", "_json", "_text", "_version", "cli")
     } <= {
         f"abstractruntime.cli.{name}"
         for name in ("app", "_arguments", "_interrupts", "_lazy", "_output", "_session", "_table")
@@ -118,14 +119,40 @@ def test_output_mode_of_the_environment(art: Any, monkeypatch: pytest.MonkeyPatc
     assert art("key", "show", "x").document["format"] == "art-error/1"
 
 
-def test_closed_pipe_ends_without_traceback() -> None:
+@pytest.mark.parametrize(
+    "args, code",
+    [
+        (["--version"], 0),
+        (["schema", "visualflow"], 0),
+        (["show", "nobody", "--json"], 66),
+        (["run", APPROVAL, "--input", INPUT], 4),
+        (["run", APPROVAL, "--input", INPUT, "--jsonl"], 4),
+    ],
+    ids=["version", "long", "error", "run", "stream"],
+)
+def test_a_reader_that_went_away_changes_no_exit_code(tmp_path, args, code) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [*ART, "schema", "visualflow"]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    environ = {**os.environ, "ART_HOME": str(tmp_path / "store")}
+    command = [*ART, *map(str, args)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environ, check=False)
     os.close(writer)
 
-    assert (done.returncode, done.stderr) == (74, b"")
+    assert done.returncode == code
+    assert b"rror" not in done.stderr
+
+
+def test_following_ends_with_its_reader(tmp_path) -> None:
+    environ = {**os.environ, "ART_HOME": str(tmp_path / "store")}
+    start = [*ART, "run", str(APPROVAL), "--input", INPUT, "--run-id", "r"]
+    assert subprocess.run(start, env=environ, capture_output=True, check=False).returncode == 4
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*ART, "ledger", "tail", "r", "-f"]
+    done = subprocess.run(command, stdout=writer, env=environ, timeout=30, check=False)
+    os.close(writer)
+
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(

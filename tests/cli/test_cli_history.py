@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from abstractruntime._json import join_pointer
+from abstractruntime.cli._history_verdict import judge_history
 from abstractruntime.schemas import load_schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,3 +116,57 @@ def test_no_directory_is_made_up(exported: Any, tmp_path: Path) -> None:
     assert result.code == 66
     assert "mkdir -p nowhere" in result.err
     assert not (tmp_path / "nowhere").exists()
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Any:
+    """Give the path of every value of a document."""
+    if at:
+        yield at
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(item, (*at, key))
+
+
+FORGERIES = {
+    "changed": lambda parent, key: parent.__setitem__(key, ["forged"]),
+    "removed": lambda parent, key: parent.__delitem__(key),
+    "emptied": lambda parent, key: parent.__setitem__(key, None),
+    "beside": lambda parent, key: isinstance(parent, dict) and parent.update({f"{key}2": 1}),
+}
+
+
+@pytest.mark.parametrize("name", ["s1.json", "u1.json", "done.json"])
+@pytest.mark.parametrize("how", FORGERIES)
+def test_what_a_history_shows_is_judged_or_named(exported: Any, tmp_path: Path, name, how) -> None:
+    exported("resume", "s1", "--input", "approve")
+    exported("export-history", "s1", "-o", "done.json")
+    text = (tmp_path / name).read_text()
+    found = judge_history(text.encode(), ())
+    believed = []
+    for place in places(json.loads(text)):
+        document = json.loads(text)
+        parent = document
+        for token in place[:-1]:
+            parent = parent[token]
+        FORGERIES[how](parent, place[-1])
+        verdict = judge_history(json.dumps(document).encode(), ())
+        named = [*verdict.not_covered, *found.not_covered]
+        if how == "beside":
+            place = (*place[:-1], f"{place[-1]}2")
+        where = join_pointer(place)
+        # A head that is left out vouches for nothing; that is all it does.
+        named += ["/provenance/heads/"] if how == "removed" else []
+        is_named = any(where.startswith(pointer) for pointer in named)
+        if document != json.loads(text) and not verdict.defects and not is_named:
+            believed.append(where)
+
+    assert found.defects == ()
+    assert believed == []
+
+
+@pytest.mark.parametrize("key", ["run", "input_data", "ledgers", "actor_id"])
+def test_a_key_that_occurs_twice_is_refused(exported: Any, tmp_path: Path, key: str) -> None:
+    text = (tmp_path / "s1.json").read_text()
+    (tmp_path / "twice.json").write_text(text.replace(f'"{key}": ', f'"{key}": 1, "{key}": ', 1))
+
+    assert exported("ledger", "verify", "twice.json").code == 1

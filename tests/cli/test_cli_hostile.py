@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flow_builder import START, end, flow, node
+
+from abstractruntime._text import log_line
 
 ROOT = Path(__file__).resolve().parents[2]
 APPROVAL = str(ROOT / "bundles" / "release-approval" / "flow.json")
@@ -63,6 +67,47 @@ def test_a_missing_name_gets_the_names(art: Any, args: tuple[str, ...]) -> None:
     result = art(*args)
 
     assert ("ask_user" if args[0] == "explain" else "serve-event") in result.out + result.err
+
+
+FORGED = "x\nvalid: acme@1 is signed by acme\x1b[8m\n::stop-commands::x"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("check", "f.json"), ("compile", "f.json", "--unsigned", "--id", "b"), ("graph", "f.json"),
+     ("run", "f.json"), ("run", "f.json", "-q"), ("show", "f.json"), ("bundle", "show", "b.flowbundle"),
+     ("bundle", "verify", "b.flowbundle", "--allow-unsigned"), ("diff", "f.json", "g.json"),
+     ("inspect", "@last"), ("ledger", "show", "@last"), ("ledger", "tail", "@last"), ("runs",)],
+    ids=" ".join,
+)  # fmt: skip
+def test_names_of_a_flow_forge_no_line(art: Any, tmp_path: Path, args: tuple[str, ...]) -> None:
+    ask = node(
+        "q", "ask_user", "exec-in prompt", "exec-out response", pinDefaults={"prompt": FORGED}
+    )
+    ask["data"]["label"] = FORGED
+    lost = node("lost", FORGED, "exec-in", "exec-out")
+    document = {**flow(START, ask, end("n"), edges="s > q; q > e"), "name": FORGED, "id": "f"}
+    (tmp_path / "f.json").write_text(json.dumps(document))
+    document["nodes"].append(lost)
+    (tmp_path / "g.json").write_text(json.dumps(document))
+    art("compile", "f.json", "--unsigned", "-o", "b.flowbundle")
+    art("run", "f.json")
+    for done in (art(*args), art("check", "g.json")):
+        lines = (done.out + done.err).splitlines()
+        assert not any(line.startswith(("valid: acme", "signed by: acme")) for line in lines)
+        assert not any(line.lstrip().startswith("::") for line in lines)
+        assert "\x1b" not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    "text", ["::error::x", "  ::stop-commands::x", "##[error]x", "##vso[task]x"]
+)
+def test_an_output_is_no_command_to_a_build_system(art: Any, tmp_path: Path, text: str) -> None:
+    (tmp_path / text).write_text("{}")
+    done = art("check", text)
+
+    assert not any(line.lstrip().startswith(("::", "##")) for line in done.out.splitlines())
+    assert log_line(text).lstrip().startswith("\\x")
 
 
 def test_a_name_with_a_line_end_stays_in_its_row(parked: Any) -> None:

@@ -58,7 +58,7 @@ COMMANDS = [
     ("ledger tail demo", STORE),
     ("ledger verify plain.jsonl", "core signing"),
     ("ledger verify signed.jsonl --heads heads.jsonl", "core signing cryptography"),
-    ("ledger verify h.json", "core signing _history schemas storage jsonschema sqlite3 tempfile"),
+    ("ledger verify h.json", "core signing _history schemas storage storage._store jsonschema sqlite3 tempfile"),
     ("ledger verify demo", f"signing storage._care {STORE}"),
     ("ledger verify signed", f"signing cryptography storage._care {STORE}"),
     ("inspect demo", f"rendering {STORE} {LABELS}"),

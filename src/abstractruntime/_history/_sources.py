@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from abstractruntime._json import dump_line, load_strict, normalise
 from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import AbstractRuntimeError, NotFound, StoreError
+from abstractruntime.storage.folding import run_of_records
+from abstractruntime.storage.large_values import holds_references
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from abstractruntime._json import JsonObject
     from abstractruntime.core.models import RunState
@@ -56,6 +58,7 @@ class Line:
 class HistorySource(Protocol):
     def load(self, run_id: str) -> RunState: ...
     def lines(self, run_id: str) -> Iterable[Line]: ...
+    def run_of(self, lines: Sequence[Line]) -> RunState | None: ...
     def children(self, run_id: str) -> list[str]: ...
     def session_roots(self, session_id: str, limit: int) -> list[RunState]: ...
 
@@ -78,6 +81,9 @@ class ClassicSource:
         with _reading(f"ledger of run '{run_id}'"):
             records = self._ledgers.list(run_id)
         return [Line(normalise(record)) for record in records]
+
+    def run_of(self, lines: Sequence[Line]) -> RunState | None:  # noqa: ARG002 - no commits here
+        return None
 
     def children(self, run_id: str) -> list[str]:
         return [run.run_id for run in self._query("list_children", parent_run_id=run_id)]
@@ -115,6 +121,12 @@ class EngineSource:
         return (
             Line(load_strict(stored.line), stored.line) for stored in self._engine.records(run_id)
         )
+
+    def run_of(self, lines: Sequence[Line]) -> RunState | None:
+        """Give the run as these lines leave it, which may be behind what `load` gives."""
+        if any(holds_references(line.stored or b"") for line in lines):
+            return None
+        return run_of_records(line.record for line in lines)
 
     def children(self, run_id: str) -> list[str]:
         found = self._engine.find(RunQuery(parent_run_id=run_id, limit=MAX_DESCENDANTS))

@@ -183,20 +183,17 @@ def _collect(
     run = source.load(request.run_id)
     run_ids = descendants(source, run.run_id) if request.include_subruns else [run.run_id]
     facts = {run_id: _LedgerFacts() for run_id in run_ids}
-    ledgers = {
-        run_id: _ledger(run_id, facts[run_id].watch(source.lines(run_id)), request.max_items)
-        for run_id in run_ids
-    }
-    if not run.status.is_terminal:
-        # Invariant: the state is read after the ledger, so a run that ends meanwhile
-        # never shows a status that is older than its own records.
-        run = source.load(request.run_id)
+    lines = {run_id: list(facts[run_id].watch(source.lines(run_id))) for run_id in run_ids}
+    # Invariant: what is shown of the run is what the exported records say, also of one that
+    # somebody drives at this moment. Where they do not say it, the state is read after them.
+    run = source.run_of(lines[run.run_id]) or source.load(request.run_id)
+    ledgers = {run_id: _ledger(run_id, lines[run_id], request.max_items) for run_id in run_ids}
     bundle = {
         "version": RUN_HISTORY_BUNDLE_VERSION_V1,
         "generated_at": request.generated_at or format_time(utc_now()),
         "root_run_id": run.run_id,
-        "run": _run_object(run, with_output=request.with_output),
-        "workflow_snapshot": _snapshot(run),
+        "run": run_object(run, with_output=request.with_output),
+        "workflow_snapshot": snapshot_of(run),
         "input_data": _input_data(run, request.artifact_store),
         "ledgers": ledgers,
         "timeline": [entry for ledger in ledgers.values() for entry in timeline_entries(ledger)],
@@ -240,7 +237,8 @@ def timeline_entries(ledger: JsonObject) -> Iterator[JsonObject]:
         }
 
 
-def _run_object(run: RunState, *, with_output: bool) -> JsonObject:
+def run_object(run: RunState, *, with_output: bool) -> JsonObject:
+    """Give what a bundle shows of a run beside its input."""
     data = run.to_dict()
     keys = (*_RUN_KEYS, "output") if with_output else _RUN_KEYS
     # Invariant: a bundle shares nothing with a store that hands out its own objects.
@@ -248,16 +246,21 @@ def _run_object(run: RunState, *, with_output: bool) -> JsonObject:
     return shown
 
 
-def _snapshot(run: RunState) -> JsonObject | None:
+def snapshot_of(run: RunState) -> JsonObject | None:
+    """Give the reference to the flow as it was when the run started, if one was kept."""
     found = mapping(run.vars.get("_runtime")).get("workflow_snapshot")
     if not isinstance(found, dict):
         return None
     return {key: text_or_none(found.get(key)) for key in _SNAPSHOT_KEYS}
 
 
+def given_values(run: RunState) -> JsonObject:
+    """Give the variables of a run that are its own, not the runtime's."""
+    return {key: value for key, value in run.vars.items() if not key.startswith("_")}
+
+
 def _input_data(run: RunState, artifact_store: Any) -> JsonObject:
-    given = {key: value for key, value in run.vars.items() if not key.startswith("_")}
-    data: JsonObject = isolate(given)
+    data: JsonObject = isolate(given_values(run))
     if artifact_store is None:
         return data
     return move_large_values(data, artifact_store=artifact_store, run_id=run.run_id)

@@ -3,10 +3,9 @@
 Rules:
 1. Records render back to the bytes that were stored; chain, order, tree and signed
    heads are then judged like a ledger file.
-2. What the bundle derives from records (timeline; workflow, status, error and output of
-   the run) must agree with them.
-3. Nothing else is covered by a hash: input data, session turns, the snapshot reference,
-   times and open wait of the run.
+2. What the bundle derives from records (timeline, the run, its input data and the snapshot
+   reference) must agree with them.
+3. What the records do not fix is named: `not_covered` gives it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,12 @@ from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from abstractruntime._history.export import timeline_entries
+from abstractruntime._history.export import (
+    given_values,
+    run_object,
+    snapshot_of,
+    timeline_entries,
+)
 from abstractruntime._json import dump_line, dump_sorted, join_pointer, load_strict, mapping
 from abstractruntime.core.origin import RUN_STARTED, RunOrigin
 from abstractruntime.core.record_fields import (
@@ -30,16 +34,19 @@ from abstractruntime.schemas.history import HISTORY_BUNDLE_SCHEMA
 from abstractruntime.signing.heads import read_heads
 from abstractruntime.signing.keys import parse_vkey
 from abstractruntime.signing.verdict import verify_ledger
-from abstractruntime.storage.large_values import LargeValues, reference
+from abstractruntime.storage.folding import run_of_records
+from abstractruntime.storage.large_values import LargeValues, holds_references, reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from abstractruntime._json import JsonObject, JsonValue
+    from abstractruntime.core.models import RunState
     from abstractruntime.signing.keys import VerifierKey
     from abstractruntime.signing.verdict import LedgerVerdict
 
 _MAX_SHAPE_DEFECTS: Final = 20
+_PROVENANCE: Final = frozenset({"head_hash", "root_hash", "size", "heads", "vkeys", "runs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,40 @@ def verify_history_bundle(
     for ledger in bundle["ledgers"].values():
         defects += _ledger_defects(bundle, ledger, keys)
     return [*defects, *_view_defects(bundle)]
+
+
+def not_covered(bundle: JsonValue) -> list[str]:
+    """Give JSON pointers to what a consistent bundle shows and its records do not fix."""
+    if not isinstance(bundle, dict):
+        return []
+    run = _run_of(bundle)
+    shown = {"/generated_at": True, "/session": bundle.get("session") is not None}
+    shown["/provenance/vkeys"] = bool(mapping(bundle.get("provenance")).get("vkeys"))
+    found = [place for place, is_there in shown.items() if is_there]
+    if run is None:
+        known = _recorded_facts(_root_records(bundle))
+        left = set(bundle["run"]) - {"run_id", *known}
+        found += [join_pointer(("run", name)) for name in sorted(left)]
+    if run is None or _has_references(run.vars):
+        found += ["/input_data", "/workflow_snapshot"]
+    return sorted([*found, *_unknown_keys(bundle)])
+
+
+def _unknown_keys(value: Any, schema: Any = HISTORY_BUNDLE_SCHEMA, at: str = "") -> Iterator[str]:
+    """Give pointers to the keys that the format does not name; those of records have a hash."""
+    shape = mapping(schema)
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unknown_keys(item, shape.get("items"), f"{at}/{index}")
+    names, others = shape.get("properties"), shape.get("additionalProperties")
+    if not isinstance(value, dict) or (names is None and not isinstance(others, dict)):
+        return
+    for name, item in value.items():
+        place, inner = at + join_pointer((name,)), mapping(names).get(name, others)
+        if names is not None and name not in names:
+            yield place
+        elif name != "record":
+            yield from _unknown_keys(item, inner, place)
 
 
 def _shape_defects(bundle: JsonValue) -> _Defects:
@@ -173,13 +214,43 @@ def _view_defects(bundle: JsonObject) -> _Defects:
     entries = [entry for each in bundle["ledgers"].values() for entry in timeline_entries(each)]
     if bundle["timeline"] != entries:
         yield HistoryDefect("timeline_mismatch", root, None, len(entries), len(bundle["timeline"]))
-    yield from _run_defects(bundle["run"], [item["record"] for item in ledger["items"]])
+    yield from _run_defects(bundle)
 
 
-def _run_defects(run: JsonObject, records: list[JsonObject]) -> _Defects:
-    for name, (index, recorded) in _recorded_facts(records).items():
-        if name in run and not _agrees(recorded, run[name]):
-            yield HistoryDefect(f"{name}_mismatch", run["run_id"], index, recorded, run[name])
+def _run_defects(bundle: JsonObject) -> _Defects:
+    shown, run, root = bundle["run"], _run_of(bundle), bundle["root_run_id"]
+    if run is None:
+        for name, (index, recorded) in _recorded_facts(_root_records(bundle)).items():
+            if name in shown and not _agrees(recorded, shown[name]):
+                yield HistoryDefect(f"{name}_mismatch", root, index, recorded, shown[name])
+        return
+    provenance = mapping(bundle.get("provenance"))
+    for name in _PROVENANCE - set(provenance) | {"format"} - set(bundle):
+        # An engine exports these; without them the rest could pass for less than it is.
+        yield HistoryDefect("missing", root, None, name, None)
+    recorded = run_object(run, with_output=True)
+    for name, value in recorded.items():
+        if name not in shown or not _agrees(value, shown[name]):
+            yield HistoryDefect(f"{name}_mismatch", root, None, value, shown.get(name))
+    if _has_references(run.vars):
+        return
+    derived = {"input_data": given_values(run), "workflow_snapshot": snapshot_of(run)}
+    for name, value in derived.items():
+        if not _agrees(value, bundle[name]):
+            yield HistoryDefect(f"{name}_mismatch", root, None, value, bundle[name])
+
+
+def _root_records(bundle: JsonObject) -> list[JsonObject]:
+    ledger = mapping(mapping(bundle.get("ledgers")).get(bundle["root_run_id"]))
+    return [item["record"] for item in ledger.get("items", ())]
+
+
+def _run_of(bundle: JsonObject) -> RunState | None:
+    return run_of_records(_root_records(bundle))
+
+
+def _has_references(value: Any) -> bool:
+    return holds_references(dump_line(value))
 
 
 def _recorded_facts(records: list[JsonObject]) -> dict[str, tuple[int, JsonValue]]:

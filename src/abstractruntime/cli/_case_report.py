@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from html import escape
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._text import one_line
 from abstractruntime.cli._cases import Found
-from abstractruntime.cli._output import harmless_line
 from abstractruntime.testing.cases import CaseProblem
 
 _LONGEST = 300
@@ -104,4 +104,4 @@ def _element(text: str) -> str:
 
 def _legal(text: str) -> str:
     """Give text without the characters that XML cannot hold."""
-    return harmless_line(text).encode("utf-8", "backslashreplace").decode()
+    return one_line(text, keep="\n\t").encode("utf-8", "backslashreplace").decode()

@@ -107,7 +107,7 @@ def report_defect(out: Output, cause: BaseException) -> int:
     ) as file:
         file.write(details)
     if os.environ.get("ART_DEBUG"):
-        out.complain([details])
+        out.complain(details.split("\n"))
     error = Defect(
         f"a defect of abstractruntime: {type(cause).__name__}: {cause}",
         hint=f"report it with the details in {file.name}",

@@ -1,4 +1,4 @@
-"""The files that a command is given, and those that it is asked to write."""
+"""The files that a command is given."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from abstractruntime._files import write_atomic
 from abstractruntime.errors import NotFound
 
 _HISTORY_MARKS = frozenset({"root_run_id", "ledgers"})
@@ -76,20 +75,3 @@ def is_history_document(path: Path) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and set(document) >= _HISTORY_MARKS
-
-
-def write_result(path: Path, data: bytes, *, mode: int, replace: bool = True) -> None:
-    """Write a file whole or not at all, in a directory that exists.
-
-    Raises:
-        NotFound: there is no such directory; a misspelt path must not become a new place.
-        UsageError: `replace` is false and the file exists.
-        StoreIOError: the operating system refused.
-    """
-    if not path.parent.is_dir():
-        raise NotFound(
-            f"no directory '{path.parent}' to write '{path.name}' into",
-            hint=f"make it: mkdir -p {path.parent}",
-            path=str(path.parent),
-        )
-    write_atomic(path, data, mode=mode, replace=replace)

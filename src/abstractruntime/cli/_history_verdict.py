@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime._history.verify import HistoryDefect, verify_history_bundle
+from abstractruntime._history.verify import HistoryDefect, not_covered, verify_history_bundle
+from abstractruntime._json import load_strict
 from abstractruntime.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class HistoryVerdict:
     is_signed: bool
     unsigned: int
     keys: tuple[str, ...] = ()
+    not_covered: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -59,6 +60,7 @@ class HistoryVerdict:
             "unsigned_tail": self.unsigned,
             "trusted_keys": list(self.keys),
             "defects": [defect.to_dict() for defect in self.defects],
+            "not_covered": list(self.not_covered),
         }
 
 
@@ -68,7 +70,7 @@ def judge_history(data: bytes, keys: Sequence[VerifierKey]) -> HistoryVerdict:
     Without keys, damage still shows: heads are then checked with the keys the file names.
     """
     try:
-        document = json.loads(data)
+        document = load_strict(data)
     except (ValueError, RecursionError) as cause:
         found = HistoryDefect("malformed", expected="JSON", found=str(cause)[:200])
         return HistoryVerdict(None, 0, 0, (found,), is_signed=False, unsigned=0)
@@ -86,6 +88,7 @@ def judge_history(data: bytes, keys: Sequence[VerifierKey]) -> HistoryVerdict:
         is_signed=bool(keys) and bool(ledgers) and all(defect.record for defect in unsigned),
         unsigned=sum(int(defect.found) for defect in unsigned) if keys else records,
         keys=tuple(key.label for key in keys),
+        not_covered=() if real else tuple(not_covered(document)),
     )
 
 
@@ -115,3 +118,5 @@ def history_lines(document: JsonObject) -> Iterator[str]:
         where = "" if defect["record"] is None else f" record {defect['record']}:"
         run = f" run {defect['run_id']}," if defect["run_id"] else ""
         yield f"  {defect['code']}:{run}{where} expected {defect['expected']}, found {defect['found']}"
+    if document["not_covered"]:
+        yield f"  not fixed by the records: {', '.join(document['not_covered'])}"

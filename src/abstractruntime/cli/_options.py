@@ -15,6 +15,7 @@ RunArgument = Annotated[
 WaitingOkOption = Annotated[
     bool, typer.Option("--waiting-ok", help="Exit 0 instead of 4 when the run waits.")
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file of another kind, too.")]
 DurabilityOption = Annotated[str | None, typer.Option("--durability", metavar="strict|relaxed|off")]
 HostKeyOption = Annotated[
     str | None, typer.Option("--host-key", metavar="NAME", help="[env: ART_HOST_KEY]")

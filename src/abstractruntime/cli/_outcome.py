@@ -59,7 +59,7 @@ def conclude(
 def output_lines(document: JsonObject) -> Iterator[str]:
     """Give the output of a run that ended: the data of the command."""
     if document["output"] is not None:
-        yield json.dumps(document["output"], indent=2, ensure_ascii=False)
+        yield from json.dumps(document["output"], indent=2, ensure_ascii=False).split("\n")
 
 
 def talk_lines(document: JsonObject) -> Iterator[str]:
@@ -95,9 +95,9 @@ def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]
         yield f"listens for {wait['wait_key']}"
         yield f"  = hint: let it hear something: art emit NAME --run {run_id} --drive"
         return
-    yield f"waits for {'an answer' if wait['reason'] == 'user' else wait['reason']}: " + (
-        wait["prompt"] or wait["wait_key"] or ""
-    )
+    first, *more = (wait["prompt"] or wait["wait_key"] or "").splitlines() or [""]
+    yield f"waits for {'an answer' if wait['reason'] == 'user' else wait['reason']}: {first}"
+    yield from (f"  | {line}" for line in more)
     if wait["choices"]:
         yield f"  choices: {', '.join(map(str, wait['choices']))}"
     key = f" --wait-key '{wait['wait_key']}'" if several else ""

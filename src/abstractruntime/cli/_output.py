@@ -4,12 +4,14 @@ Rules:
 1. `json` prints one JSON document on stdout, `jsonl` one object per line, `none` nothing,
    errors included: an `art-error/1` document takes the place of the data.
 2. `text` prints for people. Tables are aligned on a terminal and tab-separated elsewhere.
-3. Text from flows and ledgers never reaches a terminal with control characters in it.
+3. A line is one line: text from flows and ledgers cannot end it, steer the terminal, or
+   begin it like a command to a continuous integration system. Only `raw` prints as is.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from functools import cached_property
 from typing import Any
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import log_line, one_line
 
 
 class Mode(str, Enum):
@@ -28,7 +31,6 @@ class Mode(str, Enum):
     NONE = "none"
 
 
-_BREAKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 _FLAGS = {"--json": Mode.JSON, "--jsonl": Mode.JSONL, "-q": Mode.NONE, "--quiet": Mode.NONE}
 
 
@@ -45,21 +47,21 @@ class OutputError(OSError):
     """Stdout took nothing more, for another reason than a reader that went away."""
 
 
-@contextmanager
-def _to_stdout() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as cause:
-        raise OutputError(cause.errno, cause.strerror) from cause
+def drop_stdout() -> None:
+    """Send what is still printed nowhere; what is buffered would fail once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Output:
-    """Where a command's words go."""
+    """Where a command's words go.
+
+    `is_read` turns false when the reader of stdout went away. That is no failure: the command
+    goes on with what it does besides printing, and its exit code stands.
+    """
 
     def __init__(self, mode: Mode, environ: Mapping[str, str] | None = None) -> None:
         self.mode = mode
+        self.is_read = True
         self._environ = environ or {}
 
     # -- data ------------------------------------------------------------------
@@ -70,6 +72,7 @@ class Output:
         *,
         text: Callable[[], Iterable[str]],
         items: str | None = None,
+        line: Callable[[str], str] = log_line,
     ) -> None:
         """Give the result of a command.
 
@@ -77,9 +80,11 @@ class Output:
             document: The JSON form, with its `format`.
             text: Gives the lines for people; called in text mode only.
             items: Key of the list that `jsonl` prints line by line; else it prints the document.
+            line: Makes a line harmless.
         """
         if self.mode is Mode.TEXT:
-            self.lines(text())
+            for shown in map(line, text()):
+                self._write(shown)
         elif self.mode is Mode.JSON:
             self._write(json.dumps(document, indent=2, ensure_ascii=False))
         elif self.mode is Mode.JSONL:
@@ -95,7 +100,7 @@ class Output:
         """Give one of a series of things as soon as it happens; nothing unless `is_stream`."""
         if self.is_stream:
             self.emit(document, text=lambda: [text])
-            with _to_stdout():
+            with self._to_stdout():
                 sys.stdout.flush()
 
     def raw(self, text: str) -> None:
@@ -107,33 +112,41 @@ class Output:
         """Print stored lines byte for byte, each with its line end."""
         if self.mode is Mode.NONE:
             return
-        with _to_stdout():
+        with self._to_stdout():
             sys.stdout.flush()
         for line in lines:
-            with _to_stdout():
+            with self._to_stdout():
                 sys.stdout.buffer.write(line + b"\n")
-        with _to_stdout():
+            if not self.is_read:
+                return
+        with self._to_stdout():
             sys.stdout.buffer.flush()
-
-    def lines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self._write(harmless_line(line) if not self.colour else line)
 
     def _write(self, text: str) -> None:
         # Surrogates cannot be encoded; escaping them keeps the rest readable.
-        with _to_stdout():
+        with self._to_stdout():
             sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+
+    @contextmanager
+    def _to_stdout(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            self.is_read = False
+            drop_stdout()
+        except OSError as cause:
+            raise OutputError(cause.errno, cause.strerror) from cause
 
     # -- talk ------------------------------------------------------------------
 
-    def note(self, text: str) -> None:
+    def note(self, *lines: str) -> None:
         """Say something beside the data; silent with `-q`."""
         if self.mode is not Mode.NONE:
-            self.complain([text])
+            self.complain(lines)
 
     def complain(self, lines: Iterable[str]) -> None:
         for line in lines:
-            sys.stderr.write(harmless_line(line) + "\n")
+            sys.stderr.write(log_line(line) + "\n")
         sys.stderr.flush()
 
     # -- terminal --------------------------------------------------------------
@@ -146,7 +159,9 @@ class Output:
     def colour(self) -> bool:
         if self._environ.get("NO_COLOR"):
             return False
-        return bool(self._environ.get("CLICOLOR_FORCE")) or self.is_terminal
+        if self._environ.get("CLICOLOR_FORCE"):
+            return True
+        return self.is_terminal and self._environ.get("TERM") != "dumb"
 
     @cached_property
     def width(self) -> int:
@@ -161,7 +176,7 @@ def render_table(
     header: Sequence[str], rows: Iterable[Sequence[Any]], *, aligned: bool
 ) -> list[str]:
     """Give a table as lines: columns with a header, or tab-separated without one."""
-    cells = [["" if value is None else _cell(str(value)) for value in row] for row in rows]
+    cells = [["" if value is None else one_line(str(value)) for value in row] for row in rows]
     if not aligned:
         return ["\t".join(row) for row in cells]
     if not cells:
@@ -169,22 +184,6 @@ def render_table(
     table = [[name.upper() for name in header], *cells]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table]
-
-
-def _cell(text: str) -> str:
-    """Give text that neither ends its row nor starts another column."""
-    return text if text.isprintable() else "".join(_escape(c) if c in _BREAKS else c for c in text)
-
-
-def harmless_line(text: str) -> str:
-    """Give text without characters that steer a terminal; line ends and tabs stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c in "\n\t" or c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(char: str) -> str:
-    return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
 
 
 def render_value(value: Any) -> str:

@@ -26,10 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _print_version() if args in (["--version"], ["-V"]) else _guarded(args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_stdout()
-        return 74
+        _print_last()
     except OSError as cause:
         _drop_stdout()
         sys.stderr.write(
@@ -40,10 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _print_last(text: str = "") -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who no longer reads has seen enough; the command did what it was asked for.
+        _drop_stdout()
+
+
 def _print_version() -> int:
     from abstractruntime._version import __version__
 
-    sys.stdout.write(f"abstractruntime {__version__}\n")
+    _print_last(f"abstractruntime {__version__}\n")
     return 0
 
 
@@ -64,8 +70,9 @@ def _ensure_streams() -> None:
 
 
 def _drop_stdout() -> None:
-    # What is still buffered would fail once more at exit, with a traceback.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    from abstractruntime.cli._output import drop_stdout
+
+    drop_stdout()
 
 
 def _guarded(args: list[str]) -> int:
@@ -84,7 +91,7 @@ def _run(args: list[str]) -> int:
     except KeyboardInterrupt:
         out.note("interrupted")
         return 130
-    except (BrokenPipeError, OutputError):
+    except OutputError:
         raise
     except Exception as cause:  # noqa: BLE001 - the one boundary between failures and exit codes
         return _report(out, cause)

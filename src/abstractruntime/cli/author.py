@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime._files import read_bounded
+from abstractruntime._files import read_bounded, write_atomic
 from abstractruntime._json import JsonObject
-from abstractruntime.cli._files import flow_files, write_result
+from abstractruntime.cli._files import flow_files
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
 from abstractruntime.visualflow_compiler.diff import BundleDiff, diff_sides
@@ -90,7 +90,7 @@ def _formatted(path: Path) -> Formatted:
 def _overwrite(path: Path, data: bytes) -> None:
     # A link keeps pointing to the file, and the file keeps its mode.
     real = path.resolve()
-    write_result(real, data, mode=stat.S_IMODE(real.stat().st_mode))
+    write_atomic(real, data, mode=stat.S_IMODE(real.stat().st_mode))
 
 
 def _format_stdin(session: Session, *, check: bool, diff: bool) -> int:

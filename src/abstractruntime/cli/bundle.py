@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.cli._bundles import Loaded, bundle_document, named_signers, naming, of_verdict
-from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import load_private_key, read_public_key, read_trust
+from abstractruntime.cli._options import ForceOption
+from abstractruntime.cli._outputs import BUNDLE, require_free_place, write_result
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import UsageError
 from abstractruntime.signing import TrustedKey, TrustPolicy, TrustStore
@@ -80,6 +83,7 @@ def unpack(
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> int:
     """Write the files of a verified bundle into a directory."""
+    require_free_place(session, output)
     loaded = verified(path, read_trust(session), allow_unsigned=allow_unsigned)
     unpack_workflow_bundle(bundle_path=path, out_dir=output, overwrite=force)
     document = bundle_document(loaded, file=str(path))
@@ -96,6 +100,7 @@ def sign(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: in place.")
     ] = None,
+    force: ForceOption = False,
 ) -> int:
     """Add a signature; the digest of the bundle stays the same."""
     name = key or session.config.get("signing_key")
@@ -103,7 +108,10 @@ def sign(
         raise UsageError("no key is named", hint="add --key NAME; see: art key list")
     signer = load_private_key(session, name)
     data = sign_bundle(read_archive_file(path), signer)
-    write_result(output or path, data, mode=0o644)
+    if output is None or output.resolve() == path.resolve():
+        write_atomic(path.resolve(), data, mode=stat.S_IMODE(path.stat().st_mode))
+    else:
+        write_result(session, output, data, kind=BUNDLE, mode=0o644, force=force)
     trust = TrustStore((TrustedKey(signer.verifier),))
     loaded = of_verdict(data, verify_bundle(data, trust))
     document = bundle_document(loaded, file=str(output or path))

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from abstractruntime.cli._bundles import bundle_document, of_verdict
-from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import load_private_key
+from abstractruntime.cli._options import ForceOption
+from abstractruntime.cli._outputs import BUNDLE, write_result
 from abstractruntime.cli._packing import Request, compile_bundle, sanitise_id
 from abstractruntime.cli._session import Session
 from abstractruntime.cli.bundle import bundle_lines
@@ -19,7 +20,7 @@ from abstractruntime.visualflow_compiler.check import render_text
 from abstractruntime.workflow_bundle import sign_bundle, verify_bundle
 
 
-def compile_(
+def compile_(  # noqa: PLR0917 - the options of the command
     session: Session,
     path: Annotated[Path, typer.Argument(metavar="FLOW|DIR", help="A document or a directory.")],
     output: Annotated[
@@ -34,6 +35,7 @@ def compile_(
     ] = [],  # noqa: B006 - the parser makes a new list for each call
     bundle_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Bundle id.")] = None,
     version: Annotated[str, typer.Option("--version", metavar="SEMVER")] = "0.1.0",
+    force: ForceOption = False,
 ) -> int:
     """Compile flow documents, with every subflow they run, into one bundle.
 
@@ -42,7 +44,7 @@ def compile_(
     signer = _signer(session, key, unsigned=unsigned)
     packed, findings = compile_bundle(Request(path, tuple(entry), bundle_id, version))
     for item in findings:
-        session.out.note(render_text(item))
+        session.out.note(*render_text(item).split("\n"))
     data, trust = packed.data, TrustStore()
     if signer is not None:
         data = sign_bundle(data, signer)
@@ -52,7 +54,7 @@ def compile_(
     if bundle_id and sanitise_id(bundle_id) != bundle_id:
         session.out.note(f"bundle id {bundle_id!r} becomes {manifest.bundle_id!r}")
     target = output or Path(f"{manifest.bundle_id}.flowbundle")
-    write_result(target, data, mode=0o644)
+    write_result(session, target, data, kind=BUNDLE, mode=0o644, inputs=[path], force=force)
     document = bundle_document(loaded, file=str(target))
     session.out.emit(document, text=lambda: bundle_lines(document))
     return 0

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from abstractruntime._history.export import export_history as build_history
-from abstractruntime.cli._files import write_result
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
-from abstractruntime.cli._options import RunArgument
+from abstractruntime.cli._options import ForceOption, RunArgument
+from abstractruntime.cli._outputs import HISTORY, write_result
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.core.run_tree import RunTree
@@ -35,6 +35,7 @@ def export_history(
     include_session: Annotated[
         bool, typer.Option("--session", help="Add the turns of the run's session.")
     ] = False,
+    force: ForceOption = False,
 ) -> int:
     """Write a run with its records and children as one document; see `art schema history`."""
     vkeys = [key.vkey for key in read_trust(session).ledger_keys()]
@@ -54,7 +55,7 @@ def export_history(
         session.out.raw(text.rstrip("\n"))
         return 0
     data = text.encode()
-    write_result(output, data, mode=0o600)
+    write_result(session, output, data, kind=HISTORY, mode=0o600, force=force)
     receipt = {
         "format": "art-export/1",
         "run_id": run_id,

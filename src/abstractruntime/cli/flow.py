@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import log_line
 from abstractruntime._version import __version__
 from abstractruntime.cli._files import flow_files
 from abstractruntime.cli._output import Mode
@@ -88,12 +89,17 @@ def _file_report(file: str, result: CheckResult) -> JsonObject:
 
 def _emit(session: Session, results: dict[str, CheckResult], report: str) -> None:
     def text() -> Iterator[str]:
-        render = render_github if report == "github" else render_text
         for result in results.values():
             for item in result.diagnostics:
-                yield render(item)
+                if is_github:
+                    yield render_github(item)
+                else:
+                    yield from render_text(item).split("\n")
 
-    session.out.emit(check_report(results), text=text, items="files")
+    is_github = report == "github"
+    # Workflow commands are what this form is for; it escapes what it quotes.
+    form = str if is_github else log_line
+    session.out.emit(check_report(results), text=text, items="files", line=form)
     for file, result in results.items():
         if result.omitted:
             session.out.note(f"{file}: {result.omitted} more findings are left out")

@@ -15,8 +15,8 @@ from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject
 from abstractruntime.cli._case_report import Tested, case_lines, junit_report
 from abstractruntime.cli._cases import CASES, Flows, Found, find_cases, only_flow
-from abstractruntime.cli._files import write_result
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._outputs import CASE, JUNIT, write_result
 from abstractruntime.cli._program import code_services
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document
@@ -72,7 +72,9 @@ def run_cases(
     cases = find_cases(path, pattern)
     done = [_tested(found, flows, update=update, trust_code=trust_code) for found in cases]
     if junit is not None:
-        write_result(junit, junit_report(done).encode(), mode=0o644)
+        write_result(
+            session, junit, junit_report(done).encode(), kind=JUNIT, mode=0o644, inputs=[path]
+        )
     return _report(session, done)
 
 
@@ -139,7 +141,7 @@ def _save(session: Session, flows: Flows, path: Path, run: str, output: Path | N
     case = _with_flow(saved.document, flow, target) if flow.is_file() else saved.document
     if output is None:
         target.parent.mkdir(exist_ok=True)
-    write_result(target, _rendered(case, target), mode=0o644, replace=False)
+    write_result(session, target, _rendered(case, target), kind=CASE, mode=0o644, inputs=[flow])
     for where in saved.left_out:
         session.out.note(f"left out, as it differs from run to run: {where}")
     found = Found(target, parse_case(case), flow)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abstractruntime.cli._bundles import entry_of, installed_bundle, open_bundle_or_flow
-from abstractruntime.cli._files import write_result
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import ForceOption
+from abstractruntime.cli._outputs import PICTURES, write_result
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.core.run_tree import RunTree
@@ -52,6 +53,7 @@ def graph(
     entry: Annotated[
         str | None, typer.Option("--entry", metavar="ID", help="Which flow of a bundle.")
     ] = None,
+    force: ForceOption = False,
 ) -> int:
     """Draw a flow, or with the id of a run, how far it came.
 
@@ -63,7 +65,17 @@ def graph(
     picture = drawing.draw_flow(shown.flow, data=data, outcomes=shown.outcomes)
     rendered: str = getattr(drawing, f"render_{form}")(picture)
     if output is not None:
-        write_result(output, rendered.encode("utf-8", "replace"), mode=0o644)
+        picture_data = rendered.encode("utf-8", "replace")
+        given = [Path(what)]
+        write_result(
+            session,
+            output,
+            picture_data,
+            kind=PICTURES[form],
+            mode=0o644,
+            inputs=given,
+            force=force,
+        )
         session.out.note(f"wrote {output}")
     document = {
         "format": "art-graph/1",

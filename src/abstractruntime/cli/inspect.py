@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import painted_line
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._output import render_value
@@ -52,9 +53,9 @@ def inspect_(
             colour=session.out.colour,
             max_steps=steps,
         )
-        yield shown.rstrip("\n")
+        yield from shown.rstrip("\n").split("\n")
 
-    session.out.emit(document, text=text)
+    session.out.emit(document, text=text, line=painted_line)
     return 0
 
 
@@ -89,4 +90,4 @@ def labels_of(engine: Store, tree: RunTree) -> dict[str, str]:
 
 def _emit_record(session: Session, record: JsonObject, run_id: str) -> None:
     document = {"format": "art-ledger/1", "run_id": run_id, "records": [record]}
-    session.out.emit(document, text=lambda: [render_value(record)], items="records")
+    session.out.emit(document, text=lambda: render_value(record).split("\n"), items="records")

@@ -64,6 +64,8 @@ def tail(
         after = stored[0].seq - 1 if stored else -1
         for item in follow(engine, run_id, after=after, clock=SystemClock()):
             _emit_record(session, item)
+            if not session.out.is_read:
+                return 0
     return 0
 
 

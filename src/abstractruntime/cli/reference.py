@@ -35,7 +35,7 @@ def explain(
     """Explain a diagnostic, a node type or the exit codes."""
     title, body = explanation(topic)
     document = {"format": "art-explain/1", "topic": " ".join(topic), "title": title, "text": body}
-    session.out.emit(document, text=lambda: [title, "", body])
+    session.out.emit(document, text=lambda: [title, "", *body.split("\n")])
     return 0
 
 

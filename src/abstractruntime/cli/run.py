@@ -168,7 +168,7 @@ def _load(session: Session, path: Path, entry: str | None, *, allow_unsigned: bo
         entry=entry,
     )
     for item in findings:
-        session.out.note(render_text(item))
+        session.out.note(*render_text(item).split("\n"))
     for warning in loaded.warnings:
         session.out.note(f"warning: {warning}")
     if loaded.rule == "unsigned_warn":

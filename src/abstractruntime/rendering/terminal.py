@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from abstractruntime._text import one_line
+
 _CODES: Final = {
     "bold": "1",
     "dim": "2",
@@ -18,6 +20,7 @@ _CODES: Final = {
     "cyan": "36",
 }
 
+_BLANKS: Final = str.maketrans("\n\t", "  ")
 _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
 
@@ -40,15 +43,7 @@ def harmless(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_shown(char) for char in text)
-
-
-def _shown(char: str) -> str:
-    if char.isprintable():
-        return char
-    if char in "\n\t":
-        return " "
-    return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
+    return one_line(text.translate(_BLANKS))
 
 
 def cell_width(text: str) -> int:

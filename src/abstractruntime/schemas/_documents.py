@@ -281,7 +281,7 @@ VERIFY_ALL: Final = document(
 VERIFY_HISTORY: Final = document(
     "art-verify-history/1",
     "Verdict over an exported history",
-    "verdict root_run_id? runs:count records:count unsigned_tail:count trusted_keys:texts",
+    "verdict root_run_id? runs:count records:count unsigned_tail:count trusted_keys:texts not_covered:texts",
     verdict=_VERDICT,
     defects=list_of(closed_object("code run_id? record?:count expected:any found:any")),
 )

@@ -6,6 +6,7 @@ Nothing is allocated from a number in the file before that number was checked.
 
 from __future__ import annotations
 
+import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ STORED: Final = 0
 DEFLATED: Final = 8
 _ENCRYPTED: Final = 0x0001
 _UTF8_NAME: Final = 0x0800
+# Kinds of file in the upper half of the attributes; none when the archive comes from elsewhere.
+_PLAIN: Final = frozenset({0, stat.S_IFREG, stat.S_IFDIR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def _walk(data: bytes, position: int, end: int, count: int) -> Iterator[Member]:
         if position + CENTRAL.size > end:
             raise broken("central_directory", "central directory of the archive is cut off")
         (
-            signature, _, _, flags, method, _, _, crc, packed, size, name_size, extra, comment, _, _, _, local,
+            signature, _, _, flags, method, _, _, crc, packed, size, name_size, extra, comment, _, _, attributes, local,
         ) = CENTRAL.unpack_from(data, position)  # fmt: skip
         following = position + CENTRAL.size + name_size + extra + comment
         if signature != CENTRAL_SIGNATURE or following > end:
@@ -94,6 +97,8 @@ def _walk(data: bytes, position: int, end: int, count: int) -> Iterator[Member]:
             raise broken(
                 "method", f"member '{name}' is encrypted or packed in an unknown way", name
             )
+        if stat.S_IFMT(attributes >> 16) not in _PLAIN:
+            raise broken("special_file", f"member '{name}' is a link or a special file", name)
         yield Member(name, method, crc, packed, size, local)
         position = following
     if position != end:

@@ -16,7 +16,7 @@ from typing import Any
 
 from abstractruntime._files import read_bounded
 from abstractruntime.errors import NotFound
-from abstractruntime.workflow_bundle._archive import MANIFEST, read_archive
+from abstractruntime.workflow_bundle._archive import MANIFEST, SIGNATURES, read_archive
 from abstractruntime.workflow_bundle._content import check_files, check_flows, manifest_digest
 from abstractruntime.workflow_bundle._errors import (
     BundleArchiveError,
@@ -92,6 +92,11 @@ def _read_legacy(
     if _names_profile(text):
         # Hazard: a signed bundle in another container must not pass as an older, unsigned one.
         raise cause
+    if any(name.lower().startswith(SIGNATURES) for name in entries):
+        # Hazard: who repacks a changed bundle so must not get rid of the signatures it breaks.
+        raise broken(
+            "no_profile", "archive of an older format carries signatures, which cover nothing"
+        )
     manifest = parse_manifest(text)
     named = [path for path in manifest.named_paths if path in entries and path != MANIFEST]
     if sum(entries[path].size for path in named) > limits.legacy_total:

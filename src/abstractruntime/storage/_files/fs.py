@@ -128,7 +128,9 @@ class RealFileSystem:
         self._locks = locks or best_locks()
 
     def open_append(self, path: str, *, create: bool = False) -> _RealAppendFile | None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        # As with locks, a link put in the place of a file must not lead what is written elsewhere.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags |= os.O_CREAT if create else 0
         try:
             return _RealAppendFile(os.open(path, flags, FILE_MODE))
         except FileNotFoundError:
@@ -137,7 +139,7 @@ class RealFileSystem:
             return None
 
     def write_new(self, path: str, data: bytes, *, sync: bool) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, FILE_MODE)
         try:
             _write_all(descriptor, data)

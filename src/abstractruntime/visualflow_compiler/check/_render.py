@@ -9,6 +9,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from abstractruntime._json import JsonObject, split_pointer
+from abstractruntime._text import one_line
 from abstractruntime.visualflow_compiler.check._rules import RULES
 from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
 
@@ -23,7 +24,7 @@ def render_text(item: Diagnostic) -> str:
     lines += [f"  = note: {note}" for note in item.notes]
     advice = f"{item.hint}  " if item.hint else ""
     lines.append(f"  = hint: {advice}see: art explain {item.code}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def render_github(item: Diagnostic) -> str:

@@ -1,0 +1,163 @@
+"""Where commands write results: what `-o` replaces, writes into, and leaves alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
+
+ART = [sys.executable, "-m", "abstractruntime"]
+FLOW = APPROVAL.read_bytes()
+
+
+@pytest.fixture
+def flow_file(tmp_path: Path) -> Path:
+    path = tmp_path / "src.json"
+    path.write_bytes(FLOW)
+    return path
+
+
+def compiled(art: Any, flow: Path, target: Path | str, *more: str) -> Any:
+    return art("compile", str(flow), "--unsigned", "-o", str(target), *more)
+
+
+@pytest.mark.parametrize("more", [(), ("--force",)], ids=["plain", "forced"])
+def test_a_source_is_never_written_over(art, flow_file, tmp_path, more) -> None:
+    (tmp_path / "link.json").symlink_to(flow_file)
+    os.link(flow_file, tmp_path / "hard.json")
+    for name in ("src.json", "link.json", "hard.json"):
+        done = compiled(art, flow_file, tmp_path / name, *more)
+        assert (done.code, "reads" in done.err) == (2, True), done.err
+    done = compiled(art, tmp_path, tmp_path / "src.json", *more)
+
+    assert done.code == 2
+    assert flow_file.read_bytes() == FLOW
+
+
+def test_a_file_of_another_kind_needs_force(art, flow_file, tmp_path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+
+    refused = compiled(art, flow_file, notes)
+
+    assert (refused.code, notes.read_text()) == (2, "mine")
+    assert "--force" in refused.err
+    assert compiled(art, flow_file, notes, "--force").code == 0
+    assert compiled(art, flow_file, notes).code == 0  # a bundle takes the place of a bundle
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export-history", "demo"),
+        ("graph", "demo"),
+        ("graph", "demo", "--format", "svg"),
+        ("graph", "demo", "--format", "mermaid"),
+        ("graph", "demo", "--format", "dot"),
+    ],
+    ids=" ".join,
+)
+def test_every_result_replaces_its_kind_only(parked, tmp_path, command) -> None:
+    target, flow = tmp_path / "result", tmp_path / "flow.json"
+    flow.write_bytes(FLOW)
+
+    assert parked(*command, "-o", str(target)).code == 0
+    assert parked(*command, "-o", str(target)).code == 0
+    assert parked(*command, "-o", str(flow)).code == 2
+    assert flow.read_bytes() == FLOW
+
+
+@pytest.mark.parametrize("more", [(), ("--force",)], ids=["plain", "forced"])
+@pytest.mark.parametrize(
+    "place", ["store/ledger_demo.jsonl", "store/new.json", "config/trust.json", "link/x", "other/x"]
+)
+def test_stores_keys_and_configuration_are_left_alone(parked, tmp_path, place, more) -> None:
+    (tmp_path / "config").mkdir(exist_ok=True)
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "store.json").write_bytes((tmp_path / "store/store.json").read_bytes())
+    target = tmp_path / place
+    before = target.read_bytes() if target.exists() else None
+
+    done = parked("export-history", "demo", "-o", str(target), *more)
+
+    assert (done.code, str(target) in done.err) == (2, True), done.err
+    assert (target.read_bytes() if target.exists() else None) == before
+
+
+def test_nothing_is_unpacked_into_a_store(parked, flow_file, tmp_path) -> None:
+    bundle = tmp_path / "b.flowbundle"
+    assert compiled(parked, flow_file, bundle).code == 0
+
+    done = parked(
+        "bundle", "unpack", str(bundle), "-o", str(tmp_path / "store"), "--allow-unsigned"
+    )
+
+    assert done.code == 2
+    assert not (tmp_path / "store" / "manifest.json").exists()
+
+
+def test_a_link_stays_and_its_file_is_written(art, flow_file, tmp_path) -> None:
+    real, link = tmp_path / "real.flowbundle", tmp_path / "link.flowbundle"
+    link.symlink_to(real)
+
+    assert compiled(art, flow_file, link).code == 0
+    assert link.is_symlink()
+    assert real.read_bytes().startswith(b"PK")
+
+
+def test_pipes_and_devices_are_written_into(art, flow_file, tmp_path) -> None:
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+
+    assert compiled(art, flow_file, pipe).code == 0
+    reader.join()
+
+    assert found[0].startswith(b"PK")
+    assert pipe.is_fifo()
+    assert compiled(art, flow_file, os.devnull).code == 0
+    assert Path(os.devnull).is_char_device()
+
+
+def test_standard_output_has_a_name(flow_file, tmp_path) -> None:
+    target = tmp_path / "redirected"
+    command = [*ART, "graph", str(flow_file), "--format", "dot", "-o", "/dev/stdout", "-q"]
+    with target.open("wb") as file:
+        file.write(b"before\n")
+        file.flush()
+        assert subprocess.run(command, stdout=file, check=False).returncode == 0
+
+    assert target.read_bytes().startswith(b"before\ndigraph ")
+
+
+def test_a_socket_is_refused(art, flow_file, tmp_path, monkeypatch) -> None:
+    import socket
+
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("s.sock")
+        done = compiled(art, flow_file, "s.sock", "--force")
+
+    assert done.code == 2
+    assert "special file" in done.err
+
+
+def test_signing_in_place_keeps_mode_and_link(art, flow_file, tmp_path) -> None:
+    bundle, link = tmp_path / "b.flowbundle", tmp_path / "l.flowbundle"
+    assert art("key", "new", "release").code == 0
+    assert compiled(art, flow_file, bundle).code == 0
+    bundle.chmod(0o600)
+    link.symlink_to(bundle)
+
+    assert art("bundle", "sign", str(link), "--key", "release").code == 0
+    assert link.is_symlink()
+    assert bundle.stat().st_mode & 0o777 == 0o600
