@@ -6,8 +6,12 @@ Rules:
    reads again the live runs for which it is not, and, when the directory was modified
    since the last time, looks for ledgers that have no row.
 3. A row with `UNCOUNTED` bytes is read again by every query while its run is live.
-4. A finished run is not looked at again; whoever revives one updates its row at once.
-5. Its failures are never failures of a run.
+4. A finished run is not looked at again; whoever revives one updates its row at once. So a
+   row that says that a run has ended is written only while its ledger is as long as when
+   that was read: another process may have revived or purged the run since.
+5. A ledger without a whole line is no run yet. It has a row that no query gives, and that is
+   read again when the ledger has grown.
+6. Its failures are never failures of a run.
 """
 
 from __future__ import annotations
@@ -15,28 +19,32 @@ from __future__ import annotations
 import json
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abstractruntime.core.models import RunStatus, WaitReason
 from abstractruntime.core.ports import RunHeader, RunQuery
-from abstractruntime.errors import AbstractRuntimeError, StoreError
+from abstractruntime.errors import AbstractRuntimeError, NotFound, StoreError
 from abstractruntime.storage._files.fs import file_name
 from abstractruntime.storage._files.layout import run_ids
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from abstractruntime._json import JsonObject
     from abstractruntime.core.ports import Clock
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
 
-_SCHEMA_VERSION = 4
+_SCHEMA_VERSION = 5
 _ROWS_PER_BATCH = 64
 UNCOUNTED = -1
 _TICK_NS = 50_000_000
 _COLUMNS = tuple(RunHeader.__dataclass_fields__)
+_STATUS = _COLUMNS.index("status")
+_ENDED = frozenset(status.value for status in RunStatus if status.is_terminal)
+_Row: TypeAlias = tuple[Any, ...]
+_BEGINNING = "beginning"
 _IS_LIVE = "status NOT IN ('completed', 'failed', 'cancelled')"
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS runs (
@@ -95,7 +103,7 @@ class RunIndex:
         self._clock = clock
         self._path = files.fs.database_path(layout.index) if writable else ":memory:"
         self._connection: sqlite3.Connection | None = None
-        self._queue: dict[str, tuple[Any, ...]] = {}
+        self._queue: dict[str, _Row] = {}
         self._guard = threading.RLock()
 
     def put(self, header: JsonObject, ledger_bytes: int, *, now: bool = False) -> None:
@@ -125,8 +133,31 @@ class RunIndex:
         return [_header(row) for row in db.execute(*_statement(query, among))]
 
     def _write_queue(self, db: sqlite3.Connection) -> None:
-        _write(db, list(self._queue.values()))
+        self._write(db, list(self._queue.values()))
         self._queue.clear()
+
+    def _write(self, db: sqlite3.Connection, rows: list[_Row], gone: Sequence[str] = ()) -> bool:
+        """Write rows that still hold; tell whether all did."""
+        if not rows and not gone:
+            return True
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            fresh = self._without_outdated(rows)
+            db.executemany(_UPSERT, fresh)
+            db.executemany("DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in gone])
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+        return len(fresh) == len(rows)
+
+    def _without_outdated(self, rows: list[_Row]) -> list[_Row]:
+        # Invariant: looked at within the transaction, so that whoever extends the ledger
+        # afterwards writes the row of it afterwards, too.
+        ended = [row for row in rows if row[_STATUS] in _ENDED and row[-1] != UNCOUNTED]
+        sizes = self._files.sizes(self._layout.ledgers(row[0] for row in ended))
+        outdated = {row[0] for row, size in zip(ended, sizes, strict=True) if size != row[-1]}
+        return [row for row in rows if row[0] not in outdated]
 
     def _reconcile(self, db: sqlite3.Connection) -> None:
         modified_ns = self._modified_ns()
@@ -142,7 +173,7 @@ class RunIndex:
             elif size != indexed:
                 stale.append(run_id)
         rows, is_whole = self._rows(stale)
-        _write(db, rows, gone)
+        is_whole &= self._write(db, rows, gone)
         if is_whole and _scanned_ns(db) != modified_ns:
             db.execute("INSERT OR REPLACE INTO scan VALUES (0, ?)", (modified_ns,))
 
@@ -163,15 +194,20 @@ class RunIndex:
         missing = {run_id for name, run_id in expected.items() if name not in names}
         return list(others.difference(known)), list(missing - others)
 
-    def _rows(self, run_ids: list[str]) -> tuple[list[tuple[Any, ...]], bool]:
+    def _rows(self, run_ids: list[str]) -> tuple[list[_Row], bool]:
         """Give the rows of runs, and whether the disk let all of them be read."""
         rows, is_whole = [], True
-        for run_id in run_ids:
+        # Before they are read, so that what is written meanwhile shows as growth.
+        sizes = self._files.sizes(self._layout.ledgers(run_ids))
+        for run_id, size in zip(run_ids, sizes, strict=True):
             try:
                 loaded = self._load(run_id)
             except StoreError:
                 # The disk may let it be read the next time, so the next query has to look again.
                 is_whole = False
+            except NotFound:
+                if size is not None:
+                    rows.append(_row({"run_id": run_id, "status": _BEGINNING}, size))
             except AbstractRuntimeError:
                 # A damaged run stops nobody else; opening it tells what is wrong.
                 continue
@@ -235,22 +271,7 @@ def _scanned_ns(db: sqlite3.Connection) -> int:
     return int(row[0]) if row else -1
 
 
-def _write(
-    db: sqlite3.Connection, rows: list[tuple[Any, ...]], gone: list[str] | None = None
-) -> None:
-    if not rows and not gone:
-        return
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        db.executemany(_UPSERT, rows)
-        db.executemany("DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in gone or ()])
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-
-
-def _row(header: JsonObject, ledger_bytes: int) -> tuple[Any, ...]:
+def _row(header: JsonObject, ledger_bytes: int) -> _Row:
     waiting = header.get("waiting") or {}
     wait = {
         "wait_reason": waiting.get("reason"),
@@ -267,7 +288,7 @@ def _listed(keys: list[str] | None) -> str | None:
 
 
 def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]]:
-    terms: list[str] = []
+    terms: list[str] = [f"status <> '{_BEGINNING}'"]
     values: list[Any] = []
     equal = {
         "status": query.status.value if query.status else None,
@@ -305,10 +326,9 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
         terms.append("run_id IN (SELECT value FROM json_each(?))")
         values.append(json.dumps(among))
     order = "wait_until, run_id" if query.due_at is not None else "updated_at DESC"
-    where = f" WHERE {' AND '.join(terms)}" if terms else ""
     values.append(query.limit if query.limit > 0 else -1)
     columns = ", ".join(_COLUMNS)
-    return f"SELECT {columns} FROM runs{where} ORDER BY {order} LIMIT ?", values  # noqa: S608 - constant names
+    return f"SELECT {columns} FROM runs WHERE {' AND '.join(terms)} ORDER BY {order} LIMIT ?", values  # noqa: S608 - constant names
 
 
 def _header(row: tuple[Any, ...]) -> RunHeader:
