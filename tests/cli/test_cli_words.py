@@ -56,7 +56,7 @@ def test_first_record_says_what_confined_the_code(
 
     report = first_record(art, "r1")["result"]["sandbox"]
     assert report["backend"] == backend
-    assert set(report) == {"backend", "layers", "missing", "abi"}
+    assert set(report) == {"backend", "layers", "missing", "abi", "filter"}
 
 
 def test_no_code_means_no_sandbox_report(art: Any) -> None:

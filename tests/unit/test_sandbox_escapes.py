@@ -1,14 +1,20 @@
-"""Code that breaks out of Python inside the worker still has nothing to break."""
+"""Code that breaks out of Python inside the worker still has nothing to break.
+
+The worker of these tests has no list of system calls, as on a host that lacks seccomp: what the
+other layers stop, they stop alone. The attacks on the whole are in `tests/escape`.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 import pytest
 
 from abstractruntime.nodes.base import NodeError
-from abstractruntime.sandbox import Limits, WorkerRunner
+from abstractruntime.sandbox import Limits, WorkerRunner, _seccomp
+from abstractruntime.sandbox._process import Launch, WorkerProcess
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="code workers need a POSIX system")
 
@@ -38,7 +44,7 @@ DIED = r"Runtime error: .*(code worker|more than \d+ bytes)"
 
 @pytest.fixture(scope="module")
 def runner():
-    with WorkerRunner(LIMITS) as runner:
+    with WorkerRunner(start=partial(WorkerProcess, Launch(LIMITS, without=("seccomp",)))) as runner:
         yield runner
 
 
@@ -204,4 +210,14 @@ def test_missing_layers_are_reported(runner):
     assert report["backend"] == "process"
     assert {"clean-env", "rlimits", "no-descriptors"} <= set(report["layers"])
     assert "seccomp" in report["missing"]
+    assert report["filter"] is None
     assert not set(report["layers"]) & set(report["missing"])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="seccomp is a Linux feature")
+def test_list_of_system_calls_is_named():
+    with WorkerRunner() as whole:
+        report = whole.layers()
+
+    assert "seccomp" in report["layers"]
+    assert report["filter"] == f"{_seccomp.VERSION}/{os.uname().machine}"

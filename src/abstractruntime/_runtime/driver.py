@@ -56,13 +56,16 @@ class Driver:
         listeners with it, unless they are kept.
         """
         tree = RunTree(self._engine, run_id).from_root()
-        self._listeners.start(tree.run_id)
-        while not self._stop():
-            tree = self._after_commands(tree)
-            if not self._pass(tree) and not self._rest(tree, until):
-                break
-            tree = RunTree(self._engine, tree.run_id)
-        return tree.state()
+        try:
+            self._listeners.start(tree.run_id)
+            while not self._stop():
+                tree = self._after_commands(tree)
+                if not self._pass(tree) and not self._rest(tree, until):
+                    break
+                tree = RunTree(self._engine, tree.run_id)
+            return tree.state()
+        finally:
+            self._runtime.trees.release(tree.run_id)
 
     def _after_commands(self, tree: RunTree) -> RunTree:
         """Apply what was posted to a tree, and give a look at what came of it."""

@@ -13,10 +13,11 @@ from dataclasses import replace
 from typing import Any
 
 from abstractruntime._json import isolate
-from abstractruntime._ports_system import DefaultRunContext, SystemClock, SystemIds
+from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime.call_chain import CallChain
 from abstractruntime._runtime.effect_host import STOP_SIGNAL, EffectHost
 from abstractruntime._runtime.reads import RuntimeReads
+from abstractruntime._runtime.tree_context import RuntimeContext
 from abstractruntime.core._kernel import EffectRunner, Kernel
 from abstractruntime.core.commands import (
     Answer,
@@ -114,6 +115,7 @@ class Runtime(RuntimeReads):
         self.records = RecordFactory(self._clock, self._ids)
         self.chain = CallChain(self._engine)
         self._host = EffectHost(self)
+        self.trees = RuntimeContext(self._clock, self._host.root_run_id)
         effects = EffectRunner(
             handlers=merge_handlers(builtin_handlers(self._host), effect_handlers or {}),
             policy=lambda: self._policy,
@@ -124,7 +126,7 @@ class Runtime(RuntimeReads):
             clock=self._clock,
             records=self.records,
             effects=effects,
-            context=context or DefaultRunContext(self._clock),
+            context=context or self.trees,
             evidence=self._evidence,
         )
 
@@ -238,7 +240,9 @@ class Runtime(RuntimeReads):
                 self._kernel.advance(log, workflow, max_steps=max_steps, stop=stop)
             finally:
                 STOP_SIGNAL.reset(token)
-            return self._settled(log, traced=True)
+            state = self._settled(log, traced=True)
+        self.trees.note(state)
+        return state
 
     def answer(
         self,
@@ -283,7 +287,9 @@ class Runtime(RuntimeReads):
             self._kernel.answer(log, Answer(wait_key, payload, actor, occurrence))
             if max_steps is None or max_steps > 0:
                 self._kernel.advance(log, workflow, max_steps=max_steps)
-            return self._settled(log, traced=True)
+            state = self._settled(log, traced=True)
+        self.trees.note(state)
+        return state
 
     def apply_commands(self, run_id: str) -> RunState:
         """Apply what others asked of a run while it was owned; nothing is executed."""

@@ -44,6 +44,7 @@ def compile_program(bundle: WorkflowBundle, entry: str | None, *, services: Serv
     """
     chosen = entry_of(bundle, entry)
     documents = bundle.documents
+    services = replace(services, bundle=bundle.digest or services.bundle)
     registry = WorkflowRegistry()
     specs = compile_visualflow_tree(
         root_id=chosen, flows_by_id=documents, services=services, agents=stub_agent

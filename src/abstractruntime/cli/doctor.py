@@ -122,7 +122,8 @@ def _trust(session: Session) -> Iterator[HealthNote]:
 
 
 def _sandbox(_session: Session) -> Iterator[HealthNote]:
-    from abstractruntime.sandbox.runner import is_confined, sandbox_report
+    from abstractruntime.sandbox.pool import sandbox_report
+    from abstractruntime.sandbox.runner import is_confined
 
     report = sandbox_report(in_process=False)
     layers, missing = ", ".join(report["layers"]) or "none", ", ".join(report["missing"])

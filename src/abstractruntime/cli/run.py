@@ -251,7 +251,7 @@ def _create(runtime: Runtime, program: Program, start: Start, engine: Store) -> 
 def _sandbox_of(program: Program, *, in_process: bool) -> JsonObject | None:
     if not program.has_code:
         return None
-    from abstractruntime.sandbox.runner import sandbox_report
+    from abstractruntime.sandbox.pool import sandbox_report
 
     return sandbox_report(in_process=in_process)
 

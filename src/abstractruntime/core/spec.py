@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from abstractruntime.core.models import RunState, StepPlan
 
@@ -15,6 +15,15 @@ class RunContext(Protocol):
     """What a node handler may ask the kernel for."""
 
     def now_iso(self) -> str: ...
+
+
+@runtime_checkable
+class TreeContext(RunContext, Protocol):
+    """A context that knows which runs belong together."""
+
+    def tree_of(self, run: RunState) -> str:
+        """Give a name of the run's tree that no other tree of this process has."""
+        ...
 
 
 NodeHandler = Callable[[RunState, RunContext], StepPlan]

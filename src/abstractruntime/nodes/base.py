@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes.services import Catalog, Files
@@ -173,6 +173,13 @@ class CodeRunner(Protocol):
             NodeError: the code failed, or broke a limit; the text says which line.
         """
         ...
+
+
+@runtime_checkable
+class CodePool(Protocol):
+    """Keeps apart the author code that belongs to different trees of runs or bundles."""
+
+    def runner(self, tree: str, bundle: str) -> CodeRunner: ...
 
 
 class RandomSource(Protocol):

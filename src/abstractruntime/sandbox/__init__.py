@@ -1,8 +1,9 @@
 """Running author code without giving it the host.
 
-`default_runner()` gives the process-wide runner; `WorkerRunner` is one code worker;
-`InProcessRunner` is for code that you would also import. Names load on first use: flows without
-code need neither process handling nor the worker.
+`WorkerPool` keeps a code worker for each tree of runs of one bundle, `default_pool()` is the one
+that compiled flows use; `WorkerRunner` is one code worker for whoever holds it, `default_runner()`
+such a one for the whole process; `InProcessRunner` is for code that you would also import. Names
+load on first use: flows without code need neither process handling nor the worker.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from abstractruntime._exports import homes, lazy_names
 _HOMES = homes(
     {
         "limits": "Limits",
+        "pool": "WorkerPool default_pool",
         "runner": "CodeFailed InProcessRunner WorkerRunner default_runner is_confined",
     }
 )

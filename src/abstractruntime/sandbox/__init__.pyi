@@ -3,6 +3,10 @@
 from abstractruntime.sandbox.limits import (
     Limits,
 )
+from abstractruntime.sandbox.pool import (
+    WorkerPool,
+    default_pool,
+)
 from abstractruntime.sandbox.runner import (
     CodeFailed,
     InProcessRunner,
@@ -15,7 +19,9 @@ __all__ = [
     "CodeFailed",
     "InProcessRunner",
     "Limits",
+    "WorkerPool",
     "WorkerRunner",
+    "default_pool",
     "default_runner",
     "is_confined",
 ]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Collection
 
 _CREATE_RULESET = 444
 _RESTRICT_SELF = 446
 _QUERY_ABI = 1
-_SET_NO_NEW_PRIVS = 38
 
 # Access rights grew with the ABI: number of file rights, then network and scope bit masks.
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
@@ -28,34 +28,31 @@ class _Ruleset(ctypes.Structure):
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def set_no_new_privs() -> bool:
-    """Forbid this process and its children to gain privileges; False when the system refuses."""
-    return bool(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
-
-
 def landlock_abi() -> int:
     """Give the Landlock version of the kernel; 0 when it has none."""
     return max(0, int(_libc.syscall(_CREATE_RULESET, None, 0, _QUERY_ABI)))
 
 
-def restrict_self() -> tuple[int, list[str]]:
-    """Deny everything this kernel's Landlock can deny; give its ABI and the active layers."""
+def restrict_self(without: Collection[str] = ()) -> tuple[int, list[str]]:
+    """Deny everything this kernel's Landlock can deny; give its ABI and the active layers.
+
+    Args:
+        without: Names of layers to leave out.
+    """
     abi = landlock_abi()
-    if abi == 0 or not _restrict(_ruleset(abi), _size(abi)):
+    rules, size = _ruleset(abi, without), _size(abi)
+    if abi == 0 or not _restrict(rules, size):
         return 0, []
-    layers = ["landlock-fs"]
-    if abi >= _NET_SINCE:
-        layers.append("landlock-net")
-    if abi >= _SCOPE_SINCE:
-        layers.append("landlock-scope")
-    return abi, layers
+    denied = {"landlock-fs": rules.fs, "landlock-net": rules.net, "landlock-scope": rules.scoped}
+    return abi, [name for name, rights in denied.items() if rights]
 
 
-def _ruleset(abi: int) -> _Ruleset:
+def _ruleset(abi: int, without: Collection[str]) -> _Ruleset:
+    rights = (1 << _FILE_RIGHTS.get(abi, _FILE_RIGHTS_NOW)) - 1
     return _Ruleset(
-        fs=(1 << _FILE_RIGHTS.get(abi, _FILE_RIGHTS_NOW)) - 1,
-        net=_NET_BITS if abi >= _NET_SINCE else 0,
-        scoped=_SCOPE_BITS if abi >= _SCOPE_SINCE else 0,
+        fs=0 if "landlock-fs" in without else rights,
+        net=_NET_BITS if abi >= _NET_SINCE and "landlock-net" not in without else 0,
+        scoped=_SCOPE_BITS if abi >= _SCOPE_SINCE and "landlock-scope" not in without else 0,
     )
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import weakref
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from abstractruntime._json import JsonObject, dump_line
@@ -43,27 +44,65 @@ class WorkerLost(Exception):  # noqa: N818 - what became of the worker, in words
         self.inherited = inherited
 
 
-class WorkerProcess:
-    """A started worker and its report; not safe for concurrent use."""
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How workers are started.
 
-    def __init__(self, limits: Limits, python: str | None = None) -> None:
-        self._limits = limits
-        self._process = _spawn(python or sys.executable)
+    `python` is the interpreter, `bwrap` the program that gives a worker namespaces of its own;
+    `without` names layers to do without, as on a system that lacks them.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    python: str | None = None
+    bwrap: str | None = None
+    without: tuple[str, ...] = ()
+
+
+class WorkerProcess:
+    """A started worker; not safe for concurrent use.
+
+    It confines itself while the parent goes on: who needs its report waits for it.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._limits = launch.limits
+        self._process, lifeline, held = _spawn(launch)
         # Runs when stopped, when nobody refers to the worker any more, or at exit.
-        self._end = weakref.finalize(self, _end_process, self._process)
-        self._channel = _channel(self._process)
+        self._end = weakref.finalize(self, _end_process, self._process, held)
+        self._held = held
         self.calls = 0
+        self._report: JsonObject | None = None
         try:
-            self.report = self._start()
+            self._channel = _channel(self._process)
+            self._send_order(launch, lifeline)
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def report(self) -> JsonObject:
+        """What confines the worker.
+
+        Raises:
+            WorkerLost: it did not start.
+        """
+        if self._report is None:
+            self._report = self._read_report()
+        return self._report
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def is_usable(self) -> bool:
         """Tell whether another call may go to this process.
 
         A worker that wrote something nobody asked for is not believed any more.
+
+        Raises:
+            WorkerLost: it did not start.
         """
+        _ = self.report
         return (
             self.calls < self._limits.calls
             and self._process.poll() is None
@@ -76,6 +115,8 @@ class WorkerProcess:
         Raises:
             WorkerLost: with the reason; stop this worker.
         """
+        # Its start counts against its own deadline.
+        _ = self.report
         self.calls += 1
         return self._exchange(request, self._reply_limit(), self._limits.wall_s)
 
@@ -88,12 +129,24 @@ class WorkerProcess:
         # Hazard: it is not our child, so it can neither be reaped nor may it be killed.
         self._end.detach()
         self._process.returncode = 0
-        _close_pipes(self._process)
+        _close_pipes(self._process, self._held)
 
-    def _start(self) -> JsonObject:
-        limits = dump_line(self._limits.to_dict())
+    def _send_order(self, launch: Launch, lifeline: int) -> None:
+        order = {
+            "limits": launch.limits.to_dict(),
+            "lifeline": lifeline,
+            "namespaces": {},
+            "without": list(launch.without),
+        }
         try:
-            report = json.loads(self._exchange(limits, _REPORT_BYTES, _START_S))
+            self._channel.send(dump_line(order), time.monotonic() + _START_S)
+        except (ChannelClosed, DeadlinePassed):
+            raise WorkerLost(f"code worker did not start: {self._cause_of_death()}") from None
+
+    def _read_report(self) -> JsonObject:
+        deadline = time.monotonic() + _START_S
+        try:
+            report = json.loads(self._receive(_REPORT_BYTES, deadline, _START_S))
         except ValueError:
             raise WorkerLost("code worker did not start: its report is not JSON") from None
         if not isinstance(report, dict):
@@ -104,6 +157,14 @@ class WorkerProcess:
         deadline = time.monotonic() + seconds
         try:
             self._channel.send(payload, deadline)
+        except DeadlinePassed:
+            raise WorkerLost(f"time limit of {seconds:g} s exceeded") from None
+        except ChannelClosed:
+            raise WorkerLost(self._cause_of_death(), inherited=self.calls > 1) from None
+        return self._receive(limit, deadline, seconds)
+
+    def _receive(self, limit: int, deadline: float, seconds: float) -> bytes:
+        try:
             return self._channel.receive(limit, deadline)
         except DeadlinePassed:
             raise WorkerLost(f"time limit of {seconds:g} s exceeded") from None
@@ -130,31 +191,44 @@ class WorkerProcess:
         )
 
 
-def _spawn(python: str) -> subprocess.Popen[bytes]:
+def _spawn(launch: Launch) -> tuple[subprocess.Popen[bytes], int, int]:
+    """Start a worker; give it, the end of its lifeline, and the end that is held here."""
+    program = [launch.python or sys.executable, "-s", "-S", "-B", "-W", "ignore", str(_PROGRAM)]
+    lifeline, held = os.pipe()
     try:
-        return subprocess.Popen(  # noqa: S603 - our interpreter and our program
-            [python, "-s", "-S", "-B", "-W", "ignore", str(_PROGRAM)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_ENVIRONMENT,
-            cwd="/",
-            bufsize=0,
-            close_fds=True,
-            start_new_session=True,
-        )
-    except OSError as cause:
-        raise WorkerLost(f"code worker did not start: {cause}") from cause
+        return _popen(program, lifeline), lifeline, held
+    except BaseException as cause:
+        os.close(held)
+        if isinstance(cause, OSError):
+            raise WorkerLost(f"code worker did not start: {cause}") from cause
+        raise
+    finally:
+        os.close(lifeline)
 
 
-def _end_process(process: subprocess.Popen[bytes]) -> None:
+def _popen(program: list[str], lifeline: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our interpreter and our program
+        program,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_ENVIRONMENT,
+        cwd="/",
+        bufsize=0,
+        pass_fds=(lifeline,),
+        start_new_session=True,
+    )
+
+
+def _end_process(process: subprocess.Popen[bytes], held: int) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
-    _close_pipes(process)
+    _close_pipes(process, held)
 
 
-def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+def _close_pipes(process: subprocess.Popen[bytes], held: int) -> None:
+    os.close(held)
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):

@@ -4,8 +4,8 @@ Rules:
 1. Only JSON crosses, in both directions; a reply is checked like input from a stranger.
 2. Any broken limit costs the call, never the runner: the next call gets a new worker.
 3. Calls that share a worker share its fate: code that breaks out of Python inside the worker
-   could forge the results of later calls. Use one runner per bundle where flows of
-   different trust meet in one process.
+   could forge the results of later calls. `sandbox.pool` therefore keeps a runner for each
+   tree of runs of one bundle; who makes a runner decides who shares it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from abstractruntime._json import JsonObject, JsonValue, dump_line, normalise, replace_surrogates
 from abstractruntime.errors import InvalidValue
 from abstractruntime.nodes.base import NodeError
 from abstractruntime.sandbox import _author
-from abstractruntime.sandbox._process import WorkerLost, WorkerProcess
+from abstractruntime.sandbox._process import Launch, WorkerLost, WorkerProcess
 from abstractruntime.sandbox.limits import Limits
 
 __all__ = ["CodeFailed", "InProcessRunner", "WorkerRunner", "default_runner", "is_confined"]
 
 OutputListener = Callable[[str], None]
+StartWorker = Callable[[], WorkerProcess]
 
 _LIVE: weakref.WeakSet[WorkerRunner] = weakref.WeakSet()
 
@@ -58,9 +59,17 @@ class WorkerRunner:
         *,
         python: str | None = None,
         on_output: OutputListener | None = None,
+        start: StartWorker | None = None,
     ) -> None:
-        self.limits = limits or Limits()
-        self._python = python
+        """Give a runner; nothing is started yet.
+
+        Args:
+            limits: What one worker may use up.
+            python: The interpreter; default: the one that runs this.
+            on_output: Told what code printed.
+            start: Gives a worker that has served nobody; default: starts one.
+        """
+        self._start = start or partial(WorkerProcess, Launch(limits or Limits(), python))
         self._on_output = on_output
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
@@ -80,7 +89,7 @@ class WorkerRunner:
             return self._accept(reply)
 
     def layers(self) -> JsonObject:
-        """Tell what confines the code: `{backend, layers, missing, abi}`; may start the worker."""
+        """Tell what confines the code: `{backend, layers, missing, abi, filter}`; may start the worker."""
         with self._lock:
             try:
                 return dict(self._ready().report)
@@ -148,7 +157,7 @@ class WorkerRunner:
                 raise WorkerLost(
                     "code workers need a POSIX system; trusted code can run in process"
                 )
-            self._worker = WorkerProcess(self.limits, self._python)
+            self._worker = self._start()
         return self._worker
 
     def _stop(self) -> None:
@@ -192,21 +201,16 @@ class InProcessRunner:
 
     def layers(self) -> JsonObject:
         """Tell what confines the code: nothing."""
-        return {"backend": "in-process", "layers": [], "missing": ["process"], "abi": 0}
+        return {
+            "backend": "in-process",
+            "layers": [],
+            "missing": ["process"],
+            "abi": 0,
+            "filter": None,
+        }
 
     def close(self) -> None:
         """Do nothing; for symmetry with `WorkerRunner`."""
-
-
-def sandbox_report(*, in_process: bool) -> JsonObject:
-    """Tell what confines code nodes: `{backend, layers, missing, abi}`; may start the worker."""
-    if in_process:
-        return InProcessRunner().layers()
-    try:
-        return default_runner().layers()
-    except CodeFailed:
-        # Whoever calls code is told why; nothing that calls none needs it.
-        return {"backend": "none", "layers": [], "missing": ["process"], "abi": 0}
 
 
 def is_confined(report: JsonObject) -> bool:
@@ -217,7 +221,10 @@ def is_confined(report: JsonObject) -> bool:
 
 @cache
 def default_runner() -> WorkerRunner:
-    """Give the runner that this process shares; its worker starts at the first call."""
+    """Give one runner for whoever asks in this process; its worker starts at the first call.
+
+    Nodes of compiled flows do not use it: see `sandbox.pool.default_pool`.
+    """
     return WorkerRunner()
 
 

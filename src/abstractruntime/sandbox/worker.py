@@ -1,10 +1,10 @@
 """The code worker: a program that runs author code and holds no authority.
 
-Started by path, without the package on its search path. It reads its limits, confines
+Started by path, without the package on its search path. It reads its order, confines
 itself, reports the layers, then answers one request after another until its input closes.
 
-    limits   {"cpu_s", "memory_bytes", "result_bytes", "stdout_chars", "calls", ...}
-    report   {"backend", "layers", "missing", "abi"}
+    order    {"limits", "lifeline", "namespaces", "without"}
+    report   {"backend", "layers", "missing", "abi", "filter"}
     request  {"id", "source", "function", "value"}
     reply    {"id", "stdout", "value"} or {"id", "stdout", "error", "line", "spent"}
 """
@@ -35,14 +35,24 @@ def _sibling(name: str) -> ModuleType:
     return module
 
 
-def _load_landlock() -> ModuleType | None:
-    if not sys.platform.startswith("linux"):
-        return None
+def _part(name: str) -> ModuleType | None:
     try:
-        return _sibling("_landlock")
-    except (ImportError, OSError):
-        # Without ctypes or a C library to ask, the layer is missing, and the report says so.
+        return _sibling(name)
+    except (ImportError, OSError, AttributeError):
+        # Without ctypes, a C library to ask, or the call, the layer is missing, and the report
+        # says so.
         return None
+
+
+def _parts() -> dict[str, ModuleType | None]:
+    process = _part("_prctl")
+    # Hazard: numbers of system calls mean something else where there is no `prctl`.
+    return {
+        "lifeline": _part("_lifeline"),
+        "process": process,
+        "landlock": process and _part("_landlock"),
+        "seccomp": process and _part("_seccomp"),
+    }
 
 
 class Worker:
@@ -55,11 +65,15 @@ class Worker:
         self._limits: dict[str, Any] = {}
 
     def start(self) -> None:
-        """Read the limits, confine this process, report."""
-        self._limits = json.loads(self._protocol.read_frame(_IN) or b"{}")
+        """Read the order, confine this process, report."""
+        frame = self._protocol.read_frame(_IN)
+        if frame is None:
+            raise SystemExit(0)
+        order = json.loads(frame)
+        self._limits = order["limits"]
         for name in _CODECS:
             codecs.lookup(name)
-        report = self._confine.confine(self._limits, _load_landlock())
+        report = self._confine.confine(order, _parts())
         self._confine.seal_imports()
         self._send(json.dumps(report))
 

@@ -108,6 +108,7 @@ def compile_visualflow_tree(
         TypeError: a document is neither a dict nor an object that gives one.
         FlowError: a document of the tree has errors.
     """
+    services = services or Services()  # one for all of them, as they belong together
     parsed = {str(key): visual_to_flow(raw) for key, raw in flows_by_id.items()}
     root = (root_id or "").strip() or next(iter(parsed), "")
     specs: dict[str, WorkflowSpec] = {}

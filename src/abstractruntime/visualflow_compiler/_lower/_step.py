@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.core.models import RunState
-from abstractruntime.core.spec import RunContext
+from abstractruntime.core.spec import RunContext, TreeContext
 from abstractruntime.nodes.base import (
     MISSING,
+    CodePool,
     CodeRunner,
     EffectNode,
     FunctionNode,
@@ -39,25 +41,28 @@ if TYPE_CHECKING:
 
 _WHOLE = ("result", "output")
 _OUTCOME = ("success", "error")
+_UNNAMED = count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """What nodes of a compiled flow may use of the host.
 
-    `now` replaces the run's clock, `code` the default sandbox; `max_iterations` caps each
-    activation of a counting or conditional loop. `catalog` discovers models, and `artifacts`
-    keeps files out of the variables; without them nodes do without. `workspace` holds the
-    files that nodes may touch; without one it is the current directory.
+    `now` replaces the run's clock, `code` the default sandbox: a pool, or one runner for all;
+    `bundle` names what the code came in, which shares no worker with that of another;
+    `max_iterations` caps each activation of a counting or conditional loop. `catalog` discovers
+    models, and `artifacts` keeps files out of the variables; without them nodes do without.
+    `workspace` holds the files that nodes may touch; without one it is the current directory.
     """
 
     random: RandomSource = field(default_factory=HostRandom)
     now: Callable[[], datetime] | None = None
-    code: CodeRunner | None = None
+    code: CodeRunner | CodePool | None = None
     max_iterations: int = 10_000
     catalog: Catalog | None = None
     workspace: Workspace | None = None
     artifacts: Artifacts | None = None
+    bundle: str = field(default_factory=lambda: f"unnamed-{next(_UNNAMED)}", compare=False)
 
 
 class NodeScope:
@@ -87,7 +92,9 @@ class NodeScope:
 
     @property
     def code(self) -> CodeRunner:
-        return self._step.services.code or _default_code_runner()
+        services, step = self._step.services, self._step
+        home = services.code or _default_code_pool()
+        return home.runner(step.tree, services.bundle) if isinstance(home, CodePool) else home
 
     @property
     def catalog(self) -> Catalog | None:
@@ -107,11 +114,11 @@ class NodeScope:
         return datetime.fromisoformat(self._step.context.now_iso().replace("Z", "+00:00"))
 
 
-def _default_code_runner() -> CodeRunner:
+def _default_code_pool() -> CodePool:
     # Flows without code never pay for the sandbox.
-    from abstractruntime.sandbox import default_runner  # noqa: PLC0415 - see above
+    from abstractruntime.sandbox import default_pool  # noqa: PLC0415 - see above
 
-    return default_runner()
+    return default_pool()
 
 
 class Step:
@@ -128,6 +135,13 @@ class Step:
         self.context = context
         self.state = Durable(run.vars)
         self.records: dict[str, JsonValue] = {}
+
+    @property
+    def tree(self) -> str:
+        """The tree of runs that the run belongs to; the run alone when nobody knows more."""
+        if isinstance(self.context, TreeContext):
+            return self.context.tree_of(self.run)
+        return self.run.run_id
 
     # --- the ambient value --------------------------------------------------------------
 
