@@ -48,6 +48,7 @@ ALLOWED = {
     "underscore_names": "def transform(_input):\n    _input['a'] += 1\n    return _input\n",
     "private_attribute": "x._private",
     "half_dunder": "x.__mangled",
+    "super_init": "class A(Exception):\n    def __init__(self): super().__init__(1)",
     "method_named_eval": "df.eval('a')",
     "class": "class A: pass",
     "match": "match 1:\n  case {'a': [b, *c]}: pass",

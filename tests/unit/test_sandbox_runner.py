@@ -34,6 +34,27 @@ def body(*lines):
     return "def transform(_input):\n" + "".join(f"    {line}\n" for line in lines)
 
 
+CLASSES = """
+    class Order:
+        rate: float = 1.5
+        def __init__(self, n): self.n = n
+        def __eq__(self, other): return self.n == other.n
+        @property
+        def cost(self): return self.n * self.rate
+        @classmethod
+        def of(cls, n): return cls(n)
+        @staticmethod
+        def unit(): return "EUR"
+    class Rush(Order):
+        rate = 2
+        def __init__(self, n):
+            super().__init__(n + 1)
+    class Late(Exception): pass
+    try: raise Late("x")
+    except Late as late: text = str(late)
+    known = [isinstance(Rush(1), Order), Order(1) == Order(1), type(Rush(1)) is Rush]
+    return [Order.of(2).cost, Rush(2).cost, Order.unit(), text, known]"""
+
 RESULTS = {
     "identity": ("return _input", {"x": [1, None, True, "é😀", 2**100, 1.5]}),
     "tuple_becomes_list": ("return (1, (2,))", [1, [2]]),
@@ -48,6 +69,10 @@ RESULTS = {
     "print_is_silent": ("return print('x', sep=None, flush=True)", None),
     "codecs": ("return 'é'.encode('utf-16-le').decode('utf-16-le')", "é"),
     "key_order_is_kept": ("return list({'b': 1, 'a': 2, **_input})", ["b", "a", "x"]),
+    "class_with_methods": (
+        CLASSES,
+        [3.0, 6, "EUR", "x", [True, True, True]],
+    ),
     "named_character": (r"return '\N{BULLET}'", "•"),
 }
 
@@ -70,10 +95,35 @@ FAILURES = {
         2,
     ),
     "undefined": (body("return open('x')"), "Runtime error: name 'open' is not defined", 2),
-    "no_class": (
-        body("class A: pass"),
-        "Runtime error: __build_class__ not found",
+    "attribute_of_type": (
+        body("type.kept = 1"),
+        "Runtime error: cannot set 'kept' attribute of immutable type 'type'",
         2,
+    ),
+    "int_and_text_key": (
+        body("return {'a/b': [{1: 'a', '1': 'b'}]}"),
+        "Result of 'transform' cannot be stored: keys 1 and '1' at '/a~1b/0' are the same in JSON",
+        None,
+    ),
+    "true_and_text_key": (
+        body("return {True: 'a', 'true': 'b'}"),
+        "Result of 'transform' cannot be stored: keys True and 'true' at '/' are the same in JSON",
+        None,
+    ),
+    "none_and_text_key": (
+        body("return {'null': 'a', None: 'b'}"),
+        "Result of 'transform' cannot be stored: keys 'null' and None at '/' are the same in JSON",
+        None,
+    ),
+    "float_and_text_key": (
+        body("return ({2.5: 'a', '2.5': 'b'},)"),
+        "Result of 'transform' cannot be stored: keys 2.5 and '2.5' at '/0' are the same in JSON",
+        None,
+    ),
+    "replaced_keys": (
+        body("return {chr(0xD800): 'a', chr(0xD801): 'b'}"),
+        "Result of 'transform' cannot be stored: keys '\\ud800' and '\\ud801' at '/' are the same in JSON",
+        None,
     ),
     "no_type_building": (
         body("return type(type(1))('A', (), {})"),

@@ -96,5 +96,11 @@ def _rules(node: ast.AST) -> Iterator[CodeProblem]:
 
 def _attributes(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Attribute):
-        return [node.attr]
+        return [] if _is_super(node.value) else [node.attr]
     return node.kwd_attrs if isinstance(node, ast.MatchClass) else []
+
+
+def _is_super(node: ast.AST) -> bool:
+    """Tell whether this is `super()`, on which a method such as `__init__` is called."""
+    called = node.func if isinstance(node, ast.Call) and not node.args else None
+    return isinstance(called, ast.Name) and called.id == "super"

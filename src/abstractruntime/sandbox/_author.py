@@ -19,9 +19,11 @@ from types import CodeType
 from typing import Any
 
 FILENAME = "<code>"
+_MODULE = "code"
 MAX_DEPTH = 200
 _TEXT_LIMIT = 4000
 _CACHE_LIMIT = 256
+_REPLACED = "\ufffd".encode()
 
 _NAMES = (
     "True", "False", "None", "isinstance", "callable", "repr",
@@ -29,6 +31,7 @@ _NAMES = (
     "len", "range", "enumerate", "zip", "map", "filter", "sorted", "reversed", "slice", "iter", "next",
     "min", "max", "sum", "abs", "round", "divmod", "pow", "any", "all",
     "chr", "ord", "bin", "hex", "oct",
+    "object", "super", "property", "classmethod", "staticmethod", "__build_class__",
 )  # fmt: skip
 
 
@@ -53,9 +56,12 @@ class _OneArgumentType(type):
     def __instancecheck__(cls, value: Any) -> bool:
         return isinstance(value, type)
 
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise TypeError(f"cannot set {name!r} attribute of immutable type 'type'")
+
 
 class _Type(metaclass=_OneArgumentType):
-    """Stands for `type`: asks, never builds."""
+    """Stands for `type`: asks, never builds; like `type` it keeps nothing for the next call."""
 
 
 def _visible() -> dict[str, Any]:
@@ -93,7 +99,11 @@ def call_function(source: str, function: str, value: Any, output: Output) -> Any
     Raises:
         Failure: with the text that the author reads.
     """
-    names: dict[str, Any] = {"__builtins__": {**_BUILTINS, "print": output.print}}
+    # Class statements name the module that they are in.
+    names: dict[str, Any] = {
+        "__builtins__": {**_BUILTINS, "print": output.print},
+        "__name__": _MODULE,
+    }
     _guarded("Execution error", lambda: exec(_compile(source), names))  # noqa: S102 - the purpose of this module
     if function not in names:
         raise Failure(f"Function {function!r} not defined in code")
@@ -107,7 +117,8 @@ def encode_result(value: Any, function: str) -> bytes:
     """Write a result as JSON; lone surrogates become U+FFFD.
 
     Raises:
-        Failure: something in it is not JSON; the text names its JSON pointer.
+        Failure: something in it is not JSON, or two keys of an object are the same in JSON; the
+            text names its JSON pointer.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -118,7 +129,11 @@ def encode_result(value: Any, function: str) -> bytes:
         raise Failure(
             f"Result of {function!r} cannot be stored: out of memory", spent=True
         ) from None
-    return encode_text(text)
+    encoded = encode_text(text)
+    # What was replaced makes the text of keys that differ the same.
+    if clash := _clash(value, is_replaced=_REPLACED in encoded):
+        raise Failure(f"Result of {function!r} cannot be stored: {clash}")
+    return encoded
 
 
 def encode_text(text: str) -> bytes:
@@ -187,4 +202,51 @@ def _dict_culprit(value: dict[Any, Any], path: str, depth: int) -> str | None:
         found = _culprit(item, f"{path}/{token}", depth + 1)
         if found:
             return found
+    return None
+
+
+def _clash(value: Any, *, is_replaced: bool) -> str | None:
+    """Name two keys of one object that are the same in JSON, of which one would be lost."""
+    waiting = [value]
+    for item in waiting:
+        if isinstance(item, dict):
+            may_clash = is_replaced or not {str}.issuperset(map(type, item))
+            if may_clash and (pair := _same_keys(item)):
+                where = _pointer_to(value, item) or "/"
+                return f"keys {pair[0]!r} and {pair[1]!r} at {where!r} are the same in JSON"
+        inner = item.values() if isinstance(item, dict) else item
+        if isinstance(item, (dict, list, tuple)):
+            waiting.extend(child for child in inner if isinstance(child, (dict, list, tuple)))
+    return None
+
+
+def _same_keys(item: dict[Any, Any]) -> tuple[Any, Any] | None:
+    seen: dict[str, Any] = {}
+    for key in item:
+        text = _key_text(key)
+        if text in seen:
+            return seen[text], key
+        seen[text] = key
+    return None
+
+
+def _key_text(key: Any) -> str:
+    if isinstance(key, str):
+        return encode_text(key).decode()
+    if key is None or isinstance(key, bool):
+        return json.dumps(key)
+    return int.__repr__(key) if isinstance(key, int) else float.__repr__(key)
+
+
+def _pointer_to(value: Any, wanted: Any) -> str | None:
+    """Give the JSON pointer of an object inside a value."""
+    waiting = [(value, "")]
+    for item, path in waiting:
+        if item is wanted:
+            return path
+        pairs = item.items() if isinstance(item, dict) else enumerate(item)
+        for key, child in pairs:
+            if isinstance(child, (dict, list, tuple)):
+                token = str(key).replace("~", "~0").replace("/", "~1")
+                waiting.append((child, f"{path}/{token}"))
     return None
