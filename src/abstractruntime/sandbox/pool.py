@@ -39,8 +39,14 @@ class WorkerPool:
     At most `kept` workers live while none of them is busy.
     """
 
-    def __init__(self, limits: Limits | None = None, *, kept: int = _WORKERS_KEPT) -> None:
-        self._launch = Launch(limits or Limits())
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        kept: int = _WORKERS_KEPT,
+        launch: Launch | None = None,
+    ) -> None:
+        self._launch = launch or Launch(limits or Limits())
         self._kept = kept
         self._lock = threading.Lock()
         self._runners: OrderedDict[Key, _Served] = OrderedDict()
