@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_flows import code_flow
 
 ROOT = Path(__file__).resolve().parents[2]
 APPROVAL = str(ROOT / "bundles" / "release-approval" / "flow.json")
 ORDERS = str(ROOT / "bundles" / "price-orders" / "flow.json")
 NIGHTLY = str(ROOT / "bundles" / "nightly-report" / "flow.json")
-
-
-def code_flow(path: Path, code: str) -> str:
-    exec_in, exec_out = ({"id": f"exec-{end}", "type": "execution"} for end in ("in", "out"))
-    flow = {
-        "id": "calc",
-        "nodes": [
-            {"id": "s", "type": "on_flow_start", "data": {"outputs": [exec_out]}},
-            {"id": "c", "type": "code", "data": {
-                "label": "Calc", "code": code, "functionName": "transform",
-                "inputs": [exec_in], "outputs": [exec_out, {"id": "output", "type": "any"}]}},
-        ],
-        "edges": [
-            {"source": "s", "sourceHandle": "exec-out", "target": "c", "targetHandle": "exec-in"}
-        ],
-    }  # fmt: skip
-    path.write_text(json.dumps(flow))
-    return str(path)
 
 
 def first_record(art: Any, run: str) -> Any:

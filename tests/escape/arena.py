@@ -23,6 +23,7 @@ import socket
 import sys
 import tempfile
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -303,7 +304,7 @@ class Round:
         found = [self._attack(name) for name in self.order["ids"]]
         for pool in self.pools.values():
             pool.close()
-        left = _descendants()
+        left = _left()
         _end(left)
         if left and not any("processes" in item["changed"] for item in found):
             found.append({"id": "*", "changed": ["processes"], "said": f"left: {left}"})
@@ -381,6 +382,15 @@ def _descendants() -> list[int]:
                 waiting += children
                 found += children
     return [pid for pid in found if not _is_dead(pid)]
+
+
+def _left() -> list[int]:
+    """Give the descendants that stay; one whose parent was killed may need a moment to die."""
+    for _ in range(300):
+        if not _descendants():
+            return []
+        time.sleep(0.01)
+    return _descendants()
 
 
 def _is_dead(pid: int) -> bool:

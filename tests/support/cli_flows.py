@@ -55,3 +55,21 @@ def family(art: Any) -> str:
     parked = art("run", "x.flowbundle", "--allow-unsigned", "--run-id", "top", "--json")
     assert parked.code == 4, parked.out
     return str(parked.document["waiting"]["run_id"])
+
+
+def code_flow(path: Path, code: str) -> str:
+    exec_in, exec_out = ({"id": f"exec-{end}", "type": "execution"} for end in ("in", "out"))
+    flow = {
+        "id": "calc",
+        "nodes": [
+            {"id": "s", "type": "on_flow_start", "data": {"outputs": [exec_out]}},
+            {"id": "c", "type": "code", "data": {
+                "label": "Calc", "code": code, "functionName": "transform",
+                "inputs": [exec_in], "outputs": [exec_out, {"id": "output", "type": "any"}]}},
+        ],
+        "edges": [
+            {"source": "s", "sourceHandle": "exec-out", "target": "c", "targetHandle": "exec-in"}
+        ],
+    }  # fmt: skip
+    path.write_text(json.dumps(flow))
+    return str(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,11 +209,12 @@ def test_ticked_root_that_ended_leaves_no_worker(host):
 # -- dies with its parent --------------------------------------------------------------------
 
 PARENT_PROGRAM = """
-import os, sys, threading
+import os, shutil, sys, threading
 from abstractruntime.sandbox._process import Launch
 from abstractruntime.sandbox.runner import WorkerProcess, WorkerRunner
-without = tuple(sys.argv[2].split())
-runner = WorkerRunner(start=lambda: WorkerProcess(Launch(without=without)))
+bwrap = shutil.which("bwrap") if sys.argv[2] == "bwrap" else None
+without = () if bwrap else tuple(sys.argv[2].split())
+runner = WorkerRunner(start=lambda: WorkerProcess(Launch(without=without, bwrap=bwrap)))
 def begin():
     runner.layers()
     print(runner._worker.pid, flush=True)
@@ -249,9 +251,12 @@ def is_running(pid):
     [
         ("", True),
         ("landlock-fs landlock-net landlock-scope seccomp lifeline-signal", True),
+        pytest.param(
+            "bwrap", True, marks=pytest.mark.skipif(not shutil.which("bwrap"), reason="no bwrap")
+        ),
         ("lifeline", False),
     ],
-    ids=["signal", "thread_watches", "taken_away"],
+    ids=["signal", "thread_watches", "bwrap", "taken_away"],
 )
 def test_worker_in_a_loop_dies_with_a_killed_parent(starter, without, dies):
     command = [sys.executable, "-c", textwrap.dedent(PARENT_PROGRAM), starter, without]

@@ -19,6 +19,7 @@ from abstractruntime.sandbox import (
     default_runner,
     is_confined,
 )
+from abstractruntime.sandbox.runner import lacks
 
 RUNNERS = {"worker": WorkerRunner, "in_process": InProcessRunner}
 
@@ -300,10 +301,25 @@ def test_in_process_runner_is_not_confined():
         (["landlock-fs"], False),
         (["landlock-fs", "landlock-net"], True),
         (["landlock-fs", "no-descriptors"], True),
+        (["seccomp"], True),
     ],
 )
 def test_confined_means_neither_files_nor_network(layers, expected):
     assert is_confined({"layers": layers}) is expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "minimum", "missing"),
+    [
+        ([], "none", ""),
+        (["landlock-fs"], "fs+net", "no-descriptors or landlock-net or seccomp"),
+        (["landlock-fs", "landlock-net"], "fs+net+syscalls", "seccomp"),
+        (["seccomp"], "fs+net+syscalls", "landlock-fs, no-descriptors or landlock-net"),
+        (["landlock-fs", "no-descriptors", "seccomp"], "fs+net+syscalls", ""),
+    ],
+)
+def test_what_layers_lack_of_a_minimum_is_named(layers, minimum, missing):
+    assert lacks({"layers": layers}, minimum) == missing
 
 
 @pytest.mark.parametrize("field", ["wall_s", "cpu_s", "memory_bytes", "calls"])

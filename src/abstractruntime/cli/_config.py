@@ -51,7 +51,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("trust_store", "file of trust decisions", "ART_TRUST_STORE", "path"),
     Setting(
         "sandbox", "where code nodes run", "ART_SANDBOX", "choice",
-        ("worker", "in-process"), "worker",
+        ("bwrap", "worker", "in-process"), "worker",
+    ),
+    Setting(
+        "sandbox_minimum", "layers without which no code runs", "ART_SANDBOX_MINIMUM", "choice",
+        ("fs+net+syscalls", "fs+net", "none"), "none",
     ),
     Setting(
         "on_unknown", "what becomes of an effect whose outcome a crash hid", "ART_ON_UNKNOWN",

@@ -11,6 +11,7 @@ from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.cli._bundles import installed_bundle
 from abstractruntime.cli._consent import workspace_of
 from abstractruntime.cli._keyring import read_trust
+from abstractruntime.cli._sandbox import require_confined
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from abstractruntime.cli._interrupts import StopFlag
     from abstractruntime.cli._program import Program
     from abstractruntime.cli._session import Session
+    from abstractruntime.core.origin import RunOrigin
     from abstractruntime.core.store import Store
 
 _DRIVERS_KEPT = 32
@@ -90,6 +92,7 @@ def program_of_run(session: Session, engine: Store, tree: RunTree) -> Program:
 
     Raises:
         Untrusted: the bundle was put on the denied list since.
+        Refused: its code would be confined less than when it began, or than the configuration asks.
         Busy: another process drives the run.
     """
     if wait_s := session.config.get("lock_timeout"):
@@ -107,11 +110,20 @@ def _compiled(session: Session, engine: Store, tree: RunTree) -> Program:
     origin = engine.origin(root)
     services = code_services(
         trust_code=origin.trusts_code,
-        sandbox="worker",
+        sandbox=_home_of(session, origin),
         workspace=workspace_of(origin),
         artifacts=engine.artifacts,
     )
-    return compile_program(bundle, tree.state(root).workflow_id, services=services)
+    program = compile_program(bundle, tree.state(root).workflow_id, services=services)
+    if program.has_code:
+        require_confined(session, services.code)
+    return program
+
+
+def _home_of(session: Session, origin: RunOrigin) -> str:
+    """Give where code goes on that is not trusted: never less strictly than it began."""
+    began = (origin.sandbox or {}).get("backend")
+    return "bwrap" if "bwrap" in (began, session.config.get("sandbox")) else "worker"
 
 
 def require_allowed(session: Session, digest: str, run_id: str) -> None:
@@ -180,7 +192,8 @@ class Drivers:
         origin, state = self._engine.origin(root), tree.state()
         digest = origin.bundle_digest
         keep = self._keep_listeners or origin.keep_listeners or state.status.is_terminal
-        key = (digest, state.workflow_id, origin.trusts_code, keep, workspace_of(origin))
+        code = (origin.trusts_code, _home_of(self._session, origin))
+        key = (digest, state.workflow_id, code, keep, workspace_of(origin))
         driver = self._known.pop(key, None)
         if driver is None:
             # Whoever looks after many runs waits for none of them.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from abstractruntime.agents import stub_agent
 from abstractruntime.cli._bundles import entry_of, node_labels
+from abstractruntime.cli._sandbox import code_home
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.visualflow_compiler import Services, compile_visualflow_tree
@@ -71,10 +72,9 @@ def code_services(
         sandbox: Where code runs otherwise.
         workspace: The files that nodes may touch.
         artifacts: What their values may refer to.
-    """
-    services = Services(workspace=workspace, artifacts=artifacts)
-    if not trust_code and sandbox != "in-process":
-        return services
-    from abstractruntime.sandbox import InProcessRunner
 
-    return replace(services, code=InProcessRunner())
+    Raises:
+        Refused: this system does not have that home.
+    """
+    home = "in-process" if trust_code else sandbox
+    return Services(workspace=workspace, artifacts=artifacts, code=code_home(home))

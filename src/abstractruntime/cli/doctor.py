@@ -19,7 +19,7 @@ from abstractruntime.cli.verify import verify_run
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.store import Store
-from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound
+from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound, Refused
 from abstractruntime.rendering.terminal import plural
 from abstractruntime.signing import LedgerVerdict
 
@@ -28,6 +28,7 @@ _MAX_RUNS = 100_000
 _MOST_DIAGNOSED = 1000
 _LIVE = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 _SAID = frozenset({"torn_tail"})
+_SANDBOX_PAGE = "docs/explanation/sandbox.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +122,32 @@ def _trust(session: Session) -> Iterator[HealthNote]:
     yield HealthNote("ok", "trust", f"{message}; {trust_path(session)}")
 
 
-def _sandbox(_session: Session) -> Iterator[HealthNote]:
+def _sandbox(session: Session) -> Iterator[HealthNote]:
+    from abstractruntime.cli._sandbox import code_home
     from abstractruntime.sandbox.pool import sandbox_report
-    from abstractruntime.sandbox.runner import is_confined
+    from abstractruntime.sandbox.runner import is_confined, lacks
 
-    report = sandbox_report(in_process=False)
-    layers, missing = ", ".join(report["layers"]) or "none", ", ".join(report["missing"])
-    message = f"{report['backend']}: {layers}" + (f"; missing: {missing}" if missing else "")
-    if is_confined(report):
+    try:
+        home = code_home(session.config.get("sandbox"))
+    except Refused as refused:
+        yield HealthNote("error", "sandbox", str(refused), refused.hint)
+        return
+    report, minimum = sandbox_report(home, hide_parent=True), session.config.get("sandbox_minimum")
+    message = _layers_text(report)
+    if missing := lacks(report, minimum):
+        hint = f"sandbox_minimum is {minimum!r}: no code runs here; see {_SANDBOX_PAGE}"
+        yield HealthNote("error", "sandbox", f"{message}; code would run without {missing}", hint)
+    elif is_confined(report):
         yield HealthNote("ok", "sandbox", message)
     else:
-        hint = "run code nodes of people you trust only; see docs/explanation/sandbox.md"
+        hint = f"run code nodes of people you trust only; see {_SANDBOX_PAGE}"
         yield HealthNote("warning", "sandbox", message, hint)
+
+
+def _layers_text(report: JsonObject) -> str:
+    layers, missing = ", ".join(report["layers"]) or "none", ", ".join(report["missing"])
+    listed = f"; system calls: list {report['filter']}" if report["filter"] else ""
+    return f"{report['backend']}: {layers}{listed}" + (f"; missing: {missing}" if missing else "")
 
 
 def _store(session: Session) -> Iterator[HealthNote]:

@@ -18,6 +18,7 @@ from abstractruntime.cli._cases import CASES, Flows, Found, find_cases, only_flo
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._outputs import CASE, JUNIT, write_result
 from abstractruntime.cli._program import code_services
+from abstractruntime.cli._sandbox import require_confined
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document
 from abstractruntime.core.run_tree import RunTree
@@ -31,6 +32,7 @@ from abstractruntime.testing.cases import (
     save_case,
     updated,
 )
+from abstractruntime.visualflow_compiler import Services
 
 
 @uses_store
@@ -70,7 +72,7 @@ def run_cases(
     if output is not None:
         raise UsageError("-o is for --save-from", hint="reports: --junit FILE, or --json > FILE")
     cases = find_cases(path, pattern)
-    done = [_tested(found, flows, update=update, trust_code=trust_code) for found in cases]
+    done = [_tested(session, found, flows, update=update, trust_code=trust_code) for found in cases]
     if junit is not None:
         write_result(
             session, junit, junit_report(done).encode(), kind=JUNIT, mode=0o644, inputs=[path]
@@ -78,15 +80,24 @@ def run_cases(
     return _report(session, done)
 
 
-def _tested(found: Found, flows: Flows, *, update: bool, trust_code: bool) -> Tested:
+def _tested(
+    session: Session, found: Found, flows: Flows, *, update: bool, trust_code: bool
+) -> Tested:
     entry, documents = flows.load(found.flow, found.case.entry)
-    services = code_services(trust_code=trust_code, sandbox="worker")
+    services = _services(session, trust_code=trust_code)
     before = time.monotonic()
     result = run_case(found.case, documents, entry=entry, services=services)
     seconds = time.monotonic() - before
     if result.ok or not update:
         return Tested(found, entry, result.problems, seconds)
     return _updated(found, entry, result, seconds)
+
+
+def _services(session: Session, *, trust_code: bool) -> Services:
+    home = "bwrap" if session.config.get("sandbox") == "bwrap" else "worker"
+    services = code_services(trust_code=trust_code, sandbox=home)
+    require_confined(session, services.code)
+    return services
 
 
 def _updated(found: Found, entry: str, result: CaseResult, seconds: float) -> Tested:
@@ -134,7 +145,7 @@ def _save(session: Session, flows: Flows, path: Path, run: str, output: Path | N
             hint=f"save that one: art test {path} --save-from {document['parent_run_id']}",
         )
     _, documents = flows.load(flow, document["workflow_id"])
-    services = code_services(trust_code=False, sandbox="worker")
+    services = _services(session, trust_code=False)
     saved = save_case(document, tree, documents, services=services)
     home = flow if flow.is_dir() else flow.parent
     target = output or home / CASES / f"{document['run_id']}.json"

@@ -38,6 +38,7 @@ from abstractruntime.cli._options import (
 from abstractruntime.cli._outcome import Follower, Until, UntilOption, conclude
 from abstractruntime.cli._packing import load_bundle_or_flow
 from abstractruntime.cli._program import Program, code_services, compile_program
+from abstractruntime.cli._sandbox import confined
 from abstractruntime.cli._session import Session, os_user
 from abstractruntime.cli._store import writing
 from abstractruntime.core.origin import TRUST_CODE, RunOrigin
@@ -105,7 +106,7 @@ def run(  # noqa: PLR0917 - the options of the command
     ] = False,
     sandbox: Annotated[
         str | None,
-        typer.Option("--sandbox", metavar="worker|in-process", help="Home of code nodes."),
+        typer.Option("--sandbox", metavar="bwrap|worker|in-process", help="Home of code nodes."),
     ] = None,
 ) -> int:
     """Run a bundle or a flow until it ends or waits.
@@ -143,7 +144,7 @@ def run(  # noqa: PLR0917 - the options of the command
         inputs_sha256=hashlib.sha256(dump_sorted(values)).hexdigest(),
         runtime_version=__version__,
         overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
-        sandbox=_sandbox_of(program, in_process=in_process),
+        sandbox=confined(session, services.code) if program.has_code else None,
         grants=grants,
         workspace=workspace,
         actor=actor or os_user(),
@@ -246,14 +247,6 @@ def _create(runtime: Runtime, program: Program, start: Start, engine: Store) -> 
         # Another process may have started the run of this key in the meantime.
         if start.origin.once is None or not find_same(engine, start):
             raise
-
-
-def _sandbox_of(program: Program, *, in_process: bool) -> JsonObject | None:
-    if not program.has_code:
-        return None
-    from abstractruntime.sandbox.pool import sandbox_report
-
-    return sandbox_report(in_process=in_process)
 
 
 def _overrides(loaded: Loaded, *, allow_unsigned: bool, trust_code: bool) -> tuple[str, ...]:

@@ -14,16 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from abstractruntime._json import JsonObject, dump_line
+from abstractruntime.sandbox import _bwrap
 from abstractruntime.sandbox.limits import Limits
 from abstractruntime.sandbox.protocol import Channel, ChannelClosed, DeadlinePassed, FrameTooLarge
 
 _PROGRAM = Path(__file__).with_name("worker.py")
+_OPTIONS = ["-s", "-S", "-B", "-W", "ignore"]
 _START_S = 20.0
 _REPORT_BYTES = 1 << 16
 # Head, captured text and error text of a reply, besides the result itself; a character of
 # text takes at most six bytes of JSON.
 _HEAD_BYTES = 1 << 16
 _CHAR_BYTES = 6
+_BY_SIGNAL = 128
 # Hash order of text is fixed, so that equal inputs give equal results in every process.
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
@@ -66,6 +69,7 @@ class WorkerProcess:
 
     def __init__(self, launch: Launch) -> None:
         self._limits = launch.limits
+        self._is_wrapped = launch.bwrap is not None
         self._process, lifeline, held = _spawn(launch)
         # Runs when stopped, when nobody refers to the worker any more, or at exit.
         self._end = weakref.finalize(self, _end_process, self._process, held)
@@ -135,7 +139,7 @@ class WorkerProcess:
         order = {
             "limits": launch.limits.to_dict(),
             "lifeline": lifeline,
-            "namespaces": {},
+            "namespaces": _bwrap.own_namespaces() if launch.bwrap else {},
             "without": list(launch.without),
         }
         try:
@@ -151,6 +155,8 @@ class WorkerProcess:
             raise WorkerLost("code worker did not start: its report is not JSON") from None
         if not isinstance(report, dict):
             raise WorkerLost("code worker did not start: its report is not an object")
+        if self._is_wrapped and report.get("backend") != "bwrap":
+            raise WorkerLost("code worker did not start: bwrap gave it no namespaces of its own")
         return report
 
     def _exchange(self, payload: bytes, limit: int, seconds: float) -> bytes:
@@ -180,6 +186,8 @@ class WorkerProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         code = self._process.returncode
+        if self._is_wrapped and code is not None and code > _BY_SIGNAL:
+            code = _BY_SIGNAL - code  # what bwrap says of a signal that ended the worker
         if code is None:
             return "code worker closed its output"
         if code == -signal.SIGXCPU:
@@ -193,10 +201,14 @@ class WorkerProcess:
 
 def _spawn(launch: Launch) -> tuple[subprocess.Popen[bytes], int, int]:
     """Start a worker; give it, the end of its lifeline, and the end that is held here."""
-    program = [launch.python or sys.executable, "-s", "-S", "-B", "-W", "ignore", str(_PROGRAM)]
     lifeline, held = os.pipe()
     try:
-        return _popen(program, lifeline), lifeline, held
+        if launch.bwrap is None:
+            program = [launch.python or sys.executable, *_OPTIONS, str(_PROGRAM)]
+            return _popen(program, lifeline), lifeline, held
+        program = _bwrap.wrapped(launch.bwrap, _PROGRAM, _OPTIONS)
+        process = _bwrap.from_lasting_thread(lambda: _popen(program, lifeline))
+        return process, lifeline, held
     except BaseException as cause:
         os.close(held)
         if isinstance(cause, OSError):

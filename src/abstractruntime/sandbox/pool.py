@@ -22,11 +22,12 @@ from functools import cache
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.resting import WATCHERS
+from abstractruntime.sandbox._bwrap import find_bwrap
 from abstractruntime.sandbox._process import Launch, WorkerLost, WorkerProcess
 from abstractruntime.sandbox.limits import Limits
 from abstractruntime.sandbox.runner import CodeFailed, InProcessRunner, WorkerRunner
 
-__all__ = ["PooledRunner", "WorkerPool", "default_pool", "sandbox_report"]
+__all__ = ["PooledRunner", "WorkerPool", "bwrap_pool", "default_pool", "sandbox_report"]
 
 Key = tuple[str, str]
 
@@ -190,15 +191,43 @@ def default_pool() -> WorkerPool:
     return WorkerPool()
 
 
-def sandbox_report(*, in_process: bool) -> JsonObject:
-    """Tell what confines code nodes, see `WorkerPool.layers`; may start a worker."""
-    if in_process:
+def bwrap_pool() -> WorkerPool | None:
+    """Give the pool of this process whose workers run inside bubblewrap; None without that."""
+    bwrap = find_bwrap()
+    return None if bwrap is None else _pool_in(bwrap)
+
+
+@cache
+def _pool_in(bwrap: str) -> WorkerPool:
+    return WorkerPool(launch=Launch(bwrap=bwrap))
+
+
+def sandbox_report(home: object = None, *, hide_parent: bool = False) -> JsonObject:
+    """Tell what confines code nodes, see `WorkerPool.layers`; may start a worker.
+
+    Args:
+        home: What runs the code; default: the default pool.
+        hide_parent: Forbid processes of the same user to look into this one; the report names
+            it. Only for programs: a host decides for itself.
+    """
+    pool = default_pool() if home is None else home
+    if not isinstance(pool, WorkerPool):
         return InProcessRunner().layers()
     try:
-        return default_pool().layers()
+        report = pool.layers()
     except CodeFailed:
         # Whoever calls code is told why; nothing that calls none needs it.
         return {**InProcessRunner().layers(), "backend": "none"}
+    where = "layers" if hide_parent and _hide_this_process() else "missing"
+    return {**report, where: [*report[where], "hidden-parent"]}
+
+
+def _hide_this_process() -> bool:
+    try:
+        from abstractruntime.sandbox import _prctl  # noqa: PLC0415 - only programs pay for it
+    except (ImportError, OSError, AttributeError):
+        return False
+    return _prctl.hide_process()
 
 
 def _forget_all() -> None:

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 
 from abstractruntime._json import JsonObject, JsonValue, dump_line, normalise, replace_surrogates
@@ -25,10 +25,26 @@ from abstractruntime.sandbox import _author
 from abstractruntime.sandbox._process import Launch, WorkerLost, WorkerProcess
 from abstractruntime.sandbox.limits import Limits
 
-__all__ = ["CodeFailed", "InProcessRunner", "WorkerRunner", "default_runner", "is_confined"]
+__all__ = [
+    "MINIMA",
+    "CodeFailed",
+    "InProcessRunner",
+    "WorkerRunner",
+    "default_runner",
+    "is_confined",
+    "lacks",
+]
 
 OutputListener = Callable[[str], None]
 StartWorker = Callable[[], WorkerProcess]
+
+# Each is a number of choices, one layer of each of which must be active; a list of system calls
+# has neither those that open files nor those that reach a network.
+MINIMA: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "none": (),
+    "fs+net": (("landlock-fs", "seccomp"), ("no-descriptors", "landlock-net", "seccomp")),
+    "fs+net+syscalls": (("landlock-fs",), ("no-descriptors", "landlock-net"), ("seccomp",)),
+}
 
 _LIVE: weakref.WeakSet[WorkerRunner] = weakref.WeakSet()
 
@@ -215,8 +231,19 @@ class InProcessRunner:
 
 def is_confined(report: JsonObject) -> bool:
     """Tell whether a report of layers takes files and network away from the code."""
+    return not lacks(report, "fs+net")
+
+
+def lacks(report: JsonObject, minimum: str) -> str:
+    """Name what a report of layers lacks of a minimum; empty when it has all of it.
+
+    Args:
+        minimum: A name of `MINIMA`.
+    """
     layers = set(report.get("layers", ()))
-    return "landlock-fs" in layers and bool({"no-descriptors", "landlock-net"} & layers)
+    wanted = MINIMA[minimum]
+    missing = [" or ".join(choice) for choice in wanted if not layers.intersection(choice)]
+    return ", ".join(missing)
 
 
 @cache
