@@ -11,10 +11,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from abstractruntime.sandbox._confine import own_namespace
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _KINDS = ("mnt", "pid", "net", "ipc", "uts")
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")
@@ -82,6 +85,8 @@ def from_lasting_thread(
     """
     global _lasting  # noqa: PLW0603 - one thread per process
     if _lasting is None:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only bubblewrap needs it
+
         _lasting = ThreadPoolExecutor(1, thread_name_prefix="bwrap")
     return _lasting.submit(start).result()
 

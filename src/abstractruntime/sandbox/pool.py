@@ -113,6 +113,7 @@ class WorkerPool:
             with self._lock:
                 served.users -= 1
                 is_over = served.is_over and not served.users
+                self._see_to_spare()
             if is_over:
                 served.runner.close()
 
@@ -123,19 +124,21 @@ class WorkerPool:
         return [self._runners.pop(key).runner for key in idle[: max(0, spare)]]
 
     def _take(self) -> WorkerProcess:
-        """Give a worker that has served nobody, and see to the next one."""
+        """Give a worker that has served nobody."""
         with self._lock:
             spare, self._spare = self._spare, None
-            # Whoever serves one tree only, such as `art run`, starts one worker only.
-            if self._keys > 1:
-                with contextlib.suppress(WorkerLost):  # whoever needs one is told why
-                    self._spare = self._start()
         if spare is not None:
             with contextlib.suppress(WorkerLost):
                 if spare.is_usable():
                     return spare
             spare.stop()
         return self._start()
+
+    def _see_to_spare(self) -> None:
+        """Start the next worker, unless one tree is all there is, as in `art run`."""
+        if self._spare is None and self._keys > 1:
+            with contextlib.suppress(WorkerLost):  # whoever needs one is told why
+                self._spare = self._start()
 
     def _start(self) -> WorkerProcess:
         return WorkerProcess(self._launch)
