@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 import sys
+import tempfile
 from itertools import pairwise
 
 import pytest
 
 from abstractruntime.sandbox import _bwrap, _seccomp
+from abstractruntime.sandbox.pool import sandbox_report
 
 ALLOW, KILL, REFUSE = 0x7FFF0000, 0x80000000, 0x00050001
 PID = 4242
@@ -99,3 +102,47 @@ def test_command_of_bubblewrap(uid, has_user_space, monkeypatch, tmp_path):
     assert not [word for word in command if word.startswith(("--bind", "--dev-bind", "--share"))]
     assert command[-3:] == [os.path.realpath(sys.executable), "-S", str(program)]
     assert "/" not in {place for word, place in pairwise(command) if word.startswith("--ro-bind")}
+
+
+# -- looking into processes ------------------------------------------------------------------
+
+
+HIDES = """
+import os, sys
+from abstractruntime.sandbox import _prctl
+os.geteuid() or os.setuid(65534)
+_prctl._prctl(4, 1, 0, 0, 0)
+print(sys.argv[1] == "hide" and _prctl.hide_process(), os.stat("/proc/self/mem").st_uid)
+print(len(os.listdir("/proc/self/fd")) > 2, open("/dev/fd/0").read())
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at processes in /proc")
+@pytest.mark.parametrize("word", ["hide", "show"])
+def test_hidden_process_cannot_be_looked_into_and_reads_its_own_descriptors(word):
+    """Its files in /proc belong to root then, so no process of the same user opens them."""
+    with tempfile.TemporaryFile("w+") as given:
+        given.write("given")
+        given.seek(0)
+        os.fchmod(given.fileno(), 0o666)
+        done = subprocess.run(
+            [sys.executable, "-c", HIDES, word],
+            stdin=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    user = 0 if word == "hide" else (os.geteuid() or 65534)
+    assert done.stdout.splitlines() == [f"{word == 'hide'} {user}", "True given"], done.stderr
+
+
+def test_only_a_program_hides_itself(monkeypatch):
+    hidden = []
+    monkeypatch.setattr(
+        "abstractruntime.sandbox.pool._hide_this_process", lambda: not hidden.append(1)
+    )
+
+    assert "hidden-parent" in sandbox_report()["missing"]
+    assert hidden == []
+    assert "hidden-parent" in sandbox_report(hide_parent=True)["layers"]
