@@ -296,7 +296,6 @@ class Round:
 
         self.pools = {False: pool(10.0), True: pool(0.4)}
         self.victim = self.pools[False].runner("t", "b" if order["shared"] else "victim")
-        self.call = 0
 
     def run(self) -> list[dict]:
         self.victim.call(VICTIM, "transform", VICTIM_INPUT)
@@ -314,18 +313,18 @@ class Round:
         attack = self.attacks[name]
         attacker = self.pools[bool(attack.get("quick"))].runner("t", "b")
         said = self._say(attacker, attack["code"])
-        result = self._pay()
+        result = self._pay(attacker if attack.get("same") else self.victim)
         said += " " + self._say(attacker, STASH)
         after = self._look(neighbour=result)
         changed = [part for part in after if after[part] != self.before[part]]
         if SECRET in said or "ESCAPED" in said:
             changed.append("result")
-        if changed:
+        if attack.get("lasting") or {"neighbour", "processes"} & set(changed):
             _end(after["processes"])
-            if attack.get("lasting") or {"neighbour", "processes"} & set(changed):
-                for pool in self.pools.values():
-                    pool.close()
-                self._pay()
+            for pool in self.pools.values():
+                pool.close()
+            self._pay(self.victim)
+        if changed:
             self.world.reset()
             self.before = self._look()
         return {"id": name, "changed": changed, "said": said[:300]}
@@ -333,19 +332,18 @@ class Round:
     def _say(self, attacker: Any, code: str) -> str:
         source = self.prelude + textwrap.indent(code, "    ")
         try:
-            return json.dumps(attacker.call(source, "transform", self._facts()))
+            return json.dumps(attacker.call(source, "transform", self._facts(attacker)))
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
-    def _pay(self) -> object:
+    def _pay(self, payer: Any) -> object:
         try:
-            return self.victim.call(VICTIM, "transform", VICTIM_INPUT)
+            return payer.call(VICTIM, "transform", VICTIM_INPUT)
         except Exception as error:
             return str(error)
 
-    def _facts(self) -> dict:
+    def _facts(self, attacker: Any) -> dict:
         world = self.world
-        self.call += 1
         return {
             "home": str(world.home), "parent": os.getpid(), "nice": os.getpriority(os.PRIO_PROCESS, 0),
             "host": socket.gethostname(), "mark": world.mark, "abstract": world.abstract,
@@ -353,12 +351,8 @@ class Round:
             "udp": _port(world.sockets["udp"]), "key": KEY, "shm": world.shm,
             "secret_fd": world.secret_fd, "victim": VICTIM, "machine": platform.machine(),
             "secret_at": ctypes.addressof(world.secret), "victim_at": ctypes.addressof(world.victim),
-            "call": self._last_id(),
+            "call": _next_id(attacker),
         }  # fmt: skip
-
-    def _last_id(self) -> int:
-        served = [s.runner._last_id for pool in self.pools.values() for s in pool._runners.values()]
-        return max(served, default=0) + 1
 
     def _look(self, neighbour: object = 42) -> dict:
         workers = {
@@ -370,6 +364,11 @@ class Round:
         extra = [pid for pid in _descendants() if pid not in workers]
         is_whole = self.order["backend"] == "worker"
         return {**self.world.look(), "neighbour": neighbour, "processes": extra if is_whole else []}
+
+
+def _next_id(attacker: Any) -> int:
+    served = attacker._pool._runners.get(attacker._key)
+    return served.runner._last_id + 1 if served else 1
 
 
 def _descendants() -> list[int]:
