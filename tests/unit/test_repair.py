@@ -86,7 +86,7 @@ MENDED: dict[str, tuple[Callable[[Path], None], str, tuple[str, ...]]] = {
     "zeros": (zeros, "torn_tail", ("cut_torn_tail",)),
     "no json": (no_json, "checkpoint_invalid", ("rebuild_checkpoint",)),
     "other head": (other_head, "checkpoint_mismatch", ("rebuild_checkpoint",)),
-    "other state": (other_state, "checkpoint_differs", ("rebuild_checkpoint",)),
+    "other state": (other_state, "checkpoint_mismatch", ("rebuild_checkpoint",)),
     "temp file": (temp, "temp_files", ("remove_temp_files",)),
     "0.4.x": (old_run, "not_imported", ("import",)),
 }

@@ -155,6 +155,7 @@ def verify_run(
             run_id=run_id,
             pin=pin,
             reached=reached,
+            large_values=engine.large_value,
         )
 
 

@@ -44,10 +44,15 @@ class LedgerHead:
 
 
 class Reached(NamedTuple):
-    """A place that a ledger has reached: its size there, and the hash of the last record."""
+    """A place that a ledger has reached: its size there, and the hash of the last record.
+
+    `state` is the digest of a state that is kept for this place, which that record must fix; None
+    when nothing is.
+    """
 
     size_bytes: int
     head_hash: Any
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +273,10 @@ class Store(Engine, Protocol):
 
     def resolve(self, record: JsonObject) -> JsonObject:
         """Give a stored record with its offloaded values back in place."""
+        ...
+
+    def large_value(self, digest: str) -> bytes | None:
+        """Give what is kept under the digest of an offloaded value, unchecked; None when nothing is."""
         ...
 
     def serving(self) -> AbstractContextManager[None]:

@@ -121,8 +121,9 @@ def _checkpoint(services: Services, run_id: str, replay: Replay) -> Iterator[Fau
 _CHECKPOINT_FAULTS: dict[str, tuple[str, Level]] = {
     "missing": ("its checkpoint is missing; opening it reads the whole ledger", "note"),
     "invalid": ("its checkpoint cannot be read", "warning"),
-    "mismatch": ("its checkpoint names a record that the ledger does not hold there", "error"),
-    "differs": ("its checkpoint holds another state than the ledger", "error"),
+    "unfixed": ("its checkpoint is of a format that no record fixes, so it is not used", "note"),
+    "mismatch": ("its checkpoint does not match the ledger, so it is not used", "error"),
+    "differs": ("its checkpoint holds another state than the ledger leads to", "error"),
 }
 
 

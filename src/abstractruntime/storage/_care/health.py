@@ -79,7 +79,10 @@ class Health:
         """Give up to where a run was checkpointed; None when there is nothing that can be read."""
         data = self._files.read(self._layout.checkpoint(run_id))
         checkpoint = parse_checkpoint(data or b"")
-        return Reached(checkpoint.size, checkpoint.head) if checkpoint else None
+        if checkpoint is None:
+            return None
+        place = checkpoint.place
+        return Reached(place.size, place.head, checkpoint.digest)
 
     def _why_unreadable(self, run_id: str) -> AbstractRuntimeError | None:
         try:

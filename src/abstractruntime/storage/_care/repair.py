@@ -152,13 +152,11 @@ def _record(services: Services, log: DirectoryRunLog, plan: RepairPlan) -> None:
     if log.run.status.is_terminal:
         # The closing record is the last one of a finished run.
         lines.append(records.terminal_status(log.run))
-    log.commit(*lines, barrier=Barrier.ACK)
+    log.commit(*lines, barrier=Barrier.ACK, fix="rebuild_checkpoint" in plan.steps)
 
 
 def _finish(services: Services, log: DirectoryRunLog, plan: RepairPlan) -> None:
     log.settle()
-    if "rebuild_checkpoint" in plan.steps:
-        log.checkpoint()
     if "remove_temp_files" in plan.steps:
         for path in temp_files(services, plan.run_id):
             services.files.remove(path)
