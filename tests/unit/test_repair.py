@@ -169,12 +169,17 @@ def test_commands_for_a_finished_run_are_cleared(root):
         assert engine.find(RunQuery(has_commands=True)) == []
 
 
-def test_a_command_that_cannot_be_read_is_named(root):
+def test_a_command_that_is_not_what_was_posted_is_set_aside(root):
     with open_store(root) as engine:
         engine.post("r1", Command("c1", Answer()))
-        next((root / "inbox" / "r1").iterdir()).write_bytes(b"{")
-        found = diagnose(engine, "r1")
-    assert [(f.code, f.step) for f in found] == [("inbox_unreadable", None)]
+        path = next((root / "inbox" / "r1").iterdir())
+        path.write_bytes(b"{")
+        plan = plan_repair(engine, "r1")
+        assert [(f.code, f.step) for f in plan.findings] == [
+            ("command_altered", "set_commands_aside")
+        ]
+        assert apply_repair(engine, plan).findings == ()
+    assert [p.name.startswith(path.name) for p in (root / "quarantine").iterdir()] == [True]
 
 
 def test_a_stale_index_is_mended(root):

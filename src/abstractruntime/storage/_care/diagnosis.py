@@ -39,6 +39,7 @@ Step = Literal[
     "close_run",
     "rebuild_checkpoint",
     "update_index",
+    "set_commands_aside",
     "clear_inbox",
     "remove_temp_files",
 ]
@@ -145,12 +146,11 @@ def _index(engine: DirectoryEngine, run: RunState) -> Iterator[Fault]:
 def _inbox(services: Services, run_id: str, replay: Replay) -> Iterator[Fault]:
     if not is_id(run_id):
         return
-    names = services.files.names(services.layout.inbox(run_id))
     waiting = services.inboxes.read(run_id)
-    broken = [name for name in names if name.endswith(".json") and name not in waiting]
-    if broken:
-        message = f"{len(broken)} commands to it cannot be read: {', '.join(broken)}"
-        yield Fault("inbox_unreadable", "warning", run_id, message, "send them again")
+    for name, why in services.inboxes.altered(waiting):
+        message = f"command {name} is not what was posted: {why}"
+        hint = "whoever drives the run next moves it to the quarantine; send it again"
+        yield Fault("command_altered", "error", run_id, message, hint, "set_commands_aside")
     if waiting and replay.image.is_terminal:
         message = f"{len(waiting)} commands wait for it, but it has ended"
         yield Fault("inbox_stale", "note", run_id, message, None, "clear_inbox")

@@ -316,6 +316,12 @@ class DirectoryRunLog:
             return []
         return [command for command in waiting.values() if command.id not in image.commands]
 
+    def set_aside(self, command_id: str) -> None:
+        """Move the file of a command that is not what it claims to be to the quarantine."""
+        names = [name for name, command in self._posted.items() if command.id == command_id]
+        self._services.inboxes.set_aside(self.run.run_id, names)
+        self._posted = {k: v for k, v in self._posted.items() if k not in names}
+
     def rollback(self) -> None:
         """Reset `run` to the last committed state; nothing on disk changes."""
         memory = self._memory
@@ -356,9 +362,13 @@ class DirectoryRunLog:
         has_ended = image.is_terminal
         if not self._unforgotten and not has_ended:
             return
-        waiting = self._services.inboxes.read(self.run.run_id)
+        inboxes, run_id = self._services.inboxes, self.run.run_id
+        waiting = inboxes.read(run_id)
+        altered = [name for name, _ in inboxes.altered(waiting)]
         names = [name for name, c in waiting.items() if has_ended or c.id in image.commands]
-        self._services.inboxes.remove(self.run.run_id, names)
+        inboxes.remove(run_id, [name for name in names if name not in altered])
+        if has_ended:
+            inboxes.set_aside(run_id, altered)
         self._unforgotten = 0
 
     def index_now(self) -> None:
