@@ -179,7 +179,9 @@ def test_a_command_that_is_not_what_was_posted_is_set_aside(root):
             ("command_altered", "set_commands_aside")
         ]
         assert apply_repair(engine, plan).findings == ()
-    assert [p.name.startswith(path.name) for p in (root / "quarantine").iterdir()] == [True]
+    assert [
+        p.name.startswith(f"inbox_r1.{path.name}") for p in (root / "quarantine").iterdir()
+    ] == [True]
 
 
 def test_a_stale_index_is_mended(root):

@@ -55,6 +55,15 @@ class Reached(NamedTuple):
     state: str | None = None
 
 
+class Contradiction(NamedTuple):
+    """Something beside a ledger that is not what the ledger, or whoever wrote it, made of it."""
+
+    code: str
+    detail: str
+    expected: Any = None
+    found: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is not as it should be; `run_id` None when it is of the whole store.
@@ -123,6 +132,10 @@ class StoreHealth(Protocol):
 
     def reached(self, run_id: str) -> Reached | None:
         """Give up to where something beside a ledger remembers that it was durable."""
+        ...
+
+    def contradictions(self, run_id: str | None = None) -> Iterator[tuple[str, Contradiction]]:
+        """Give what contradicts a run, or any, beside its ledger: commands, copies of its state."""
         ...
 
 

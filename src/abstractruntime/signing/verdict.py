@@ -228,7 +228,7 @@ class _LedgerPass:
         if found != head:
             self.found.add(Defect("checkpoint_mismatch", None, place, head, found))
         elif state is not None and fixed != state:
-            detail = "the checkpoint is not the state that the record fixes"
+            detail = "the checkpoint does not match the ledger; it is not used"
             self.found.add(Defect("checkpoint_mismatch", None, place, fixed, state, detail))
 
     def verdict(self) -> LedgerVerdict:

@@ -25,6 +25,8 @@ from abstractruntime.errors import (
     UsageError,
 )
 from abstractruntime.storage._care.gc import plan_gc
+from abstractruntime.storage._care.purge import altered_tombstones
+from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
 from abstractruntime.storage._files.fs import file_name
 from abstractruntime.storage._files.layout import is_id, run_ids
 
@@ -187,6 +189,12 @@ def findings_of_store(engine: DirectoryEngine) -> Iterator[Fault]:
         if run_id not in ids:
             message, hint = "commands wait for it, but there is no such run", "remove its inbox"
             yield Fault("inbox_orphan", "warning", run_id, message, hint)
+    for owner, (_, cause) in DirectorySnapshots(engine).contradicted():
+        yield Fault("snapshot_mismatch", "error", owner, str(cause), cause.hint)
+    for run_id in altered_tombstones(services):
+        message = f"the tombstone of run {run_id} is not as it was written"
+        hint = "believe nothing in it; the head may be kept elsewhere"
+        yield Fault("tombstone_altered", "error", None, message, hint)
     yield from _orphans(engine)
 
 

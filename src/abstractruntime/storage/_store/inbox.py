@@ -101,7 +101,8 @@ class Inboxes:
         """Move files to the quarantine, durably."""
         for name in names:
             path = f"{self._layout.inbox(run_id)}/{name}"
-            quarantine_tail(self._files, self._layout, self._clock, path, 0)
+            aside = self._layout.set_aside(run_id, name)
+            quarantine_tail(self._files, self._layout, self._clock, path, 0, name=aside)
         self.remove(run_id, names)
 
     def remove(self, run_id: str, names: list[str]) -> None:

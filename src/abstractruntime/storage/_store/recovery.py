@@ -161,6 +161,10 @@ class Recovery:
             return _replay_of(old)
         return replay
 
+    def start_of(self, run_id: str) -> Replay:
+        """Give a replay in front of the first record that is folded."""
+        return self._from_start(run_id, is_old=None)
+
     def _from_start(self, run_id: str, *, is_old: bool | None) -> Replay:
         """Give where folding starts; `is_old` None when nobody has looked at the ledger yet."""
         if not (self.legacy.starts_here(run_id) if is_old is None else is_old):
