@@ -244,6 +244,13 @@ class StoreCare(Protocol):
         """
         ...
 
+    def check_index(self) -> Sequence[str]:
+        """Mend what listings would say of runs, and give the ids of those for which that was wrong.
+
+        Looks at every run, so that none is hidden from whoever serves the store.
+        """
+        ...
+
 
 class Store(Engine, Protocol):
     """An engine with all its parts.
