@@ -14,13 +14,13 @@ from typing import Any, Final
 from abstractruntime._json import dump_line, mapping, normalise
 from abstractruntime._runtime.reads import with_large_values
 from abstractruntime.core.commands import Command, Deliver, FailWait
-from abstractruntime.core.derived_ids import delivery_id
+from abstractruntime.core.derived_ids import delivery_id, is_delivery_id
 from abstractruntime.core.models import JsonObject, RunState, WaitReason
 from abstractruntime.core.policy import occurrence_id
 from abstractruntime.core.ports import Engine
 from abstractruntime.core.run_tree import root_of
 from abstractruntime.effects.events import emitted_event
-from abstractruntime.effects.subworkflow import hand_over
+from abstractruntime.effects.subworkflow import hand_over, hand_over_id
 from abstractruntime.errors import AbstractRuntimeError, StoreError
 
 _FIRST_RECORDS: Final = 8
@@ -49,14 +49,15 @@ class Claims:
         if not isinstance(request, Deliver | FailWait) or not self._engine.keeps_commands:
             return None
         try:
-            if child_id := _awaited_child(run, request.wait_key):
+            if child_id := _awaited_child(run, command.id, request.wait_key):
                 return self._objection_to_end(run, command, child_id)
-            emitter = _emitter(request)
-            return self._objection_to_event(command, emitter) if emitter else None
+            if emitter := _emitter(request):
+                return self._objection_to_event(command, emitter)
         except StoreError:
             raise
         except AbstractRuntimeError as error:
             return f"it cannot be compared: {error}"
+        return "it names no run that emitted it" if is_delivery_id(command.id) else None
 
     def _objection_to_end(self, run: RunState, command: Command, child_id: str) -> str | None:
         child = self._engine.peek(child_id)
@@ -108,13 +109,13 @@ class Claims:
         return resolved
 
 
-def _awaited_child(run: RunState, wait_key: str | None) -> str | None:
-    """Give the child that a run waits for, if a command with this key would end that wait."""
+def _awaited_child(run: RunState, command_id: str, wait_key: str | None) -> str | None:
+    """Give the child that a run waits for, if a command is about its end by id or by key."""
     wait = run.waiting
     if wait is None or wait.reason is not WaitReason.SUBWORKFLOW:
         return None
     child_id = (wait.details or {}).get("sub_run_id")
-    is_meant = wait_key in (None, wait.wait_key)
+    is_meant = wait_key in (None, wait.wait_key) or command_id == hand_over_id(run, str(child_id))
     return str(child_id) if child_id and is_meant else None
 
 

@@ -234,8 +234,8 @@ class RunIndex:
         # Nearly all names are ledgers of known runs; the others are looked at one by one.
         others = run_ids(names.difference(expected))
         missing = {run_id for name, run_id in expected.items() if name not in names}
-        stale = [i for i in {*others, *ids}.difference(known, missing - others)]
-        return stale, [*(missing - others), *{i for i, _ in rows}.difference(ids)]
+        stale = {*others, *ids}.difference(known, missing - others)
+        return list(stale), [*(missing - others), *{i for i, _ in rows}.difference(ids)]
 
     def _rows(self, run_ids: list[str]) -> tuple[list[_Row], bool]:
         """Give the rows of runs, and whether the disk let all of them be read."""

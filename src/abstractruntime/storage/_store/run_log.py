@@ -286,8 +286,8 @@ class DirectoryRunLog:
         memory = self._memory
         if barrier is not Barrier.NONE and barrier in self._synced:
             self._sync()
-        if memory.due is not None and not memory.image.is_resting:
-            self._write_checkpoint(memory.due)
+        if not memory.image.is_resting:
+            self._checkpoint_if_due()
         if memory.heads is not None and memory.heads.unsigned >= RECORDS_PER_HEAD:
             self._sync()
             memory.heads.sign(memory.image.size)
@@ -350,8 +350,7 @@ class DirectoryRunLog:
         if memory.image.is_resting or self._services.durability == "strict":
             self._sync()
         self._forget_commands()
-        if memory.due is not None:
-            self._write_checkpoint(memory.due)
+        self._checkpoint_if_due()
         if memory.heads is not None and memory.heads.unsigned and memory.image.is_resting:
             memory.heads.sign(memory.image.size)
         self._update_index()
@@ -374,6 +373,10 @@ class DirectoryRunLog:
     def index_now(self) -> None:
         """Write the row of this run in the index now."""
         self._services.index.put(self._memory.image.header, self._memory.image.size, now=True)
+
+    def _checkpoint_if_due(self) -> None:
+        if self._memory.due is not None:
+            self._write_checkpoint(self._memory.due)
 
     def _write_checkpoint(self, due: DueCheckpoint) -> None:
         memory, services, data = self._memory, self._services, due.to_bytes()
