@@ -66,6 +66,16 @@ def other_state(root: Path) -> None:
     edit_checkpoint(root, lambda content: content["vars"].update(r="changed"))
 
 
+def format_1(root: Path) -> None:
+    def downgrade(content: Any) -> None:
+        at, meta = content.pop("_at"), content["_meta"]
+        content["vars"].update(r="changed")
+        del meta["closed"]
+        meta.update(at, format=1, pending=None)
+
+    edit_checkpoint(root, downgrade)
+
+
 def edit_checkpoint(root: Path, change: Callable[[Any], None]) -> None:
     path = root / "run_r1.json"
     content = json.loads(path.read_bytes())
@@ -87,6 +97,7 @@ MENDED: dict[str, tuple[Callable[[Path], None], str, tuple[str, ...]]] = {
     "no json": (no_json, "checkpoint_invalid", ("rebuild_checkpoint",)),
     "other head": (other_head, "checkpoint_mismatch", ("rebuild_checkpoint",)),
     "other state": (other_state, "checkpoint_mismatch", ("rebuild_checkpoint",)),
+    "format 1": (format_1, "checkpoint_unfixed", ("rebuild_checkpoint",)),
     "temp file": (temp, "temp_files", ("remove_temp_files",)),
     "0.4.x": (old_run, "not_imported", ("import",)),
 }
