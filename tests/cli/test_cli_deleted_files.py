@@ -151,7 +151,9 @@ def _artifacts(art: Any, store: Path) -> None:
 
     lost = art("inspect", "big", "--json")
     assert (lost.code, lost.document["error"]["code"]) == (1, "integrity")
-    assert art("ledger", "verify", "big", "--json").document["verdict"] == "valid"
+    judged = art("ledger", "verify", "big", "--json")
+    assert (judged.code, judged.document["verdict"]) == (1, "invalid")
+    assert judged.document["defects"][0]["code"] == "large_value_missing"
     assert art("inspect", "d").code == 0
 
 

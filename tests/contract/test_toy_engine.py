@@ -72,6 +72,9 @@ class ToyLog:
             self._row.commands.clear()
         return list(self._row.commands.values())
 
+    def set_aside(self, command_id: str) -> None:
+        self._row.commands.pop(command_id, None)
+
     def rollback(self) -> None:
         vars(self.run).update(vars(self._row.run()))
 

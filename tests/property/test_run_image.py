@@ -161,9 +161,11 @@ class ImageMachine(RuleBasedStateMachine):
 
     @rule()
     def checkpoint(self) -> None:
-        if self.log._memory.image.is_closed:
-            self.log.checkpoint()
-            assert self.differences(from_start=False) == []
+        self.log.commit(self.record(), fix=True)
+        self.log.settle()
+        is_covered = self.log._memory.covered == self.log._memory.image.size
+        assert is_covered == (self.log.pending is None)
+        assert self.differences(from_start=False) == []
 
     def teardown(self) -> None:
         lease._claims.clear()

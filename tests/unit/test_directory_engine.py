@@ -170,19 +170,19 @@ def test_pending_is_what_was_started_and_not_concluded(store, fresh):
     again.close()
 
 
-def test_pending_survives_a_checkpoint_taken_in_between(store, fresh):
+def test_a_checkpoint_waits_until_no_attempt_is_pending(store, fresh):
     log = created(store)
     log.run.vars.update({str(n): "x" * 9_000 for n in range(10)})
+    log.commit(a_record())
     effect = {"type": "llm_call", "payload": {"p": 1}, "result_key": "x"}
     log.commit(a_record(StepStatus.STARTED, effect=effect), plan={"next_node": "b", "occ": 0})
+    assert not os.path.exists(f"{store.path}/run_r.json")
+    log.run.vars["x"] = {}
+    log.commit(log.pending.finish_success({}, at="t"), wrote="/x")
     log.close()
-    with open(f"{store.path}/run_r.json") as file:
-        assert json.load(file)["_meta"]["pending"]["offset"] > 0
 
-    again = fresh().open("r")
-    assert again.pending.effect == effect
-    assert again.pending.commit["plan"]["next_node"] == "b"
-    again.close()
+    covered = fresh()._recovery.load("r").covered
+    assert covered == os.path.getsize(f"{store.path}/ledger_r.jsonl")
 
 
 def test_a_run_that_lost_its_ledger_is_neither_opened_nor_replaced(store, fresh):

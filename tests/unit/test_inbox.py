@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 
 import pytest
@@ -80,11 +81,39 @@ def test_removed_commands_are_gone(inboxes):
         b'{"id": "b", "kind": "resume", "payload": [1]}',
     ],
 )
-def test_files_that_hold_no_command_are_left_out(inboxes, fs, data):
+def test_files_that_hold_no_command_are_altered(inboxes, fs, data):
     inboxes.post("r", Command("a", Cancel()))
-    fs.write_new("/s/inbox/r/00000000000000000000000000.json", data, sync=True)
+    fs.write_new(f"/s/inbox/r/{'0' * 26}.json", data, sync=True)
+
+    found = inboxes.read("r")
+    assert [c.id for c in found.values()] == [f"{'0' * 26}.json", "a"]
+    assert [name for name, _ in inboxes.altered(found)] == [f"{'0' * 26}.json"]
+
+
+def test_a_command_of_an_earlier_build_is_taken_when_id_and_name_agree(inboxes, fs):
+    inboxes.post("r", Command("a", Cancel()))
+    (name,) = inboxes.read("r")
+    content = json.loads(fs.read(f"/s/inbox/r/{name}"))
+    del content["sha256"]
+    for run, kept in (("q", "a"), ("p", "b")):
+        fs.make_dir(f"/s/inbox/{run}")
+        data = json.dumps({**content, "id": kept}).encode()
+        fs.write_new(f"/s/inbox/{run}/{name}", data, sync=True)
+
+    assert [c.id for c in inboxes.read("q").values()] == ["a"]
+    assert inboxes.altered(inboxes.read("p")) == [(name, "its name is not that of its id")]
+
+
+def test_an_altered_command_does_not_keep_the_real_one_out(inboxes, fs):
+    inboxes.post("r", Command("a", Cancel()))
+    (name,) = inboxes.read("r")
+    fs.remove(f"/s/inbox/r/{name}")
+    fs.write_new(f"/s/inbox/r/{name}", b"{}", sync=True)
+
+    inboxes.post("r", Command("a", Cancel()))
 
     assert ids(inboxes) == ["a"]
+    assert len(fs.names("/s/quarantine")) == 1
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,16 @@ def other_state(root: Path) -> None:
     edit_checkpoint(root, lambda content: content["vars"].update(r="changed"))
 
 
+def format_1(root: Path) -> None:
+    def downgrade(content: Any) -> None:
+        at, meta = content.pop("_at"), content["_meta"]
+        content["vars"].update(r="changed")
+        del meta["closed"]
+        meta.update(at, format=1, pending=None)
+
+    edit_checkpoint(root, downgrade)
+
+
 def edit_checkpoint(root: Path, change: Callable[[Any], None]) -> None:
     path = root / "run_r1.json"
     content = json.loads(path.read_bytes())
@@ -86,7 +96,8 @@ MENDED: dict[str, tuple[Callable[[Path], None], str, tuple[str, ...]]] = {
     "zeros": (zeros, "torn_tail", ("cut_torn_tail",)),
     "no json": (no_json, "checkpoint_invalid", ("rebuild_checkpoint",)),
     "other head": (other_head, "checkpoint_mismatch", ("rebuild_checkpoint",)),
-    "other state": (other_state, "checkpoint_differs", ("rebuild_checkpoint",)),
+    "other state": (other_state, "checkpoint_mismatch", ("rebuild_checkpoint",)),
+    "format 1": (format_1, "checkpoint_unfixed", ("rebuild_checkpoint",)),
     "temp file": (temp, "temp_files", ("remove_temp_files",)),
     "0.4.x": (old_run, "not_imported", ("import",)),
 }
@@ -169,12 +180,19 @@ def test_commands_for_a_finished_run_are_cleared(root):
         assert engine.find(RunQuery(has_commands=True)) == []
 
 
-def test_a_command_that_cannot_be_read_is_named(root):
+def test_a_command_that_is_not_what_was_posted_is_set_aside(root):
     with open_store(root) as engine:
         engine.post("r1", Command("c1", Answer()))
-        next((root / "inbox" / "r1").iterdir()).write_bytes(b"{")
-        found = diagnose(engine, "r1")
-    assert [(f.code, f.step) for f in found] == [("inbox_unreadable", None)]
+        path = next((root / "inbox" / "r1").iterdir())
+        path.write_bytes(b"{")
+        plan = plan_repair(engine, "r1")
+        assert [(f.code, f.step) for f in plan.findings] == [
+            ("command_altered", "set_commands_aside")
+        ]
+        assert apply_repair(engine, plan).findings == ()
+    assert [
+        p.name.startswith(f"inbox_r1.{path.name}") for p in (root / "quarantine").iterdir()
+    ] == [True]
 
 
 def test_a_stale_index_is_mended(root):

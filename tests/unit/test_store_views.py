@@ -105,7 +105,7 @@ def test_a_save_is_a_control_record_with_the_difference(store):
 
     last = store.ledgers.list(run.run_id)[-1]
     assert last["result"] == {"internal": "control", "action": "host_save"}
-    assert set(last["commit"]) == {"epoch", "waiting"}
+    assert set(last["commit"]) == {"epoch", "waiting", "state"}
     assert [r.run_id for r in store.runs.list_due_wait_until(now_iso="2021-01-01T01:00:00+01:00")]
     assert host.runtime.tick(workflow=host.spec, run_id=run.run_id).status is RunStatus.COMPLETED
 

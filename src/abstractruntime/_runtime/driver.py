@@ -101,12 +101,13 @@ class Driver:
 
     def _go_on(self, tree: RunTree, run: RunHeader) -> bool:
         cause = next((c for c in _CAUSES if self._readiness.is_ready(c, run, tree)), None)
-        if cause is None:
+        if cause is None or not tree.is_member(run):
             return False
+        state = tree.state(run.run_id)
         if cause.prepare is not None:
-            return cause.prepare(self._runtime, tree.state(run.run_id))
+            return cause.prepare(self._runtime, state)
         self._runtime.tick(
-            workflow=self._workflow(run.workflow_id),
+            workflow=self._workflow(state.workflow_id),
             run_id=run.run_id,
             max_steps=_STEPS_PER_TICK,
             stop=self._stop,

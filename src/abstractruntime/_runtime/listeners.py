@@ -147,7 +147,10 @@ class Listeners:
             limit=0,
         )
         found = self._runtime.engine.find(query)
-        return [run.run_id for run in found if run.workflow_id in self._workflow_ids]
+        known = [run.run_id for run in found if run.workflow_id in self._workflow_ids]
+        # A listing is only a cache; what is closed must be a listener of this root by its own word.
+        runs = [self._runtime.engine.peek(run_id) for run_id in known]
+        return [run.run_id for run in runs if run.parent_run_id == root_id]
 
     def _close(self, run_id: str) -> bool:
         # By command: events that were posted before are heard first, and then it is refused.

@@ -15,6 +15,7 @@ from typing import Any
 from abstractruntime._json import isolate
 from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime.call_chain import CallChain
+from abstractruntime._runtime.claims import Claims
 from abstractruntime._runtime.effect_host import STOP_SIGNAL, EffectHost
 from abstractruntime._runtime.reads import RuntimeReads
 from abstractruntime._runtime.tree_context import RuntimeContext
@@ -128,6 +129,7 @@ class Runtime(RuntimeReads):
             effects=effects,
             context=context or self.trees,
             evidence=self._evidence,
+            objection=Claims(self._engine, self.get_node_traces).objection,
         )
 
     @classmethod

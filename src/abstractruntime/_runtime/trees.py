@@ -23,14 +23,17 @@ def cancel_tree(runtime: Runtime, run_id: str, *, reason: str | None = None) -> 
     """
     seen: dict[str, None] = {}
     failure: AbstractRuntimeError | None = None
-    while fresh := [r for r in RunTree(runtime.engine, run_id).members() if r.run_id not in seen]:
+    tree = RunTree(runtime.engine, run_id)
+    while fresh := [run for run in tree.members() if run.run_id not in seen]:
         seen.update(dict.fromkeys(run.run_id for run in fresh))
         for run in reversed(fresh):
             if not run.status.is_terminal:
                 try:
-                    runtime.cancel_run(run.run_id, reason=reason)
+                    if tree.is_member(run):
+                        runtime.cancel_run(run.run_id, reason=reason)
                 except AbstractRuntimeError as error:
                     failure = failure or error
+        tree = RunTree(runtime.engine, run_id)
     if failure is not None:
         raise failure
     states = [runtime.get_state(found) for found in seen]

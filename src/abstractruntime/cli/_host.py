@@ -19,6 +19,7 @@ from abstractruntime.core.run_tree import RunTree
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import Untrusted, UsageError
+from abstractruntime.rendering.terminal import plural
 
 if TYPE_CHECKING:
     from abstractruntime.cli._config import Config
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
     from abstractruntime.core.store import Store
 
 _DRIVERS_KEPT = 32
+_MOST_NAMED = 5
+
+
+def check_index(session: Session, engine: Store) -> None:
+    """See that no row of the index hides a run from whoever drives what can go on; say what was wrong."""
+    if wrong := engine.care.check_index():
+        named = ", ".join(wrong[:_MOST_NAMED]) + (", ..." if len(wrong) > _MOST_NAMED else "")
+        session.out.note(f"the index of runs was wrong about {plural(len(wrong), 'run')}: {named}")
 
 
 def make_runtime(session: Session, engine: Store, program: Program) -> Runtime:

@@ -29,6 +29,8 @@ _MOST_DIAGNOSED = 1000
 _LIVE = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 _SAID = frozenset({"torn_tail"})
 _SANDBOX_PAGE = "docs/explanation/sandbox.md"
+# What is wrong beside a sound ledger, and made anew from it.
+_REPAIRED = frozenset({"checkpoint_mismatch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,9 @@ def _run_findings(engine: Store, run_id: str, status: RunStatus) -> Iterator[Hea
     subject = f"run {run_id}"
     verdict = verify_run(engine, run_id)
     if not verdict.ok:
-        yield HealthNote("error", subject, _defect_text(verdict), f"art ledger verify {run_id}")
+        is_mended = {defect.code for defect in verdict.defects} <= _REPAIRED
+        hint = f"art repair {run_id} --plan" if is_mended else f"art ledger verify {run_id}"
+        yield HealthNote("error", subject, _defect_text(verdict), hint)
     elif cause := engine.health.damage(run_id):
         yield HealthNote("error", subject, str(cause), cause.hint)
     elif verdict.torn_tail_bytes:
@@ -240,6 +244,8 @@ def _defect_text(verdict: LedgerVerdict) -> str:
         return (
             f"ledger lost its end: {first.expected} bytes were checkpointed, {first.found} are left"
         )
+    if first.record is None and first.detail is not None:
+        return first.detail
     return f"ledger is invalid at record {verdict.first_bad_index}: {first.code}"
 
 

@@ -108,7 +108,7 @@ def _listing(
         if len(listing.rows) >= limit:
             break
         if header.updated_at >= earliest:
-            _list_run(listing, engine, header, wanted)
+            _list_run(listing, engine, query, header, wanted)
     return listing
 
 
@@ -139,15 +139,28 @@ def parse_time(text: str) -> str:
 
 
 def _list_run(
-    listing: Listing, engine: Store, header: RunHeader, wanted: Mapping[str, str]
+    listing: Listing, engine: Store, query: RunQuery, header: RunHeader, wanted: Mapping[str, str]
 ) -> None:
-    """Add a run when its labels are the wanted ones, or when damage hides them."""
+    """Add a run as its ledger tells it, when it is wanted, or when damage hides what it is."""
     try:
         labels = engine.origin(header.run_id).labels
-        cause = engine.health.damage(header.run_id) if wanted.items() <= labels.items() else None
-    except AbstractRuntimeError as found:
-        labels, cause = {}, engine.health.damage(header.run_id) or found
-    if cause is not None:
-        listing.add_damaged(header_row(header, labels), cause)
-    elif wanted.items() <= labels.items():
-        listing.rows.append(header_row(header, labels))
+        if not wanted.items() <= labels.items():
+            return
+        found = RunHeader.of(engine.peek(header.run_id))
+    except AbstractRuntimeError as error:
+        cause = engine.health.damage(header.run_id) or error
+        listing.add_damaged(header_row(header, {}), cause)
+        return
+    if _is_meant(query, found):
+        listing.rows.append(header_row(found, labels))
+
+
+def _is_meant(query: RunQuery, found: RunHeader) -> bool:
+    """Tell whether a run is what was asked for, whatever the index said."""
+    asked = {
+        "status": query.status,
+        "wait_reason": query.wait_reason,
+        "workflow_id": query.workflow_id,
+    }
+    is_asked = all(value in (None, getattr(found, name)) for name, value in asked.items())
+    return is_asked and not (query.root_only and found.parent_run_id is not None)

@@ -12,7 +12,7 @@ from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.cli._events import complain_of, error_of, event_document, event_line
-from abstractruntime.cli._host import Drivers
+from abstractruntime.cli._host import Drivers, check_index
 from abstractruntime.cli._interrupts import StopFlag, stop_on_signals
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import DurabilityOption, HostKeyOption, LLMStubOption, set_flags
@@ -77,6 +77,7 @@ def serve(
         with stop_on_signals(patience_s=_PATIENCE_S) as stop:
             diary = Diary(session)
             loop = make_loop(session, engine, stop, diary, options)
+            check_index(session, engine)
             session.out.note(f"serves {engine.address}, process {os.getpid()}")
             loop.run_pass() if once else loop.run()
             stop.poll()

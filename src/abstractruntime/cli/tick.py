@@ -12,6 +12,7 @@ from abstractruntime.cli._errors import error_document, error_lines
 from abstractruntime.cli._events import error_of
 from abstractruntime.cli._host import (
     Drivers,
+    check_index,
     make_driver,
     program_of_run,
 )
@@ -71,6 +72,7 @@ def tick(
 
 def _tick_due(session: Session, engine: Store, stop: StopFlag, limit: int) -> int:
     events: list[ServeEvent] = []
+    check_index(session, engine)
     loop = ServeLoop(
         engine,
         find_driver=Drivers(session, engine, stop).find,

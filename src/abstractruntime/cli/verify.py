@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +15,15 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.core.ports import RunQuery
-from abstractruntime.errors import ExitCode, NotFound, UsageError
+from abstractruntime.errors import (
+    AbstractRuntimeError,
+    ExitCode,
+    NotFound,
+    UsageError,
+)
 from abstractruntime.signing import (
     BadHead,
+    Defect,
     LedgerVerdict,
     SignedHead,
     TreeHead,
@@ -30,7 +36,7 @@ from abstractruntime.signing import (
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.cli._history_verdict import HistoryVerdict
-    from abstractruntime.core.store import Store
+    from abstractruntime.core.store import Contradiction, Store
 
 STDIN = "-"
 _ALL_RUNS = 1_000_000
@@ -133,19 +139,30 @@ def _verdicts(
         raise NotFound(f"no ledger file '{target}'", hint="check the path", path=target)
     with reading(session) as engine:
         if target is not None:
-            return [verify_run(engine, resolve_run(engine, target), keys, pin)]
+            run_id = resolve_run(engine, target)
+            beside = [found for _, found in engine.health.contradictions(run_id)]
+            return [verify_run(engine, run_id, keys, pin, beside=beside)]
         ids = {header.run_id for header in engine.find(RunQuery(limit=_ALL_RUNS))}
         ids.update([run_id for run_id, _ in engine.health.unlisted(ids)])
-        return [verify_run(engine, run_id, keys, pin) for run_id in sorted(ids)]
+        by_run: dict[str, list[Contradiction]] = {run_id: [] for run_id in sorted(ids)}
+        for run_id, found in engine.health.contradictions():
+            by_run.setdefault(run_id, []).append(found)
+        return [verify_run(engine, one, keys, pin, beside=told) for one, told in by_run.items()]
 
 
 def verify_run(
-    engine: Store, run_id: str, keys: Sequence[VerifierKey] = (), pin: TreeHead | None = None
+    engine: Store,
+    run_id: str,
+    keys: Sequence[VerifierKey] = (),
+    pin: TreeHead | None = None,
+    *,
+    beside: Iterable[Contradiction] = (),
 ) -> LedgerVerdict:
-    """Verify the ledger of a run with everything that its store has to say about it."""
+    """Verify the ledger of a run, with what its store keeps beside it; `beside` was found before."""
     # Hazard: what speaks about the ledger is read before it; one that grows would else look cut.
     reached = engine.health.reached(run_id)
     heads = list(read_heads(engine.heads.lines(run_id)))
+    defects = list(_defects_beside(engine, run_id, beside))
     with engine.ledger(run_id) as file:
         return verify_ledger(
             file,
@@ -155,7 +172,25 @@ def verify_run(
             run_id=run_id,
             pin=pin,
             reached=reached,
+            large_values=engine.large_value,
+            beside=defects,
         )
+
+
+def _defects_beside(
+    engine: Store, run_id: str, beside: Iterable[Contradiction]
+) -> Iterator[Defect]:
+    for found in beside:
+        yield Defect(found.code, None, None, found.expected, found.found, found.detail)
+    from abstractruntime.cli._bundles import altered_bundle
+
+    try:
+        cause = altered_bundle(engine, run_id)
+    except AbstractRuntimeError:
+        return  # the verdict says what is wrong with the ledger that names it
+    if cause is not None:
+        facts = cause.details.get("expected"), cause.details.get("found")
+        yield Defect("bundle_mismatch", None, None, *facts, str(cause))
 
 
 def heads_of(path: Path | None) -> list[SignedHead | BadHead]:

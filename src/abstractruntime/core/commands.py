@@ -95,7 +95,15 @@ class Unknown:
     payload: JsonObject = field(default_factory=dict)
 
 
-Request = Cancel | Pause | Unpause | Answer | Deliver | FailWait | SetLimits | Unknown
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """Not a request any more: what lies in the inbox is not what was posted there; always set aside."""
+
+    kind: ClassVar[str] = "altered"
+    why: str = _NO_REASON
+
+
+Request = Cancel | Pause | Unpause | Answer | Deliver | FailWait | SetLimits | Unknown | Altered
 
 
 @dataclass(frozen=True, slots=True)

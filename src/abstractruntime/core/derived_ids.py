@@ -6,11 +6,16 @@ Compat: stores hold ids of this making; another one would start children, and te
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from typing import Final
 
 _CHILDREN: Final = uuid.UUID("6f1d0a54-6a1e-5a57-9a5e-0c6b7e3d9f21")
 _LISTENERS: Final = uuid.UUID("7f0c8a64-1a1b-5d0e-9a3c-5b7be6b0a1d2")
+# A UUID of version 5; what is random has version 4.
+_DELIVERY: Final = re.compile(
+    r"event:[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
+)
 _EVENTS: Final = uuid.UUID("3a9a2c0e-6f7b-5a53-8a1e-2f5d0b8c7e44")
 
 
@@ -28,6 +33,11 @@ def listener_run_id(root_run_id: str, workflow_id: str) -> str:
 def delivery_id(run_id: str, occurrence_id: str) -> str:
     """Give the id under which an effect hands its event to each run that waits for it."""
     return f"event:{uuid.uuid5(_EVENTS, f'{run_id}:{occurrence_id}')}"
+
+
+def is_delivery_id(text: str) -> bool:
+    """Tell whether an id has the form of those that `delivery_id` gives; no other events' ids have it."""
+    return _DELIVERY.fullmatch(text) is not None
 
 
 def item_id(occurrence_id: str, name: object) -> str:

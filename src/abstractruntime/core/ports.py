@@ -194,6 +194,13 @@ class RunLog(Protocol):
         """
         ...
 
+    def set_aside(self, command_id: str) -> None:
+        """Take a command that is not what it claims to be away, without it counting as applied.
+
+        Another command under its id can still be applied.
+        """
+        ...
+
     def rollback(self) -> None:
         """Reset `run` to the last committed state; nothing on disk changes."""
         ...

@@ -125,14 +125,21 @@ class RunTree:
             self._children[run_id] = sorted(children, key=lambda child: child.created_at)
         return self._children[run_id]
 
+    def is_member(self, run: RunHeader) -> bool:
+        """Tell whether a run that a listing puts into the tree says so itself.
+
+        Whoever acts on a member asks: a listing is only a cache.
+        """
+        return self.state(run.run_id).parent_run_id == run.parent_run_id
+
     def states(self) -> list[RunState]:
         """Give the run and all its descendants as they were read, parents before children."""
-        return [self.state(run.run_id) for run in self.members()]
+        return [self.state(run.run_id) for run in self.members() if self.is_member(run)]
 
     def open_waits(self) -> list[OpenWait]:
         """Give the leaf waits of the run and its descendants, oldest run first, listeners last."""
         waiting = (run for run in self.members() if run.status is RunStatus.WAITING)
-        runs = (self.state(run.run_id) for run in waiting)
+        runs = (self.state(run.run_id) for run in waiting if self.is_member(run))
         waits = [
             OpenWait.of(run.run_id, run.waiting)
             for run in runs

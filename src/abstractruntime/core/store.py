@@ -44,10 +44,24 @@ class LedgerHead:
 
 
 class Reached(NamedTuple):
-    """A place that a ledger has reached: its size there, and the hash of the last record."""
+    """A place that a ledger has reached: its size there, and the hash of the last record.
+
+    `state` is the digest of a state that is kept for this place, which that record must fix; None
+    when nothing is.
+    """
 
     size_bytes: int
     head_hash: Any
+    state: str | None = None
+
+
+class Contradiction(NamedTuple):
+    """Something beside a ledger that is not what the ledger, or whoever wrote it, made of it."""
+
+    code: str
+    detail: str
+    expected: Any = None
+    found: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,10 @@ class StoreHealth(Protocol):
 
     def reached(self, run_id: str) -> Reached | None:
         """Give up to where something beside a ledger remembers that it was durable."""
+        ...
+
+    def contradictions(self, run_id: str | None = None) -> Iterator[tuple[str, Contradiction]]:
+        """Give what contradicts a run, or any, beside its ledger: commands, copies of its state."""
         ...
 
 
@@ -226,6 +244,13 @@ class StoreCare(Protocol):
         """
         ...
 
+    def check_index(self) -> Sequence[str]:
+        """Mend what listings would say of runs, and give the ids of those for which that was wrong.
+
+        Looks at every run, so that none is hidden from whoever serves the store.
+        """
+        ...
+
 
 class Store(Engine, Protocol):
     """An engine with all its parts.
@@ -268,6 +293,10 @@ class Store(Engine, Protocol):
 
     def resolve(self, record: JsonObject) -> JsonObject:
         """Give a stored record with its offloaded values back in place."""
+        ...
+
+    def large_value(self, digest: str) -> bytes | None:
+        """Give what is kept under the digest of an offloaded value, unchecked; None when nothing is."""
         ...
 
     def serving(self) -> AbstractContextManager[None]:

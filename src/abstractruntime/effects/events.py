@@ -9,6 +9,7 @@ itself delivers nothing twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -32,6 +33,7 @@ WILDCARD: Final = "*"
 LISTENER_LIMIT: Final = 10_000
 _MOST_NAMES = 15
 _WAITING = RunQuery(status=RunStatus.WAITING, wait_reason=WaitReason.EVENT)
+RootOf = Callable[[str], str]
 _SCOPES = "scopes are session, workflow, run and global"
 
 
@@ -112,7 +114,7 @@ class WaitEvent:
         return EffectOutcome.waiting(
             WaitState(
                 reason=WaitReason.EVENT,
-                wait_key=str(key or _wait_key(self._host, ctx, payload, str(name))),
+                wait_key=str(key or _wait_key(self._host.root_run_id, ctx.run, payload, str(name))),
                 prompt=prompt if isinstance(prompt, str) and prompt.strip() else None,
                 choices=stripped_texts(payload.get("choices")),
                 allow_free_text=allows_free_text(payload),
@@ -122,22 +124,22 @@ class WaitEvent:
         )
 
 
-def _wait_key(host: EventHost, ctx: EffectContext, payload: JsonObject, name: str) -> str:
+def _wait_key(root_of: RootOf, run: RunState, payload: JsonObject, name: str) -> str:
     try:
         return build_event_wait_key(
             scope=str(payload.get("scope") or "session"),
             name=name,
-            session_id=payload.get("session_id") or event_session(host, ctx.run),
-            workflow_id=payload.get("workflow_id") or ctx.run.workflow_id,
-            run_id=payload.get("run_id") or _own_run(host, ctx, payload),
+            session_id=payload.get("session_id") or event_session(root_of, run),
+            workflow_id=payload.get("workflow_id") or run.workflow_id,
+            run_id=payload.get("run_id") or _own_run(root_of, run, payload),
         )
     except ValueError as error:
         raise InvalidValue(f"event {name!r}: {error}", hint=_SCOPES) from error
 
 
-def _own_run(host: EventHost, ctx: EffectContext, payload: JsonObject) -> str:
+def _own_run(root_of: RootOf, run: RunState, payload: JsonObject) -> str:
     """Give the run whose scope is meant when none is named: with `of_root` that of the whole tree."""
-    return host.root_run_id(ctx.run.run_id) if payload.get("of_root") else ctx.run.run_id
+    return root_of(run.run_id) if payload.get("of_root") else run.run_id
 
 
 class EmitEvent:
@@ -148,10 +150,16 @@ class EmitEvent:
 
     def __call__(self, ctx: EffectContext, effect: Effect) -> EffectOutcome:
         payload = effect.payload
-        name = str(payload.get("name") or payload.get("event_name") or "").strip()
-        if not name:
+        if not _name(payload):
             return EffectOutcome.failed("emit_event requires payload.name")
-        event = self._event(ctx, payload, name)
+        event = emitted_event(
+            self._host.root_run_id,
+            ctx.run,
+            ctx.node_id,
+            payload,
+            occurrence=ctx.occurrence_id,
+            at=ctx.clock.now_iso(),
+        )
         found = [Listener(*known) for known in ctx.remembered or ()]
         if not found:
             found = find_listeners(self._host, event)
@@ -165,32 +173,36 @@ class EmitEvent:
         steps = _steps(payload.get("max_steps"))
         return EffectOutcome.completed(deliver_event(self._host, event, found, max_steps=steps))
 
-    def _event(self, ctx: EffectContext, payload: JsonObject, name: str) -> Event:
-        scope = str(payload.get("scope") or "session").strip().lower()
-        session_id = payload.get("session_id") or ctx.run.session_id
-        if not session_id and scope == "session":
-            session_id = event_session(self._host, ctx.run)
-        return Event(
-            name=name,
-            scope=scope,
-            wait_key=_wait_key(self._host, ctx, payload, name),
-            session_id=session_id,
-            payload=as_event_payload(payload.get("payload")),
-            emitted_at=ctx.clock.now_iso(),
-            emitter={
-                "run_id": ctx.run.run_id,
-                "workflow_id": ctx.run.workflow_id,
-                "node_id": ctx.node_id,
-            },
-            delivery_id=delivery_id(ctx.run.run_id, ctx.occurrence_id),
-            event_id=payload.get("event_id")
-            or f"{ctx.run.run_id}:{ctx.node_id}:{ctx.occurrence_id}",
-        )
+
+def emitted_event(
+    root_of: RootOf, run: RunState, node_id: str, payload: JsonObject, *, occurrence: str, at: str
+) -> Event:
+    """Give the event that an `emit_event` effect with this payload and occurrence of a run stands for."""
+    name = _name(payload)
+    scope = str(payload.get("scope") or "session").strip().lower()
+    session_id = payload.get("session_id") or run.session_id
+    if not session_id and scope == "session":
+        session_id = event_session(root_of, run)
+    return Event(
+        name=name,
+        scope=scope,
+        wait_key=_wait_key(root_of, run, payload, name),
+        session_id=session_id,
+        payload=as_event_payload(payload.get("payload")),
+        emitted_at=at,
+        emitter={"run_id": run.run_id, "workflow_id": run.workflow_id, "node_id": node_id},
+        delivery_id=delivery_id(run.run_id, occurrence),
+        event_id=payload.get("event_id") or f"{run.run_id}:{node_id}:{occurrence}",
+    )
 
 
-def event_session(host: EventHost, run: RunState) -> str:
+def _name(payload: JsonObject) -> str:
+    return str(payload.get("name") or payload.get("event_name") or "").strip()
+
+
+def event_session(root_of: RootOf, run: RunState) -> str:
     """Give the id of the session scope of a run's events: its session, or else the root of its tree."""
-    return run.session_id or host.root_run_id(run.run_id)
+    return run.session_id or root_of(run.run_id)
 
 
 def as_event_payload(value: Any) -> JsonObject:

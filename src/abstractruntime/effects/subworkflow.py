@@ -142,12 +142,17 @@ def hand_over(
     Its id names the child and the state of the parent, so that it counts once, whoever posts
     it how often; a parent that was put back to the wait gets another one.
     """
-    command_id = f"child:{child.run_id}:{parent.updated_at}"
+    command_id = hand_over_id(parent, child.run_id)
     is_tool = bool((wait.details or {}).get("wrap_as_tool_result"))
     if child.status is RunStatus.COMPLETED or is_tool or _goes_on(wait):
         answer = child_answer(wait, child, traces)
         return Command(command_id, Deliver(wait.wait_key, answer))
     return Command(command_id, FailWait(wait.wait_key, child_failure(child)))
+
+
+def hand_over_id(parent: RunState, child_id: str) -> str:
+    """Give the id under which the end of a child counts once for a parent in its present state."""
+    return f"child:{child_id}:{parent.updated_at}"
 
 
 def _failed_output(child: RunState) -> JsonObject:

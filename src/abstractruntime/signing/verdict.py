@@ -5,6 +5,8 @@
 3. `valid` needs a head signed by a key the caller trusts, and no defect. Without one the
    best verdict is `valid_unsigned`: consistent, but anyone could have written it.
 4. Being unfinished is no defect: `final` says whether the last signed record ends the run.
+5. What a store keeps beside a ledger is judged with it, if the caller gives it: the state that a
+   record fixes, and the large values that records refer to.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from abstractruntime.errors import ExitCode
 from abstractruntime.signing._head_watch import NEVER, HeadWatch
+from abstractruntime.signing._large_values import LargeValueWatch
 from abstractruntime.signing.merkle import TreeState
 from abstractruntime.signing.record_checks import ChainState, Defect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from abstractruntime.signing.heads import BadHead, SignedHead
     from abstractruntime.signing.keys import VerifierKey
@@ -103,7 +106,7 @@ class LedgerVerdict:
         }
 
 
-def verify_ledger(
+def verify_ledger(  # noqa: PLR0913 - all but the first are optional, and independent
     lines: Iterable[bytes] | IO[bytes],
     *,
     heads: Iterable[SignedHead | BadHead] = (),
@@ -111,7 +114,9 @@ def verify_ledger(
     origin: str | None = None,
     run_id: str | None = None,
     pin: TreeHead | None = None,
-    reached: tuple[int, Any] | None = None,
+    reached: tuple[int, Any] | tuple[int, Any, Any] | None = None,
+    large_values: Callable[[str], bytes | None] | None = None,
+    beside: Iterable[Defect] = (),
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> LedgerVerdict:
     """Judge one ledger.
@@ -124,13 +129,19 @@ def verify_ledger(
         run_id: The run that the ledger must belong to, when known.
         pin: A head that the caller saw earlier and that must still hold.
         reached: A place that the ledger is known to have reached, as by a checkpoint: its size
-            in bytes there, and the hash of the last record.
+            in bytes there, the hash of the last record, and the digest of the state that is kept
+            for it, if any; the record must fix it.
+        large_values: Gives what is kept under a digest, or None; with it every reference is followed.
+        beside: What else was found to contradict the ledger.
         max_line_bytes: A longer line ends the pass with a defect.
     """
     found = _Findings()
     watch = HeadWatch(heads, found.add, keys=tuple(keys), origin=origin, pin=pin)
-    ledger = _LedgerPass(watch, ChainState(run_id=run_id), found, max_line_bytes, reached)
+    values = LargeValueWatch(large_values, found.add) if large_values is not None else None
+    ledger = _LedgerPass(watch, ChainState(run_id=run_id), found, max_line_bytes, reached, values)
     ledger.run(lines)
+    for defect in beside:
+        found.add(defect)
     return ledger.verdict()
 
 
@@ -158,7 +169,8 @@ class _LedgerPass:
     chain: ChainState
     found: _Findings
     max_line_bytes: int
-    reached: tuple[int, Any] | None = None
+    reached: tuple[int, Any] | tuple[int, Any, Any] | None = None
+    values: LargeValueWatch | None = None
     line_there: bytes | None = None
     tree: TreeState = field(default_factory=TreeState)
     offset: int = 0
@@ -180,6 +192,8 @@ class _LedgerPass:
             tree.add(line)
             if not chain.accept(line):
                 self._judge(line)
+            if self.values is not None:
+                self.values.check(line, tree.size - 1, self.offset)
             self.offset += len(raw)
             if self.offset == there:
                 self.line_there = line
@@ -198,17 +212,24 @@ class _LedgerPass:
         limit = self.max_line_bytes
         self.found.add(Defect("line_too_long", self.tree.size, self.offset, limit, found))
 
-    def _judge_reached(self, size: int, head: Any) -> None:
-        """A ledger that does not reach a place where it was, or holds another record there, lost it."""
+    def _judge_reached(self, size: int, head: Any, state: Any = None) -> None:
+        """A ledger that does not reach a place where it was, or holds another record there, lost it.
+
+        One that holds the record, but not the digest of the state that is kept, never led to that.
+        """
         if self.offset < size:
             self.found.add(
                 Defect("checkpoint_beyond_ledger", self.tree.size, self.offset, size, self.offset)
             )
             return
-        found = _record_hash(self.line_there)
+        record = _parse(self.line_there)
+        found, fixed = record.get("record_hash"), _state_in(record)
+        place = size - len(self.line_there) - 1 if self.line_there is not None else size
         if found != head:
-            place = size - len(self.line_there) - 1 if self.line_there is not None else size
             self.found.add(Defect("checkpoint_mismatch", None, place, head, found))
+        elif state is not None and fixed != state:
+            detail = "the checkpoint does not match the ledger; it is not used"
+            self.found.add(Defect("checkpoint_mismatch", None, place, fixed, state, detail))
 
     def verdict(self) -> LedgerVerdict:
         watch, chain = self.watch, self.chain
@@ -245,11 +266,17 @@ class _LedgerPass:
             yield f"torn tail of {self.torn} bytes, never acknowledged, was left out"
 
 
-def _record_hash(line: bytes | None) -> Any:
+def _parse(line: bytes | None) -> dict[str, Any]:
     try:
-        return json.loads(line or b"")["record_hash"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
+        record = json.loads(line or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _state_in(record: dict[str, Any]) -> Any:
+    commit = record.get("commit")
+    return commit.get("state") if isinstance(commit, dict) else None
 
 
 def _is_torn(raw: bytes, *, is_signed: bool) -> bool:

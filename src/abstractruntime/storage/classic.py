@@ -270,6 +270,9 @@ class ClassicRunLog:
             return []
         return waiting
 
+    def set_aside(self, command_id: str) -> None:
+        self._engine.discard_commands(self.run.run_id, (command_id,))
+
     def rollback(self) -> None:
         stored = self._engine.runs.load(self.run.run_id)
         if stored is not None:

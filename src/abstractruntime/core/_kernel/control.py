@@ -1,7 +1,8 @@
 """What others ask of a run: stop it, let it go on, end its wait.
 
 The record that applies a request names the ids of the commands that asked for it; a request
-that changes nothing is acknowledged.
+that changes nothing is acknowledged. A command that speaks for another run, or is not what was
+posted, is compared and not believed: it is noted, set aside, and does not count.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from abstractruntime._json import mapping
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.core.commands import (
+    Altered,
     Answer,
     Cancel,
+    Command,
     Deliver,
     FailWait,
     Pause,
@@ -30,14 +33,17 @@ from abstractruntime.core.vars import RUNTIME, ensure_limits, get_namespace, get
 from abstractruntime.errors import InvalidValue, WaitMismatch
 
 _Ids = tuple[str, ...]
+# Says why a command is not what another run stands for; None when it is, or speaks for nobody.
+Objection = Callable[[RunState, Command], str | None]
 
 
 class Control:
     """The kernel's part for requests from outside."""
 
-    def __init__(self, changes: Changes, waits: Waits) -> None:
+    def __init__(self, changes: Changes, waits: Waits, objection: Objection) -> None:
         self._changes = changes
         self._waits = waits
+        self._objection = objection
         self._appliers: Mapping[type, Callable[[RunLog, Any, _Ids], None]] = {
             Cancel: self._cancel,
             Pause: self._pause,
@@ -47,6 +53,7 @@ class Control:
             Deliver: self._deliver,
             FailWait: self._fail_wait,
             Unknown: self._refuse,
+            Altered: self._refuse,
         }
 
     def take(self, log: RunLog) -> None:
@@ -58,7 +65,19 @@ class Control:
         for command in log.take_commands():
             if log.run.status.is_terminal:
                 break
-            self.apply(log, command.request, (command.id,))
+            if _is_heard_later(log.run, command.request):
+                continue
+            objection = self._why_void(log.run, command)
+            if objection is None:
+                self.apply(log, command.request, (command.id,))
+            else:
+                facts = {"command": command.id, "refused": objection}
+                log.commit(self._record(log, "set_aside", **facts))
+                log.set_aside(command.id)
+
+    def _why_void(self, run: RunState, command: Command) -> str | None:
+        request = command.request
+        return request.why if isinstance(request, Altered) else self._objection(run, command)
 
     def apply(self, log: RunLog, request: Request, commands: _Ids = ()) -> None:
         """Apply one request, and acknowledge the commands that asked for it."""
@@ -107,7 +126,7 @@ class Control:
         log.run.updated_at = self._changes.clock.now_iso()
         log.commit(self._record(log, "limits", updates=known), commands=commands)
 
-    def _refuse(self, log: RunLog, request: Unknown, commands: _Ids) -> None:
+    def _refuse(self, log: RunLog, request: Unknown | Altered, commands: _Ids) -> None:
         self._acknowledge(log, commands, refused=f"unknown command {request.kind!r}")
 
     def _answer(self, log: RunLog, request: Answer, commands: _Ids) -> None:
@@ -117,13 +136,9 @@ class Control:
             self._acknowledge(log, commands, refused=str(error))
 
     def _deliver(self, log: RunLog, request: Deliver, commands: _Ids) -> None:
-        busy = _is_heard_later(log.run, request.wait_key)
-        if not busy and not is_paused(log.run.vars):
-            self._answer(log, Answer(request.wait_key, request.payload), commands)
+        self._answer(log, Answer(request.wait_key, request.payload), commands)
 
     def _fail_wait(self, log: RunLog, request: FailWait, commands: _Ids) -> None:
-        if is_paused(log.run.vars):
-            return
         try:
             self._waits.fail(log, request, commands)
         except WaitMismatch as error:
@@ -153,7 +168,10 @@ def _clear_control(run: RunState, *names: str) -> None:
         control.pop(name, None)
 
 
-def _is_heard_later(run: RunState, wait_key: str | None) -> bool:
-    """Tell whether a run that does not wait for `wait_key` now is to do so again."""
+def _is_heard_later(run: RunState, request: Request) -> bool:
+    """Tell whether a request stays in the inbox: the run is paused, or a listener that is busy."""
+    if not isinstance(request, Deliver | FailWait):
+        return False
     open_key = run.waiting.wait_key if run.waiting else None
-    return open_key != wait_key and wait_key in (run.listening or ())
+    is_busy = open_key != request.wait_key and request.wait_key in (run.listening or ())
+    return is_paused(run.vars) or (isinstance(request, Deliver) and is_busy)

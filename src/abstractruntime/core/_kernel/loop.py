@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from abstractruntime.core._kernel.changes import Changes
-from abstractruntime.core._kernel.control import Control
+from abstractruntime.core._kernel.control import Control, Objection
 from abstractruntime.core._kernel.effects import EffectRunner, PolicyFailed
 from abstractruntime.core._kernel.hops import Hops
 from abstractruntime.core._kernel.outcomes import Outcomes
@@ -47,6 +47,7 @@ class Kernel:
         effects: EffectRunner,
         context: RunContext,
         evidence: Callable[[], Evidence | None] = lambda: None,
+        objection: Objection = lambda *_: None,
     ) -> None:
         self._clock = clock
         self._context = context
@@ -54,7 +55,7 @@ class Kernel:
         self._changes = Changes(clock, records, evidence)
         self._outcomes = Outcomes(self._changes, effects)
         self._waits = Waits(self._changes, self._outcomes)
-        self._control = Control(self._changes, self._waits)
+        self._control = Control(self._changes, self._waits, objection)
 
     def apply_commands(self, log: RunLog) -> None:
         """Apply what others asked of this run while it was owned; each command counts once."""

@@ -25,6 +25,8 @@ from abstractruntime.errors import (
     UsageError,
 )
 from abstractruntime.storage._care.gc import plan_gc
+from abstractruntime.storage._care.purge import altered_tombstones
+from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
 from abstractruntime.storage._files.fs import file_name
 from abstractruntime.storage._files.layout import is_id, run_ids
 
@@ -39,6 +41,7 @@ Step = Literal[
     "close_run",
     "rebuild_checkpoint",
     "update_index",
+    "set_commands_aside",
     "clear_inbox",
     "remove_temp_files",
 ]
@@ -121,8 +124,9 @@ def _checkpoint(services: Services, run_id: str, replay: Replay) -> Iterator[Fau
 _CHECKPOINT_FAULTS: dict[str, tuple[str, Level]] = {
     "missing": ("its checkpoint is missing; opening it reads the whole ledger", "note"),
     "invalid": ("its checkpoint cannot be read", "warning"),
-    "mismatch": ("its checkpoint names a record that the ledger does not hold there", "error"),
-    "differs": ("its checkpoint holds another state than the ledger", "error"),
+    "unfixed": ("its checkpoint is of a format that no record fixes, so it is not used", "note"),
+    "mismatch": ("its checkpoint does not match the ledger, so it is not used", "error"),
+    "differs": ("its checkpoint holds another state than the ledger leads to", "error"),
 }
 
 
@@ -144,12 +148,11 @@ def _index(engine: DirectoryEngine, run: RunState) -> Iterator[Fault]:
 def _inbox(services: Services, run_id: str, replay: Replay) -> Iterator[Fault]:
     if not is_id(run_id):
         return
-    names = services.files.names(services.layout.inbox(run_id))
     waiting = services.inboxes.read(run_id)
-    broken = [name for name in names if name.endswith(".json") and name not in waiting]
-    if broken:
-        message = f"{len(broken)} commands to it cannot be read: {', '.join(broken)}"
-        yield Fault("inbox_unreadable", "warning", run_id, message, "send them again")
+    for name, why in services.inboxes.altered(waiting):
+        message = f"command {name} is not what was posted: {why}"
+        hint = "whoever drives the run next moves it to the quarantine; send it again"
+        yield Fault("command_altered", "error", run_id, message, hint, "set_commands_aside")
     if waiting and replay.image.is_terminal:
         message = f"{len(waiting)} commands wait for it, but it has ended"
         yield Fault("inbox_stale", "note", run_id, message, None, "clear_inbox")
@@ -186,6 +189,12 @@ def findings_of_store(engine: DirectoryEngine) -> Iterator[Fault]:
         if run_id not in ids:
             message, hint = "commands wait for it, but there is no such run", "remove its inbox"
             yield Fault("inbox_orphan", "warning", run_id, message, hint)
+    for owner, (_, cause) in DirectorySnapshots(engine).contradicted():
+        yield Fault("snapshot_mismatch", "error", owner, str(cause), cause.hint)
+    for run_id in altered_tombstones(services):
+        message = f"the tombstone of run {run_id} is not as it was written"
+        hint = "believe nothing in it; the head may be kept elsewhere"
+        yield Fault("tombstone_altered", "error", None, message, hint)
     yield from _orphans(engine)
 
 

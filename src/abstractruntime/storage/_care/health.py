@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from abstractruntime.core.store import Damage, Fault, Reached
+from abstractruntime.core.store import Contradiction, Damage, Fault, Reached
 from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound
 from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
-from abstractruntime.storage._files.layout import is_readable_id, run_ids
+from abstractruntime.storage._files.layout import is_id, is_readable_id, run_ids
 from abstractruntime.storage._store.checkpoint import parse_checkpoint
 
 if TYPE_CHECKING:
@@ -79,7 +79,19 @@ class Health:
         """Give up to where a run was checkpointed; None when there is nothing that can be read."""
         data = self._files.read(self._layout.checkpoint(run_id))
         checkpoint = parse_checkpoint(data or b"")
-        return Reached(checkpoint.size, checkpoint.head) if checkpoint else None
+        if checkpoint is None:
+            return None
+        place = checkpoint.place
+        return Reached(place.size, place.head, checkpoint.digest)
+
+    def contradictions(self, run_id: str | None = None) -> Iterator[tuple[str, Contradiction]]:
+        inboxes = self._engine.services.inboxes
+        named = [run_id] if run_id is not None else inboxes.runs_with_commands()
+        for owner in filter(is_id, named):
+            for name, why in inboxes.altered(inboxes.read(owner)):
+                yield owner, Contradiction("command_altered", f"command {name}: {why}")
+        for owner, (_, cause) in DirectorySnapshots(self._engine).contradicted(run_id):
+            yield owner, Contradiction("snapshot_mismatch", str(cause))
 
     def _why_unreadable(self, run_id: str) -> AbstractRuntimeError | None:
         try:

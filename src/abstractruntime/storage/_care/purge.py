@@ -8,12 +8,16 @@ Rules:
 3. Checkpoint and signed heads go before the ledger: they promise that it is there.
 4. The lock file stays: who has just opened it would lock a file without a name, the next one
    another of that name, and both would own the run.
+5. A tombstone is a claim: nothing is left that it could be compared with. It ends with a digest
+   that shows a change; the signed head in it is as good as its signature. One that was changed
+   has nothing purged.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._json import JsonObject, dump_line
 from abstractruntime.errors import UsageError
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._store.services import Services
 
 TOMBSTONE_FORMAT = "art-tombstone/1"
+_DIGEST: Final = "sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +148,24 @@ def _interrupted(services: Services, census: Census) -> Iterable[str]:
 
 
 def _buried_head(services: Services, run_id: str) -> Any:
-    data = services.files.read(services.layout.tombstone(run_id))
-    return (parse_object(data or b"") or {}).get("head_hash")
+    return (_read_tombstone(services, run_id) or {}).get("head_hash")
+
+
+def altered_tombstones(services: Services) -> list[str]:
+    """Give the ids whose tombstone is not as it was written."""
+    return [run_id for run_id in tombstones(services) if not _read_tombstone(services, run_id)]
+
+
+def _read_tombstone(services: Services, run_id: str) -> JsonObject | None:
+    """Give a tombstone; None when it is not as it was written. Those of earlier builds have no digest."""
+    content = parse_object(services.files.read(services.layout.tombstone(run_id)) or b"") or {}
+    body = {name: value for name, value in content.items() if name != _DIGEST}
+    is_whole = content.get(_DIGEST, _digest(body)) == _digest(body)
+    return content if is_whole and content.get("run_id") == run_id else None
+
+
+def _digest(body: JsonObject) -> str:
+    return sha256(dump_line(body)).hexdigest()
 
 
 def purge(engine: DirectoryEngine, plan: PurgePlan) -> None:
@@ -198,15 +219,15 @@ def _bury(services: Services, run: RunFacts, plan: PurgePlan) -> None:
         "purged_at": services.clock.now_iso(),
     }
     services.files.ensure_dir(services.layout.tombstones)
-    services.files.write_atomic(path, dump_line(tombstone) + b"\n")
+    content = {**tombstone, _DIGEST: _digest(tombstone)}
+    services.files.write_atomic(path, dump_line(content) + b"\n")
 
 
 def _remove(services: Services, run_id: str) -> None:
     files, layout = services.files, services.layout
     owned = [path for path, (owner, _) in read_snapshots(services).items() if owner == run_id]
-    prefixes = tuple(
-        f"{file_name(path)}." for path in (layout.ledger(run_id), layout.checkpoint(run_id))
-    )
+    files_of_run = layout.ledger(run_id), layout.checkpoint(run_id)
+    prefixes = (*(f"{file_name(path)}." for path in files_of_run), layout.set_aside(run_id))
     owned += [
         f"{layout.quarantine}/{name}"
         for name in files.names(layout.quarantine)

@@ -39,6 +39,7 @@ _WORDS: Final[dict[Step, str]] = {
     "cut_torn_tail": "move the torn tail of the ledger to the quarantine",
     "close_run": "append the record that closes the run",
     "rebuild_checkpoint": "write the checkpoint anew from the ledger",
+    "set_commands_aside": "move commands that are not what was posted to the quarantine",
     "clear_inbox": "remove the commands that wait for a run that has ended",
     "remove_temp_files": "remove what interrupted writes left",
     "update_index": "write the row of the run in the index anew",
@@ -152,13 +153,14 @@ def _record(services: Services, log: DirectoryRunLog, plan: RepairPlan) -> None:
     if log.run.status.is_terminal:
         # The closing record is the last one of a finished run.
         lines.append(records.terminal_status(log.run))
-    log.commit(*lines, barrier=Barrier.ACK)
+    log.commit(*lines, barrier=Barrier.ACK, fix="rebuild_checkpoint" in plan.steps)
 
 
 def _finish(services: Services, log: DirectoryRunLog, plan: RepairPlan) -> None:
+    if "set_commands_aside" in plan.steps:
+        inboxes, run_id = services.inboxes, plan.run_id
+        inboxes.set_aside(run_id, [name for name, _ in inboxes.altered(inboxes.read(run_id))])
     log.settle()
-    if "rebuild_checkpoint" in plan.steps:
-        log.checkpoint()
     if "remove_temp_files" in plan.steps:
         for path in temp_files(services, plan.run_id):
             services.files.remove(path)

@@ -125,5 +125,9 @@ class Layout:
     def tombstone(self, run_id: str) -> str:
         return f"{self.tombstones}/{check_id(run_id)}.json"
 
+    def set_aside(self, run_id: str, command: str = "") -> str:
+        """Give what the file of a command is called in the quarantine, or how all of a run begin."""
+        return f"inbox_{check_id(run_id)}.{command}"
+
     def quarantined(self, file_name: str, stamp: str) -> str:
         return f"{self.quarantine}/{file_name}.{stamp}"

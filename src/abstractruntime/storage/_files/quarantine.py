@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 
 def quarantine_tail(
-    files: StoreFiles, layout: Layout, clock: Clock, path: str, offset: int
+    files: StoreFiles, layout: Layout, clock: Clock, path: str, offset: int, *, name: str = ""
 ) -> None:
-    """Copy everything from `offset` on to the quarantine, durably; the file stays as it is."""
+    """Copy everything from `offset` on to the quarantine, durably; the file stays as it is.
+
+    `name` is what the copy is called there, the file's own name by default.
+    """
     torn = files.read(path, offset) or b""
     stamp = format_time(clock.now()).replace("+00:00", "Z").replace(":", "")
     files.ensure_dir(layout.quarantine)
-    files.write_atomic(layout.quarantined(file_name(path), stamp), torn)
+    files.write_atomic(layout.quarantined(name or file_name(path), stamp), torn)
 
 
 def cut_torn_tail(

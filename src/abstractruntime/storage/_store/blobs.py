@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject, load_strict
 from abstractruntime.errors import IntegrityError
+from abstractruntime.storage._files.layout import is_id
 from abstractruntime.storage.large_values import LargeValues, reference
 
 if TYPE_CHECKING:
@@ -49,8 +50,12 @@ class Blobs(LargeValues):
             return False
         return self._clock.now().timestamp() - file.modified_ns / 1e9 > REFRESH_S
 
+    def read(self, digest: str) -> bytes | None:
+        """Give what is kept under a digest, unchecked; None when nothing is."""
+        return read_kept(self._files, self._layout.blob(digest)) if is_id(digest) else None
+
     def _load(self, digest: Any) -> Any:
-        data = read_kept(self._files, self._layout.blob(str(digest)))
+        data = self.read(str(digest))
         if data is None or hashlib.sha256(data).hexdigest() != digest:
             raise IntegrityError(
                 f"blob {digest!r} is {'missing' if data is None else 'not what its name says'}",

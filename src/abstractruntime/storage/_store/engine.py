@@ -17,7 +17,7 @@ from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.ports import Barrier, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.store import LedgerHead, Owner
-from abstractruntime.errors import UsageError
+from abstractruntime.errors import HeadMismatch, UsageError
 from abstractruntime.storage._files.jsonl import (
     JsonlFile,
     last_committed,
@@ -210,6 +210,7 @@ class DirectoryEngine:
 
     def _recover(self, run_id: str, replay: Replay) -> LogMemory:
         """Cut what was never acknowledged and remember the rest."""
+        self._require_origin(run_id)
         path = self._layout.ledger(run_id)
         handle = self._files.open_append(path)
         if handle is None:
@@ -222,6 +223,24 @@ class DirectoryEngine:
             memory.recovered = {"offset": file.size, "bytes": replay.tail.torn_bytes}
         memory.heads = open_heads(self.services, run_id)
         return memory
+
+    def _require_origin(self, run_id: str) -> None:
+        """Refuse to write to a run whose heads were signed in the name of another store.
+
+        Raises:
+            HeadMismatch: `store.json`, or the heads file, is not the one that was written here.
+        """
+        signed = signed_extent(self._files, self._layout.heads(run_id)).origin
+        own = f"{self.store_origin}/runs/{run_id}"
+        if signed not in (None, own):
+            raise HeadMismatch(
+                f"the heads of run {run_id!r} were signed as {signed!r}, but this store is"
+                f" {self.store_origin!r}",
+                hint="restore store.json and the heads from a backup; art ledger verify " + run_id,
+                run_id=run_id,
+                expected=own,
+                found=signed,
+            )
 
     @contextlib.contextmanager
     def fenced(self, run_id: str) -> Iterator[None]:
@@ -301,6 +320,10 @@ class DirectoryEngine:
     def resolve(self, record: JsonObject) -> JsonObject:
         """Give a stored record with its offloaded values back in place."""
         return self._recovery.resolve(record)
+
+    def large_value(self, digest: str) -> bytes | None:
+        """Give what is kept under the digest of an offloaded value, unchecked; None when nothing is."""
+        return self.services.blobs.read(digest)
 
     def owner(self, run_id: str) -> Owner | None:
         """Say who drives a run right now; nobody who opens it meanwhile is disturbed."""

@@ -55,7 +55,7 @@ def commit_state(
         UsageError: an attempt is open whose outcome would undo the change.
     """
     run = log.run
-    if _text(run) == _text(state):
+    if state_text(run) == state_text(state):
         return False
     _require_no_attempt(log, state)
     was_terminal, was = run.status.is_terminal, run.status
@@ -72,7 +72,8 @@ def commit_state(
     return True
 
 
-def _text(run: RunState) -> bytes:
+def state_text(run: RunState) -> bytes:
+    """Write what a commit would hold of a run."""
     data: JsonObject = run.to_dict()
     runtime = data["vars"].get("_runtime")
     if isinstance(runtime, dict) and "node_traces" in runtime:

@@ -8,7 +8,7 @@ remembers them as bytes (`StateShadow`), a replay folds them.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from abstractruntime.storage._store.header import apply_fields, is_terminal
@@ -61,6 +61,10 @@ class RunImage:
     def is_closed(self) -> bool:
         """Whether nothing is missing at the end of a finished run."""
         return not self.is_terminal or self.has_status_record
+
+    def copy(self) -> RunImage:
+        """Give one that can be advanced on its own."""
+        return replace(self, header=dict(self.header), commands=self.commands.copy())
 
     def check(self, line: Line) -> JsonObject:
         """Read the next line and check its number, its link and its hash; the image stays.

@@ -16,12 +16,19 @@ from abstractruntime._json import JsonObject
 from abstractruntime.errors import ChainBroken, InvalidValue
 from abstractruntime.storage._files.jsonl import JsonlFile
 from abstractruntime.storage._files.quarantine import cut_torn_tail
-from abstractruntime.storage._store.checkpoint import render_checkpoint
+from abstractruntime.storage._store.checkpoint import (
+    STATE,
+    DueCheckpoint,
+    Place,
+    digest_of,
+    render_body,
+)
 from abstractruntime.storage._store.header import header_of
+from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.legacy import LegacyRun, Prefix, unabsorbed
 from abstractruntime.storage._store.record_lines import EncodedRecord, RecordWriter, clean_record
 from abstractruntime.storage._store.reuse import mark_rewound
-from abstractruntime.storage._store.shadow import StateShadow, shadow_of
+from abstractruntime.storage._store.shadow import StateShadow
 
 if TYPE_CHECKING:
     from abstractruntime.core.records import RecordFactory
@@ -43,7 +50,7 @@ def import_run(services: Services, records: RecordFactory, run_id: str) -> None:
     prefix = legacy.prefix(run_id)
     if prefix.next is not None:
         raise _driven_back(run_id, prefix)
-    lines = _encode(services, records, old, prefix)
+    lines, checkpoint = _encode(services, records, old, prefix)
     files, layout = services.files, services.layout
     files.ensure_dir(layout.originals)
     files.write_atomic(layout.original(run_id), old.checkpoint)
@@ -58,17 +65,15 @@ def import_run(services: Services, records: RecordFactory, run_id: str) -> None:
             files.sync_dir(layout.root)
         # Invariant: without a checkpoint of ours a ledger that is lost later would look like
         # that of a run of 0.4.x which never had one, and the run would start over.
-        replay = services.recovery.load(run_id)
-        variables = shadow_of(replay.vars).to_json()
-        files.write_atomic(layout.checkpoint(run_id), render_checkpoint(replay.image, variables))
+        files.write_atomic(layout.checkpoint(run_id), checkpoint.to_bytes())
     finally:
         file.close()
 
 
 def _encode(
     services: Services, records: RecordFactory, old: LegacyRun, prefix: Prefix
-) -> list[EncodedRecord]:
-    """Give the lines of the import: its record, and the closing one of a run that has ended."""
+) -> tuple[list[EncodedRecord], DueCheckpoint]:
+    """Give the lines of the import, the second one closing a run that has ended, and its checkpoint."""
     run, writer = old.run, RecordWriter(services.blobs)
     facts: JsonObject = {"version": "0.4", "ledger": prefix.pins()}
     facts["checkpoint"] = services.layout.original(run.run_id).removeprefix(
@@ -81,19 +86,26 @@ def _encode(
         mark_rewound(run, reusable)
     try:
         commit: JsonObject = {"epoch": 1, "init": header_of(run)}
-        StateShadow().compare(run.vars).write_into(commit)
+        delta = StateShadow().compare(run.vars)
+        delta.write_into(commit)
     except InvalidValue as error:
         error.hint = f"mend the value in run_{run.run_id}.json, then repeat the command"
         raise
     if old.tail.end > prefix.bytes:
         torn = {"offset": prefix.bytes, "bytes": old.tail.end - prefix.bytes}
         commit["recovered"] = torn
+    image = RunImage(run.run_id)
+    facts = {"status": record.status, "step_id": record.step_id, "key": record.idempotency_key}
+    image.advance(commit, **facts, record_hash="", size=0)
+    body = render_body(image, delta.state_json())
+    commit[STATE] = digest_of(body)
     seq = prefix.records
     lines = [writer.encode(record, commit, seq=seq, prev_hash=prefix.head, plain=False)]
+    place = Place(seq, prefix.bytes + len(lines[0].line) + 1, lines[0].record_hash)
     if run.status.is_terminal:
         closing, head = records.terminal_status(run), lines[0].record_hash
         lines.append(writer.encode(closing, None, seq=seq + 1, prev_hash=head, plain=False))
-    return lines
+    return lines, DueCheckpoint(body, place)
 
 
 def _driven_back(run_id: str, prefix: Prefix) -> ChainBroken:

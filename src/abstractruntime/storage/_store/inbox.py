@@ -1,7 +1,12 @@
 """Inboxes: durable requests to runs that someone else may own.
 
-A command is one file, `<ulid>.json`; names sort by time of posting. The random half of
-the name is derived from the command id, so posting an id again changes nothing.
+Rules:
+1. A command is one file, `<ulid>.json`; names sort by time of posting. The random half of the
+   name is derived from the command id, so posting an id again changes nothing.
+2. The file ends with the digest of its run, its name and its content, so that one that was
+   changed, renamed or moved to another run is seen to be `Altered`. It proves no more than
+   that: who may write here may post commands, too.
+3. Files of earlier builds have no digest; they are taken as long as id and name agree.
 """
 
 from __future__ import annotations
@@ -12,12 +17,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import dump_line, normalise
-from abstractruntime.core.commands import Command
+from abstractruntime.core.commands import Altered, Command
 from abstractruntime.errors import UsageError
+from abstractruntime.storage._files.quarantine import quarantine_tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from abstractruntime._json import JsonObject
     from abstractruntime.core.ports import Clock
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME_CHARS, _TAG_CHARS = 10, 16
 _SUFFIX = ".json"
+_DIGEST = "sha256"
 
 
 class Inboxes:
@@ -47,18 +55,21 @@ class Inboxes:
         tag = _tag(command.id)
         names = self._files.names(directory)
         known = next((name for name in names if name[_TIME_CHARS:] == tag + _SUFFIX), None)
-        if known is not None:
+        if known is not None and self._is_altered(run_id, known):
+            self.set_aside(run_id, [known])
+        elif known is not None:
             # The post that left it there may have failed at its last step.
             self._files.sync_name(f"{directory}/{known}")
             return
         dated = replace(command, created_at=command.created_at or self._clock.now_iso())
         body = normalise(dated.to_dict())
         self._files.ensure_dir(directory)
-        path = self._layout.command(run_id, self._time_part(names) + tag)
-        self._files.write_atomic(path, dump_line(body))
+        name = self._time_part(names) + tag
+        content = {**body, _DIGEST: _digest(run_id, name + _SUFFIX, body)}
+        self._files.write_atomic(self._layout.command(run_id, name), dump_line(content))
 
     def read(self, run_id: str, known: Mapping[str, Command] | None = None) -> dict[str, Command]:
-        """Give the waiting commands by file name, oldest first; unreadable files are left out.
+        """Give the waiting commands by file name, oldest first; `Altered` ones have the name as id.
 
         Those that are `known` from an earlier reading are not read again: a file never changes.
         """
@@ -68,10 +79,31 @@ class Inboxes:
         for name in sorted(names) if names else names:
             if not name.endswith(_SUFFIX):
                 continue
-            command = (known or {}).get(name) or _parse(self._files.read(f"{directory}/{name}"))
+            command = (known or {}).get(name)
+            if command is None:
+                data = self._files.read(f"{directory}/{name}")
+                command = None if data is None else _parse(run_id, name, data)
             if command is not None:
                 found[name] = command
         return found
+
+    def _is_altered(self, run_id: str, name: str) -> bool:
+        data = self._files.read(f"{self._layout.inbox(run_id)}/{name}")
+        return data is not None and isinstance(_parse(run_id, name, data).request, Altered)
+
+    @staticmethod
+    def altered(found: Mapping[str, Command]) -> list[tuple[str, str]]:
+        """Give name and reason of those that are not what was posted."""
+        commands = found.values()
+        return [(c.id, c.request.why) for c in commands if isinstance(c.request, Altered)]
+
+    def set_aside(self, run_id: str, names: list[str]) -> None:
+        """Move files to the quarantine, durably."""
+        for name in names:
+            path = f"{self._layout.inbox(run_id)}/{name}"
+            aside = self._layout.set_aside(run_id, name)
+            quarantine_tail(self._files, self._layout, self._clock, path, 0, name=aside)
+        self.remove(run_id, names)
 
     def remove(self, run_id: str, names: list[str]) -> None:
         """Forget applied commands, durably."""
@@ -120,8 +152,21 @@ def _number(text: str) -> int:
     return value
 
 
-def _parse(data: bytes | None) -> Command | None:
+def _digest(run_id: str, name: str, body: JsonObject) -> str:
+    return hashlib.sha256(f"{run_id}/{name}\n".encode() + dump_line(body)).hexdigest()
+
+
+def _parse(run_id: str, name: str, data: bytes) -> Command:
+    """Read the file of a command; one that is not as it was posted is `Altered`."""
     try:
-        return Command.from_dict(json.loads(data or b""))
+        content = json.loads(data)
+        command = Command.from_dict(content)
     except (ValueError, RecursionError):
-        return None
+        return Command(name, Altered("it cannot be read"))
+    body = {key: value for key, value in content.items() if key != _DIGEST}
+    if _tag(command.id) + _SUFFIX != name[_TIME_CHARS:]:
+        return Command(name, Altered("its name is not that of its id"))
+    is_whole = _DIGEST not in content or (
+        content[_DIGEST] == _digest(run_id, name, body) and dump_line(content) == data
+    )
+    return command if is_whole else Command(name, Altered("its digest is that of another content"))

@@ -1,10 +1,13 @@
 """The index of runs: answers queries without opening them.
 
 Rules:
-1. It is a cache. Deleting it loses nothing; a damaged one is deleted and rebuilt.
-2. A row is right while its `ledger_bytes` is the length of the ledger. A query first
-   reads again the live runs for which it is not, and, when the directory was modified
-   since the last time, looks for ledgers that have no row.
+1. It is a cache, and never believed. Deleting it loses nothing; a damaged one is deleted and
+   rebuilt. The rows of a page are compared with what their runs say before they are given, and
+   whoever acts on a row reads its run first. Whether all rows are right costs a look at each run:
+   `_care.index_check` takes it when a store begins to be served.
+2. A row is current while its `ledger_bytes` is the length of the ledger. A query first
+   reads again the live runs for which it is not, and looks for ledgers that have no row when the
+   directory was modified since the last time, or it is the first one of this process.
 3. A row with `UNCOUNTED` bytes is read again by every query while its run is live.
 4. A finished run is not looked at again; whoever revives one updates its row at once. So a
    row that says that a run has ended is written only while its ledger is as long as when
@@ -24,8 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from abstractruntime.core.models import RunStatus, WaitReason
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.errors import AbstractRuntimeError, NotFound, StoreError
-from abstractruntime.storage._files.fs import file_name
-from abstractruntime.storage._files.layout import run_ids
+from abstractruntime.storage._files.layout import is_readable_id, run_ids
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
 
 _SCHEMA_VERSION = 5
 _ROWS_PER_BATCH = 64
+# As many as people look at.
+_ROWS_PER_PAGE = 100
+_ROUNDS = 3
+_KEPT_PROVEN = 1000
 UNCOUNTED = -1
 _TICK_NS = 50_000_000
 _COLUMNS = tuple(RunHeader.__dataclass_fields__)
@@ -65,7 +71,10 @@ PRAGMA user_version = {_SCHEMA_VERSION};
 # Answered from `runs_live` alone, which holds the primary key as every index does.
 _LIVE = f"SELECT run_id, ledger_bytes FROM runs WHERE {_IS_LIVE}"  # noqa: S608 - constant terms
 _STATUSES = {status.value: status for status in RunStatus}
-_REASONS: dict[str | None, WaitReason] = {reason.value: reason for reason in WaitReason}
+_REASONS: dict[str | None, WaitReason | None] = {
+    None: None,
+    **{reason.value: reason for reason in WaitReason},
+}
 _CHILD_ENDED = (
     "status = 'waiting' AND wait_reason = 'subworkflow' AND EXISTS (SELECT 1 FROM runs AS child"
     " WHERE child.run_id = substr(runs.wait_key, length('subworkflow:') + 1)"
@@ -105,6 +114,9 @@ class RunIndex:
         self._connection: sqlite3.Connection | None = None
         self._queue: dict[str, _Row] = {}
         self._guard = threading.RLock()
+        self._has_scanned = False
+        # Rows of a page that were compared with their runs.
+        self._proven: dict[str, RunHeader] = {}
 
     def put(self, header: JsonObject, ledger_bytes: int, *, now: bool = False) -> None:
         """Note the present state of a run; written with the next batch or query, or `now`."""
@@ -130,7 +142,32 @@ class RunIndex:
     ) -> list[RunHeader]:
         self._write_queue(db)
         self._reconcile(db)
-        return [_header(row) for row in db.execute(*_statement(query, among))]
+        for _ in range(_ROUNDS):
+            rows = db.execute(*_statement(query, among)).fetchall()
+            headers = [(row[0], _header(row)) for row in rows]
+            wrong = [run_id for run_id, header in headers if header is None]
+            if not wrong and 0 < query.limit <= _ROWS_PER_PAGE:
+                wrong = [h.run_id for _, h in headers if h is not None and not self._is_true(h)]
+            if not wrong:
+                break
+            loaded, _ = self._rows([run_id for run_id in wrong if is_readable_id(str(run_id))])
+            self._write(db, loaded, [i for i in wrong if not is_readable_id(str(i))])
+        return [header for _, header in headers if header is not None]
+
+    def _is_true(self, header: RunHeader) -> bool:
+        """Compare a row with its run; a run that cannot be read has any."""
+        if self._proven.get(header.run_id) == header:
+            return True
+        try:
+            loaded = self._load(header.run_id)
+        except AbstractRuntimeError:
+            return True
+        if loaded is not None and _header(_row(*loaded)[:-1]) != header:
+            return False
+        if len(self._proven) >= _KEPT_PROVEN:
+            self._proven.clear()
+        self._proven[header.run_id] = header
+        return True
 
     def _write_queue(self, db: sqlite3.Connection) -> None:
         self._write(db, list(self._queue.values()))
@@ -163,9 +200,10 @@ class RunIndex:
         modified_ns = self._modified_ns()
         stale: list[str] = []
         gone: list[str] = []
-        if not modified_ns or _scanned_ns(db) != modified_ns:
+        if not self._has_scanned or not modified_ns or _scanned_ns(db) != modified_ns:
             stale, gone = self._scan(db)
-        live = db.execute(_LIVE).fetchall()
+            self._has_scanned = True
+        live = [row for row in db.execute(_LIVE) if is_readable_id(str(row[0]))]
         sizes = self._files.sizes(self._layout.ledgers(run_id for run_id, _ in live))
         for (run_id, indexed), size in zip(live, sizes, strict=True):
             if size is None and indexed != UNCOUNTED:
@@ -186,13 +224,18 @@ class RunIndex:
 
     def _scan(self, db: sqlite3.Connection) -> tuple[list[str], list[str]]:
         """Give the runs that have no row, and those with a row but no file."""
-        known = [run_id for (run_id,) in db.execute("SELECT run_id FROM runs")]
+        rows = db.execute("SELECT run_id, status FROM runs").fetchall()
+        ids = [i for i, _ in rows if isinstance(i, str) and is_readable_id(i)]
+        # What is said to be only beginning is looked at again: a run must not be hidden by that.
+        known = {i for i, status in rows if status != _BEGINNING}.intersection(ids)
         names = set(self._files.names(self._layout.root))
-        expected = dict(zip(map(file_name, self._layout.ledgers(known)), known, strict=True))
+        start = len(self._layout.root) + 1
+        expected = {path[start:]: i for path, i in zip(self._layout.ledgers(ids), ids, strict=True)}
         # Nearly all names are ledgers of known runs; the others are looked at one by one.
         others = run_ids(names.difference(expected))
         missing = {run_id for name, run_id in expected.items() if name not in names}
-        return list(others.difference(known)), list(missing - others)
+        stale = {*others, *ids}.difference(known, missing - others)
+        return list(stale), [*(missing - others), *{i for i, _ in rows}.difference(ids)]
 
     def _rows(self, run_ids: list[str]) -> tuple[list[_Row], bool]:
         """Give the rows of runs, and whether the disk let all of them be read."""
@@ -334,8 +377,17 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
     )  # noqa: S608 - constant names
 
 
-def _header(row: tuple[Any, ...]) -> RunHeader:
-    """Build a header; `_COLUMNS` has the order of its fields."""
+def _header(row: tuple[Any, ...]) -> RunHeader | None:
+    """Build a header; `_COLUMNS` has the order of its fields. None: nobody wrote such a row."""
     run_id, workflow_id, status, reason, *rest, listening = row
-    keys = tuple(json.loads(line) for line in (listening or "").splitlines() if line)
-    return RunHeader(run_id, workflow_id, _STATUSES[status], _REASONS.get(reason), *(*rest, keys))
+    try:
+        keys = tuple(json.loads(line) for line in (listening or "").splitlines() if line)
+    except (ValueError, AttributeError):
+        return None
+    texts = run_id, workflow_id, rest[-2], rest[-1], *keys
+    is_written = all(isinstance(text, str) for text in texts) and all(
+        value is None or isinstance(value, str) for value in rest
+    )
+    if not is_written or status not in _STATUSES or reason not in _REASONS:
+        return None
+    return RunHeader(run_id, workflow_id, _STATUSES[status], _REASONS[reason], *(*rest, keys))

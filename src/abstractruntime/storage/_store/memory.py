@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from abstractruntime.storage._store.checkpoint import render_checkpoint
 from abstractruntime.storage._store.header import run_from
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.shadow import StateShadow, shadow_of
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.core.models import RunState, StepRecord
     from abstractruntime.storage._files.jsonl import JsonlFile
+    from abstractruntime.storage._store.checkpoint import DueCheckpoint
     from abstractruntime.storage._store.heads import HeadsFile
     from abstractruntime.storage._store.record_lines import EncodedRecord
     from abstractruntime.storage._store.recovery import Replay
@@ -24,7 +24,8 @@ class LogMemory:
     """The committed state of one run, and its open files; shares nothing with callers.
 
     `attempt` is the record of the pending attempt. Of the checkpoint, `covered` is how much of
-    the ledger it covers and `checkpoint_length` how long its file is. `is_name_unsynced` tells
+    the ledger it covers and `checkpoint_length` how long its file is; `due` is the next one, while
+    nobody has written it and the state is still the one that it holds. `is_name_unsynced` tells
     that the ledger's directory entry may not survive power loss; `is_mid_commit` that an append
     may be on disk of which this object knows nothing.
     """
@@ -35,6 +36,7 @@ class LogMemory:
     attempt: StepRecord | None = None
     covered: int = 0
     checkpoint_length: int = 0
+    due: DueCheckpoint | None = None
     recovered: JsonObject | None = None
     heads: HeadsFile | None = None
     is_name_unsynced: bool = True
@@ -68,10 +70,6 @@ class LogMemory:
     def run(self) -> RunState:
         """Build the run as it was committed."""
         return run_from(self.image.header, self.shadow.state())
-
-    def checkpoint(self) -> bytes:
-        """Write the checkpoint of the committed state."""
-        return render_checkpoint(self.image, self.shadow.to_json())
 
     def note(self, record: StepRecord, commit: JsonObject | None, encoded: EncodedRecord) -> None:
         """Take in the next record, whose line was appended."""

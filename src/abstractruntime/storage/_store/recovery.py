@@ -1,8 +1,8 @@
 """The state of a run as its files tell it: checkpoint plus tail, or the whole ledger.
 
 Rules:
-1. The ledger is the truth. A checkpoint that is not readable, or names a record that the
-   ledger does not hold at that place, is ignored and the ledger is folded from its start.
+1. The ledger is the truth. A checkpoint is used only if the record at its place fixes its
+   content; else it is ignored and the ledger is folded from its start.
 2. A ledger shorter than a checkpoint or a signed head of this run is data loss or
    tampering; nothing is changed then.
 3. Reading changes nothing: a torn tail is left out and reported.
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from abstractruntime._json import JsonObject, isolate
 from abstractruntime.core.models import RunState, StepRecord
-from abstractruntime.errors import ChainBroken, HeadMismatch, NotFound
+from abstractruntime.errors import ChainBroken, HeadMismatch, IntegrityError, NotFound
 from abstractruntime.storage._files.fs import FileInfo
 from abstractruntime.storage._files.jsonl import Line, Tail, last_line, scan_lines
 from abstractruntime.storage._store.blobs import Blobs
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._files.layout import Layout
 
 
+CheckpointFault: TypeAlias = Literal["missing", "invalid", "unfixed", "mismatch"]
 _Stamp: TypeAlias = tuple[FileInfo | None, ...]
 _KEPT_RUNS = 8
 
@@ -160,6 +161,10 @@ class Recovery:
             return _replay_of(old)
         return replay
 
+    def start_of(self, run_id: str) -> Replay:
+        """Give a replay in front of the first record that is folded."""
+        return self._from_start(run_id, is_old=None)
+
     def _from_start(self, run_id: str, *, is_old: bool | None) -> Replay:
         """Give where folding starts; `is_old` None when nobody has looked at the ledger yet."""
         if not (self.legacy.starts_here(run_id) if is_old is None else is_old):
@@ -189,13 +194,15 @@ class Recovery:
         line = self._files.read(self._layout.ledger(run_id), offset, size)
         return self.resolve(json.loads(line or b""))
 
-    def checkpoint_fault(self, run_id: str) -> Literal["missing", "invalid", "mismatch"] | None:
+    def checkpoint_fault(self, run_id: str) -> CheckpointFault | None:
         """Say why the checkpoint of a run is not used; None when it is."""
         if self._files.info(self._layout.checkpoint(run_id)) is None:
             return "missing"
         checkpoint = self._read_checkpoint(run_id)
         if checkpoint is None:
             return "invalid"
+        if checkpoint.digest is None:
+            return "unfixed"
         path = self._layout.ledger(run_id)
         return None if self._from_checkpoint(run_id, path, checkpoint) else "mismatch"
 
@@ -206,7 +213,15 @@ class Recovery:
             IntegrityError: a blob is missing or altered.
         """
         names = ("effect", "result", "commit")
-        return {k: self._blobs.unpack(v) if k in names else v for k, v in record.items()}
+        try:
+            return {k: self._blobs.unpack(v) if k in names else v for k, v in record.items()}
+        except IntegrityError as error:
+            run_id, seq = record.get("run_id"), record.get("seq")
+            raise IntegrityError(
+                f"record {seq} of run {run_id!r}: {error}",
+                hint=error.hint,
+                **{**error.details, "run_id": run_id, "record": seq},
+            ) from error
 
     def _read_checkpoint(self, run_id: str) -> Checkpoint | None:
         data = self._files.read(self._layout.checkpoint(run_id))
@@ -214,23 +229,23 @@ class Recovery:
         return checkpoint if checkpoint is not None and checkpoint.is_of(run_id) else None
 
     def _from_checkpoint(self, run_id: str, path: str, checkpoint: Checkpoint) -> Replay | None:
-        line = last_line(self._files, path, checkpoint.size)
+        place = checkpoint.place
+        line = last_line(self._files, path, place.size)
         if line is None:
             return None
         try:
-            last = check_line(line, run_id=run_id, seq=checkpoint.last_seq)
-            if last["record_hash"] != checkpoint.head:
+            if not checkpoint.is_fixed_by(check_line(line, run_id=run_id, seq=place.seq)):
                 return None
-            image = checkpoint.image(lambda *at: self._record_at(run_id, *at)["step_id"])
+            image = checkpoint.image()
             run_from(image.header, {})
         except (ChainBroken, ValueError, KeyError, TypeError):
             return None
-        covered, length = checkpoint.size, checkpoint.length
-        return Replay(image, checkpoint.content["vars"], covered=covered, checkpoint_length=length)
+        variables, length = checkpoint.content["vars"], checkpoint.length
+        return Replay(image, variables, covered=place.size, checkpoint_length=length)
 
     def _promised(self, run_id: str, checkpoint: Checkpoint | None) -> int:
         """Give the ledger length in bytes that a checkpoint or signed head vouches for."""
-        promised = checkpoint.size if checkpoint else 0
+        promised = checkpoint.place.size if checkpoint else 0
         return max(promised, signed_extent(self._files, self._layout.heads(run_id)).bytes)
 
     @staticmethod

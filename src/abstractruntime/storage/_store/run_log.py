@@ -5,7 +5,9 @@ Rules:
    succeeded, so a commit that raises can be followed by `rollback` and another commit.
 2. The ledger is synced before a checkpoint or signed head that covers it is written:
    both can lag behind the ledger, never lead it.
-3. A command file is removed only after the record that applied it is as durable as the
+3. Whether a checkpoint is to follow a commit is decided before the append, as the commit
+   then holds its digest; what was rendered for it is what is written.
+4. A command file is removed only after the record that applied it is as durable as the
    store promises; until then its id keeps it from being applied twice.
 """
 
@@ -20,9 +22,17 @@ from abstractruntime.core.ports import Barrier, Position
 from abstractruntime.core.records import RecordFactory, is_terminal_status
 from abstractruntime.errors import WriterPoisoned
 from abstractruntime.storage._files.jsonl import scan_lines
+from abstractruntime.storage._store.checkpoint import (
+    STATE,
+    DueCheckpoint,
+    Place,
+    digest_of,
+    render_body,
+)
 from abstractruntime.storage._store.header import (
     changed_fields,
     header_of,
+    is_terminal,
     run_from,
     write_fields,
 )
@@ -105,8 +115,13 @@ class DirectoryRunLog:
         plan: JsonObject | None = None,
         scan: bool = True,
         commands: tuple[str, ...] = (),
+        fix: bool = False,
     ) -> Position:
-        """Write the records and everything that changed in `run`, as one transaction."""
+        """Write the records and everything that changed in `run`, as one transaction.
+
+        `fix` has the next `settle` write a checkpoint, due or not; with a pending attempt there is
+        none.
+        """
         self._require_open()
         memory, first = self._memory, records[0]
         plain = clean_record(first, plain_effect=memory.plain_effect)
@@ -122,8 +137,15 @@ class DirectoryRunLog:
         plain = plain and delta.is_plain and is_plain(plan)
         if plain and ("output" in changed or "waiting" in changed):
             plain = is_plain(changed)
-        position = self._append(records, commit, plain=plain)
+        body = self._body_to_fix(first, commit, delta, fix=fix)
+        if body is not None:
+            commit[STATE] = digest_of(body)
+        position, size = self._append(records, commit, plain=plain)
         memory.shadow.accept(delta)
+        memory.due = None
+        if body is not None:
+            place = Place(position.seq, position.offset + size, first.record_hash)
+            memory.due = DueCheckpoint(body, place)
         memory.recovered = None
         memory.is_header_unindexed = memory.is_header_unindexed or is_listed_anew
         if revives:
@@ -136,6 +158,34 @@ class DirectoryRunLog:
         if self._unpublished:
             self._publish()
         return position
+
+    def _body_to_fix(
+        self, record: StepRecord, commit: JsonObject, delta: Delta, *, fix: bool
+    ) -> bytes | None:
+        """Give the body of the checkpoint that is to follow a commit; None when none is."""
+        memory = self._memory
+        grown = memory.image.size - memory.covered
+        is_grown = grown >= max(self._growth, CHECKPOINT_RATIO * memory.checkpoint_length)
+        is_long = grown >= max(CHECKPOINT_GROWTH_BYTES, memory.checkpoint_length)
+        status = commit.get("init", commit).get("status", memory.image.header.get("status"))
+        has_ended = is_terminal({"status": status})
+        is_surely_due = fix or is_grown or (has_ended and (is_long or grown >= self._ending_bytes))
+        if not is_surely_due and status != "waiting":
+            return None
+        after = memory.image.copy()
+        after.advance(
+            commit,
+            status=record.status,
+            step_id=record.step_id,
+            key=record.idempotency_key,
+            record_hash="",
+            size=0,
+        )
+        if after.pending is not None:
+            return None
+        body = render_body(after, delta.state_json())
+        is_due = is_surely_due or is_long or len(body) < WAITING_CHECKPOINT_BYTES
+        return body if is_due else None
 
     def append_bare(self, record: StepRecord) -> None:
         """Write a record that carries no state: a closing one that is missing, or a foreign one."""
@@ -206,8 +256,11 @@ class DirectoryRunLog:
 
     def _append(
         self, records: Sequence[StepRecord], commit: JsonObject | None, *, plain: bool
-    ) -> Position:
-        """Encode and write all records in one append, then tell each where it went."""
+    ) -> tuple[Position, int]:
+        """Encode and write all records in one append, then tell each where it went.
+
+        Gives the place of the first one and the length of its line, with LF.
+        """
         memory = self._memory
         memory.is_mid_commit = True
         image = memory.image
@@ -227,15 +280,14 @@ class DirectoryRunLog:
             record.seq, record.prev_hash = image.seq, image.head
             record.record_hash, record.commit = encoded.record_hash, commit
             memory.note(record, commit, encoded)
-        return Position(first, offset)
+        return Position(first, offset), len(written[0][2].line) + 1
 
     def _after_append(self, barrier: Barrier) -> None:
         memory = self._memory
         if barrier is not Barrier.NONE and barrier in self._synced:
             self._sync()
-        due = max(self._growth, CHECKPOINT_RATIO * memory.checkpoint_length)
-        if memory.image.size - memory.covered >= due:
-            self._write_checkpoint(memory.checkpoint())
+        if not memory.image.is_resting:
+            self._checkpoint_if_due()
         if memory.heads is not None and memory.heads.unsigned >= RECORDS_PER_HEAD:
             self._sync()
             memory.heads.sign(memory.image.size)
@@ -263,6 +315,12 @@ class DirectoryRunLog:
         if not waiting:
             return []
         return [command for command in waiting.values() if command.id not in image.commands]
+
+    def set_aside(self, command_id: str) -> None:
+        """Move the file of a command that is not what it claims to be to the quarantine."""
+        names = [name for name, command in self._posted.items() if command.id == command_id]
+        self._services.inboxes.set_aside(self.run.run_id, names)
+        self._posted = {k: v for k, v in self._posted.items() if k not in names}
 
     def rollback(self) -> None:
         """Reset `run` to the last committed state; nothing on disk changes."""
@@ -303,42 +361,33 @@ class DirectoryRunLog:
         has_ended = image.is_terminal
         if not self._unforgotten and not has_ended:
             return
-        waiting = self._services.inboxes.read(self.run.run_id)
+        inboxes, run_id = self._services.inboxes, self.run.run_id
+        waiting = inboxes.read(run_id)
+        altered = [name for name, _ in inboxes.altered(waiting)]
         names = [name for name, c in waiting.items() if has_ended or c.id in image.commands]
-        self._services.inboxes.remove(self.run.run_id, names)
+        inboxes.remove(run_id, [name for name in names if name not in altered])
+        if has_ended:
+            inboxes.set_aside(run_id, altered)
         self._unforgotten = 0
-
-    def _checkpoint_if_due(self) -> None:
-        memory, image = self._memory, self._memory.image
-        grown = image.size - memory.covered
-        if not grown:
-            return
-        is_large = grown >= max(CHECKPOINT_GROWTH_BYTES, memory.checkpoint_length)
-        if is_large or (image.is_terminal and grown >= self._ending_bytes):
-            self._write_checkpoint(memory.checkpoint())
-        elif image.header["status"] == "waiting":
-            data = memory.checkpoint()
-            if len(data) < WAITING_CHECKPOINT_BYTES:
-                self._write_checkpoint(data)
-
-    def checkpoint(self) -> None:
-        """Write the checkpoint now, due or not."""
-        self._require_open()
-        self._write_checkpoint(self._memory.checkpoint())
 
     def index_now(self) -> None:
         """Write the row of this run in the index now."""
         self._services.index.put(self._memory.image.header, self._memory.image.size, now=True)
 
-    def _write_checkpoint(self, data: bytes) -> None:
-        memory, services = self._memory, self._services
+    def _checkpoint_if_due(self) -> None:
+        if self._memory.due is not None:
+            self._write_checkpoint(self._memory.due)
+
+    def _write_checkpoint(self, due: DueCheckpoint) -> None:
+        memory, services, data = self._memory, self._services, due.to_bytes()
         self._sync()
         # Without sync a power cut may leave any part of the file; it then does not parse and
         # is rebuilt from the ledger, which was synced before.
         services.files.write_atomic(
             services.layout.checkpoint(self.run.run_id), data, sync=services.durability == "strict"
         )
-        memory.covered, memory.checkpoint_length = memory.image.size, len(data)
+        memory.covered, memory.checkpoint_length = due.place.size, len(data)
+        memory.due = None
 
     def _update_index(self) -> None:
         memory = self._memory

@@ -64,6 +64,10 @@ class Delta:
     children: _Children = field(default_factory=dict)
     is_plain: bool = True
 
+    def state_json(self) -> bytes:
+        """Write the variables that accepting it leads to."""
+        return _join(self.children)
+
     def write_into(self, commit: JsonObject) -> None:
         """Add the operations that are not empty to a commit."""
         if self.deleted:

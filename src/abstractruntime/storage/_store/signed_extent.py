@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class SignedExtent(NamedTuple):
-    """How much of a ledger signed heads cover."""
+    """How much of a ledger signed heads cover, and whose ledger the last one says that it is."""
 
     records: int = 0
     bytes: int = 0
+    origin: str | None = None
 
 
 def signed_extent(files: StoreFiles, path: str) -> SignedExtent:
@@ -24,13 +25,15 @@ def signed_extent(files: StoreFiles, path: str) -> SignedExtent:
     if info is None or not info.size:
         return SignedExtent()
     records = covered = 0
+    origin: str | None = None
     for line in scan_lines(files, path, offset=_tail_start(files, path, info.size)):
         try:
             head = json.loads(line.data)
             records, covered = max(records, int(head["size"])), max(covered, int(head["offset"]))
+            origin = str(head["note"]).partition("\n")[0]
         except (ValueError, KeyError, TypeError):
             continue
-    return SignedExtent(records, covered)
+    return SignedExtent(records, covered, origin)
 
 
 def _tail_start(files: StoreFiles, path: str, size: int) -> int:
