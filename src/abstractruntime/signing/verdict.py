@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
+from abstractruntime._files import lines_of
 from abstractruntime.errors import ExitCode
 from abstractruntime.signing._head_watch import NEVER, HeadWatch
 from abstractruntime.signing.merkle import TreeState
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMAT: Final = "art-verify/1"
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 MAX_DEFECTS: Final = 100
+MAX_BAD_LINES: Final = 10_000
 
 Verdict = Literal["valid", "valid_unsigned", "invalid"]
 
@@ -125,7 +126,7 @@ def verify_ledger(
         pin: A head that the caller saw earlier and that must still hold.
         reached: A place that the ledger is known to have reached, as by a checkpoint: its size
             in bytes there, and the hash of the last record.
-        max_line_bytes: A longer line ends the pass with a defect.
+        max_line_bytes: A longer line ends the pass with a defect, as do 10,000 defects.
     """
     found = _Findings()
     watch = HeadWatch(heads, found.add, keys=tuple(keys), origin=origin, pin=pin)
@@ -173,6 +174,9 @@ class _LedgerPass:
             if len(raw) > self.max_line_bytes + 1:
                 self._stop_at_long_line(len(raw))
                 return
+            if self.found.count > MAX_BAD_LINES:
+                self._stop_at_noise()
+                return
             if self.torn or _is_torn(raw, is_signed=due < NEVER):
                 self.torn += len(raw)
                 continue
@@ -197,6 +201,12 @@ class _LedgerPass:
         found = f"at least {length} bytes; nothing behind was checked"
         limit = self.max_line_bytes
         self.found.add(Defect("line_too_long", self.tree.size, self.offset, limit, found))
+
+    def _stop_at_noise(self) -> None:
+        found = f"{self.found.count} defects; nothing behind was checked"
+        self.found.add(
+            Defect("too_many_defects", self.tree.size, self.offset, MAX_BAD_LINES, found)
+        )
 
     def _judge_reached(self, size: int, head: Any) -> None:
         """A ledger that does not reach a place where it was, or holds another record there, lost it."""
@@ -266,4 +276,4 @@ def _read_lines(lines: Iterable[bytes] | IO[bytes], limit: int) -> Iterable[byte
     readline = getattr(lines, "readline", None)
     if readline is None:
         return lines
-    return iter(partial(readline, limit + 2), b"")
+    return lines_of(lines, limit)  # type: ignore[arg-type] # what has `readline` is a file

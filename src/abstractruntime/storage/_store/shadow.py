@@ -125,6 +125,10 @@ class StateShadow:
         """Remember the state that `delta` leads to."""
         self._children = delta.children
 
+    def size_after(self, delta: Delta) -> int:
+        """Give how many bytes the values take once `delta` is accepted; 0 when it changes none."""
+        return 0 if delta.children is self._children else _size_of(delta.children)
+
     def to_json(self) -> bytes:
         """Write the remembered variables."""
         return _join(self._children)
@@ -391,6 +395,14 @@ def _join(children: _Children) -> bytes:
         text.pop()
     text += b"}"
     return bytes(text)
+
+
+def _size_of(children: _Children) -> int:
+    size = 0
+    for seen in children.values():
+        data = seen if type(seen) is bytes else seen.data  # type: ignore[union-attr] # bytes are told apart by type()
+        size += _size_of(seen.children) if data is None else len(data)  # type: ignore[union-attr] # only branches have no bytes
+    return size
 
 
 def _bytes_of(seen: _Seen) -> bytes:
