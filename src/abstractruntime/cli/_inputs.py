@@ -9,9 +9,8 @@ from typing import Any
 
 from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, dump_line, load_strict
-from abstractruntime.cli._files import MAX_INPUT_BYTES
+from abstractruntime.cli._files import MAX_INPUT_BYTES, MAX_VALUES
 from abstractruntime.errors import UsageError
-from abstractruntime.nodes.budget import MAX_VALUES
 from abstractruntime.sandbox.protocol import has_more_values
 
 FORMS = "use JSON, @FILE, - for stdin, or name=value"

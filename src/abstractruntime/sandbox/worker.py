@@ -3,7 +3,7 @@
 Started by path, without the package on its search path. It reads its limits, confines
 itself, reports the layers, then answers one request after another until its input closes.
 
-    limits   {"cpu_s", "memory_bytes", "result_bytes", "stdout_chars", "calls", ...}
+    limits   {"cpu_s", "memory_bytes", "result_bytes", "result_values", "stdout_chars", "calls", ...}
     report   {"backend", "layers", "missing", "abi"}
     request  {"id", "source", "function", "value"}
     reply    {"id", "stdout", "value"} or {"id", "stdout", "error", "line", "spent"}
@@ -82,6 +82,11 @@ class Worker:
                 raise self._author.Failure(
                     f"Result of {request['function']!r} cannot be stored: {len(value)} bytes of JSON, "
                     f"at most {self._limits['result_bytes']} are allowed"
+                )
+            if self._protocol.has_more_values(value, self._limits["result_values"]):
+                raise self._author.Failure(
+                    f"Result of {request['function']!r} cannot be stored: more than"
+                    f" {self._limits['result_values']} values"
                 )
         except self._author.Failure as failure:
             body = {"error": failure.text, "line": failure.line, "spent": failure.spent}

@@ -217,7 +217,7 @@ def _read(path: Path) -> JsonObject:
         raise StoreIOError(f"cannot read {str(path)!r}: {cause}") from cause
     try:
         document = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else load_strict(text)
-    except (ValueError, yaml.YAMLError) as cause:
+    except (ValueError, RecursionError, yaml.YAMLError) as cause:
         raise UsageError(f"{path}: {cause}", hint="correct the file") from None
     return _checked_document(document, path)
 
