@@ -1,14 +1,18 @@
 """No node gives more than a value may be, and those that multiply say so before they build."""
 
+import contextlib
 import itertools
 import tracemalloc
 
 import pytest
-from flow_builder import flow, node, run
+from flow_builder import end, flow, node, run, start
 from pure_nodes import error_of, pure_types
 
+from abstractruntime import Runtime, open_store
 from abstractruntime.nodes import budget
 from abstractruntime.nodes.budget import ValueTooLarge, bounded
+from abstractruntime.storage._store import run_log
+from abstractruntime.visualflow_compiler.compiler import compile_visualflow
 
 TEXT = "x" * 40_000
 TEN = {"inputs": [{"id": name} for name in "abcdefghij"]}
@@ -94,3 +98,21 @@ def test_a_text_that_doubles_fails_its_run():
     assert output["success"] is False
     assert output["node"] == "e"
     assert output["error"] == "result is longer than 100000 characters, at node 'c13'"
+
+
+def test_the_variables_of_a_run_have_a_limit(tmp_path, monkeypatch):
+    """A step that would take them beyond it fails its run; what was committed stays."""
+    monkeypatch.setattr(run_log, "MAX_STATE_BYTES", 30_000)
+    document = flow(
+        start("x"), node("c", "concat", "a b", "result"),
+        node("v", "set_var", "exec-in name value", "exec-out", pinDefaults={"name": "y"}), end("y"),
+        edges="s > v; v > e; s.x > c.a; s.x > c.b; c.result > v.value",
+    )  # fmt: skip
+    with contextlib.closing(open_store(tmp_path)) as engine:
+        runtime = Runtime.on_engine(engine)
+        spec = compile_visualflow(document)
+        run_id = runtime.start(workflow=spec, vars={"x": "x" * 20_000})
+        state = runtime.tick(workflow=spec, run_id=run_id)
+        assert state.status.value == "failed"
+        assert "at most 30000 are kept" in state.error
+        assert engine.peek(run_id).vars["x"] == "x" * 20_000
