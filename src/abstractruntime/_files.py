@@ -4,34 +4,114 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+import stat
+from functools import partial
+from typing import IO, TYPE_CHECKING
 
-from abstractruntime.errors import NotFound, StoreIOError, UsageError
+from abstractruntime.errors import AbstractRuntimeError, NotFound, StoreIOError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
+_READ_AT_ONCE = 1 << 20
+_OPEN_ALREADY = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
-    """Read a whole file, refusing one of more than `limit` bytes.
+    """Read a whole file, refusing one of more than `limit` bytes before it is held.
 
     Raises:
         NotFound: there is no such file.
-        UsageError: it is longer than `limit`, or a directory.
+        UsageError: it is longer than `limit`, or no regular file; see `open_file`.
         StoreIOError: the operating system refused the read.
     """
+    with open_file(path) as file:
+        return read_stream(file, limit, name=f"'{path}'", path=str(path))
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file to read, or a pipe that this process was given, as `/dev/fd/3`.
+
+    Hazard: opening any other pipe waits for whoever writes to it, and devices never end.
+
+    Raises:
+        NotFound: there is no such file.
+        UsageError: it is a directory, a pipe, a socket or a device.
+        StoreIOError: the operating system refused to open or to read it.
+    """
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        with os.fdopen(_opened(path), "rb") as file:
+            yield file
     except FileNotFoundError as cause:
         raise NotFound(f"no file '{path}'", path=str(path)) from cause
-    except IsADirectoryError as cause:
-        raise UsageError(f"'{path}' is a directory, expected a file", path=str(path)) from cause
     except OSError as cause:
+        if isinstance(cause, AbstractRuntimeError):
+            raise
         raise StoreIOError(f"cannot read '{path}': {cause.strerror}", path=str(path)) from cause
-    if len(data) > limit:
-        raise UsageError(f"'{path}' is longer than {limit} bytes", path=str(path), limit=limit)
-    return data
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    name = os.path.abspath(path)  # noqa: PTH100 - links must not be followed here
+    # A socket cannot be opened at all, and says so in words about devices.
+    _require_file(path, os.stat(path), is_given=name.startswith(_OPEN_ALREADY))  # noqa: PTH116
+    descriptor = os.open(path, flags)
+    try:
+        found = os.fstat(descriptor)
+        _require_file(path, found, is_given=name.startswith(_OPEN_ALREADY))
+        if not stat.S_ISREG(found.st_mode):
+            os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_file(path: Path, found: os.stat_result, *, is_given: bool) -> None:
+    kind = next((name for fits, name in _KINDS if fits(found.st_mode)), None)
+    if kind is None or (is_given and kind != "a directory"):
+        return
+    raise UsageError(f"'{path}' is {kind}, expected a file", path=str(path))
+
+
+def read_start(path: Path, size: int) -> bytes:
+    """Read a file, or its first `size` bytes if it is longer; raises as `open_file` does."""
+    with open_file(path) as file:
+        return file.read(size)
+
+
+def lines_of(file: IO[bytes], limit: int) -> Iterator[bytes]:
+    """Give the lines of a file; one of more than `limit` bytes comes in pieces, the first longer."""
+    return iter(partial(file.readline, limit + 2), b"")
+
+
+def read_stream(file: IO[bytes], limit: int, *, name: str, **details: str) -> bytes:
+    """Read the rest of a stream, refusing one of more than `limit` bytes before it is held.
+
+    Raises:
+        UsageError: it is longer.
+    """
+    data = bytearray()
+    while block := file.read(min(_READ_AT_ONCE, limit + 1 - len(data))):
+        data += block
+        if len(data) > limit:
+            raise UsageError(
+                f"{name} is longer than {limit} bytes",
+                hint="give less, or name a file that the flow reads itself",
+                **details,
+                limit=limit,
+            )
+    return bytes(data)
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int, replace: bool = True) -> None:

@@ -24,6 +24,8 @@ JsonObject: TypeAlias = dict[str, Any]
 
 MAX_DEPTH = 200
 
+_LARGE_BYTES = 64 * 1024
+
 _ORJSON_STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -216,7 +218,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def isolate(value: JsonValue) -> JsonValue:
-    """Copy a JSON value so that nothing is shared with the original.
+    """Copy a JSON value so that nothing that can change is shared with the original.
 
     Raises:
         InvalidValue: it holds another type, or a key that cannot become text.
@@ -225,7 +227,23 @@ def isolate(value: JsonValue) -> JsonValue:
         data = orjson.dumps(value, option=_ORJSON_STRICT)
     except (TypeError, orjson.JSONEncodeError):
         return json.loads(json.dumps(normalise(value)))
-    return orjson.loads(data)
+    if len(data) <= _LARGE_BYTES:
+        return orjson.loads(data)
+    # The texts of a large value stay where they are: each copy of a run would double them.
+    del data
+    return _copied(value)
+
+
+def _copied(value: JsonValue) -> JsonValue:
+    """Copy what orjson can write, but for its texts."""
+    kind = type(value)
+    if kind is str or kind in _SIMPLE:
+        return value
+    if kind is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    if kind is list:
+        return [_copied(item) for item in value]
+    return orjson.loads(orjson.dumps(value, option=_ORJSON_STRICT))
 
 
 def escape_pointer(key: str) -> str:

@@ -9,6 +9,7 @@
     |  +- Untrusted                          digest, signers, rule
     |  +- ConsentNeeded                      missing capabilities
     |  +- UnsupportedFormat                  found, supported
+    |  +- Quarantined                        deaths
     +- IntegrityError                     1
     |  +- ChainBroken                        record, byte offset, expected, found
     |  +- HeadMismatch                       signed size, present size
@@ -179,6 +180,12 @@ class UnsupportedFormat(Refused):
     """Written by something newer than this version reads."""
 
     code = "unsupported_format"
+
+
+class Quarantined(Refused):
+    """The processes that drove the run died in a row at one place of it; it is set aside."""
+
+    code = "quarantined"
 
 
 class IntegrityError(AbstractRuntimeError):

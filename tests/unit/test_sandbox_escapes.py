@@ -37,7 +37,13 @@ def transform(_input):
 """
 
 HARMLESS = "def transform(_input):\n    return _input\n"
-LIMITS = Limits(wall_s=0.5, memory_bytes=256 << 20, result_bytes=1 << 20, stdout_chars=1000)
+LIMITS = Limits(
+    wall_s=0.5,
+    memory_bytes=256 << 20,
+    result_bytes=1 << 20,
+    result_values=10_000,
+    stdout_chars=1000,
+)
 REFUSED = r"Runtime error: .*(refused|denied|not permitted|not allowed|Too many open|unavailable|can't start)"
 DIED = r"Runtime error: .*(code worker|more than \d+ bytes)"
 
@@ -134,6 +140,14 @@ EXHAUSTION = {
     "huge_result": (
         "return 'x' * 2_000_000",
         r"Result of 'transform' cannot be stored: 2000002 bytes",
+    ),
+    "many_values": (
+        "return [{}] * 20_000",
+        r"Result of 'transform' cannot be stored: more than 10000 values",
+    ),
+    "many_values_past_the_worker": (
+        "d = b'[' + b'{},' * 20_000 + b'1]'; os.write(1, len(d).to_bytes(4, 'big') + d)",
+        r"code worker sent more than 10000 values",
     ),
     "close_output": ("os.close(1)", DIED),
     "exit": ("os._exit(3)", r"code worker ended with status 3"),

@@ -20,7 +20,7 @@ from abstractruntime.core.models import RunState, parse_moment
 from abstractruntime.core.ports import Clock, RunHeader
 from abstractruntime.core.run_tree import OpenWait, RunTree
 from abstractruntime.core.vars import is_paused
-from abstractruntime.errors import Busy, IntegrityError, NotFound
+from abstractruntime.errors import Busy, IntegrityError, NotFound, Quarantined
 
 Until = Literal["idle", "waiting", "done"]
 
@@ -93,7 +93,7 @@ class Driver:
             try:
                 if self._go_on(tree, run):
                     moved, tree = True, RunTree(self._engine, tree.run_id)
-            except (Busy, IntegrityError) as error:
+            except (Busy, IntegrityError, Quarantined) as error:
                 blocked = error  # concerns that run alone; the others go on first
         if blocked is not None and not moved:
             raise blocked

@@ -31,7 +31,7 @@ from abstractruntime._runtime.readiness import (
 from abstractruntime.core.models import RunState, RunStatus, format_time, moment_or_none
 from abstractruntime.core.ports import Clock, Engine, RunQuery
 from abstractruntime.core.run_tree import RunTree
-from abstractruntime.errors import AbstractRuntimeError, Busy, NotFound, Refused
+from abstractruntime.errors import AbstractRuntimeError, Busy, NotFound, Quarantined, Refused
 
 Kind = Literal["advanced", "failed", "parked"]
 
@@ -165,6 +165,8 @@ class ServeLoop:
             has_moved = self._marks(root) != before
         except Busy:
             return None
+        except Quarantined as error:
+            return self._trouble("parked", root, reason, error)
         except Exception as error:  # noqa: BLE001 - as above
             return self._trouble("failed", root, reason, error)
         self._backoff.solved(root)

@@ -56,6 +56,11 @@ def as_known_error(cause: BaseException) -> AbstractRuntimeError | None:
         return cause
     if isinstance(cause, OSError):
         return _os_error(cause)
+    if isinstance(cause, MemoryError):
+        return UsageError(
+            "the input needs more memory than there is",
+            hint="give less at once, or raise the memory limit of the process",
+        )
     if isinstance(cause, UnicodeDecodeError):
         return UsageError(f"input is not UTF-8: {cause.reason} at byte {cause.start}")
     if isinstance(cause, UnicodeEncodeError) and cause.reason == "surrogates not allowed":

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
+from abstractruntime._files import open_file, read_bounded, read_start
 from abstractruntime.errors import NotFound
 
 _HISTORY_MARKS = frozenset({"root_run_id", "ledgers"})
 _FIRST_LINE_BYTES = 1 << 20
+
+# The most that is read of a file of each kind; documents and archives have limits of their own.
+MAX_INPUT_BYTES = 16 * 1024 * 1024
+# Commas and opening brackets outside texts, as `has_more_values` counts them.
+MAX_VALUES = 500_000
+MAX_HISTORY_BYTES = 256 * 1024 * 1024
+MAX_SIGNATURE_BYTES = 1024 * 1024
+MAX_PASSPHRASE_BYTES = 64 * 1024
 
 
 def flow_files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -44,24 +52,24 @@ def require_documents(directory: Path) -> list[Path]:
     )
 
 
+def read_document(path: Path) -> bytes:
+    """Read a flow document; of one that is too long so much that its checks say so."""
+    from abstractruntime.visualflow_compiler.document import MAX_DOCUMENT_BYTES
+
+    return read_start(path, MAX_DOCUMENT_BYTES + 1)
+
+
 def is_history(path: Path) -> bool:
     """Say whether a file is an exported history rather than the lines of a ledger."""
-    with path.open("rb") as file:
-        return _starts_document(file) or _names_of(file) >= _HISTORY_MARKS
-
-
-def _starts_document(file: IO[bytes]) -> bool:
+    with open_file(path) as file:
+        start = file.read(_FIRST_LINE_BYTES)
+    first, line_end, _ = start.partition(b"\n")
     # A line of a ledger is a whole object, so a lone brace opens an indented document.
-    return file.readline(_FIRST_LINE_BYTES).strip() == b"{"
-
-
-def _names_of(file: IO[bytes]) -> set[str]:
-    file.seek(0)
-    try:
-        first = json.loads(file.readline())
-    except (ValueError, RecursionError):
-        return set()
-    return set(first) if isinstance(first, dict) else set()
+    if first.strip() == b"{":
+        return True
+    if not line_end and len(start) == _FIRST_LINE_BYTES:
+        return all(b'"%s"' % mark.encode() in start for mark in _HISTORY_MARKS)
+    return _is_history_text(first)
 
 
 def _documents(paths: Iterable[Path]) -> list[Path]:
@@ -70,8 +78,13 @@ def _documents(paths: Iterable[Path]) -> list[Path]:
 
 def is_history_document(path: Path) -> bool:
     """Say whether a JSON file is an exported history; a flow document is none."""
+    data = read_bounded(path, MAX_HISTORY_BYTES)
+    return b'"root_run_id"' in data and _is_history_text(data)
+
+
+def _is_history_text(data: bytes) -> bool:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(data)
     except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and set(document) >= _HISTORY_MARKS

@@ -7,8 +7,11 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, dump_line, load_strict
+from abstractruntime.cli._files import MAX_INPUT_BYTES, MAX_VALUES
 from abstractruntime.errors import UsageError
+from abstractruntime.sandbox.protocol import has_more_values
 
 FORMS = "use JSON, @FILE, - for stdin, or name=value"
 
@@ -55,6 +58,7 @@ def _input(value: str, text_names: Collection[str]) -> JsonObject:
 
 
 def _json_object(text: str, shown: str) -> JsonObject:
+    _require_values(text)
     try:
         data = load_strict(text)
     except (ValueError, RecursionError) as cause:
@@ -66,6 +70,16 @@ def _json_object(text: str, shown: str) -> JsonObject:
             f"input {_short(shown)} is not a JSON object", hint=FORMS, argument="--input"
         )
     return data
+
+
+def _require_values(text: str) -> None:
+    """Refuse a text of too many JSON values before they are made: each takes far more than its text."""
+    if has_more_values(text.encode("utf-8", "replace"), MAX_VALUES):
+        raise UsageError(
+            f"input holds more than {MAX_VALUES} values",
+            hint="give less, or name a file that the flow reads itself",
+            limit=MAX_VALUES,
+        )
 
 
 def parse_loosely(text: str) -> Any:
@@ -102,7 +116,9 @@ def parse_payload(value: str) -> Any:
         UsageError: it is no JSON.
     """
     try:
-        payload = load_strict(read_text(value))
+        text = read_text(value)
+        _require_values(text)
+        payload = load_strict(text)
     except (ValueError, RecursionError) as cause:
         raise UsageError(
             f"payload {_short(value)} is not JSON: {cause}",
@@ -116,9 +132,16 @@ def parse_payload(value: str) -> Any:
 def read_text(value: str) -> str:
     """Give the text behind `-` (stdin) or `@FILE`, or the value itself."""
     if value == "-":
-        return sys.stdin.read()
+        text = sys.stdin.read(MAX_INPUT_BYTES + 1)
+        if len(text) > MAX_INPUT_BYTES:
+            raise UsageError(
+                f"stdin is longer than {MAX_INPUT_BYTES} bytes",
+                hint="give less, or name a file that the flow reads itself",
+                limit=MAX_INPUT_BYTES,
+            )
+        return text
     if value.startswith("@"):
-        return home_path(value[1:]).read_text(encoding="utf-8")
+        return read_bounded(home_path(value[1:]), MAX_INPUT_BYTES).decode()
     return value
 
 

@@ -86,7 +86,7 @@ class Output:
             for shown in map(line, text()):
                 self._write(shown)
         elif self.mode is Mode.JSON:
-            self._write(json.dumps(document, indent=2, ensure_ascii=False))
+            self._write_document(document)
         elif self.mode is Mode.JSONL:
             for item in document[items] if items else (document,):
                 self._write(json.dumps(item, ensure_ascii=False))
@@ -122,10 +122,18 @@ class Output:
         with self._to_stdout():
             sys.stdout.buffer.flush()
 
-    def _write(self, text: str) -> None:
-        # Surrogates cannot be encoded; escaping them keeps the rest readable.
+    def _write_document(self, document: JsonObject) -> None:
+        # A document may be as large as the run; its whole text would be held several times.
+        chunks = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(document)
         with self._to_stdout():
-            sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+            for chunk in chunks:
+                sys.stdout.write(_encodable(chunk))
+            sys.stdout.write("\n")
+
+    def _write(self, text: str) -> None:
+        with self._to_stdout():
+            sys.stdout.write(_encodable(text))
+            sys.stdout.write("\n")
 
     @contextmanager
     def _to_stdout(self) -> Iterator[None]:
@@ -170,6 +178,11 @@ class Output:
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
         return render_table(header, rows, aligned=self.is_terminal)
+
+
+def _encodable(text: str) -> str:
+    """Give text whose lone surrogates are escaped, which keeps the rest readable."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def render_table(

@@ -58,7 +58,12 @@ class Session:
         if direct:
             return direct.encode()
         file = self.environ.get("ART_KEY_PASSPHRASE_FILE")
-        return Path(file).read_bytes().rstrip(b"\r\n") if file else None
+        if not file:
+            return None
+        from abstractruntime._files import read_bounded
+        from abstractruntime.cli._files import MAX_PASSPHRASE_BYTES
+
+        return read_bounded(Path(file), MAX_PASSPHRASE_BYTES).rstrip(b"\r\n")
 
 
 def os_user() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abstractruntime.cli._bundles import open_bundle_or_flow
-from abstractruntime.cli._files import require_documents
+from abstractruntime.cli._files import read_document, require_documents
 from abstractruntime.errors import NotFound
 from abstractruntime.visualflow_compiler.diff import Side
 from abstractruntime.visualflow_compiler.document import FlowDocument
@@ -34,7 +34,7 @@ def load_side(path: Path) -> NamedSide:
         return NamedSide(path, Side(), is_nothing=True)
     if path.is_dir():
         files = require_documents(path)
-        documents = [FlowDocument.read(file.read_bytes(), file=str(file)) for file in files]
+        documents = [FlowDocument.read(read_document(file), file=str(file)) for file in files]
         return NamedSide(path, Side({d.require_id(): d for d in documents}))
     found = open_bundle_or_flow(path)
     if isinstance(found, FlowDocument):

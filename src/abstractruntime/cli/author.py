@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime._files import read_bounded, write_atomic
+from abstractruntime._files import read_bounded, read_stream, write_atomic
 from abstractruntime._json import JsonObject
 from abstractruntime.cli._files import flow_files
 from abstractruntime.cli._session import Session
@@ -94,7 +94,7 @@ def _overwrite(path: Path, data: bytes) -> None:
 
 
 def _format_stdin(session: Session, *, check: bool, diff: bool) -> int:
-    data = sys.stdin.buffer.read()
+    data = read_stream(sys.stdin.buffer, MAX_DOCUMENT_BYTES, name="stdin")
     item = Formatted("<stdin>", data, format_document(data, file="<stdin>"))
     if check or diff:
         _report(session, [item], is_dry=True, diff=diff)

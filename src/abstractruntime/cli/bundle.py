@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from abstractruntime._files import write_atomic
+from abstractruntime._files import read_bounded, write_atomic
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.cli._bundles import Loaded, bundle_document, named_signers, naming, of_verdict
+from abstractruntime.cli._files import MAX_SIGNATURE_BYTES
 from abstractruntime.cli._keyring import load_private_key, read_public_key, read_trust
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import BUNDLE, require_free_place, write_result
@@ -64,7 +65,7 @@ def verify(
         path,
         trust,
         allow_unsigned=allow_unsigned,
-        detached=[file.read_bytes() for file in signature],
+        detached=[read_bounded(file, MAX_SIGNATURE_BYTES) for file in signature],
     )
     document = bundle_document(loaded, file=str(path))
     session.out.emit(document, text=lambda: [verdict_line(document)])

@@ -12,7 +12,7 @@ import typer
 from abstractruntime._json import JsonObject
 from abstractruntime._text import log_line
 from abstractruntime._version import __version__
-from abstractruntime.cli._files import flow_files
+from abstractruntime.cli._files import flow_files, read_document
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
@@ -47,7 +47,7 @@ def check(
         raise UsageError(f"unknown format {report!r}", hint=f"use {', '.join(_FORMATS)}")
     if report == "json":
         session.mode_flag = Mode.JSON
-    documents = {str(path): path.read_bytes() for path in flow_files(flows)}
+    documents = {str(path): read_document(path) for path in flow_files(flows)}
     results = check_all(documents, tree=tree)
     if report == "sarif":
         found = [item for result in results.values() for item in result.diagnostics]

@@ -49,6 +49,7 @@ from abstractruntime.visualflow_compiler.check import render_text
 from abstractruntime.visualflow_compiler.document import FlowDocument
 
 _ONCE_CHARS = 32
+_NOTED_INPUTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +195,13 @@ def input_notes(document: FlowDocument, values: JsonObject) -> Iterator[str]:
     """Give what is odd about an input without being wrong: flows can read variables by name."""
     parameters = input_schema(document)["properties"]
     known = f"its parameters: {', '.join(parameters)}" if parameters else "it declares none"
-    for name in values:
-        if name not in parameters and not name.startswith("_"):
-            near = difflib.get_close_matches(name, parameters, n=1)
-            meant = f"did you mean {near[0]!r}? " if near else ""
-            yield f"note: input {name!r} is no parameter of the flow; {meant}{known}"
+    unknown = [name for name in values if name not in parameters and not name.startswith("_")]
+    for name in unknown[:_NOTED_INPUTS]:
+        near = difflib.get_close_matches(name, parameters, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        yield f"note: input {name!r} is no parameter of the flow; {meant}{known}"
+    if len(unknown) > _NOTED_INPUTS:
+        yield f"note: {len(unknown) - _NOTED_INPUTS} more inputs are no parameters of the flow"
     missing = [n for n, rule in parameters.items() if "default" not in rule and n not in values]
     if missing:
         yield f"note: no input for {', '.join(missing)}; without a default it is null"

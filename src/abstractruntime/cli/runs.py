@@ -18,11 +18,11 @@ from abstractruntime.cli._store import header_row, reading
 from abstractruntime.core.models import RunStatus, WaitReason, format_time, parse_moment
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.store import Store
-from abstractruntime.errors import AbstractRuntimeError, UsageError
+from abstractruntime.errors import AbstractRuntimeError, Quarantined, UsageError
 
 _SCAN_LIMIT = 100_000
 _EVERYTHING = 1_000_000_000
-_DAMAGED = "damaged"
+_DAMAGED, _QUARANTINED = "damaged", "quarantined"
 _UNKNOWN = (
     "workflow_id", "waiting_on", "wait_key", "until", "created_at", "updated_at",
     "parent_run_id", "session_id",
@@ -37,8 +37,12 @@ class Listing:
     damage: dict[str, AbstractRuntimeError] = field(default_factory=dict)
 
     def add_damaged(self, row: JsonObject, cause: AbstractRuntimeError) -> None:
-        self.rows.append({**row, "status": _DAMAGED})
+        self.rows.append({**row, "status": _state_of(cause)})
         self.damage[row["run_id"]] = cause
+
+
+def _state_of(cause: AbstractRuntimeError) -> str:
+    return _QUARANTINED if isinstance(cause, Quarantined) else _DAMAGED
 
 
 @uses_store
@@ -83,8 +87,10 @@ def runs(
     }
     session.out.emit(document, text=lambda: _table(session, listing.rows), items="runs")
     for run_id, cause in listing.damage.items():
-        session.out.note(f"damaged: run {run_id}: {cause}")
-        session.out.note(f"  = hint: see what is left: art ledger verify {run_id}")
+        session.out.note(f"{_state_of(cause)}: run {run_id}: {cause}")
+        is_damage = not isinstance(cause, Quarantined)
+        hint = f"see what is left: art ledger verify {run_id}" if is_damage else cause.hint
+        session.out.note(f"  = hint: {hint}")
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from abstractruntime._files import open_file
 from abstractruntime.cli._files import is_history_document
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
@@ -26,7 +27,7 @@ def show(
         from abstractruntime.cli.inspect import inspect_
 
         return inspect_(session, what)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(2)
     if start == b"PK":
         from abstractruntime.cli.bundle import show as show_bundle

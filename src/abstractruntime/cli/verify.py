@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abstractruntime.cli._files import is_history
+from abstractruntime._files import lines_of, open_file, read_bounded
+from abstractruntime.cli._files import MAX_HISTORY_BYTES, is_history
 from abstractruntime.cli._keyring import read_public_key, read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
@@ -32,6 +33,7 @@ from abstractruntime.signing import (
     read_heads,
     verify_ledger,
 )
+from abstractruntime.signing.heads import MAX_HEAD_LINE_BYTES
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
@@ -80,7 +82,7 @@ def verify(
         _refuse_options(heads, pin)
         from abstractruntime.cli._history_verdict import history_lines, judge_history
 
-        histories = [judge_history(Path(target).read_bytes(), keys)]
+        histories = [judge_history(read_bounded(Path(target), MAX_HISTORY_BYTES), keys)]
         session.out.emit(histories[0].to_dict(), text=lambda: history_lines(histories[0].to_dict()))
         return _conclude(session, histories, trust.policy, require_signed=require_signed)
     pinned = last_head(pin) if pin is not None else None
@@ -133,7 +135,7 @@ def _verdicts(
     if target == STDIN:
         return [verify_ledger(sys.stdin.buffer, heads=heads_of(heads), keys=keys, pin=pin)]
     if target is not None and Path(target).is_file():
-        with Path(target).open("rb") as file:
+        with open_file(Path(target)) as file:
             return [verify_ledger(file, heads=heads_of(heads), keys=keys, pin=pin)]
     if heads is not None:
         raise NotFound(f"no ledger file '{target}'", hint="check the path", path=target)
@@ -196,8 +198,8 @@ def _defects_beside(
 def heads_of(path: Path | None) -> list[SignedHead | BadHead]:
     if path is None:
         return []
-    with path.open("rb") as file:
-        return list(read_heads(file))
+    with open_file(path) as file:
+        return list(read_heads(lines_of(file, MAX_HEAD_LINE_BYTES)))
 
 
 def last_head(path: Path) -> TreeHead:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from abstractruntime._json import JsonObject
 from abstractruntime.nodes._coerce import python_errors, storable
 from abstractruntime.nodes.base import NodeError
+from abstractruntime.nodes.budget import require_text
 
 MAX_WIDTH: Final = 10_000
 _MAX_DIGITS: Final = 5
@@ -30,6 +31,10 @@ def format_fields(template: str, values: JsonObject) -> str:
 
 
 class _SafeFormatter(string.Formatter):
+    """Formats one template; counts what its fields take."""
+
+    _size = 0
+
     def get_field(
         self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Any, str]:
@@ -50,4 +55,7 @@ class _SafeFormatter(string.Formatter):
         for digits in _NUMBER.findall(format_spec):
             if len(digits) > _MAX_DIGITS or int(digits) > MAX_WIDTH:
                 raise NodeError(f"format width {digits} is above {MAX_WIDTH}")
-        return str(format(value, format_spec))
+        text = str(format(value, format_spec))
+        self._size += len(text)
+        require_text(self._size)
+        return text

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import compact_json, text_of
 from abstractruntime.nodes.base import MISSING
+from abstractruntime.nodes.budget import joined
 from abstractruntime.nodes.paths import read_path
 
 _JOIN = re.compile(r"join(?:\((.*)\))?", re.DOTALL)
@@ -27,16 +28,20 @@ _FILTERS: Final[Mapping[str, Callable[[JsonValue], str]]] = MappingProxyType(
 
 def render_template(template: str, values: JsonObject) -> str:
     """Give `template` with its placeholders filled from `values`; none spans two lines."""
-    return "\n".join(_render_line(line, values) for line in template.split("\n"))
+    return joined("\n", (_render_line(line, values) for line in template.split("\n")))
 
 
 def _render_line(line: str, values: JsonObject) -> str:
-    parts: list[str] = []
+    return joined("", _parts_of(line, values))
+
+
+def _parts_of(line: str, values: JsonObject) -> Iterator[str]:
     rest = 0
     while (start := line.find("{{", rest)) >= 0 and (end := line.find("}}", start + 2)) >= 0:
-        parts += line[rest:start], _fill(line[start + 2 : end], values)
+        yield line[rest:start]
+        yield _fill(line[start + 2 : end], values)
         rest = end + 2
-    return "".join(parts) + line[rest:]
+    yield line[rest:]
 
 
 def _fill(expression: str, values: JsonObject) -> str:
@@ -58,7 +63,7 @@ def _apply_filter(name: str, value: JsonValue) -> JsonValue:
         return value
     if not isinstance(value, list):
         return text_of(value)
-    return _separator(join[1]).join(text_of(item) for item in value)
+    return joined(_separator(join[1]), map(text_of, value))
 
 
 def _separator(argument: str | None) -> str:

@@ -8,6 +8,7 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, compact_json, python_errors, text_of, whole_or
 from abstractruntime.nodes._pure import BareNode, PureNode, declared_values
 from abstractruntime.nodes.base import MISSING, Element, Example, Pin, Scope, register
+from abstractruntime.nodes.budget import gathered
 from abstractruntime.nodes.paths import read_path
 
 _LIST = (Pin("result", "array", "The list."),)
@@ -50,7 +51,7 @@ class ArrayConcat(_ListNode):
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> list[JsonValue]:
         values = declared_values(element, inputs)
-        return [item for value in values for item in as_list(value)]
+        return gathered(map(as_list, values))
 
 
 @register

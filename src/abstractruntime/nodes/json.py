@@ -7,6 +7,7 @@ from abstractruntime.nodes._coerce import text_of, whole_or
 from abstractruntime.nodes._parse import parse_loose_json
 from abstractruntime.nodes._pure import BareNode
 from abstractruntime.nodes.base import Example, Pin, register
+from abstractruntime.nodes.budget import joined
 from abstractruntime.rendering import stringify_json
 
 
@@ -83,4 +84,5 @@ class StringifyJson(BareNode):
             mode=mode or "beautify",
             beautify_indent=2 if indent is None else indent,
             sort_keys=inputs.get("sort_keys") is True,
+            join=joined,
         )

@@ -17,6 +17,7 @@ from abstractruntime.nodes._format import format_fields
 from abstractruntime.nodes._pure import BareNode
 from abstractruntime.nodes._template import render_template
 from abstractruntime.nodes.base import TEXT, Element, Example, Pin, Scope, register, settings
+from abstractruntime.nodes.budget import joined, replaced
 
 _TEXT = (Pin("result", "string", "The text."),)
 _NULL_COMPAT = "A null input counts as absent instead of becoming the text None (quirk 13)."
@@ -69,7 +70,8 @@ class Concat(_TextNode):
         separator = config.get("separator")
         glue = " " if separator is None else unescape(text_of(separator))
         order = element.input_ids or sorted(inputs, key=_letters_first)
-        return glue.join(_rendered(inputs[name], config) for name in order if name in inputs)
+        parts = (_rendered(inputs[name], config) for name in order if name in inputs)
+        return joined(glue, parts)
 
 
 def _letters_first(name: str) -> tuple[bool, str]:
@@ -136,7 +138,8 @@ class Join(_TextNode):
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> str:
         items, delimiter = self.arguments(inputs)
         config = element.config("joinConfig")
-        return unescape(text_of(delimiter)).join(_rendered(item, config) for item in as_list(items))
+        parts = (_rendered(item, config) for item in as_list(items))
+        return joined(unescape(text_of(delimiter)), parts)
 
 
 @register
@@ -332,7 +335,7 @@ class Replace(_TextNode):
         subject, wanted = text_of(text), text_of(pattern)
         if not wanted:
             return subject
-        return subject.replace(wanted, text_of(replacement), _replace_count(mode))
+        return replaced(subject, wanted, text_of(replacement), _replace_count(mode))
 
 
 def _replace_count(mode: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Final
 
@@ -28,22 +29,24 @@ def stringify_json(
     beautify_indent: int = 2,
     sort_keys: bool = False,
     parse_strings: bool = True,
+    join: Callable[[str, Iterable[str]], str] = str.join,
 ) -> str:
     """Give `value` as JSON text; characters beyond ASCII stay readable.
 
     An unknown mode means `beautify`, and a negative indent 2. With `parse_strings` a text
     that is JSON as a whole, also inside a Markdown fence, is written as the value it
-    holds, except null. Keys and objects that JSON lacks are written as their text.
+    holds, except null. `join` puts the pieces of several lines together. Keys and objects that JSON lacks are written as their text.
     """
     if parse_strings and isinstance(value, str):
         value = _parsed(value)
-    return json.dumps(
-        _plain(value),
+    encoder = json.JSONEncoder(
         ensure_ascii=False,
         sort_keys=sort_keys,
         indent=_indent(beautify_indent) if _name(mode) not in {"none", "minified"} else None,
         separators=(",", ":") if _name(mode) == "minified" else None,
     )
+    plain = _plain(value)
+    return join("", encoder.iterencode(plain)) if encoder.indent else encoder.encode(plain)
 
 
 def _name(mode: JsonStringifyMode | str) -> str:

@@ -16,7 +16,13 @@ from pathlib import Path
 from abstractruntime._json import JsonObject, dump_line
 from abstractruntime.sandbox import _bwrap
 from abstractruntime.sandbox.limits import Limits
-from abstractruntime.sandbox.protocol import Channel, ChannelClosed, DeadlinePassed, FrameTooLarge
+from abstractruntime.sandbox.protocol import (
+    Channel,
+    ChannelClosed,
+    DeadlinePassed,
+    FrameTooLarge,
+    has_more_values,
+)
 
 _PROGRAM = Path(__file__).with_name("worker.py")
 _OPTIONS = ["-s", "-S", "-B", "-W", "ignore"]
@@ -24,6 +30,7 @@ _START_S = 20.0
 _REPORT_BYTES = 1 << 16
 # Head, captured text and error text of a reply, besides the result itself; a character of
 # text takes at most six bytes of JSON.
+_HEAD_VALUES = 16
 _HEAD_BYTES = 1 << 16
 _CHAR_BYTES = 6
 _BY_SIGNAL = 128
@@ -122,7 +129,11 @@ class WorkerProcess:
         # Its start counts against its own deadline.
         _ = self.report
         self.calls += 1
-        return self._exchange(request, self._reply_limit(), self._limits.wall_s)
+        reply = self._exchange(request, self._reply_limit(), self._limits.wall_s)
+        # Made into values, a reply of small ones would be many times as large as its bytes.
+        if has_more_values(reply, self._limits.result_values + _HEAD_VALUES):
+            raise WorkerLost(f"code worker sent more than {self._limits.result_values} values")
+        return reply
 
     def stop(self) -> None:
         """Kill and reap the process."""

@@ -14,13 +14,15 @@ class Limits:
 
     `memory_bytes` is the address space of the whole worker, interpreter included (about
     40 MiB). `cpu_s` is counted in whole seconds by the system, so it acts up to a second
-    late; `wall_s` is exact. `calls` is how many calls one worker process serves.
+    late; `wall_s` is exact. `result_values` counts the commas and opening brackets of the result's
+    JSON. `calls` is how many calls one worker process serves.
     """
 
     wall_s: float = 10.0
     cpu_s: int = 10
     memory_bytes: int = 512 * 1024 * 1024
     result_bytes: int = 16 * 1024 * 1024
+    result_values: int = 500_000
     stdout_chars: int = 64 * 1024
     calls: int = 200
 

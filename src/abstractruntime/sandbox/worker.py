@@ -97,6 +97,11 @@ class Worker:
                     f"Result of {request['function']!r} cannot be stored: {len(value)} bytes of JSON, "
                     f"at most {self._limits['result_bytes']} are allowed"
                 )
+            if self._protocol.has_more_values(value, self._limits["result_values"]):
+                raise self._author.Failure(
+                    f"Result of {request['function']!r} cannot be stored: more than"
+                    f" {self._limits['result_values']} values"
+                )
         except self._author.Failure as failure:
             body = {"error": failure.text, "line": failure.line, "spent": failure.spent}
             return self._encode({**head, "stdout": output.text(), **body})

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
+from abstractruntime._files import lines_of
 from abstractruntime.errors import ExitCode
 from abstractruntime.signing._head_watch import NEVER, HeadWatch
 from abstractruntime.signing._large_values import LargeValueWatch
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FORMAT: Final = "art-verify/1"
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 MAX_DEFECTS: Final = 100
+MAX_BAD_LINES: Final = 10_000
 
 Verdict = Literal["valid", "valid_unsigned", "invalid"]
 
@@ -133,7 +134,7 @@ def verify_ledger(  # noqa: PLR0913 - all but the first are optional, and indepe
             for it, if any; the record must fix it.
         large_values: Gives what is kept under a digest, or None; with it every reference is followed.
         beside: What else was found to contradict the ledger.
-        max_line_bytes: A longer line ends the pass with a defect.
+        max_line_bytes: A longer line ends the pass with a defect, as do 10,000 defects.
     """
     found = _Findings()
     watch = HeadWatch(heads, found.add, keys=tuple(keys), origin=origin, pin=pin)
@@ -185,6 +186,9 @@ class _LedgerPass:
             if len(raw) > self.max_line_bytes + 1:
                 self._stop_at_long_line(len(raw))
                 return
+            if self.found.count > MAX_BAD_LINES:
+                self._stop_at_noise()
+                return
             if self.torn or _is_torn(raw, is_signed=due < NEVER):
                 self.torn += len(raw)
                 continue
@@ -211,6 +215,12 @@ class _LedgerPass:
         found = f"at least {length} bytes; nothing behind was checked"
         limit = self.max_line_bytes
         self.found.add(Defect("line_too_long", self.tree.size, self.offset, limit, found))
+
+    def _stop_at_noise(self) -> None:
+        found = f"{self.found.count} defects; nothing behind was checked"
+        self.found.add(
+            Defect("too_many_defects", self.tree.size, self.offset, MAX_BAD_LINES, found)
+        )
 
     def _judge_reached(self, size: int, head: Any, state: Any = None) -> None:
         """A ledger that does not reach a place where it was, or holds another record there, lost it.
@@ -293,4 +303,4 @@ def _read_lines(lines: Iterable[bytes] | IO[bytes], limit: int) -> Iterable[byte
     readline = getattr(lines, "readline", None)
     if readline is None:
         return lines
-    return iter(partial(readline, limit + 2), b"")
+    return lines_of(lines, limit)  # type: ignore[arg-type] # what has `readline` is a file

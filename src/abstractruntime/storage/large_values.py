@@ -13,6 +13,8 @@ from typing import Any
 from abstractruntime._json import JsonObject, dump_line
 
 LIMIT_BYTES = 256 * 1024
+# A character takes at most six bytes.
+_SMALL_CHARS = LIMIT_BYTES // 6 - 2
 MARK = b'$blob"'
 
 _KEY = "$blob"
@@ -42,7 +44,7 @@ class LargeValues(ABC):
             value = [self.pack(item) for item in value]
         elif type(value) is not str:
             return value
-        if keep:
+        if keep or (type(value) is str and len(value) <= _SMALL_CHARS):
             return value
         data = dump_line(value)
         return self._store(data) if len(data) > LIMIT_BYTES else value

@@ -24,9 +24,12 @@ from typing import Any, Literal
 
 import yaml
 
+from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, JsonValue, load_strict
-from abstractruntime.errors import NotFound, StoreIOError, UnsupportedFormat, UsageError
+from abstractruntime.errors import StoreIOError, UnsupportedFormat, UsageError
 from abstractruntime.llm.port import LLMCallFailed, LLMReply, LLMRequest
+
+_MAX_BYTES = 16 * 1024 * 1024
 
 __all__ = ["StubAnswer", "StubLLM", "sample_of"]
 
@@ -209,14 +212,12 @@ def _as_answer(value: Any) -> StubAnswer:
 
 def _read(path: Path) -> JsonObject:
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotFound(f"no file {str(path)!r}", kind="file", id=str(path)) from None
-    except (OSError, UnicodeDecodeError) as cause:
+        text = read_bounded(path, _MAX_BYTES).decode()
+    except UnicodeDecodeError as cause:
         raise StoreIOError(f"cannot read {str(path)!r}: {cause}") from cause
     try:
         document = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else load_strict(text)
-    except (ValueError, yaml.YAMLError) as cause:
+    except (ValueError, RecursionError, yaml.YAMLError) as cause:
         raise UsageError(f"{path}: {cause}", hint="correct the file") from None
     return _checked_document(document, path)
 

@@ -236,7 +236,7 @@ def _require_size(data: bytes, file: str | None) -> None:
     if len(data) > MAX_DOCUMENT_BYTES:
         raise _unreadable(
             "VF004",
-            f"document has {len(data)} bytes, the limit is {MAX_DOCUMENT_BYTES}",
+            f"document has at least {len(data)} bytes, the limit is {MAX_DOCUMENT_BYTES}",
             file=file,
             hint="split the flow into subflows",
         )

@@ -44,6 +44,7 @@ Step = Literal[
     "set_commands_aside",
     "clear_inbox",
     "remove_temp_files",
+    "release",
 ]
 # A ledger that is shorter than this is folded as fast as a checkpoint is read.
 _CHECKPOINT_WORTH_BYTES = 64 * 1024
@@ -78,6 +79,8 @@ def findings_of_run(engine: DirectoryEngine, run_id: str) -> Iterator[Fault]:
     yield from _index(engine, replay.run())
     yield from _inbox(services, run_id, replay)
     yield from _temp_files(services, run_id)
+    if (reason := engine.set_aside(run_id)) is not None:
+        yield Fault("quarantined", "warning", run_id, str(reason), reason.hint, "release")
 
 
 def _damage(run_id: str, cause: AbstractRuntimeError) -> Fault:

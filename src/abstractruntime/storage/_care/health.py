@@ -38,7 +38,7 @@ class Health:
     def damage(self, run_id: str) -> AbstractRuntimeError | None:
         cause = self._why_unreadable(run_id)
         if not isinstance(cause, NotFound):
-            return cause
+            return cause or self._engine.set_aside(run_id)
         return IntegrityError(
             f"the ledger of run {run_id!r} holds no record any more",
             hint=f"restore the ledger from a backup, or inspect it: art ledger verify {run_id}",

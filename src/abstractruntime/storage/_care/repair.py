@@ -42,6 +42,7 @@ _WORDS: Final[dict[Step, str]] = {
     "set_commands_aside": "move commands that are not what was posted to the quarantine",
     "clear_inbox": "remove the commands that wait for a run that has ended",
     "remove_temp_files": "remove what interrupted writes left",
+    "release": "let the run be driven again, and forget how often that failed",
     "update_index": "write the row of the run in the index anew",
 }
 
@@ -128,7 +129,7 @@ def apply_repair(engine: DirectoryEngine, plan: RepairPlan) -> RepairPlan:
     if "rebuild_checkpoint" in plan.steps:
         _set_checkpoint_aside(engine, plan.run_id)
     # Owning a run imports it, cuts its torn tail and closes it.
-    with contextlib.closing(engine.open(plan.run_id)) as log:
+    with contextlib.closing(engine.open(plan.run_id, take_back=True)) as log:
         _record(engine.services, log, plan)
         _finish(engine.services, log, plan)
     return plan_repair(engine, plan.run_id)

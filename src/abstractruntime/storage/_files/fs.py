@@ -71,6 +71,10 @@ class AppendFile(Protocol):
 class FileLock(Protocol):
     """A held exclusive lock; `close` releases it, `abandon` drops it in a forked child."""
 
+    def leave(self, note: bytes) -> None:
+        """Replace the note, which whoever takes the lock next can read."""
+        ...
+
     def close(self) -> None: ...
     def abandon(self) -> None: ...
 

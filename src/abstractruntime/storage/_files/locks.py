@@ -85,8 +85,8 @@ class DescriptionLocks:
 class FlockLocks:
     """Locks by `flock`, which every system has and none can be asked about.
 
-    The note stands in: it is there while the lock is held, and cleared before it is freed. One
-    whose process is gone was left by a crash.
+    The note stands in: it is there while the lock is held, and cleared before it is freed, unless
+    it says itself that its holder has `ended`. One whose process is gone was left by a crash.
     """
 
     def take(self, descriptor: int, note: bytes) -> bool:
@@ -100,12 +100,13 @@ class FlockLocks:
 
     def free(self, descriptor: int) -> None:
         with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, 0)
+            if not _has_ended(os.pread(descriptor, _READ_MOST, 0)):
+                os.ftruncate(descriptor, 0)
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def note(self, descriptor: int) -> bytes | None:
         note = os.pread(descriptor, _READ_MOST, 0)
-        return note if note and _may_live(note) else None
+        return note if note and not _has_ended(note) and _may_live(note) else None
 
 
 class HeldLock:
@@ -116,6 +117,10 @@ class HeldLock:
     def __init__(self, kind: LockKind, descriptor: int) -> None:
         self._kind = kind
         self._descriptor = descriptor
+
+    def leave(self, note: bytes) -> None:
+        with contextlib.suppress(OSError):
+            _write_note(self._descriptor, note)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -174,6 +179,13 @@ def _flock(kind: int, start: int, size: int) -> bytes:
 def _write_note(descriptor: int, note: bytes) -> None:
     os.pwrite(descriptor, note, 0)
     os.ftruncate(descriptor, len(note))
+
+
+def _has_ended(note: bytes) -> bool:
+    try:
+        return bool(json.loads(note).get("ended"))
+    except (ValueError, AttributeError):
+        return False
 
 
 def _may_live(note: bytes) -> bool:

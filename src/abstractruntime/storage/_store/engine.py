@@ -17,7 +17,7 @@ from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.ports import Barrier, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.store import LedgerHead, Owner
-from abstractruntime.errors import HeadMismatch, UsageError
+from abstractruntime.errors import HeadMismatch, Quarantined, UsageError
 from abstractruntime.storage._files.jsonl import (
     JsonlFile,
     last_committed,
@@ -34,7 +34,7 @@ from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.importing import import_run
 from abstractruntime.storage._store.inbox import Inboxes
 from abstractruntime.storage._store.index import UNCOUNTED, RunIndex
-from abstractruntime.storage._store.lease import Leases
+from abstractruntime.storage._store.lease import MOST_DEATHS, Leases, quarantined
 from abstractruntime.storage._store.memory import LogMemory
 from abstractruntime.storage._store.record_lines import parse_line
 from abstractruntime.storage._store.recovery import Recovery, Replay, no_run
@@ -175,11 +175,17 @@ class DirectoryEngine:
             cut_torn_tail(self._files, self._layout, self.services.clock, file, 0)
         return file
 
-    def open(self, run_id: str, *, wait_s: float = 0.0) -> DirectoryRunLog:
+    def open(self, run_id: str, *, wait_s: float = 0.0, take_back: bool = False) -> DirectoryRunLog:
         """Own a run, waiting up to `wait_s` for its present owner.
+
+        Args:
+            run_id: The run.
+            wait_s: How long to wait.
+            take_back: Open a run that is set aside, and forget what set it aside.
 
         Raises:
             NotFound, Busy, IntegrityError
+            Quarantined: too many processes died while they drove it.
         """
         self.require_writable(run_id)
         self._require_run(run_id)
@@ -187,6 +193,10 @@ class DirectoryEngine:
         with contextlib.ExitStack() as undo:
             lease = self._leases.acquire(run_id, wait_s=wait_s)
             undo.callback(lease.release)
+            if take_back:
+                lease.facts["deaths"] = 0
+            elif lease.deaths >= MOST_DEATHS:
+                raise quarantined(run_id, lease.deaths)
             log = self._own(run_id, lease, undo)
             undo.pop_all()
             return log
@@ -324,6 +334,11 @@ class DirectoryEngine:
     def large_value(self, digest: str) -> bytes | None:
         """Give what is kept under the digest of an offloaded value, unchecked; None when nothing is."""
         return self.services.blobs.read(digest)
+
+    def set_aside(self, run_id: str) -> Quarantined | None:
+        """Say why nobody drives a run, if too many processes died while they did."""
+        deaths = self._leases.deaths(run_id)
+        return quarantined(run_id, deaths) if deaths >= MOST_DEATHS else None
 
     def owner(self, run_id: str) -> Owner | None:
         """Say who drives a run right now; nobody who opens it meanwhile is disturbed."""

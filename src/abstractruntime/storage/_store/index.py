@@ -370,11 +370,8 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
         values.append(json.dumps(among))
     order = "wait_until, run_id" if query.due_at is not None else "updated_at DESC"
     values.append(query.limit if query.limit > 0 else -1)
-    columns = ", ".join(_COLUMNS)
-    return (
-        f"SELECT {columns} FROM runs WHERE {' AND '.join(terms)} ORDER BY {order} LIMIT ?",
-        values,
-    )  # noqa: S608 - constant names
+    select = f"SELECT {', '.join(_COLUMNS)} FROM runs"  # noqa: S608 - constant names
+    return f"{select} WHERE {' AND '.join(terms)} ORDER BY {order} LIMIT ?", values
 
 
 def _header(row: tuple[Any, ...]) -> RunHeader | None:

@@ -4,10 +4,17 @@ A lease is an in-process claim on (real directory, run id) plus a file lock that
 operating system frees when its holder dies. The lock file is never unlinked: two processes
 could then lock two different files of one name. Lock order is parent before child; nobody
 else ever holds two leases. Asking for the owner takes neither claim nor lock.
+
+The note in the lock file tells how the last lease ended. Whoever gives a run up says so there;
+where nobody did, and the machine has not started anew since, the process died while it owned the
+run. A run of which `MOST_DEATHS` processes died in a row at one place of its ledger is set aside:
+whatever they died of would end the next one, too, and with it all other runs that it serves. One
+that goes on between two deaths is driven again, so that kills alone never stop it.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import random
@@ -18,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import dump_line
 from abstractruntime.core.store import Owner
-from abstractruntime.errors import Busy
+from abstractruntime.errors import Busy, Quarantined
 from abstractruntime.storage._files.fs import file_name
 from abstractruntime.storage._files.jsonl import parse_object
 from abstractruntime.storage._files.locks import boot_id
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import FileLock, StoreFiles
     from abstractruntime.storage._files.layout import Layout
 
+MOST_DEATHS = 3
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.25
 
@@ -46,13 +54,26 @@ class Lease:
     is_lost: bool = False
 
     def release(self) -> None:
-        self.is_held = False
         if self.lock is not None:
+            if self.is_held:
+                self.note_end()
             self.lock.close()
             self.lock = None
+        self.is_held = False
         with _claims_guard:
             if _claims.get(self.key) is self:
                 del _claims[self.key]
+
+    def note_end(self) -> None:
+        """Leave word that this process did not die; of a run that is set aside all deaths count."""
+        if self.lock is not None:
+            deaths = 0 if self.deaths < MOST_DEATHS else self.deaths
+            self.facts["deaths"] = deaths
+            self.lock.leave(dump_line({**self.facts, "ended": True}))
+
+    @property
+    def deaths(self) -> int:
+        return int(self.facts.get("deaths", 0))
 
     def abandon(self) -> None:
         """Give up in a forked child what its parent still owns."""
@@ -112,6 +133,7 @@ class Leases:
             lease.is_held = True
             return lease
         try:
+            lease.facts.update(self._deaths_before(run_id))
             lease.lock = self._files.lock(path, dump_line(lease.facts))
         except BaseException:
             lease.release()
@@ -121,6 +143,30 @@ class Leases:
             return None
         lease.is_held = True
         return lease
+
+    def deaths(self, run_id: str) -> int:
+        """Say how many processes died in a row while they owned a run that went no further."""
+        return self._deaths_before(run_id)["deaths"]
+
+    def _deaths_before(self, run_id: str) -> dict[str, int]:
+        """Count the last owner, too, unless it left word or the machine stopped under it."""
+        note = self._last_note(self._layout.run_lock(run_id))
+        info = self._files.info(self._layout.ledger(run_id))
+        place = info.size if info else 0
+        deaths = note.get("deaths")
+        if type(deaths) is not int:
+            deaths = 0
+        elif (
+            not note.get("ended")
+            and note.get("boot_id") == boot_id()
+            # Whoever wrote it may be alive, and give the run up while we wait for it.
+            and self.owner(run_id) is None
+        ):
+            deaths = 1 + (deaths if note.get("place") == place else 0)
+        return {"place": place, "deaths": deaths}
+
+    def _last_note(self, path: str) -> dict[str, Any]:
+        return (parse_object(self._files.read(path) or b"") or {}) if self._lock else {}
 
     def owner(self, run_id: str) -> Owner | None:
         """Say who owns a run; disturbs nobody who is just taking it."""
@@ -135,6 +181,16 @@ class Leases:
         owner = self.owner(run_id) or read_owner(self._files.read(path) or b"")
         hint = "wait for it, or repeat with a longer wait"
         return busy_with(owner, f"run {run_id!r} is owned", hint=hint, run_id=run_id)
+
+
+def quarantined(run_id: str, deaths: int) -> Quarantined:
+    """Give the error for a run that is set aside."""
+    return Quarantined(
+        f"run {run_id!r} is quarantined: {deaths} processes in a row died at the same place of it",
+        hint=f"find out why, then release it: art repair {run_id} --apply",
+        run_id=run_id,
+        deaths=deaths,
+    )
 
 
 def busy_with(owner: Owner, what: str, *, hint: str, **details: str) -> Busy:
@@ -171,6 +227,15 @@ def _process_facts(pid: int) -> dict[str, Any]:
         "boot_id": boot_id(),
         "command": file_name(sys.argv[0]) if sys.argv else "",
     }
+
+
+def _note_ends() -> None:
+    # A thread may own a run when the interpreter is asked to end, which is no death.
+    for lease in list(_claims.values()):
+        lease.note_end()
+
+
+atexit.register(_note_ends)
 
 
 def _abandon_all() -> None:

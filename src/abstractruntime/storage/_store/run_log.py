@@ -20,7 +20,7 @@ from abstractruntime.core.commands import Command
 from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.core.ports import Barrier, Position
 from abstractruntime.core.records import RecordFactory, is_terminal_status
-from abstractruntime.errors import WriterPoisoned
+from abstractruntime.errors import InvalidValue, WriterPoisoned
 from abstractruntime.storage._files.jsonl import scan_lines
 from abstractruntime.storage._store.checkpoint import (
     STATE,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._store.services import Services
     from abstractruntime.storage._store.shadow import Delta
 
+MAX_STATE_BYTES = 128 * 1024 * 1024
 CHECKPOINT_GROWTH_BYTES = 64 * 1024
 # Between two checkpoints of a running run the ledger grows by so many times the state, which
 # bounds what checkpoints add to the bytes written per step, and what recovery has to fold.
@@ -129,6 +130,7 @@ class DirectoryRunLog:
         delta = memory.shadow.compare(
             self.run.vars, wrote=wrote, source=result_of(first), scan=scan
         )
+        _require_bounded(memory.shadow.size_after(delta))
         header = memory.image.header
         changed = changed_fields(header, self.run) if header else header_of(self.run)
         is_listed_anew = "status" in changed or "waiting" in changed
@@ -411,6 +413,15 @@ class DirectoryRunLog:
             self._on_close(self._memory)
         finally:
             self._lease.release()
+
+
+def _require_bounded(size: int) -> None:
+    if size > MAX_STATE_BYTES:
+        raise InvalidValue(
+            f"the variables of the run would take {size} bytes, at most {MAX_STATE_BYTES} are kept",
+            hint="keep large data in files, and their names in the run",
+            limit=MAX_STATE_BYTES,
+        )
 
 
 def _own_commit(record: StepRecord, epoch: int) -> JsonObject | None:

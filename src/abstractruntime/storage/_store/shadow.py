@@ -1,8 +1,12 @@
 """What changed in the variables of a run since its last commit, and how to apply it again.
 
-`StateShadow` remembers the bytes of every top-level value and, below dicts of more than
-256 bytes, of every child. Equal bytes mean unchanged. A comparison gives a `Delta` and
-becomes the new memory only by `accept`, so a commit that fails changes nothing.
+`StateShadow` remembers the bytes of every top-level value and, of a dict of more than 256
+bytes, those of every child once it has changed. Equal bytes mean unchanged. A comparison gives
+a `Delta` and becomes the new memory only by `accept`, so a commit that fails changes nothing.
+
+The memory is a small multiple of the bytes of the variables, whatever their shape: a dict is
+taken apart only where it changed, and its whole bytes are kept beside those of its children
+near the root only.
 
 Operations of a delta, in the order in which `fold` applies them; pointers are RFC 6901
 below vars:
@@ -24,6 +28,9 @@ from abstractruntime.storage._store.plain import dump, dump_any, is_plain
 
 _BRANCH_BYTES = 256
 _CHUNK_ITEMS = 256
+_LARGE_BYTES = 256 * 1024
+# Below so many keys a branch keeps no bytes of its own: a deep value would be kept once per level.
+_WHOLE_LEVELS = 3
 _MISSING: Any = object()
 
 # Grown while a run is driven, rebuilt from records on demand; see `get_node_traces`.
@@ -32,7 +39,7 @@ _PROJECTION = ("_runtime", "node_traces")
 
 @dataclass(slots=True)
 class _Branch:
-    """A dict of more than 256 bytes; `data` is None when only its children were refreshed."""
+    """A dict of more than 256 bytes; `data` is None where only its children are remembered."""
 
     data: bytes | None
     children: dict[str, _Seen]
@@ -122,14 +129,28 @@ class StateShadow:
         """Remember the state that `delta` leads to."""
         self._children = delta.children
 
+    def size_after(self, delta: Delta) -> int:
+        """Give how many bytes the values take once `delta` is accepted; 0 when it changes none."""
+        return 0 if delta.children is self._children else _size_of(delta.children)
+
     def to_json(self) -> bytes:
         """Write the remembered variables."""
         return _join(self._children)
 
     def state(self) -> JsonObject:
         """Give the remembered variables as a fresh copy."""
-        state: JsonObject = json.loads(_join(self._children))
-        return state
+        # Large values one by one, or the bytes of all would be held beside their values.
+        large = {
+            key: json.loads(data)
+            for key, seen in self._children.items()
+            if len(data := _bytes_of(seen)) > _LARGE_BYTES
+        }
+        rest = {key: seen for key, seen in self._children.items() if key not in large}
+        small = json.loads(_join(rest))
+        if not large:
+            state: JsonObject = small
+            return state
+        return {key: large[key] if key in large else small[key] for key in self._children}
 
 
 def shadow_of(state: JsonObject) -> StateShadow:
@@ -253,7 +274,8 @@ def _changed(
         if known is not None:
             children = _compare_dict(known, value, pointer, delta)
             # Below, values may have been normalised, which shows in their bytes.
-            return _Branch(data if delta.is_plain else None, children)
+            is_whole = delta.is_plain and pointer.count("/") <= _WHOLE_LEVELS
+            return _Branch(_fitted(data) if is_whole else None, children)
     if type(value) is list and type(seen) is _Items:
         items = _changed_items(seen, value, data, pointer, delta)
         if items is not None:
@@ -307,7 +329,7 @@ def _changed_items(
         _set_items(old, live, pointer, delta)
     else:
         return None
-    return _Items(data if delta.is_plain else dump_any(live), len(live))
+    return _Items(_fitted(data if delta.is_plain else dump_any(live)), len(live))
 
 
 def _set_items(old: bytes, live: list[Any], pointer: str, delta: Delta) -> None:
@@ -352,21 +374,44 @@ def _try_dump(value: Any) -> bytes | None:
 
 
 def _remember(value: Any, data: bytes) -> _Seen:
-    if type(value) is list:
-        return _Items(data, len(value))
-    if type(value) is dict and len(data) > _BRANCH_BYTES:
-        return _Branch(data, {k: _remember(v, dump_any(v)) for k, v in value.items()})
-    return data
+    data = _fitted(data)
+    return _Items(data, len(value)) if type(value) is list else data
+
+
+def _fitted(data: bytes) -> bytes:
+    """Give bytes that take no more memory than they are long.
+
+    Hazard: what orjson gives keeps the end of its buffer from being used again, up to 4 KiB
+    for a value of one byte; it is good for comparing, and not to be kept.
+    """
+    return bytes(memoryview(data))
 
 
 def _join(children: _Children) -> bytes:
-    parts = []
+    # Added to one buffer, as bytes that orjson gave must not be kept; see `_fitted`.
+    text = bytearray(b"{")
     for key, seen in children.items():
+        text += dump(key)
+        text += b":"
+        text += _bytes_of(seen)
+        text += b","
+    if children:
+        text.pop()
+    text += b"}"
+    return bytes(text)
+
+
+def _size_of(children: _Children) -> int:
+    size = 0
+    for seen in children.values():
         data = seen if type(seen) is bytes else seen.data  # type: ignore[union-attr] # bytes are told apart by type()
-        if data is None:
-            data = _join(seen.children)  # type: ignore[union-attr] # only branches have no bytes
-        parts.append(dump(key) + b":" + data)
-    return b"{" + b",".join(parts) + b"}"
+        size += _size_of(seen.children) if data is None else len(data)  # type: ignore[union-attr] # only branches have no bytes
+    return size
+
+
+def _bytes_of(seen: _Seen) -> bytes:
+    data = seen if type(seen) is bytes else seen.data  # type: ignore[union-attr] # bytes are told apart by type()
+    return _join(seen.children) if data is None else data  # type: ignore[union-attr] # only branches have no bytes
 
 
 # -- applying -----------------------------------------------------------------

@@ -27,6 +27,7 @@ from abstractruntime.nodes.base import (
     StagedNode,
     Turn,
 )
+from abstractruntime.nodes.budget import bounded
 from abstractruntime.nodes.paths import assign
 from abstractruntime.visualflow_compiler._lower._failures import (
     failure_of,
@@ -127,7 +128,7 @@ def _closing(value: JsonValue) -> JsonObject:
 def run_node(node: NodeType, step: Step, unit: Unit) -> StepPlan:
     """Plan one visit of a node. A pure type declared with execution pins is a step, too."""
     inputs, scope = step.inputs(unit)
-    value = normalise(node.evaluate(unit.element, inputs, scope))
+    value = bounded(normalise(node.evaluate(unit.element, inputs, scope)))
     step.state.write("node_outputs", unit.id, value)
     step.run.vars[AMBIENT] = own(value)
     if unit.output_key is not None:
@@ -154,7 +155,7 @@ def chosen_branch(unit: Unit, value: JsonValue) -> str | None:
 @run_node.register
 def _run_pass_through(node: PassThroughNode, step: Step, unit: Unit) -> StepPlan:
     inputs, scope = step.inputs(unit)
-    record = own(normalise(node.evaluate(unit.element, inputs, scope)))
+    record = own(bounded(normalise(node.evaluate(unit.element, inputs, scope))))
     step.state.write("node_outputs", unit.id, record)
     return go_on(step, unit, unit.targets.get(EXEC_OUT), node.completion(record, step.ambient))
 
@@ -253,14 +254,16 @@ def _request(
     """Plan the effect whose result becomes the node's."""
     echo = node.echo(unit.element, inputs, planned)
     if echo:
-        step.state.write("echoes", unit.id, own(normalise(echo)))
+        step.state.write("echoes", unit.id, own(bounded(normalise(echo))))
     is_armed = step.state.active == unit.id
     following = unit.targets.get(EXEC_OUT) or (unit.id if is_armed else parent_of(step, unit))
     if unit.output_key is not None:
         step.state.expect_mapped(unit.id)
     named = {"type": planned.effect} if node.names_effect else {}
     payload = {**named, **planned.payload, "resume_to_node": following}
-    effect = Effect(EffectType(planned.effect), own(normalise(payload)), result_key(unit.id))
+    effect = Effect(
+        EffectType(planned.effect), own(bounded(normalise(payload))), result_key(unit.id)
+    )
     return StepPlan(unit.id, effect=effect, next_node=following)
 
 
@@ -279,7 +282,7 @@ def _run_staged(node: StagedNode, step: Step, unit: Unit) -> StepPlan:
         held = {"inputs": frozen, "stage": move.name, **normalise(bucket)}
         step.state.write(node.area, unit.id, held)
         key = result_key(unit.id, node.area, move.name)
-        effect = Effect(EffectType(move.effect), own(normalise(move.payload)), key)
+        effect = Effect(EffectType(move.effect), own(bounded(normalise(move.payload))), key)
         return StepPlan(unit.id, effect=effect, next_node=unit.id)
     step.state.drop(node.area, unit.id)
     if isinstance(move, PlannedEffect):

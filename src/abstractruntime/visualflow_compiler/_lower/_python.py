@@ -26,6 +26,7 @@ from abstractruntime.nodes.base import (
     PlannedEffect,
     StagedNode,
 )
+from abstractruntime.nodes.budget import bounded
 from abstractruntime.nodes.paths import assign
 from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler._lower._handlers import (
@@ -238,7 +239,7 @@ def _context(run: RunState) -> JsonObject:
 
 @run_node.register
 def _run_call(node: _Call, step: Step, unit: Unit) -> StepPlan:
-    value = normalise(node.function(_input(step.run, unit.input_key)))
+    value = bounded(normalise(node.function(_input(step.run, unit.input_key))))
     if unit.output_key is not None:
         assign(step.run.vars, unit.output_key, own(value))
     return go_on(step, unit, chosen_branch(unit, value), _ending(value))

@@ -30,6 +30,7 @@ from abstractruntime.nodes.base import (
     RandomSource,
     ValueNode,
 )
+from abstractruntime.nodes.budget import ValueTooLarge, bounded
 from abstractruntime.nodes.services import Catalog, Files
 from abstractruntime.visualflow_compiler._lower._failures import failure_of, outcome_pin
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit
@@ -258,8 +259,12 @@ class Step:
         self._read_wires(unit, found)
         if not isinstance(unit.type, ValueNode):
             found = {pin: own(value) for pin, value in found.items()}
-        value = unit.type.evaluate(unit.element, found, NodeScope(self, {}))
-        return value if unit.type.reads_variables else normalise(value)
+        try:
+            value = unit.type.evaluate(unit.element, found, NodeScope(self, {}))
+            return value if unit.type.reads_variables else bounded(normalise(value))
+        except ValueTooLarge as cause:
+            # The step that pulled is named anyway; it did not make the value.
+            raise ValueTooLarge(f"{cause}, at node {unit.id!r}") from cause
 
 
 def _bare_inputs(unit: Unit, value: JsonValue) -> JsonValue:
