@@ -2,7 +2,7 @@
 
 A program: reads a job as JSON from standard input, writes what it saw as JSON. It is a process
 of its own so that the limits, signals, keyrings and children that attacks reach for are its own.
-With `uid` it first becomes that ordinary user.
+With `uid` it first becomes that ordinary user, whom nobody else is.
 
     job      {"uid", "attacks": {id: {code, quick}}, "rounds": [{backend, without, shared, ids}]}
     answer   [{"round", "id", "changed": [sections], "said"}]
@@ -32,7 +32,7 @@ SECRET = "SECRET-7f3a"
 VICTIM = "def transform(x):\n    return sum(x['amounts'])\n"
 VICTIM_INPUT = {"amounts": [40, 2], "note": SECRET + "-INPUT"}
 STASH = "return modules.get('stash')"
-KEY = 0x41525400 + os.getpid() % 200 * 256
+KEY = 0x41000000 + (os.getpid() & 0xFFFF) * 256
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGHUP, signal.SIGIO)
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -69,7 +69,9 @@ def become(uid: int, arguments: list[str]) -> None:
 class World:
     """Files, listeners, memory, keys and the process itself; `look` tells their state."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, own_user: bool) -> None:
+        # Whose keyring belongs to a person is not attacked.
+        self.rings = (-3, -4) if own_user else (-3,)
         self.home = Path(tempfile.mkdtemp(prefix="art-escape-"))
         self.home.chmod(0o755)
         self.mark = f"art-escape-{os.getpid()}"
@@ -114,7 +116,7 @@ class World:
         libc.syscall(KEYCTL, 1, None)
         ticket = SECRET.encode()
         libc.syscall(ADD_KEY, b"user", b"art-ticket", ticket + b"-T", len(ticket) + 2, -3)
-        if os.getuid() != 0:
+        if -4 in self.rings:
             libc.syscall(ADD_KEY, b"user", b"art-user-ticket", ticket + b"-U", len(ticket) + 2, -4)
             libc.syscall(KEYCTL, 8, -4, -3)
 
@@ -213,7 +215,7 @@ class World:
 
     def _keys(self) -> list[str]:
         found = []
-        for ring in (-3, -4) if os.getuid() else (-3,):
+        for ring in self.rings:
             data = ctypes.create_string_buffer(400)
             length = libc.syscall(KEYCTL, 11, ring, data, 400)
             found.append(data.raw[: max(0, length)].hex())
@@ -227,7 +229,7 @@ class World:
             libc.syscall(MQ_UNLINK, name.encode())
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"/dev/shm/{self.mark}")
-        if os.getuid() != 0:
+        if -4 in self.rings:
             libc.syscall(KEYCTL, 7, -4)
 
 
@@ -304,9 +306,10 @@ class Round:
         for pool in self.pools.values():
             pool.close()
         left = _left()
+        commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode("latin-1") for pid in left]
         _end(left)
         if left and not any("processes" in item["changed"] for item in found):
-            found.append({"id": "*", "changed": ["processes"], "said": f"left: {left}"})
+            found.append({"id": "*", "changed": ["processes"], "said": f"left: {commands}"})
         return found
 
     def _attack(self, name: str) -> dict:
@@ -385,7 +388,7 @@ def _descendants() -> list[int]:
 
 def _left() -> list[int]:
     """Give the descendants that stay; one whose parent was killed may need a moment to die."""
-    for _ in range(300):
+    for _ in range(2000):
         if not _descendants():
             return []
         time.sleep(0.01)
@@ -416,7 +419,7 @@ def main() -> None:
         with contextlib.suppress(OSError):
             Path(sys.argv[1]).unlink()
     libc.prctl(36, 1, 0, 0, 0)  # children of children come to this process
-    world = World()
+    world = World(own_user=bool(job["uid"]))
     try:
         answer = [Round(world, job, order).run() for order in job["rounds"]]
     finally:

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,8 @@ import yaml
 from abstractruntime.sandbox import default_pool
 
 HERE = Path(__file__).parent
-ORDINARY = 61234
+# Nobody else is this user, and no other process of these tests.
+ORDINARY = 1_000_000 + os.getpid()
 MISTAKE = re.compile(r"not defined|has no attribute|syntax|indent|argument|not subscriptable")
 # Without these the kernel of another system is asked; what is there is tested elsewhere.
 NEEDED = {"seccomp", "landlock-fs", "landlock-net", "landlock-scope", "empty-keyring"}
@@ -49,20 +51,28 @@ def fight(user, rounds):
     missing = NEEDED - set(default_pool().layers()["layers"])
     if missing:
         pytest.skip(f"this system gives no {', '.join(sorted(missing))}")
+    uid = ORDINARY if user == "user" and os.getuid() == 0 else 0
     order = [
-        {"backend": backend, "without": sorted(away), "shared": "own-worker" in away, "ids": ids}
+        {
+            "backend": backend,
+            "without": sorted(away),
+            "shared": "own-worker" in away,
+            "ids": [name for name in ids if uid or not attacks()[name].get("own_user")],
+        }
         for (backend, away), ids in rounds.items()
     ]
-    uid = ORDINARY if user == "user" and os.getuid() == 0 else 0
-    done = subprocess.run(
-        [sys.executable, str(HERE / "arena.py")],
-        input=json.dumps({"uid": uid, "attacks": attacks(), "rounds": order}),
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-        env={**os.environ, "ESCAPE_TOKEN": "SECRET-7f3a-ENVIRONMENT"},
-    )
+    with tempfile.TemporaryDirectory(prefix="art-escape-") as place:
+        # What the other user makes lies here, too.
+        Path(place).chmod(0o1777)
+        done = subprocess.run(
+            [sys.executable, str(HERE / "arena.py")],
+            input=json.dumps({"uid": uid, "attacks": attacks(), "rounds": order}),
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+            env={**os.environ, "TMPDIR": place, "ESCAPE_TOKEN": "SECRET-7f3a-ENVIRONMENT"},
+        )
     if "ordinary user" in done.stderr:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
@@ -102,7 +112,7 @@ def test_no_attack_has_an_effect(user, backend):
 
     seen = fight(user, {(backend, frozenset()): list(attacks())})
 
-    assert len(seen) == len(attacks())
+    assert len(seen) >= len([a for a in attacks().values() if not a.get("own_user")])
     assert [
         (found["id"], found["changed"], found["said"]) for _, found in seen if found["changed"]
     ] == []

@@ -79,7 +79,9 @@ class WorkerProcess:
         self._is_wrapped = launch.bwrap is not None
         self._process, lifeline, held = _spawn(launch)
         # Runs when stopped, when nobody refers to the worker any more, or at exit.
-        self._end = weakref.finalize(self, _end_process, self._process, held)
+        self._end = weakref.finalize(
+            self, _end_process, self._process, held, is_wrapped=self._is_wrapped
+        )
         self._held = held
         self.calls = 0
         self._report: JsonObject | None = None
@@ -243,11 +245,18 @@ def _popen(program: list[str], lifeline: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _end_process(process: subprocess.Popen[bytes], held: int) -> None:
+def _end_process(process: subprocess.Popen[bytes], held: int, *, is_wrapped: bool) -> None:
+    if is_wrapped:
+        # Hazard: bubblewrap that is killed while it starts leaves a child that waits for ever;
+        # without its lifeline a worker ends in any state, and bubblewrap with it.
+        _close_pipes(process, held)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_START_S)
     if process.poll() is None:
         process.kill()
     process.wait()
-    _close_pipes(process, held)
+    if not is_wrapped:
+        _close_pipes(process, held)
 
 
 def _close_pipes(process: subprocess.Popen[bytes], held: int) -> None:
