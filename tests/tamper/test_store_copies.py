@@ -60,7 +60,7 @@ def row_changes(path: Path) -> Iterator[tuple[str, Callable[[sqlite3.Connection]
         columns = [row[1] for row in db.execute("PRAGMA table_info(runs)")]
     for run_id, other in (("r1", "r2"), ("r2", "r3")):
         for column in columns:
-            for value in ("'../x'", "NULL", "7", "'completed'"):
+            for value in ("'../x'", "NULL", "'beginning'", "'completed'"):
                 if (value, column) != ("NULL", "run_id"):
                     yield (
                         f"{run_id}.{column} = {value}",
@@ -264,11 +264,11 @@ def test_no_byte_of_an_installed_bundle_is_believed(installed: Path) -> None:
     data = path.read_bytes()
     counts: Counter[str] = Counter()
     with open_store(installed) as engine:
-        whole = installed_bundle(engine, "w").digest
+        whole = installed_bundle(engine, RunTree(engine, "w")).digest
         for _, changed in changes_of(data, {"nothing": b""}, 150):
             path.unlink() if changed is None else path.write_bytes(changed)
             try:
-                installed_bundle(engine, "w")
+                installed_bundle(engine, RunTree(engine, "w"))
                 came_to = "believed"
             except NotFound:
                 came_to = "missing"
@@ -276,7 +276,7 @@ def test_no_byte_of_an_installed_bundle_is_believed(installed: Path) -> None:
                 came_to = "refused" if "run 'w'" in str(error) else "refused, unnamed"
             counts[came_to] += 1
             path.write_bytes(data)
-        assert installed_bundle(engine, "w").digest == whole
+        assert installed_bundle(engine, RunTree(engine, "w")).digest == whole
     print(f"\nbundles: {dict(counts)}")
     assert counts["believed"] == 0
     assert counts["refused"] > 250
