@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from datetime import datetime, timezone
 
 import pytest
 
@@ -429,14 +428,3 @@ def test_a_look_that_another_thread_overtakes_leaves_nothing_open(tmp_path, monk
             monkeypatch.setattr(LogMemory, "run", overtaken)
             store.peek("r")
         assert len(os.listdir("/proc/self/fd")) <= before
-
-
-def test_the_id_of_a_purged_run_starts_no_other(tmp_path):
-    with open_store(tmp_path / "store") as store:
-        finished(created(store))
-        purged = store.care.plan_collection(
-            grace_s=3600, now=datetime.now(timezone.utc), purge=["r"]
-        )
-        store.care.collect(purged)
-        with pytest.raises(UsageError, match="purged"):
-            created(store)

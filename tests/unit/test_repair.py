@@ -197,8 +197,8 @@ def test_a_command_that_is_not_what_was_posted_is_set_aside(root):
 
 def test_a_stale_index_is_mended(root):
     with open_store(root) as engine:
-        header = engine.services.recovery.load("r2").image.header
-        engine.services.index.put({**header, "status": "failed"}, 1, now=True)
+        image = engine.services.recovery.load("r2").image
+        engine.services.index.put({**image.header, "status": "failed"}, image.size, now=True)
         plan = plan_repair(engine, "r2")
         assert plan.steps == ("update_index",)
         assert apply_repair(engine, plan).findings == ()

@@ -11,7 +11,6 @@ from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, dump_line, load_strict
 from abstractruntime.cli._files import MAX_INPUT_BYTES, MAX_VALUES
 from abstractruntime.errors import UsageError
-from abstractruntime.sandbox.protocol import has_more_values
 
 FORMS = "use JSON, @FILE, - for stdin, or name=value"
 
@@ -74,6 +73,8 @@ def _json_object(text: str, shown: str) -> JsonObject:
 
 def _require_values(text: str) -> None:
     """Refuse a text of too many JSON values before they are made: each takes far more than its text."""
+    from abstractruntime.sandbox.protocol import has_more_values  # noqa: PLC0415 - for those who give JSON
+
     if has_more_values(text.encode("utf-8", "replace"), MAX_VALUES):
         raise UsageError(
             f"input holds more than {MAX_VALUES} values",

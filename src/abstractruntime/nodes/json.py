@@ -8,7 +8,7 @@ from abstractruntime.nodes._parse import parse_loose_json
 from abstractruntime.nodes._pure import BareNode
 from abstractruntime.nodes.base import Example, Pin, register
 from abstractruntime.nodes.budget import joined
-from abstractruntime.rendering import stringify_json
+from abstractruntime.rendering.json_stringify import json_pieces
 
 
 @register
@@ -51,7 +51,7 @@ class ParseJson(BareNode):
 
 @register
 class StringifyJson(BareNode):
-    type = "stringify_json"
+    type = "json_pieces"
     family = "json"
     doc = (
         "Writes a value as JSON text. `mode` is `beautify` (several lines), `none` (one line) or "
@@ -79,10 +79,10 @@ class StringifyJson(BareNode):
         indent = whole_or(inputs.get("indent"), 2)
         if not mode and indent is not None and indent <= 0:
             mode = "minified"
-        return stringify_json(
+        pieces = json_pieces(
             inputs.get("value"),
             mode=mode or "beautify",
             beautify_indent=2 if indent is None else indent,
             sort_keys=inputs.get("sort_keys") is True,
-            join=joined,
         )
+        return joined("", pieces)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Final
 
@@ -29,14 +29,34 @@ def stringify_json(
     beautify_indent: int = 2,
     sort_keys: bool = False,
     parse_strings: bool = True,
-    join: Callable[[str, Iterable[str]], str] = str.join,
 ) -> str:
     """Give `value` as JSON text; characters beyond ASCII stay readable.
 
     An unknown mode means `beautify`, and a negative indent 2. With `parse_strings` a text
     that is JSON as a whole, also inside a Markdown fence, is written as the value it
-    holds, except null. `join` puts the pieces of several lines together. Keys and objects that JSON lacks are written as their text.
+    holds, except null. Keys and objects that JSON lacks are written as
+    their text.
     """
+    return "".join(
+        json_pieces(
+            value,
+            mode=mode,
+            beautify_indent=beautify_indent,
+            sort_keys=sort_keys,
+            parse_strings=parse_strings,
+        )
+    )
+
+
+def json_pieces(
+    value: Any,
+    *,
+    mode: JsonStringifyMode | str = JsonStringifyMode.BEAUTIFY,
+    beautify_indent: int = 2,
+    sort_keys: bool = False,
+    parse_strings: bool = True,
+) -> Iterable[str]:
+    """Give the text of `stringify_json` in pieces, for those who bound how long it gets."""
     if parse_strings and isinstance(value, str):
         value = _parsed(value)
     encoder = json.JSONEncoder(
@@ -46,7 +66,7 @@ def stringify_json(
         separators=(",", ":") if _name(mode) == "minified" else None,
     )
     plain = _plain(value)
-    return join("", encoder.iterencode(plain)) if encoder.indent else encoder.encode(plain)
+    return encoder.iterencode(plain) if encoder.indent else (encoder.encode(plain),)
 
 
 def _name(mode: JsonStringifyMode | str) -> str:

@@ -13,8 +13,7 @@ from typing import Any
 from abstractruntime._json import JsonObject, dump_line
 
 LIMIT_BYTES = 256 * 1024
-# A character takes at most six bytes.
-_SMALL_CHARS = LIMIT_BYTES // 6 - 2
+_MOST_BYTES_PER_CHAR = 6
 MARK = b'$blob"'
 
 _KEY = "$blob"
@@ -44,7 +43,7 @@ class LargeValues(ABC):
             value = [self.pack(item) for item in value]
         elif type(value) is not str:
             return value
-        if keep or (type(value) is str and len(value) <= _SMALL_CHARS):
+        if keep or (type(value) is str and len(value) < LIMIT_BYTES // _MOST_BYTES_PER_CHAR):
             return value
         data = dump_line(value)
         return self._store(data) if len(data) > LIMIT_BYTES else value

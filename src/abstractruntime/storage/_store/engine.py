@@ -151,16 +151,8 @@ class DirectoryEngine:
         """Open the ledger of a run that does not exist yet.
 
         A file without a complete line is no run: nobody was told of it. A checkpoint
-        without a ledger is one that lost its ledger, and must not be written over. A run that
-        was purged has been: what stands for its id is done.
+        without a ledger is one that lost its ledger, and must not be written over.
         """
-        if self._files.info(self._layout.tombstone(run_id)) is not None:
-            raise UsageError(
-                f"run {run_id!r} was purged from this store, and its id stands for what it was",
-                hint="choose another run id, or another --once key",
-                argument="run_id",
-                run_id=run_id,
-            )
         info = self._files.info(path)
         has_lines = info is not None and any(True for _ in scan_lines(self._files, path))
         if has_lines or self._files.info(self._layout.checkpoint(run_id)) is not None:

@@ -80,10 +80,11 @@ _CHILD_ENDED = (
     " WHERE child.run_id = substr(runs.wait_key, length('subworkflow:') + 1)"
     " AND child.status IN ('completed', 'failed', 'cancelled'))"
 )
-_UPSERT = (
-    f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}, ledger_bytes)"  # noqa: S608 - constant names
+_VALUES = (
+    f"INTO runs ({', '.join(_COLUMNS)}, ledger_bytes)"
     f" VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 )
+_UPSERT, _INSERT = f"INSERT OR REPLACE {_VALUES}", f"INSERT OR IGNORE {_VALUES}"
 
 
 class RunIndex:
@@ -180,7 +181,9 @@ class RunIndex:
         db.execute("BEGIN IMMEDIATE")
         try:
             fresh = self._without_outdated(rows)
-            db.executemany(_UPSERT, fresh)
+            db.executemany(_UPSERT, [row for row in fresh if row[_STATUS] != _BEGINNING])
+            # A run that had whole lines has a row, and is damaged now; that does not make it new.
+            db.executemany(_INSERT, [row for row in fresh if row[_STATUS] == _BEGINNING])
             db.executemany("DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in gone])
         except BaseException:
             db.execute("ROLLBACK")
