@@ -41,6 +41,7 @@ _NEXT_STEP: dict[type[AbstractRuntimeError], str] = {
     errors.Untrusted: "have it signed by a trusted key, or trust the key: `art key trust`",
     errors.ConsentNeeded: "grant the capabilities that `details` lists, or do not run it",
     errors.UnsupportedFormat: "update this program, or use the version that wrote it",
+    errors.Quarantined: "find out what the processes died of, then: art repair RUN --apply",
     errors.IntegrityError: "change nothing; `art ledger verify RUN` says what contradicts what",
     errors.ChainBroken: "keep the file as evidence; restore the ledger from a copy",
     errors.HeadMismatch: "look for the missing records in a copy; someone signed that they existed",

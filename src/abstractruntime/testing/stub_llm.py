@@ -28,8 +28,10 @@ from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, JsonValue, load_strict
 from abstractruntime.errors import StoreIOError, UnsupportedFormat, UsageError
 from abstractruntime.llm.port import LLMCallFailed, LLMReply, LLMRequest
+from abstractruntime.sandbox.protocol import has_more_values
 
 _MAX_BYTES = 16 * 1024 * 1024
+_MAX_VALUES = 300_000
 
 __all__ = ["StubAnswer", "StubLLM", "sample_of"]
 
@@ -212,7 +214,10 @@ def _as_answer(value: Any) -> StubAnswer:
 
 def _read(path: Path) -> JsonObject:
     try:
-        text = read_bounded(path, _MAX_BYTES).decode()
+        data = read_bounded(path, _MAX_BYTES)
+        if has_more_values(data, _MAX_VALUES):
+            raise UsageError(f"'{path}' holds more than {_MAX_VALUES} values", path=str(path))
+        text = data.decode()
     except UnicodeDecodeError as cause:
         raise StoreIOError(f"cannot read {str(path)!r}: {cause}") from cause
     try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from abstractruntime._json import MAX_DEPTH, normalise, object_of_pairs, unescape_pointer
 from abstractruntime.errors import FlowError, InvalidValue
+from abstractruntime.sandbox.protocol import has_more_values
 from abstractruntime.visualflow_compiler._fields import (
     document_id,
     document_mapping,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_DOCUMENT_BYTES", "FlowDocument", "decode"]
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+MAX_DOCUMENT_VALUES = 300_000
 _REPEATED = "duplicate key"
 _T = TypeVar("_T")
 
@@ -237,6 +239,13 @@ def _require_size(data: bytes, file: str | None) -> None:
         raise _unreadable(
             "VF004",
             f"document has at least {len(data)} bytes, the limit is {MAX_DOCUMENT_BYTES}",
+            file=file,
+            hint="split the flow into subflows",
+        )
+    if has_more_values(data, MAX_DOCUMENT_VALUES):
+        raise _unreadable(
+            "VF004",
+            f"document holds more than {MAX_DOCUMENT_VALUES} values",
             file=file,
             hint="split the flow into subflows",
         )

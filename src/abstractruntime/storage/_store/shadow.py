@@ -388,17 +388,13 @@ def _fitted(data: bytes) -> bytes:
 
 
 def _join(children: _Children) -> bytes:
-    # Added to one buffer, as bytes that orjson gave must not be kept; see `_fitted`.
-    text = bytearray(b"{")
+    parts = [b"{"]
     for key, seen in children.items():
-        text += dump(key)
-        text += b":"
-        text += _bytes_of(seen)
-        text += b","
+        parts += (_fitted(dump(key)), b":", _bytes_of(seen), b",")
     if children:
-        text.pop()
-    text += b"}"
-    return bytes(text)
+        parts.pop()
+    parts.append(b"}")
+    return b"".join(parts)
 
 
 def _size_of(children: _Children) -> int:
