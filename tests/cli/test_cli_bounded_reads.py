@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from abstractruntime._json_size import has_more_values
 from abstractruntime.cli import _files, _inputs
 from abstractruntime.cli._inputs import parse_inputs, parse_payload
 from abstractruntime.errors import UsageError
-from abstractruntime.sandbox.protocol import has_more_values
 from abstractruntime.signing import verdict as verdicts
 
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"

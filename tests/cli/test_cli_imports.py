@@ -59,8 +59,9 @@ COMMANDS = [
     ("ledger verify plain.jsonl", "core signing"),
     ("ledger verify signed.jsonl --heads heads.jsonl", "core signing cryptography"),
     ("ledger verify h.json", "core signing _history schemas storage storage._store jsonschema sqlite3 tempfile"),
-    ("ledger verify demo", f"signing storage._care {STORE}"),
-    ("ledger verify signed", f"signing cryptography storage._care {STORE}"),
+    # A run is judged with the bundle that it needs to go on.
+    ("ledger verify demo", f"signing storage._care {STORE} {DOCUMENTS}"),
+    ("ledger verify signed", f"signing cryptography storage._care {STORE} {DOCUMENTS}"),
     ("inspect demo", f"rendering {STORE} {LABELS}"),
     ("show demo", f"rendering {STORE} {LABELS}"),
     ("export-history demo -o h2.json", f"_history schemas signing {STORE}"),
@@ -71,7 +72,7 @@ COMMANDS = [
     ("bundle verify b.flowbundle", f"signing cryptography {PINS}"),
     ("schema run", "schemas"),
     ("explain VF301", "core nodes nodes.registry schemas visualflow_compiler visualflow_compiler.check"),
-    ("doctor", f"nodes rendering sandbox signing storage._care storage._care.gc {STORE}"),
+    ("doctor", f"nodes rendering sandbox signing storage._care storage._care.gc {STORE} {DOCUMENTS}"),
     # Flows.
     ("check flow.json", CHECKS),
     ("fmt flow.json --check", "nodes visualflow_compiler visualflow_compiler._load"),
@@ -83,9 +84,9 @@ COMMANDS = [
     ("run flow.json --input service=a --input version=1", DRIVES),
     ("resume demo --input approve", DRIVES),
     ("tick demo", DRIVES),
-    ("emit approved --run demo", IDLE),
-    ("tick --due", f"{IDLE} rendering"),
-    ("serve --once", IDLE),
+    ("emit approved --run demo", f"{IDLE} rendering"),
+    ("tick --due", f"{IDLE} rendering storage._care storage._care.gc"),
+    ("serve --once", f"{IDLE} rendering storage._care storage._care.gc"),
     ("cancel demo", f"{KERNEL} rendering"),
     ("pause demo", f"{KERNEL} rendering"),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, dump_line, load_strict
+from abstractruntime._json_size import has_more_values
 from abstractruntime.cli._files import MAX_INPUT_BYTES, MAX_VALUES
 from abstractruntime.errors import UsageError
 
@@ -73,8 +74,6 @@ def _json_object(text: str, shown: str) -> JsonObject:
 
 def _require_values(text: str) -> None:
     """Refuse a text of too many JSON values before they are made: each takes far more than its text."""
-    from abstractruntime.sandbox.protocol import has_more_values  # noqa: PLC0415 - for those who give JSON
-
     if has_more_values(text.encode("utf-8", "replace"), MAX_VALUES):
         raise UsageError(
             f"input holds more than {MAX_VALUES} values",

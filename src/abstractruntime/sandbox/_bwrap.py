@@ -73,7 +73,9 @@ def _root_options(python: str, package: Path) -> Iterator[str]:
     for prefix in dict.fromkeys((sys.base_prefix, sys.base_exec_prefix)):
         yield from ("--ro-bind-try", f"{prefix}/lib", f"{prefix}/lib")
     yield from ("--ro-bind", python, python)
-    yield from ("--ro-bind", str(package), str(package))
+    # The worker and the modules that it loads by path.
+    for ours in (package, package.parent / "_json_size.py"):
+        yield from ("--ro-bind", str(ours), str(ours))
 
 
 def from_lasting_thread(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from abstractruntime._json import JsonObject, dump_line
+from abstractruntime._json_size import has_more_values
 from abstractruntime.sandbox import _bwrap
 from abstractruntime.sandbox.limits import Limits
 from abstractruntime.sandbox.protocol import (
@@ -21,7 +22,6 @@ from abstractruntime.sandbox.protocol import (
     ChannelClosed,
     DeadlinePassed,
     FrameTooLarge,
-    has_more_values,
 )
 
 _PROGRAM = Path(__file__).with_name("worker.py")

@@ -6,7 +6,6 @@ The worker loads this file by path, so it imports the standard library only.
 from __future__ import annotations
 
 import os
-import re
 import select
 import struct
 import time
@@ -26,27 +25,6 @@ class DeadlinePassed(Exception):  # noqa: N818 - a state of the call, not a defe
 
 class FrameTooLarge(Exception):  # noqa: N818 - names the broken rule
     """The other side announced a frame above the limit."""
-
-
-_PARTS = re.compile(rb'"[^"]*"|[,\[{]')
-
-
-def has_more_values(data: bytes, limit: int) -> bool:
-    """Tell whether a JSON text holds more than `limit` values, before anything is made of it.
-
-    What counts are commas and opening brackets outside texts, which are never fewer than the
-    values but one; a text costs no memory of its own here.
-    """
-    if data.count(b",") + data.count(b"[") + data.count(b"{") <= limit:
-        return False
-    if b"\\" in data:
-        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    found = 0
-    for part in _PARTS.finditer(data):
-        found += part[0][:1] != b'"'
-        if found > limit:
-            return True
-    return False
 
 
 def pack_frame(payload: bytes) -> bytes:

@@ -27,7 +27,7 @@ _CODECS = (
 
 def _sibling(name: str) -> ModuleType:
     path = f"{__file__.rpartition('/')[0]}/{name}.py"
-    loader = SourceFileLoader(f"_worker_{name.strip('_')}", path)
+    loader = SourceFileLoader(f"_worker_{name.rpartition('/')[2].strip('_')}", path)
     module = ModuleType(loader.name)
     module.__spec__ = ModuleSpec(loader.name, loader, origin=path)
     sys.modules[loader.name] = module
@@ -60,6 +60,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._protocol = _sibling("protocol")
+        self._json_size = _sibling("../_json_size")
         self._author = _sibling("_author")
         self._confine = _sibling("_confine")
         self._limits: dict[str, Any] = {}
@@ -97,7 +98,7 @@ class Worker:
                     f"Result of {request['function']!r} cannot be stored: {len(value)} bytes of JSON, "
                     f"at most {self._limits['result_bytes']} are allowed"
                 )
-            if self._protocol.has_more_values(value, self._limits["result_values"]):
+            if self._json_size.has_more_values(value, self._limits["result_values"]):
                 raise self._author.Failure(
                     f"Result of {request['function']!r} cannot be stored: more than"
                     f" {self._limits['result_values']} values"

@@ -26,9 +26,9 @@ import yaml
 
 from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, JsonValue, load_strict
+from abstractruntime._json_size import has_more_values
 from abstractruntime.errors import StoreIOError, UnsupportedFormat, UsageError
 from abstractruntime.llm.port import LLMCallFailed, LLMReply, LLMRequest
-from abstractruntime.sandbox.protocol import has_more_values
 
 _MAX_BYTES = 16 * 1024 * 1024
 _MAX_VALUES = 300_000

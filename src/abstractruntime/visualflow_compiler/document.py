@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from abstractruntime._json import MAX_DEPTH, normalise, object_of_pairs, unescape_pointer
+from abstractruntime._json_size import has_more_values
 from abstractruntime.errors import FlowError, InvalidValue
-from abstractruntime.sandbox.protocol import has_more_values
 from abstractruntime.visualflow_compiler._fields import (
     document_id,
     document_mapping,
