@@ -101,7 +101,7 @@ def page(root: Path) -> list[RunHeader]:
 def waiting(root: Path) -> set[str]:
     """Give what is acted on, after a look at every row."""
     with open_store(root) as engine:
-        engine.care.check_index()
+        engine.check_index()
         return {run.run_id for run in engine.find(RunQuery(status=RunStatus.WAITING, limit=0))}
 
 
@@ -142,8 +142,8 @@ def test_doctor_names_each_row_that_is_wrong(store: Path) -> None:
         with open_store(store) as engine:
             told = [(fault.code, fault.run_id) for fault in engine.health.faults()]
             assert told == [("index_stale", "r1")]
-            assert engine.care.check_index() == ["r1"]
-            assert engine.care.check_index() == []
+            assert engine.check_index() == ["r1"]
+            assert engine.check_index() == []
 
 
 def test_a_run_that_a_row_puts_into_a_tree_is_left_alone(store: Path) -> None:
@@ -159,7 +159,9 @@ def test_a_run_that_a_row_puts_into_a_tree_is_left_alone(store: Path) -> None:
 
 def test_belief_in_rows_is_caught(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunIndex, "_is_true", lambda *_: True)
-    monkeypatch.setattr("abstractruntime.storage._care.care.check_index", lambda _engine: [])
+    monkeypatch.setattr(
+        "abstractruntime.storage._store.index_check.check_index", lambda _engine: []
+    )
 
     assert judge_rows(store, ".status")[0]["believed"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +86,8 @@ def installed_bundle(engine: Store, tree: RunTree) -> WorkflowBundle:
         IntegrityError: it holds another one under this digest.
     """
     run_id = tree.run_id
-    root, digest = named_bundle(engine, tree)
+    root = tree.root()
+    digest = engine.origin(root).bundle_digest
     if digest is None:
         raise NotFound(
             f"run {run_id!r} was not started from a bundle",
@@ -95,6 +95,16 @@ def installed_bundle(engine: Store, tree: RunTree) -> WorkflowBundle:
             kind="bundle",
             run_id=run_id,
         )
+    return read_installed(engine, digest, root=root, run_id=run_id)
+
+
+def read_installed(engine: Store, digest: str, *, root: str, run_id: str) -> WorkflowBundle:
+    """Give the bundle that a store keeps under a digest, for a run below the root that names it.
+
+    Raises:
+        NotFound: the store does not hold it.
+        IntegrityError: it holds another one under this digest.
+    """
     path = engine.bundles.address(digest)
     data = engine.bundles.get(digest, limit=MAX_ARCHIVE_BYTES + 1)
     if data is None:
@@ -120,30 +130,6 @@ def installed_bundle(engine: Store, tree: RunTree) -> WorkflowBundle:
         path=path,
         run_id=run_id,
     )
-
-
-def named_bundle(engine: Store, tree: RunTree) -> tuple[str, str | None]:
-    """Give the root above a run, and the digest of the bundle that it was started from."""
-    root = tree.root()
-    return root, engine.origin(root).bundle_digest
-
-
-def altered_bundle(engine: Store, run_id: str) -> IntegrityError | None:
-    """Say why the bundle of a run cannot be used; None when it is as it was, or is not there.
-
-    Raises:
-        AbstractRuntimeError: the run cannot be read, so nobody knows which it is.
-    """
-    tree = RunTree(engine, run_id)
-    _, digest = named_bundle(engine, tree)
-    data = engine.bundles.get(digest, limit=MAX_ARCHIVE_BYTES + 1) if digest is not None else None
-    if data is None or sha256(data).hexdigest() == digest:
-        return None
-    try:
-        installed_bundle(engine, tree)
-    except IntegrityError as cause:
-        return cause
-    return None
 
 
 def node_labels(documents: Iterable[FlowDocument]) -> dict[str, str]:

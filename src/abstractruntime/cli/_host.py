@@ -19,7 +19,6 @@ from abstractruntime.core.run_tree import RunTree
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
 from abstractruntime.errors import Untrusted, UsageError
-from abstractruntime.rendering.terminal import plural
 
 if TYPE_CHECKING:
     from abstractruntime.cli._config import Config
@@ -35,9 +34,9 @@ _MOST_NAMED = 5
 
 def check_index(session: Session, engine: Store) -> None:
     """See that no row of the index hides a run from whoever drives what can go on; say what was wrong."""
-    if wrong := engine.care.check_index():
+    if wrong := engine.check_index():
         named = ", ".join(wrong[:_MOST_NAMED]) + (", ..." if len(wrong) > _MOST_NAMED else "")
-        session.out.note(f"the index of runs was wrong about {plural(len(wrong), 'run')}: {named}")
+        session.out.note(f"the index of runs was wrong and is mended: {named}")
 
 
 def make_runtime(session: Session, engine: Store, program: Program) -> Runtime:

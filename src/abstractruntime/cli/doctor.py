@@ -15,7 +15,7 @@ from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, tr
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading
-from abstractruntime.cli.verify import verify_run
+from abstractruntime.cli.verify import BundleJudge, verify_run
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.store import Store
@@ -168,9 +168,9 @@ def _store_findings(engine: Store) -> Iterator[HealthNote]:
     )
     for fault in engine.health.access():
         yield HealthNote(fault.level, "store", fault.message, fault.hint)
-    bad = []
+    bad, bundles = [], BundleJudge(engine)
     for header in runs:
-        found = list(_run_findings(engine, header.run_id, header.status))
+        found = list(_run_findings(engine, header.run_id, header.status, bundles))
         bad += [header.run_id for item in found if item.level == "error"]
         yield from found
     for run_id, cause in engine.health.unlisted({header.run_id for header in runs}):
@@ -220,9 +220,11 @@ def _file_findings(engine: Store, runs: list[str], bad: set[str]) -> Iterator[He
             yield HealthNote(item.level, f"run {item.run_id}", item.message, step)
 
 
-def _run_findings(engine: Store, run_id: str, status: RunStatus) -> Iterator[HealthNote]:
+def _run_findings(
+    engine: Store, run_id: str, status: RunStatus, bundles: BundleJudge
+) -> Iterator[HealthNote]:
     subject = f"run {run_id}"
-    verdict = verify_run(engine, run_id)
+    verdict = verify_run(engine, run_id, bundles=bundles)
     if not verdict.ok:
         is_mended = {defect.code for defect in verdict.defects} <= _REPAIRED
         hint = f"art repair {run_id} --plan" if is_mended else f"art ledger verify {run_id}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +21,7 @@ from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import (
     AbstractRuntimeError,
     ExitCode,
+    IntegrityError,
     NotFound,
     UsageError,
 )
@@ -149,7 +152,11 @@ def _verdicts(
         by_run: dict[str, list[Contradiction]] = {run_id: [] for run_id in sorted(ids)}
         for run_id, found in engine.health.contradictions():
             by_run.setdefault(run_id, []).append(found)
-        return [verify_run(engine, one, keys, pin, beside=told) for one, told in by_run.items()]
+        bundles = BundleJudge(engine)
+        return [
+            verify_run(engine, one, keys, pin, beside=told, bundles=bundles)
+            for one, told in by_run.items()
+        ]
 
 
 def verify_run(
@@ -159,12 +166,13 @@ def verify_run(
     pin: TreeHead | None = None,
     *,
     beside: Iterable[Contradiction] = (),
+    bundles: BundleJudge | None = None,
 ) -> LedgerVerdict:
     """Verify the ledger of a run, with what its store keeps beside it; `beside` was found before."""
     # Hazard: what speaks about the ledger is read before it; one that grows would else look cut.
     reached = engine.health.reached(run_id)
     heads = list(read_heads(engine.heads.lines(run_id)))
-    defects = list(_defects_beside(engine, run_id, beside))
+    defects = list(_defects_beside(bundles or BundleJudge(engine), run_id, beside))
     with engine.ledger(run_id) as file:
         return verify_ledger(
             file,
@@ -179,20 +187,44 @@ def verify_run(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class BundleJudge:
+    """Says of the bundles that runs were started from whether they are as they were; each once."""
+
+    engine: Store
+    _known: dict[str, IntegrityError | None] = field(default_factory=dict)
+
+    def defects(self, run_id: str) -> Iterator[Defect]:
+        """Give what is wrong with the bundle of a run; a child has none of its own, a lost one none."""
+        digest = self.engine.origin(run_id).bundle_digest
+        if digest is None:
+            return
+        if digest not in self._known:
+            self._known[digest] = self._fault(digest, run_id)
+        if cause := self._known[digest]:
+            facts = cause.details.get("expected"), cause.details.get("found")
+            yield Defect("bundle_mismatch", None, None, *facts, str(cause))
+
+    def _fault(self, digest: str, run_id: str) -> IntegrityError | None:
+        from abstractruntime.cli._bundles import read_installed
+
+        try:
+            read_installed(self.engine, digest, root=run_id, run_id=run_id)
+        except IntegrityError as cause:
+            return cause
+        except NotFound:
+            pass  # it verifies without
+        return None
+
+
 def _defects_beside(
-    engine: Store, run_id: str, beside: Iterable[Contradiction]
+    bundles: BundleJudge, run_id: str, beside: Iterable[Contradiction]
 ) -> Iterator[Defect]:
     for found in beside:
         yield Defect(found.code, None, None, found.expected, found.found, found.detail)
-    from abstractruntime.cli._bundles import altered_bundle
-
-    try:
-        cause = altered_bundle(engine, run_id)
-    except AbstractRuntimeError:
-        return  # the verdict says what is wrong with the ledger that names it
-    if cause is not None:
-        facts = cause.details.get("expected"), cause.details.get("found")
-        yield Defect("bundle_mismatch", None, None, *facts, str(cause))
+    # The verdict says what is wrong with a ledger that does not tell its bundle.
+    with contextlib.suppress(AbstractRuntimeError):
+        yield from bundles.defects(run_id)
 
 
 def heads_of(path: Path | None) -> list[SignedHead | BadHead]:

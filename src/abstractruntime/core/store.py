@@ -244,13 +244,6 @@ class StoreCare(Protocol):
         """
         ...
 
-    def check_index(self) -> Sequence[str]:
-        """Mend what listings would say of runs, and give the ids of those for which that was wrong.
-
-        Looks at every run, so that none is hidden from whoever serves the store.
-        """
-        ...
-
 
 class Store(Engine, Protocol):
     """An engine with all its parts.
@@ -297,6 +290,13 @@ class Store(Engine, Protocol):
 
     def large_value(self, digest: str) -> bytes | None:
         """Give what is kept under the digest of an offloaded value, unchecked; None when nothing is."""
+        ...
+
+    def check_index(self) -> Sequence[str]:
+        """Mend what listings would say of runs, and give the ids of those for which that was wrong.
+
+        Looks at every run, so that none is hidden from whoever serves the store.
+        """
         ...
 
     def serving(self) -> AbstractContextManager[None]:

@@ -141,6 +141,8 @@ def verify_ledger(  # noqa: PLR0913 - all but the first are optional, and indepe
     values = LargeValueWatch(large_values, found.add) if large_values is not None else None
     ledger = _LedgerPass(watch, ChainState(run_id=run_id), found, max_line_bytes, reached, values)
     ledger.run(lines)
+    if reached is not None:
+        ledger.judge_reached(*reached)
     for defect in beside:
         found.add(defect)
     return ledger.verdict()
@@ -222,7 +224,7 @@ class _LedgerPass:
             Defect("too_many_defects", self.tree.size, self.offset, MAX_BAD_LINES, found)
         )
 
-    def _judge_reached(self, size: int, head: Any, state: Any = None) -> None:
+    def judge_reached(self, size: int, head: Any, state: Any = None) -> None:
         """A ledger that does not reach a place where it was, or holds another record there, lost it.
 
         One that holds the record, but not the digest of the state that is kept, never led to that.
@@ -243,8 +245,6 @@ class _LedgerPass:
 
     def verdict(self) -> LedgerVerdict:
         watch, chain = self.watch, self.chain
-        if self.reached is not None:
-            self._judge_reached(*self.reached)
         signed = watch.signed_records
         return LedgerVerdict(
             verdict="invalid" if self.found.count else "valid" if signed else "valid_unsigned",

@@ -129,6 +129,12 @@ class DirectoryStore(DirectoryEngine):
 
         return Care(self)
 
+    def check_index(self) -> list[str]:
+        """Write the rows of the index anew that are not what their runs say, and give their ids."""
+        from abstractruntime.storage._store.index_check import check_index  # noqa: PLC0415 - see above
+
+        return check_index(self)
+
     @contextlib.contextmanager
     def serving(self) -> Iterator[None]:
         """Be the one who serves this store, for the block.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from abstractruntime.errors import UsageError
 from abstractruntime.storage._care.gc import GcPlan, GcReport, collect, plan_gc
-from abstractruntime.storage._care.index_check import check_index
 from abstractruntime.storage._care.repair import RepairPlan, apply_repair, plan_repair
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ class Care:
         self._engine = engine
         self.plan_repair = partial(plan_repair, engine)
         self.plan_collection = partial(plan_gc, engine)
-        self.check_index = partial(check_index, engine)
 
     def repair(self, plan: store.RepairPlan) -> RepairPlan:
         return apply_repair(self._engine, _own(RepairPlan, plan))

@@ -371,9 +371,9 @@ class DirectoryEngine:
         return self.services.index.find(query, among=among)
 
     def _load_header(self, run_id: str) -> tuple[JsonObject, int] | None:
-        replay = self._recovery.load(run_id)
+        header, size = self._recovery.header(run_id)
         # What drives runs of 0.4.x also changes them without a record; they are read each time.
-        return replay.image.header, UNCOUNTED if replay.is_legacy else replay.tail.end
+        return header, UNCOUNTED if size is None else size
 
     def subscribe(self, callback: LedgerCallback, *, run_id: str | None = None) -> Unsubscribe:
         """Call `callback` with every record that this process commits, or with those of one run.

@@ -4,7 +4,7 @@ Rules:
 1. It is a cache, and never believed. Deleting it loses nothing; a damaged one is deleted and
    rebuilt. The rows of a page are compared with what their runs say before they are given, and
    whoever acts on a row reads its run first. Whether all rows are right costs a look at each run:
-   `_care.index_check` takes it when a store begins to be served.
+   `index_check` takes it when a store begins to be served.
 2. A row is current while its `ledger_bytes` is the length of the ledger. A query first
    reads again the live runs for which it is not, and looks for ledgers that have no row when the
    directory was modified since the last time, or it is the first one of this process.
@@ -147,7 +147,9 @@ class RunIndex:
             rows = db.execute(*_statement(query, among)).fetchall()
             headers = [(row[0], _header(row)) for row in rows]
             wrong = [run_id for run_id, header in headers if header is None]
-            if not wrong and 0 < query.limit <= _ROWS_PER_PAGE:
+            # Who names a run asks for its id alone, and reads it.
+            is_page = 0 < query.limit <= _ROWS_PER_PAGE and not query.id_prefix
+            if not wrong and is_page:
                 wrong = [h.run_id for _, h in headers if h is not None and not self._is_true(h)]
             if not wrong:
                 break

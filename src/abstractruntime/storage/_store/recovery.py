@@ -106,12 +106,23 @@ class Recovery:
         stamp = self._stamp(run_id)
         replay = self.load(run_id)
         run = run_from(replay.image.header, isolate(replay.vars))
+        self._keep(run_id, stamp, replay)
+        return run
+
+    def header(self, run_id: str) -> tuple[JsonObject, int | None]:
+        """Read the header of a run, and how long its ledger is; None for a run of 0.4.x."""
+        stamp = self._stamp(run_id)
+        replay = self.load(run_id)
+        found = dict(replay.image.header), None if replay.is_legacy else replay.tail.end
+        self._keep(run_id, stamp, replay)
+        return found
+
+    def _keep(self, run_id: str, stamp: _Stamp, replay: Replay) -> None:
         # Hazard: what is kept belongs to whoever opens the run next, perhaps in another thread.
         if not replay.is_legacy:
             self._kept[run_id] = stamp, replay
             if len(self._kept) > _KEPT_RUNS:
                 self._kept.popitem(last=False)
-        return run
 
     def _take_kept(self, run_id: str) -> Replay | None:
         stamp, replay = self._kept.pop(run_id, (None, None))
