@@ -78,7 +78,7 @@ def llm_handler(config: Config) -> Any:
             return _no_model
         raise UsageError(
             "llm.handler is 'stub', but llm.script names no file of answers",
-            hint="set llm.script in art.yaml, or pass --llm-stub FILE",
+            hint="set llm.script in your config.yaml, or pass --llm-stub FILE",
             argument="llm.script",
         )
     from abstractruntime.llm.handler import LLMHandler
@@ -90,7 +90,7 @@ def llm_handler(config: Config) -> Any:
 def _no_model(run: RunState, _effect: Effect, _next_node: str | None = None) -> EffectOutcome:
     return EffectOutcome.failed(
         f"node '{run.current_node}' calls a model and none is configured;"
-        " set llm.handler and llm.script in art.yaml, or pass --llm-stub FILE"
+        " set llm.handler and llm.script in your config.yaml, or pass --llm-stub FILE"
     )
 
 
@@ -113,6 +113,8 @@ def _compiled(session: Session, engine: Store, tree: RunTree) -> Program:
     # Whoever looks for runs that can go on, and finds none, needs no compiler.
     from abstractruntime.cli._program import code_services, compile_program
 
+    if engine.admit is not None:
+        engine.admit(tree.run_id)
     bundle = installed_bundle(engine, tree)
     require_allowed(session, bundle.digest or "", tree.run_id)
     root = tree.root()

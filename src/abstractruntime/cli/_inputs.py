@@ -73,7 +73,7 @@ def _json_object(text: str, shown: str) -> JsonObject:
 
 def _require_values(text: str) -> None:
     """Refuse a text of too many JSON values before they are made: each takes far more than its text."""
-    from abstractruntime.sandbox.protocol import has_more_values  # noqa: PLC0415 - for those who give JSON
+    from abstractruntime.sandbox.protocol import has_more_values
 
     if has_more_values(text.encode("utf-8", "replace"), MAX_VALUES):
         raise UsageError(

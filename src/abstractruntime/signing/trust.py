@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from abstractruntime._files import read_bounded, write_atomic
+from abstractruntime._files import read_unshared, write_atomic
 from abstractruntime._json import load_strict
 from abstractruntime.errors import NotFound, UnsupportedFormat, UsageError
 from abstractruntime.signing.keys import VerifierKey, parse_vkey
@@ -293,9 +293,10 @@ def load_trust(path: Path) -> TrustStore:
 
     Raises:
         UsageError: the file is not a trust store.
+        Refused: somebody else could have written or removed it.
     """
     try:
-        data = read_bounded(path, _FILE_LIMIT)
+        data = read_unshared(path, _FILE_LIMIT, what="the trust store")
     except NotFound:
         return TrustStore()
     return parse_trust(data)
