@@ -369,7 +369,8 @@ def test_the_first_record_says_what_was_in_force_and_where_it_came_from(
 
     assert first_record(tmp_path / "store" / "ledger_r.jsonl")["settings"] == {
         "sandbox": {"value": "in-process", "origin": "flag --trust-code"},
-        "trust_store": {"value": "~/config/trust.json", "origin": "default"},
+        "sandbox_minimum": {"value": "none", "origin": "default"},
+        "trust_store": {"origin": "default"},
         "durability": {"value": "strict", "origin": "project ~/art.yaml"},
         "on_unknown": {"value": "ask", "origin": "env ART_ON_UNKNOWN"},
         "unsigned_bundles": {"value": "warn", "origin": "default"},

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SEAL_FILE = "seal.key"
 _SECRET_BYTES = 32
-_RECORDED = ("sandbox", "trust_store", "durability", "on_unknown", "llm.handler")
+_RECORDED = ("sandbox", "sandbox_minimum", "trust_store", "durability", "on_unknown", "llm.handler")
 
 
 def settings_in_force(session: Session, trust: TrustStore, **said: tuple[Any, str]) -> JsonObject:
@@ -44,15 +44,17 @@ def settings_in_force(session: Session, trust: TrustStore, **said: tuple[Any, st
         trust: Says what holds for unsigned bundles.
         said: Value and origin of what the command decides itself, in place of the settings.
     """
-    policy = "default" if trust.policy.unsigned is None else "trust_store"
     values = session.config.values
+    # Where the default lies says whose home it is, and nothing else.
+    unsaid = {"trust_store"} if values["trust_store"].origin == "default" else set()
+    policy = "default" if trust.policy.unsigned is None else "trust_store"
     found: dict[str, tuple[Any, str]] = {
         **{name: (values[name].value, values[name].origin) for name in _RECORDED},
         "unsigned_bundles": (trust.unsigned_bundles, policy),
         **said,
     }
     return {
-        name: {"value": _short(value), "origin": _short(origin)}
+        name: {**({} if name in unsaid else {"value": _short(value)}), "origin": _short(origin)}
         for name, (value, origin) in found.items()
         if value is not None
     }

@@ -122,7 +122,7 @@ def _compiled(session: Session, engine: Store, tree: RunTree) -> Program:
     services = code_services(
         trust_code=origin.trusts_code,
         sandbox=_home_of(session, origin),
-        workspace=workspace_of(origin),
+        workspace=workspace_of(session, origin),
         artifacts=engine.artifacts,
     )
     program = compile_program(bundle, tree.state(root).workflow_id, services=services)
@@ -204,7 +204,8 @@ class Drivers:
         digest = origin.bundle_digest
         keep = self._keep_listeners or origin.keep_listeners or state.status.is_terminal
         code = (origin.trusts_code, _home_of(self._session, origin))
-        key = (digest, state.workflow_id, code, keep, workspace_of(origin))
+        files = workspace_of(self._session, origin)
+        key = (digest, state.workflow_id, code, keep, files)
         driver = self._known.pop(key, None)
         if driver is None:
             # Whoever looks after many runs waits for none of them.

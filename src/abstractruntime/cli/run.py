@@ -19,6 +19,7 @@ from abstractruntime.cli._authority import seal, settings_in_force
 from abstractruntime.cli._bundles import Loaded
 from abstractruntime.cli._consent import (
     granted,
+    prepare_workspace,
     uses_files,
     workspace_of,
     workspace_root,
@@ -96,7 +97,7 @@ def run(  # noqa: PLR0917 - the options of the command
     ] = False,
     allow: Annotated[
         list[str],
-        typer.Option("--allow", metavar="CAPABILITY", help="Grant such as file:write; repeatable."),
+        typer.Option("--allow", metavar="CAPABILITY", help="Grant such as file:read; repeatable."),
     ] = [],  # noqa: B006 - the parser makes a new list for each call
     keep_listeners: Annotated[
         bool,
@@ -113,13 +114,26 @@ def run(  # noqa: PLR0917 - the options of the command
         str | None,
         typer.Option("--sandbox", metavar="bwrap|worker|in-process", help="Home of code nodes."),
     ] = None,
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            "--workspace", metavar="DIR", help="Directory of its files. [env: ART_WORKSPACE]"
+        ),
+    ] = None,
 ) -> int:
     """Run a bundle or a flow until it ends or waits.
 
     Prints the output of the run on stdout. A flow document is your own work: it needs no
     signature, and its digest is recorded.
     """
-    set_flags(session, durability=durability, host_key=host_key, llm_stub=llm_stub, sandbox=sandbox)
+    set_flags(
+        session,
+        durability=durability,
+        host_key=host_key,
+        llm_stub=llm_stub,
+        sandbox=sandbox,
+        workspace=workspace,
+    )
     if once == "":
         raise UsageError(
             "--once needs a key", hint="give a text that names this start", argument="--once"
@@ -131,11 +145,11 @@ def run(  # noqa: PLR0917 - the options of the command
     home = session.config.get("sandbox")
     grants = granted(loaded, allow)
     has_files = uses_files(loaded.bundle.documents.values())
-    workspace = workspace_root(session) if has_files else None
+    root, chosen_by = workspace_root(session, loaded) if has_files else (None, "")
     services = code_services(
         trust_code=trust_code,
         sandbox=home,
-        workspace=workspace_of(RunOrigin(grants=grants, workspace=workspace)),
+        workspace=workspace_of(session, RunOrigin(grants=grants, workspace=root)),
         artifacts=artifacts_in(session.config.store),
     )
     program = compile_program(loaded.bundle, entry, services=services)
@@ -153,18 +167,22 @@ def run(  # noqa: PLR0917 - the options of the command
         overrides=overrides,
         sandbox=confined(session, services.code) if program.has_code else None,
         grants=grants,
-        workspace=workspace,
+        workspace=root,
         actor=actor or os_user(),
         labels=parse_labels(label),
         once=once,
         keep_listeners=keep_listeners,
         settings=settings_in_force(
-            session, trust, **_said(overrides, grants, trust_code=trust_code)
+            session,
+            trust,
+            workspace=(root, chosen_by),
+            **_said(overrides, grants, trust_code=trust_code),
         ),
     )
     start = Start(once_id(once) if once else new_id(run_id), values, origin)
     for line in input_notes(document, values):
         session.out.note(line)
+    prepare_workspace(session, origin)
     with writing(session, create=True) as engine:
         return _drive(session, engine, program, loaded, start, until, follow, waiting_ok)
 
