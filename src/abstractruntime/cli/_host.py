@@ -116,9 +116,9 @@ def _compiled(session: Session, engine: Store, tree: RunTree) -> Program:
     if engine.admit is not None:
         engine.admit(tree.run_id)
     bundle = installed_bundle(engine, tree)
-    require_allowed(session, bundle.digest or "", tree.run_id)
     root = tree.root()
     origin = engine.origin(root)
+    require_allowed(session, bundle.digest or "", tree.run_id, origin.signers)
     services = code_services(
         trust_code=origin.trusts_code,
         sandbox=_home_of(session, origin),
@@ -137,13 +137,33 @@ def _home_of(session: Session, origin: RunOrigin) -> str:
     return "bwrap" if "bwrap" in (began, session.config.get("sandbox")) else "worker"
 
 
-def require_allowed(session: Session, digest: str, run_id: str) -> None:
-    """Refuse a bundle that was put on the denied list after its run was started.
+def require_allowed(
+    session: Session, digest: str, run_id: str, signers: tuple[str, ...] = ()
+) -> None:
+    """Refuse a bundle that lost what let its run start.
+
+    Args:
+        session: Has the trust store, and the policy for what a revoked key signed.
+        digest: The bundle.
+        run_id: The run that is to go on.
+        signers: Who vouched for the bundle when the run was started.
 
     Raises:
-        Untrusted: it was.
+        Untrusted: it was put on the denied list since, or too few of its signers are left.
     """
-    if digest in read_trust(session).denied_digests:
+    trust = read_trust(session)
+    revoked = trust.revoked_of(signers)
+    left = len(signers) - len(revoked)
+    if revoked and left < trust.policy.threshold and session.config.get("on_revoked") == "refuse":
+        raise Untrusted(
+            f"bundle {digest} of run {run_id!r} was signed by {', '.join(revoked)}, revoked since",
+            hint=f"end it: art cancel {run_id}; or let it end by itself: ART_ON_REVOKED=finish",
+            run_id=run_id,
+            digest=digest,
+            signers=list(revoked),
+            rule="revoked",
+        )
+    if digest in trust.denied_digests:
         raise Untrusted(
             f"bundle {digest} is on the denied list",
             hint=f"cancel the run, or see its bundle: art show {run_id}",
@@ -214,7 +234,7 @@ class Drivers:
                 self._session, self._engine, program, self._stop, keep_listeners=keep
             )
         elif digest is not None:
-            require_allowed(self._session, digest, root)
+            require_allowed(self._session, digest, root, origin.signers)
         self._known[key] = driver
         while len(self._known) > _DRIVERS_KEPT:
             self._known.popitem(last=False)

@@ -107,6 +107,11 @@ SETTINGS: tuple[Setting, ...] = (
         "ART_ON_UNKNOWN", "choice", ("retry", "ask", "fail"), "retry",
     ),
     Setting(
+        "on_revoked", "what becomes of a run when the keys that vouched for its bundle are revoked",
+        _tighten("what a revoked key signed is not to be run", "finish", "refuse"),
+        "ART_ON_REVOKED", "choice", ("refuse", "finish"), "refuse",
+    ),
+    Setting(
         "llm.attempts", "how often a failing model call is tried",
         ProjectRule("free", "a flow can call a model as often as it likes"),
         "ART_LLM_ATTEMPTS", "number", default=1,

@@ -40,9 +40,9 @@ def writing(session: Session, *, create: bool = False) -> Iterator[Store]:
 
     signer = None
     if name := session.config.get("host_key"):
-        from abstractruntime.cli._keyring import load_private_key
+        from abstractruntime.cli._keyring import load_host_key
 
-        signer = KeySigner(load_private_key(session, name))
+        signer = KeySigner(load_host_key(session, name))
     durability = session.config.get("durability")
     directory = _checked_directory(session)
     with open_store(directory, durability=durability, signer=signer, create=create) as engine:
@@ -57,6 +57,17 @@ def writing(session: Session, *, create: bool = False) -> Iterator[Store]:
                 " then host_key: NAME in your config.yaml"
             )
         yield engine
+
+
+def holds_bundle(session: Session, digest: str) -> bool:
+    """Say whether a run of this bundle was started before; a store of a project proves nothing."""
+    if session.config.values["store"].is_projects:
+        return False
+    try:
+        with reading(session) as engine:
+            return engine.bundles.get(digest, limit=1) is not None
+    except NotFound:
+        return False
 
 
 def _checked_directory(session: Session) -> Path:

@@ -19,6 +19,7 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._settings import BY_NAME
 from abstractruntime.cli._store import reading
+from abstractruntime.cli.keys import unfinished
 from abstractruntime.cli.verify import verify_run
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
@@ -137,6 +138,8 @@ def _keys(session: Session) -> Iterator[HealthNote]:
         if path is not None and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             hint = f"chmod 600 {path}"
             yield HealthNote("error", "keys", f"'{path}' can be read by others", hint)
+    for message, hint in unfinished(session, read_trust(session)):
+        yield HealthNote("warning", "keys", message, hint)
     yield HealthNote("ok", "keys", f"{len(entries)} in {key_directory(session)}")
     host = session.config.get("host_key")
     if host is None:

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,7 @@ from abstractruntime.cli._packing import load_bundle_or_flow
 from abstractruntime.cli._program import Program, code_services, compile_program
 from abstractruntime.cli._sandbox import confined
 from abstractruntime.cli._session import Session, os_user
-from abstractruntime.cli._store import writing
+from abstractruntime.cli._store import holds_bundle, writing
 from abstractruntime.core.origin import TRUST_CODE, RunOrigin
 from abstractruntime.core.store import Store
 from abstractruntime.errors import NotFound, Refused, UsageError
@@ -197,6 +198,7 @@ def _load(
         allow_unsigned=allow_unsigned,
         now=SystemClock().now(),
         entry=entry,
+        is_installed=partial(holds_bundle, session),
     )
     for item in findings:
         session.out.note(*render_text(item).split("\n"))
