@@ -1,18 +1,108 @@
-"""The only module of the package that touches files: bounded reads and atomic writes."""
+"""The only module of the package that touches files: bounded reads, atomic writes, and whose a file is."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from abstractruntime.errors import AbstractRuntimeError, NotFound, StoreIOError, UsageError
+from abstractruntime.errors import (
+    AbstractRuntimeError,
+    NotFound,
+    Refused,
+    StoreIOError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+_SUPERUSER = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why what a file says may not be what its reader wants, and what mends that."""
+
+    path: Path
+    reason: str
+    fix: str
+
+
+def doubt_about(path: Path) -> Doubt | None:
+    """Say whether somebody else could have made, changed or replaced a file or directory.
+
+    It, the directory it lies in and, for a link, what it leads to must belong to whoever runs
+    this, or to the superuser, and nobody else may write to them. What is not there is in nobody's
+    hands but those of its directory.
+    """
+    real = Path(os.path.realpath(path))
+    places = dict.fromkeys((path.parent, path, real.parent, real))
+    return next((doubt for place in places if (doubt := doubt_of_place(place))), None)
+
+
+def doubt_of_place(place: Path) -> Doubt | None:
+    """Say the same of a file or directory alone, wherever it lies."""
+    try:
+        found = place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as cause:
+        reason = f"'{place}' cannot be looked at: {cause.strerror}"
+        return Doubt(place, reason, "see whose it is")
+    if found.st_uid not in (os.geteuid(), _SUPERUSER):
+        reason = f"'{place}' belongs to user {found.st_uid}"
+        return Doubt(place, reason, f"chown {os.geteuid()} {place}")
+    if others_may_write(found):
+        reason = f"'{place}' can be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
+        return Doubt(place, reason, f"chmod go-w {place}")
+    return None
+
+
+def others_may_write(found: os.stat_result) -> bool:
+    """Say whether anybody but the owner may write; a group of one's own is nobody else."""
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    return bool(found.st_mode & stat.S_IWGRP) and not _is_own_group(found.st_gid)
+
+
+@lru_cache(maxsize=16)
+def _is_own_group(gid: int) -> bool:
+    """Say whether a group is the one that a user has for himself, where the umask is 002."""
+    import grp  # noqa: PLC0415 - hardly ever needed
+    import pwd  # noqa: PLC0415 - as above
+
+    try:
+        me, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    is_mine = (group.gr_gid, group.gr_name) == (me.pw_gid, me.pw_name)
+    return is_mine and set(group.gr_mem) <= {me.pw_name}
+
+
+def read_unshared(path: Path, limit: int, *, what: str) -> bytes:
+    """Read a whole file of at most `limit` bytes that nobody else could have written.
+
+    Raises:
+        NotFound: there is no such file.
+        Refused: somebody else could have; says what mends that.
+        UsageError: it is longer than `limit`, or no file.
+        StoreIOError: the operating system refused the read.
+    """
+    if doubt := doubt_about(path):
+        raise Refused(f"{what} is not used: {doubt.reason}", hint=doubt.fix, path=str(doubt.path))
+    return read_bounded(path, limit)
+
+
+def make_private_directory(path: Path) -> None:
+    """Make a directory and those above it that are missing, for nobody else, whatever the umask."""
+    for missing in (*reversed(path.parents), path):
+        if not missing.exists():
+            missing.mkdir(mode=0o700, exist_ok=True)
 
 
 _READ_AT_ONCE = 1 << 20
@@ -123,7 +213,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int, replace: bool = True) ->
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         _write_synced(temporary, data, mode)
         _publish(temporary, path, replace=replace)
         _sync_directory(path.parent)

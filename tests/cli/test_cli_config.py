@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from abstractruntime.cli._config import find_project
+from abstractruntime.cli._project import find_project
 
 
 def settings(art: Any, *args: str) -> dict[str, tuple[Any, str]]:
@@ -40,14 +40,16 @@ def test_paths_of_a_file_are_relative_to_it(
     art: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ART_HOME")
-    (tmp_path / "art.yaml").write_text("store: runs\nllm: {script: answers.json}\n")
+    (tmp_path / "art.yaml").write_text("store: runs\n")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_text("llm: {script: answers.json}\n")
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path / "sub")
 
     found = settings(art)
 
     assert found["store"][0] == str(tmp_path / "runs")
-    assert found["llm.script"][0] == str(tmp_path / "answers.json")
+    assert found["llm.script"][0] == str(tmp_path / "config" / "answers.json")
 
 
 @pytest.mark.parametrize(
@@ -60,9 +62,13 @@ def test_paths_of_a_file_are_relative_to_it(
         ("- a\n", "not a mapping"),
         ("store: [\n", "not YAML"),
         ("llm: {handler: magic}\n", "expected stub"),
+        ("store: 2001-99-99\n", "not YAML"),
+        ("a: " + "[" * 5000, "not YAML"),
+        ("store: &a [x, x]\n", "expected text"),
+        ("#" * 70_000, "longer than 65536"),
     ],
-    ids=["name", "choice", "number", "flag", "list", "syntax", "section"],
-)
+    ids=["name", "choice", "number", "flag", "list", "syntax", "section", "moment", "deep", "list value", "long"],
+)  # fmt: skip
 def test_wrong_files_are_refused(art: Any, tmp_path: Path, text: str, names: str) -> None:
     (tmp_path / "art.yaml").write_text(text)
 
@@ -74,7 +80,8 @@ def test_wrong_files_are_refused(art: Any, tmp_path: Path, text: str, names: str
 
 
 def test_bare_off_is_a_durability(art: Any, tmp_path: Path) -> None:
-    (tmp_path / "art.yaml").write_text("durability: off\n")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_text("durability: off\n")
 
     assert settings(art)["durability"][0] == "off"
 
@@ -93,6 +100,6 @@ def test_search_for_the_project_stops_at_a_foreign_directory(
     def stat(path: Path, **options: bool) -> Any:
         return Foreign() if path == tmp_path / "a" else real(path, **options)
 
-    assert find_project(inner) == tmp_path
+    assert find_project(inner).directory == tmp_path
     monkeypatch.setattr(Path, "stat", stat)
-    assert find_project(inner) is None
+    assert find_project(inner).directory is None

@@ -67,9 +67,14 @@ def test_what_is_granted_is_recorded(art, bundle, tmp_path):
     (first, *_) = (tmp_path / "store").rglob("*.jsonl")
     facts = json.loads(first.read_text().splitlines()[0])["result"]
     assert facts["grants"] == ["file:write"]
-    assert facts["workspace"] == str(tmp_path)
+    (own,) = (tmp_path / "store-workspaces").iterdir()
+    assert facts["workspace"] == str(own)
+    assert facts["settings"]["workspace"] == {"value": str(own), "origin": "own"}
+    assert facts["settings"]["grants"] == {"value": ["file:write"], "origin": "flag --allow"}
+    assert own.stat().st_mode & 0o777 == 0o700
     assert art("resume", "r", "--input", "x").code == 0
-    assert (tmp_path / "out" / "o.txt").exists()
+    assert (own / "out" / "o.txt").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_artifacts_are_kept_in_the_store(art, tmp_path):
@@ -90,3 +95,114 @@ def test_artifacts_are_kept_in_the_store(art, tmp_path):
 
     assert done.document == {"v": "kept", "success": True}
     assert list((tmp_path / "store" / "artifacts").rglob("*.meta"))
+
+
+# -- strangers' bundles -----------------------------------------------------------------------
+
+
+def reader(path: str, **data: str) -> dict:
+    read = node("r", "read_file", "exec-in file_path", "exec-out content")
+    read["data"]["pinDefaults"] = {"file_path": path}
+    return flow(START, read, end("text"), edges="s > r; r > e; r.content > e.text", **data)
+
+
+def packed(art, tmp_path: Path, document: dict, name: str = "x", *options: str) -> str:
+    (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    path = str(tmp_path / f"{name}.flowbundle")
+    done = art("compile", str(tmp_path / f"{name}.json"), "-o", path, *(options or ("--unsigned",)))
+    assert done.code == 0, done.err
+    return path
+
+
+def test_a_bundle_needs_consent_to_read(art, tmp_path):
+    bundle = packed(art, tmp_path, reader("a.txt"))
+
+    refused = art("run", bundle, "--allow-unsigned", "--run-id", "r", "--json")
+
+    assert refused.code == 3
+    assert refused.document["error"]["details"]["missing"] == ["file:read:*"]
+    assert "--allow file:read" in refused.document["error"]["hint"]
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_granted_bundle_reads_nothing_of_the_current_directory(art, tmp_path):
+    (tmp_path / "a.txt").write_text("mine")
+    bundle = packed(art, tmp_path, reader("a.txt"))
+    command = ("run", bundle, "--allow-unsigned", "--allow", "file:read")
+
+    assert "File not found" in art(*command).err
+    assert art(*command, "--workspace", ".").document["text"] == "mine"
+
+
+@pytest.mark.parametrize("grant", ["file:read", "file:write", "file"])
+def test_neither_grant_stands_for_the_other(art, tmp_path, grant):
+    (tmp_path / "a.txt").write_text("mine")
+    bundle = packed(art, tmp_path, reader("a.txt"))
+
+    done = art("run", bundle, "--allow-unsigned", "--allow", grant, "--workspace", ".")
+
+    assert done.code == (3 if grant == "file:write" else 0)
+
+
+def test_unsigned_bundles_of_one_id_share_nothing_and_those_of_a_publisher_do(art, tmp_path):
+    art("key", "new", "acme")
+    places = []
+    for name, title, options in (
+        ("a", "one", ("--unsigned",)),
+        ("b", "two", ("--unsigned",)),
+        ("c", "one", ("--key", "acme")),
+        ("d", "two", ("--key", "acme", "--version", "2.0.0")),
+    ):
+        bundle = packed(art, tmp_path, reader("a.txt", name=title), name, *options)
+        art("run", bundle, "--allow-unsigned", "--allow", "file:read", "--run-id", name)
+        first = (tmp_path / "store" / f"ledger_{name}.jsonl").read_text().splitlines()[0]
+        places.append(json.loads(first)["result"]["workspace"])
+
+    assert places[0] != places[1]
+    assert places[2] == places[3] not in places[:2]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["config/keys/release.pem", "config/trust.json", "store/store.json", "store/ledger_r.jsonl"],
+)
+@pytest.mark.parametrize("own", [True, False], ids=["document", "bundle"])
+def test_whatever_the_workspace_is_keys_and_stores_are_out_of_reach(art, tmp_path, path, own):
+    art("key", "new", "release")
+    document = reader(path)
+    bundle = packed(art, tmp_path, document)
+    what = str(tmp_path / "x.json") if own else bundle
+    flags = (
+        () if own else ("--allow-unsigned", "--allow", "file:read", "--workspace", str(tmp_path))
+    )
+
+    done = art("run", what, "--run-id", "r", *flags)
+
+    assert done.code == 1
+    assert "no flow may touch" in done.err
+
+
+@pytest.mark.parametrize("place", ["config", "config/keys", "store", "store/artifacts"])
+def test_a_workspace_in_there_is_refused_before_anything_starts(art, document, tmp_path, place):
+    art("key", "new", "release")
+    art("run", document, "--run-id", "first")
+
+    refused = art("run", document, "--run-id", "r", "--workspace", str(tmp_path / place))
+
+    assert refused.code == 3
+    assert "cannot be a workspace" in refused.err
+    assert art("show", "r").code == 66
+
+
+def test_a_key_named_by_its_path_is_out_of_reach(art, tmp_path, monkeypatch):
+    art("key", "new", "host", "--usage", "host")
+    (tmp_path / "config" / "keys").rename(tmp_path / "vault")
+    (tmp_path / "vault" / "host.pem").rename(tmp_path / "vault" / "host.key")
+    (tmp_path / "vault" / "host.key").chmod(0o600)
+    monkeypatch.setenv("ART_HOST_KEY", str(tmp_path / "vault" / "host.key"))
+    (tmp_path / "x.json").write_text(json.dumps(reader("vault/host.key")))
+
+    done = art("run", str(tmp_path / "x.json"))
+
+    assert done.code == 1
+    assert "no flow may touch" in done.err

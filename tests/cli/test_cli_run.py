@@ -220,7 +220,9 @@ def test_model_call_is_answered_by_a_stub(art: Any, tmp_path: Path) -> None:
     script.write_text('{"format": "art-stub-llm/1", "answers": [{"reply": "hello"}]}')
 
     by_flag = art("run", flow, "--llm-stub", "answers.json")
-    (tmp_path / "art.yaml").write_text("llm: {handler: stub, script: answers.json}\n")
+    (tmp_path / "config" / "config.yaml").write_text(
+        "llm: {handler: stub, script: ../answers.json}\n"
+    )
     by_file = art("run", flow)
 
     assert by_flag.document["answer"] == by_file.document["answer"] == "hello"

@@ -114,7 +114,9 @@ DRAWS_IDS = {
     "_ports_system": "the Ids port",
     "core.models": "the data classes of 0.4.x, where nobody gave an id",
     "core.derived_ids": "draws nothing: names of what follows from a run",
+    "_beneath": "names of temporary files",
     "_files": "names of temporary files",
+    "cli._authority": "draws no id: the secret that seals runs",
     "storage._store.store_file": "the origin of a new store",
 }
 

@@ -31,6 +31,8 @@ FULL = replace(
     labels={"a": "b"},
     once="key",
     keep_listeners=True,
+    settings={"sandbox": {"value": "worker", "origin": "default"}},
+    seal="s",
 )
 START = b'{"internal":"run_started","workflow_id":"w","entry_node":"n"'
 
@@ -59,7 +61,8 @@ def result_of(stated):
                 b',"bundle_ref":"b@1.0.0","bundle_digest":"d","signers":["k"],"inputs_sha256":"i",'
                 b'"store_origin":"host/1","runtime_version":"0.5","overrides":["trust_code"],'
                 b'"sandbox":{"backend":"none"},"grants":["net"],"workspace":"/w","actor":"me",'
-                b'"labels":{"a":"b"},"once":"key","keep_listeners":true}'
+                b'"labels":{"a":"b"},"once":"key","keep_listeners":true,'
+                b'"settings":{"sandbox":{"value":"worker","origin":"default"}},"seal":"s"}'
             ),
         ),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -11,6 +12,7 @@ from abstractruntime.signing import (
     TrustedKey,
     TrustPolicy,
     TrustStore,
+    VerifierKey,
     load_trust,
     save_trust,
 )
@@ -128,11 +130,12 @@ def test_ledger_keys_are_host_keys_that_are_not_revoked():
     [
         (TrustStore(), "warn"),
         (TrustStore(keys=(TrustedKey(HOST, usages=("ledger",)),)), "warn"),
-        (TrustStore(keys=(TrustedKey(KEY, status="retired"),)), "warn"),
+        (TrustStore(keys=(TrustedKey(KEY, status="retired"),)), "deny"),
+        (TrustStore(keys=(TrustedKey(KEY, status="revoked"),)), "deny"),
         (TrustStore(keys=(TrustedKey(KEY),)), "deny"),
         (TrustStore(keys=(TrustedKey(KEY),), policy=TrustPolicy("allow")), "allow"),
     ],
-    ids=["empty", "host-only", "retired", "active", "explicit"],
+    ids=["empty", "host-only", "retired", "revoked", "active", "explicit"],
 )
 def test_policy_for_unsigned_bundles(store, policy):
     assert store.unsigned_bundles == policy
@@ -157,3 +160,67 @@ def test_a_name_must_be_unambiguous():
         store.find(KEY.name)
     with pytest.raises(NotFound):
         store.find("nobody")
+
+
+# -- the same key under several names -----------------------------------------------------------
+
+TWIN = VerifierKey("other.example/key", KEY.public)
+TWIN_HOST = VerifierKey("other.example/host", HOST.public)
+
+
+@pytest.mark.parametrize("status", ["revoked", "retired"])
+@pytest.mark.parametrize("written", [False, True], ids=["by a command", "by hand"])
+def test_what_ends_trust_ends_it_under_every_name(status, written):
+    both = (TrustedKey(KEY), TrustedKey(TWIN))
+    hosts = (TrustedKey(HOST, ("ledger",)), TrustedKey(TWIN_HOST, ("ledger",)))
+    store = TrustStore((*both, *hosts))
+    if written:
+        ended = (replace(both[0], status=status), both[1])
+        store = replace(store, keys=(*ended, replace(hosts[0], status=status), hosts[1]))
+    else:
+        store = store.with_status(KEY.name, status).with_status(HOST.name, status)
+
+    assert store.bundle_keys("any") == ()
+    assert len(store.bundle_keys("any", installed=True)) == (2 if status == "retired" else 0)
+    assert len(store.ledger_keys()) == (2 if status == "retired" else 0)
+    assert store.status_of(TWIN) == status
+    assert store.revoked_of([TWIN.label, KEY.label, "unknown"]) == (
+        (TWIN.label, KEY.label) if status == "revoked" else ()
+    )
+    if status == "revoked":
+        with pytest.raises(UsageError, match="for good"):
+            store.with_key(TrustedKey(VerifierKey("third", KEY.public)))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda store: store.with_status(KEY.name, "revoked"),
+        lambda store: store.with_status(KEY.name, "retired"),
+        lambda store: store.with_key(TrustedKey(KEY, ("ledger",))),
+    ],
+    ids=["revoked", "retired", "for ledgers only"],
+)
+def test_nothing_that_ends_trust_makes_more_acceptable(end):
+    store = TrustStore((TrustedKey(KEY),))
+
+    assert (store.unsigned_bundles, end(store).unsigned_bundles) == ("deny", "deny")
+    assert end(TrustStore((TrustedKey(KEY),), TrustPolicy("warn"))).unsigned_bundles == "warn"
+
+
+@pytest.mark.parametrize(
+    ("entry", "usage", "bundle_id", "why"),
+    [
+        (TrustedKey(KEY), "bundle", "any", None),
+        (TrustedKey(HOST), "bundle", "any", None),
+        (TrustedKey(KEY, status="revoked"), "bundle", "any", "it is revoked"),
+        (TrustedKey(TWIN, status="retired"), "bundle", "any", "it is retired"),
+        (TrustedKey(KEY, ("ledger",)), "bundle", "any", "it vouches for ledgers only"),
+        (TrustedKey(KEY), "ledger", None, "it vouches for bundles only"),
+        (TrustedKey(KEY, bundles=("acme-*",)), "bundle", "acme-x", None),
+        (TrustedKey(KEY, bundles=("acme-*",)), "bundle", "other", "it may sign acme-* only"),
+    ],
+    ids=["fine", "unknown here", "revoked", "retired", "host", "no host", "glob", "glob-miss"],
+)
+def test_who_may_not_sign(entry, usage, bundle_id, why):
+    assert TrustStore((entry,)).why_not_sign(KEY, usage, bundle_id) == why

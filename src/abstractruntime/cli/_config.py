@@ -1,9 +1,9 @@
 """Configuration: named settings, each with a value and the place it came from.
 
 Rules:
-1. Precedence: flag, environment, project file, user file, default.
-2. The project is the nearest directory upwards with `art.yaml` or `.art/`. The search never
-   leaves directories of the same owner, so nobody else's file above decides anything.
+1. Precedence: flag, environment, project file, user file, default. Of a project file only
+   counts what loosens nothing; see `_project`.
+2. The user's file is refused where somebody else could have written it.
 3. Relative paths of a file are relative to that file.
 4. Unknown names and wrong values are refused; a misspelt policy must not be silently off.
 """
@@ -11,76 +11,39 @@ Rules:
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from abstractruntime._files import read_bounded, read_unshared
 from abstractruntime.cli._inputs import home_path
-from abstractruntime.errors import UsageError
+from abstractruntime.cli._project import (
+    PROJECT_FILE,
+    PROJECT_STORE,
+    Ignored,
+    Project,
+    Value,
+    find_project,
+    judge,
+)
+from abstractruntime.cli._settings import BY_NAME, SETTINGS, Setting
+from abstractruntime.errors import NotFound, UsageError
 
-PROJECT_FILE = "art.yaml"
-PROJECT_STORE = ".art"
-
-Kind = Literal["text", "path", "number", "choice", "flag"]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting; `name` is its dotted path in a file."""
-
-    name: str
-    doc: str
-    env: str | None = None
-    kind: Kind = "text"
-    choices: tuple[str, ...] = ()
-    default: Any = None
-
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting("store", "directory of runs, ledgers and artifacts", "ART_HOME", "path"),
-    Setting(
-        "durability", "what a commit survives", "ART_DURABILITY", "choice",
-        ("strict", "relaxed", "off"), "strict",
-    ),
-    Setting("lock_timeout", "seconds to wait for a run that is owned", "ART_LOCK_TIMEOUT", "number", default=0),
-    Setting("workspace", "directory whose files flows may touch; default: the current one", "ART_WORKSPACE", "path"),
-    Setting("signing_key", "key that signs bundles: name or path", "ART_SIGNING_KEY"),
-    Setting("host_key", "key that signs heads of ledgers: name or path", "ART_HOST_KEY"),
-    Setting("trust_store", "file of trust decisions", "ART_TRUST_STORE", "path"),
-    Setting(
-        "sandbox", "where code nodes run", "ART_SANDBOX", "choice",
-        ("bwrap", "worker", "in-process"), "worker",
-    ),
-    Setting(
-        "sandbox_minimum", "layers without which no code runs", "ART_SANDBOX_MINIMUM", "choice",
-        ("fs+net+syscalls", "fs+net", "none"), "none",
-    ),
-    Setting(
-        "on_unknown", "what becomes of an effect whose outcome a crash hid", "ART_ON_UNKNOWN",
-        "choice", ("retry", "ask", "fail"), "retry",
-    ),
-    Setting("llm.attempts", "how often a failing model call is tried", "ART_LLM_ATTEMPTS", "number", default=1),
-    Setting("llm.handler", "who answers model calls", "ART_LLM_HANDLER", "choice", ("stub",)),
-    Setting("llm.script", "file of answers for the handler 'stub'", "ART_LLM_SCRIPT", "path"),
-)  # fmt: skip
-_BY_NAME = {setting.name: setting for setting in SETTINGS}
-_SECTIONS = {name.partition(".")[0] for name in _BY_NAME if "." in name}
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A setting in force; `origin` is `default`, `flag`, `env NAME`, `project FILE` or `user FILE`."""
-
-    value: Any
-    origin: str
+USER_FILE = "config.yaml"
+_SECTIONS = {name.partition(".")[0] for name in BY_NAME if "." in name}
+_MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Config:
+    """What is in force, and what a project says in vain."""
+
     values: Mapping[str, Value]
     project: Path | None = None
+    ignored: tuple[Ignored, ...] = ()
 
     def get(self, name: str) -> Any:
         return self.values[name].value
@@ -102,6 +65,7 @@ class Config:
                 {"name": name, "value": value.value, "origin": value.origin}
                 for name, value in self.values.items()
             ],
+            "ignored": [item.to_dict() for item in self.ignored],
         }
 
 
@@ -110,21 +74,30 @@ def load_config(*, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pa
 
     Raises:
         UsageError: a file is not YAML, or a name or value is wrong.
+        Refused: somebody else could have written the user's file.
     """
     project = find_project(cwd)
     user_dir = user_config_dir(environ)
-    layers = [
+    user_file = user_dir / USER_FILE
+    asked = ChainMap(
         {
-            name: Value(_parse(_BY_NAME[name], raw, "flag", cwd), "flag")
+            name: Value(_parse(BY_NAME[name], raw, "flag", cwd), "flag")
             for name, raw in flags.items()
         },
         environment_layer(environ, cwd),
-        _project_layer(project),
-        _file_layer(user_dir / "config.yaml", "user"),
-    ]
-    known = ChainMap(*layers)
-    values = {s.name: known.get(s.name) or _default(s, user_dir) for s in SETTINGS}
-    return Config(values, project)
+    )
+    users = _user_layer(user_file)
+
+    def other(name: str) -> Value:
+        return users.get(name) or _default(BY_NAME[name], user_dir)
+
+    given = _project_layer(project)
+    # What a flag or the environment decides needs no other opinion.
+    open_to_it = {name: value for name, value in given.items() if name not in asked}
+    obeyed, ignored = judge(project.directory or cwd, open_to_it, other, user_file)
+    known = ChainMap(*asked.maps, obeyed)
+    values = {s.name: known.get(s.name) or other(s.name) for s in SETTINGS}
+    return Config(values, project.directory, (*project.ignored, *ignored))
 
 
 def _default(setting: Setting, user_dir: Path) -> Value:
@@ -152,25 +125,24 @@ def _user_store() -> Path:
     return user_data_path("abstractruntime", appauthor=False) / "store"
 
 
-def find_project(cwd: Path) -> Path | None:
-    """Give the project directory that `cwd` belongs to, if any."""
-    owner = cwd.stat().st_uid
-    for directory in (cwd, *cwd.parents):
-        if directory.stat().st_uid != owner:
-            return None
-        if (directory / PROJECT_FILE).is_file() or (directory / PROJECT_STORE).is_dir():
-            return directory
-    return None
-
-
-def _project_layer(project: Path | None) -> dict[str, Value]:
-    if project is None:
+def _project_layer(project: Project) -> dict[str, Value]:
+    if project.directory is None:
         return {}
-    layer = _file_layer(project / PROJECT_FILE, "project")
-    store = project / PROJECT_STORE
-    if store.is_dir():
+    file, store = project.directory / PROJECT_FILE, project.directory / PROJECT_STORE
+    layer = {}
+    if project.has_file:
+        layer = _parsed(read_bounded(file, _MAX_BYTES), file, f"project {file}")
+    if project.has_store:
         layer.setdefault("store", Value(str(store), f"project {store}"))
     return layer
+
+
+def _user_layer(path: Path) -> dict[str, Value]:
+    try:
+        data = read_unshared(path, _MAX_BYTES, what="your configuration")
+    except NotFound:
+        return {}
+    return _parsed(data, path, f"user {path}")
 
 
 def environment_layer(environ: Mapping[str, str], cwd: Path) -> dict[str, Value]:
@@ -184,24 +156,19 @@ def environment_layer(environ: Mapping[str, str], cwd: Path) -> dict[str, Value]
     return layer
 
 
-def _file_layer(path: Path, kind: str) -> dict[str, Value]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    origin = f"{kind} {path}"
+def _parsed(data: bytes, path: Path, origin: str) -> dict[str, Value]:
     return {
         setting.name: Value(_parse(setting, raw, origin, path.parent), origin)
-        for setting, raw in _named(_load_yaml(text, path), origin)
+        for setting, raw in _named(_load_yaml(data, path), origin)
     }
 
 
-def _load_yaml(text: str, path: Path) -> Mapping[str, Any]:
+def _load_yaml(text: bytes, path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as cause:
+    except (yaml.YAMLError, ValueError, RecursionError) as cause:
         reason = " ".join(str(cause).split())
         raise UsageError(f"'{path}' is not YAML: {reason}", path=str(path)) from cause
     if data is None:
@@ -213,10 +180,10 @@ def _load_yaml(text: str, path: Path) -> Mapping[str, Any]:
 
 def _named(data: Mapping[str, Any], origin: str) -> Iterator[tuple[Setting, Any]]:
     for name, value in _flatten(data):
-        setting = _BY_NAME.get(name)
+        setting = BY_NAME.get(name)
         if setting is None:
-            near = difflib.get_close_matches(name, _BY_NAME, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(_BY_NAME)
+            near = difflib.get_close_matches(name, BY_NAME, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(BY_NAME)
             raise UsageError(f"unknown setting {name!r} in {origin}", hint=hint, argument=name)
         yield setting, value
 
@@ -238,7 +205,7 @@ def _parse(setting: Setting, raw: Any, origin: str, base: Path) -> Any:
     if not isinstance(raw, str) or (setting.choices and raw not in setting.choices):
         wanted = " or ".join(setting.choices) or "text"
         raise UsageError(
-            f"setting {setting.name!r} in {origin} is {raw!r}, expected {wanted}",
+            f"setting {setting.name!r} in {origin} is {reprlib.repr(raw)}, expected {wanted}",
             hint="see: art config show --origin",
             argument=setting.name,
         )
@@ -253,7 +220,7 @@ def _number(setting: Setting, raw: Any, origin: str) -> float:
     if 0 <= number < float("inf"):
         return int(number) if number == int(number) else number
     raise UsageError(
-        f"setting {setting.name!r} in {origin} is {raw!r}, expected a number from 0",
+        f"setting {setting.name!r} in {origin} is {reprlib.repr(raw)}, expected a number from 0",
         hint="see: art config show --origin",
         argument=setting.name,
     )

@@ -2,8 +2,8 @@
 
 Rules:
 1. A flow document that is run directly is own work: it may do what its nodes can do.
-2. A bundle needs a grant for each capability that reaches outside: writing files, the
-   network, commands, MCP servers, secrets. Without it nothing is started.
+2. A bundle needs a grant for each capability that reaches outside: reading and writing files,
+   the network, commands, MCP servers, secrets. Without it nothing is started.
 3. What was granted, and the workspace, stand in the run's first record, so that they are the
    same whoever goes on with the run, and from where.
 """
@@ -11,14 +11,16 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abstractruntime.errors import ConsentNeeded
+from abstractruntime._files import make_private_directory
+from abstractruntime.errors import ConsentNeeded, UsageError
 from abstractruntime.nodes.registry import facts_of
+from abstractruntime.signing.keys import file_safe_name
 from abstractruntime.workflow_bundle.models import Requirements
-from abstractruntime.workspace import Workspace
+from abstractruntime.workspace import WORKSPACES, Workspace
 
 if TYPE_CHECKING:
     from abstractruntime.cli._bundles import Loaded
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from abstractruntime.core.origin import RunOrigin
     from abstractruntime.visualflow_compiler.document import FlowDocument
 
-FILE_WRITE = "file:write"
-_ASKED = ("net:", "file:write:", "command:", "mcp:", "secret:")
+FILE_READ, FILE_WRITE = "file:read", "file:write"
+_WHOSE = 12  # digits of a digest
+_ASKED = ("net:", "file:read:", "file:write:", "command:", "mcp:", "secret:")
 _OWN_WORK = "own_work"
 
 
@@ -66,18 +69,69 @@ def uses_files(documents: Iterable[FlowDocument]) -> bool:
     return any(need.startswith("file:") for need in requirements(documents).capabilities)
 
 
-def workspace_root(session: Session) -> str:
-    """Give the directory whose files a new run may touch: as configured, else the current one."""
-    chosen = session.config.path("workspace") or Path.cwd()
-    return os.path.realpath(chosen)
+def workspace_root(session: Session, loaded: Loaded) -> tuple[str, str]:
+    """Give the directory whose files a new run may touch, and who chose it.
+
+    Unless one is named, own work has the current directory. A bundle has one of its own beside the
+    store, which it shares with other versions of the same publisher, or with nobody when it is
+    unsigned: an id is no proof of anything.
+    """
+    chosen = session.config.values["workspace"]
+    if chosen.value is not None:
+        return os.path.realpath(chosen.value), chosen.origin
+    if loaded.rule == _OWN_WORK:
+        return os.path.realpath(Path.cwd()), "current directory"
+    whose = min(loaded.signers).rpartition("+")[2] if loaded.signers else loaded.digest[:_WHOSE]
+    name = f"{file_safe_name(loaded.bundle.manifest.bundle_id)}--{whose}"
+    return os.path.realpath(f"{session.config.store}{WORKSPACES}/{name}"), "own"
 
 
-def workspace_of(origin: RunOrigin) -> Workspace | None:
+def prepare_workspace(session: Session, origin: RunOrigin) -> None:
+    """Make the workspace of a new run, and refuse one that lies where no flow may be.
+
+    Raises:
+        Refused: it does.
+        UsageError: it cannot be made.
+    """
+    workspace = workspace_of(session, origin)
+    if workspace is None:
+        return
+    workspace.require_usable()
+    try:
+        make_private_directory(workspace.root)
+    except OSError as cause:
+        raise UsageError(
+            f"the workspace '{workspace.root}' cannot be made: {cause.strerror}",
+            hint="name a directory: --workspace DIR",
+            argument="--workspace",
+        ) from cause
+
+
+def workspace_of(session: Session, origin: RunOrigin) -> Workspace | None:
     """Give the workspace that the first record of a run names; None for a run without files."""
     if origin.workspace is None:
         return None
-    may_write = any(_covers(grant, f"{FILE_WRITE}:*") for grant in origin.grants)
-    return Workspace(Path(origin.workspace), may_write=may_write)
+    may_read, may_write = (
+        any(_covers(grant, f"{need}:*") for grant in origin.grants)
+        for need in (FILE_READ, FILE_WRITE)
+    )
+    return Workspace(
+        Path(origin.workspace),
+        may_write=may_write,
+        may_read=may_read,
+        guarded=tuple(_guarded(session)),
+    )
+
+
+def _guarded(session: Session) -> Iterator[Path]:
+    """Give what no flow may touch, wherever it lies: store, trust, keys and their passphrase."""
+    config = session.config
+    yield config.store
+    yield Path(config.get("trust_store"))
+    files = (config.get("signing_key"), config.get("host_key"))
+    for name in (*files, session.environ.get("ART_KEY_PASSPHRASE_FILE")):
+        if name and Path(name).is_file():
+            yield Path(name).absolute()
 
 
 def _covers(grant: str, need: str) -> bool:

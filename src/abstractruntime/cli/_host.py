@@ -77,7 +77,7 @@ def llm_handler(config: Config) -> Any:
             return _no_model
         raise UsageError(
             "llm.handler is 'stub', but llm.script names no file of answers",
-            hint="set llm.script in art.yaml, or pass --llm-stub FILE",
+            hint="set llm.script in your config.yaml, or pass --llm-stub FILE",
             argument="llm.script",
         )
     from abstractruntime.llm.handler import LLMHandler
@@ -89,7 +89,7 @@ def llm_handler(config: Config) -> Any:
 def _no_model(run: RunState, _effect: Effect, _next_node: str | None = None) -> EffectOutcome:
     return EffectOutcome.failed(
         f"node '{run.current_node}' calls a model and none is configured;"
-        " set llm.handler and llm.script in art.yaml, or pass --llm-stub FILE"
+        " set llm.handler and llm.script in your config.yaml, or pass --llm-stub FILE"
     )
 
 
@@ -112,14 +112,16 @@ def _compiled(session: Session, engine: Store, tree: RunTree) -> Program:
     # Whoever looks for runs that can go on, and finds none, needs no compiler.
     from abstractruntime.cli._program import code_services, compile_program
 
+    if engine.admit is not None:
+        engine.admit(tree.run_id)
     bundle = installed_bundle(engine, tree)
-    require_allowed(session, bundle.digest or "", tree.run_id)
     root = tree.root()
     origin = engine.origin(root)
+    require_allowed(session, bundle.digest or "", tree.run_id, origin.signers)
     services = code_services(
         trust_code=origin.trusts_code,
         sandbox=_home_of(session, origin),
-        workspace=workspace_of(origin),
+        workspace=workspace_of(session, origin),
         artifacts=engine.artifacts,
     )
     program = compile_program(bundle, tree.state(root).workflow_id, services=services)
@@ -134,13 +136,33 @@ def _home_of(session: Session, origin: RunOrigin) -> str:
     return "bwrap" if "bwrap" in (began, session.config.get("sandbox")) else "worker"
 
 
-def require_allowed(session: Session, digest: str, run_id: str) -> None:
-    """Refuse a bundle that was put on the denied list after its run was started.
+def require_allowed(
+    session: Session, digest: str, run_id: str, signers: tuple[str, ...] = ()
+) -> None:
+    """Refuse a bundle that lost what let its run start.
+
+    Args:
+        session: Has the trust store, and the policy for what a revoked key signed.
+        digest: The bundle.
+        run_id: The run that is to go on.
+        signers: Who vouched for the bundle when the run was started.
 
     Raises:
-        Untrusted: it was.
+        Untrusted: it was put on the denied list since, or too few of its signers are left.
     """
-    if digest in read_trust(session).denied_digests:
+    trust = read_trust(session)
+    revoked = trust.revoked_of(signers)
+    left = len(signers) - len(revoked)
+    if revoked and left < trust.policy.threshold and session.config.get("on_revoked") == "refuse":
+        raise Untrusted(
+            f"bundle {digest} of run {run_id!r} was signed by {', '.join(revoked)}, revoked since",
+            hint=f"end it: art cancel {run_id}; or let it end by itself: ART_ON_REVOKED=finish",
+            run_id=run_id,
+            digest=digest,
+            signers=list(revoked),
+            rule="revoked",
+        )
+    if digest in trust.denied_digests:
         raise Untrusted(
             f"bundle {digest} is on the denied list",
             hint=f"cancel the run, or see its bundle: art show {run_id}",
@@ -201,7 +223,8 @@ class Drivers:
         digest = origin.bundle_digest
         keep = self._keep_listeners or origin.keep_listeners or state.status.is_terminal
         code = (origin.trusts_code, _home_of(self._session, origin))
-        key = (digest, state.workflow_id, code, keep, workspace_of(origin))
+        files = workspace_of(self._session, origin)
+        key = (digest, state.workflow_id, code, keep, files)
         driver = self._known.pop(key, None)
         if driver is None:
             # Whoever looks after many runs waits for none of them.
@@ -210,7 +233,7 @@ class Drivers:
                 self._session, self._engine, program, self._stop, keep_listeners=keep
             )
         elif digest is not None:
-            require_allowed(self._session, digest, root)
+            require_allowed(self._session, digest, root, origin.signers)
         self._known[key] = driver
         while len(self._known) > _DRIVERS_KEPT:
             self._known.popitem(last=False)

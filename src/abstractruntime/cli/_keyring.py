@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abstractruntime.errors import NotFound
+from abstractruntime.errors import NotFound, Refused
 from abstractruntime.signing import (
     KeyEntry,
     SigningKey,
@@ -21,6 +21,7 @@ from abstractruntime.signing import (
 
 if TYPE_CHECKING:
     from abstractruntime.cli._session import Session
+    from abstractruntime.signing.trust import Usage
 
 
 def key_directory(session: Session) -> Path:
@@ -62,6 +63,37 @@ def load_private_key(session: Session, name: str) -> SigningKey:
         id=name,
         known=[entry.key.label for entry in own_keys(session)],
     )
+
+
+def require_may_sign(
+    session: Session, key: SigningKey, usage: Usage, bundle_id: str | None = None
+) -> None:
+    """Refuse to sign what this user's own decisions would not count.
+
+    Raises:
+        Refused: the key is revoked or retired, or is for something else.
+    """
+    if why := read_trust(session).why_not_sign(key.verifier, usage, bundle_id):
+        what = f"bundle {bundle_id!r}" if bundle_id else f"{usage}s"
+        raise Refused(
+            f"key '{key.verifier.label}' does not sign {what}: {why}",
+            hint="see: art key list; or make another: art key new NAME"
+            + (" --usage host" if usage == "ledger" else ""),
+            key=key.verifier.label,
+        )
+
+
+def load_host_key(session: Session, name: str) -> SigningKey:
+    """Give the private key that signs heads.
+
+    Raises:
+        NotFound: there is none.
+        UsageError: it needs another passphrase.
+        Refused: it is revoked or retired, or is no host key.
+    """
+    key = load_private_key(session, name)
+    require_may_sign(session, key, "ledger")
+    return key
 
 
 def read_public_key(text: str) -> VerifierKey:

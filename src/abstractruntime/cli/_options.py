@@ -32,9 +32,15 @@ def set_flags(
     host_key: str | None = None,
     llm_stub: str | None = None,
     sandbox: str | None = None,
+    workspace: str | None = None,
 ) -> None:
     """Put options of a command over the configuration."""
-    flags = {"durability": durability, "host_key": host_key, "sandbox": sandbox}
+    flags = {
+        "durability": durability,
+        "host_key": host_key,
+        "sandbox": sandbox,
+        "workspace": workspace,
+    }
     if llm_stub is not None:
         flags |= {"llm.handler": "stub", "llm.script": llm_stub}
     session.flags.update({name: value for name, value in flags.items() if value is not None})

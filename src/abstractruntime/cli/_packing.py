@@ -7,7 +7,9 @@ later without the file, and needs neither signature nor consent.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from abstractruntime._version import __version__
 from abstractruntime.cli._bundles import ARCHIVE_START, Loaded, naming, of_verdict
 from abstractruntime.cli._consent import requirements
 from abstractruntime.cli._files import require_documents
-from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.errors import NotFound, Untrusted, UsageError
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.visualflow_compiler.check import check_documents, require_ok
 from abstractruntime.visualflow_compiler.document import FlowDocument
@@ -43,9 +45,17 @@ class Request:
 
 
 def load_bundle_or_flow(
-    path: Path, trust: TrustStore, *, allow_unsigned: bool, now: datetime, entry: str | None
+    path: Path,
+    trust: TrustStore,
+    *,
+    allow_unsigned: bool,
+    now: datetime,
+    entry: str | None,
+    is_installed: Callable[[str], bool] = lambda _digest: False,
 ) -> tuple[Loaded, tuple[Diagnostic, ...]]:
     """Open what a person wants to run; a flow document comes with the warnings about it.
+
+    `is_installed` tells for which digests retired keys still count.
 
     Raises:
         NotFound: no such file, or no such entry.
@@ -61,9 +71,16 @@ def load_bundle_or_flow(
     data = read_archive_file(path)
     if data.startswith(ARCHIVE_START):
         with naming(path):
-            verdict = verify_bundle(
-                data, trust, allow_unsigned=allow_unsigned, now=now, source=path
+            judge = partial(
+                verify_bundle, data, trust, allow_unsigned=allow_unsigned, now=now, source=path
             )
+            try:
+                verdict = judge()
+            except Untrusted as cause:
+                digest = str(cause.details.get("digest"))
+                if not is_installed(digest):
+                    raise
+                verdict = judge(installed_digests={digest})
         return of_verdict(data, verdict), ()
     return compile_bundle(Request(path, (entry,) if entry else ()), data)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from abstractruntime.cli._api_reference import error_parts, python_parts
-from abstractruntime.cli._config import SETTINGS
 from abstractruntime.cli._lazy import root_command
+from abstractruntime.cli._settings import SETTINGS, ProjectRule
 from abstractruntime.cli._table import COMMANDS, CliCommand, Group
 from abstractruntime.cli.reference import exit_code_table
 from abstractruntime.errors import AbstractRuntimeError
@@ -117,18 +117,27 @@ def _settings() -> Iterator[str]:
     yield (
         "In `art.yaml` of the project or `config.yaml` of the user directory; flag, environment,"
         " project, user, default, in this order. `art config show --origin` shows what is in force."
+        " Of a project counts only what loosens nothing: any value (`free`), a path in the project"
+        " (`inside`), a value at least as strict as what counts without it (`tighten`, in the order"
+        " that is given), or nothing (`never`). What does not count is said on stderr."
     )
     rows = [
         f"| `{s.name}` | {'`' + s.env + '`' if s.env else ''} | {s.doc}"
-        f"{' (' + ', '.join(s.choices) + ')' if s.choices else ''} |"
+        f"{' (' + ', '.join(s.choices) + ')' if s.choices else ''} | {_leeway(s.project)} |"
         for s in SETTINGS
     ]
-    yield "\n".join(["| Setting | Environment | Meaning |", "|---|---|---|", *rows])
+    header = ["| Setting | Environment | Meaning | In a project |", "|---|---|---|---|"]
+    yield "\n".join([*header, *rows])
     yield (
         "Environment only: `ART_CONFIG_DIR` (directory of keys, trust and user configuration),"
         " `ART_OUTPUT`, `ART_KEY_PASSPHRASE`, `ART_KEY_PASSPHRASE_FILE`, `ART_DEBUG`,"
         " `ART_FORCE_TTY`, `NO_COLOR`, `CLICOLOR_FORCE`, `SOURCE_DATE_EPOCH`."
     )
+
+
+def _leeway(rule: ProjectRule) -> str:
+    order = f" ({' < '.join(rule.loosest_first)})" if rule.loosest_first else ""
+    return f"`{rule.leeway}`{order}: {rule.why}"
 
 
 def _schemas() -> Iterator[str]:

@@ -26,10 +26,14 @@ class Session:
 
     @cached_property
     def config(self) -> Config:
-        """Settings by name, each with its origin; read on first use."""
+        """Settings by name, each with its origin; read, and what is not obeyed said, on first use."""
         from abstractruntime.cli._config import load_config
 
-        return load_config(flags=self.flags, environ=self.environ, cwd=Path.cwd())
+        config = load_config(flags=self.flags, environ=self.environ, cwd=Path.cwd())
+        for item in config.ignored:
+            self.out.note(f"warning: {item.text}")
+            self.out.note(f"  = hint: {item.hint}")
+        return config
 
     @cached_property
     def out(self) -> Output:

@@ -29,7 +29,7 @@ def reading(session: Session) -> Iterator[Store]:
     """
     from abstractruntime.storage.directory import open_store
 
-    with open_store(directory_of(session), create=False) as engine:
+    with open_store(_checked_directory(session), create=False) as engine:
         yield engine
 
 
@@ -40,20 +40,49 @@ def writing(session: Session, *, create: bool = False) -> Iterator[Store]:
 
     signer = None
     if name := session.config.get("host_key"):
-        from abstractruntime.cli._keyring import load_private_key
+        from abstractruntime.cli._keyring import load_host_key
 
-        signer = KeySigner(load_private_key(session, name))
+        signer = KeySigner(load_host_key(session, name))
     durability = session.config.get("durability")
-    with open_store(
-        directory_of(session), durability=durability, signer=signer, create=create
-    ) as engine:
+    directory = _checked_directory(session)
+    with open_store(directory, durability=durability, signer=signer, create=create) as engine:
+        if session.config.values["store"].is_projects:
+            from abstractruntime.cli._authority import OwnRuns
+
+            engine.admit = OwnRuns(session, engine)
         if engine.is_new and signer is None:
             # Said once per store; the doctor says it whenever it is asked.
             session.out.note(
                 "hint: no host key, so the ledger is not signed; art key new NAME --usage host,"
-                " then host_key: NAME in art.yaml"
+                " then host_key: NAME in your config.yaml"
             )
         yield engine
+
+
+def holds_bundle(session: Session, digest: str) -> bool:
+    """Say whether a run of this bundle was started before; a store of a project proves nothing."""
+    if session.config.values["store"].is_projects:
+        return False
+    try:
+        with reading(session) as engine:
+            return engine.bundles.get(digest, limit=1) is not None
+    except NotFound:
+        return False
+
+
+def _checked_directory(session: Session) -> Path:
+    """Give the directory of the store; one that a project names must lie there with all its parts.
+
+    Raises:
+        Refused: a part of it is a link.
+    """
+    store = directory_of(session)
+    if session.config.values["store"].is_projects:
+        from abstractruntime.cli._authority import require_no_links
+        from abstractruntime.storage.directory import links_of
+
+        require_no_links(links_of(store))
+    return store
 
 
 def directory_of(session: Session) -> Path:

@@ -79,6 +79,7 @@ _BUNDLE = Group(
             "bundle:sign",
             "Add a signature; the digest of the bundle stays the same.",
             ("art bundle sign X.flowbundle --key release",),
+            exits="3 when the key is revoked, retired, or for something else",
         ),
     },
 )
@@ -135,6 +136,7 @@ COMMANDS = Group(
                 "art compile flow.json -o review.flowbundle --key release",
                 "art compile flows/ --entry review --unsigned -o review.flowbundle",
             ),
+            exits="1 when a flow has errors, 3 when the key is revoked, retired, or for something else",
         ),
         "run": CliCommand(
             "run:run",

@@ -14,7 +14,12 @@ from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.cli._bundles import Loaded, bundle_document, named_signers, naming, of_verdict
 from abstractruntime.cli._files import MAX_SIGNATURE_BYTES
-from abstractruntime.cli._keyring import load_private_key, read_public_key, read_trust
+from abstractruntime.cli._keyring import (
+    load_private_key,
+    read_public_key,
+    read_trust,
+    require_may_sign,
+)
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import BUNDLE, require_free_place, write_result
 from abstractruntime.cli._session import Session
@@ -109,12 +114,13 @@ def sign(
         raise UsageError("no key is named", hint="add --key NAME; see: art key list")
     signer = load_private_key(session, name)
     data = sign_bundle(read_archive_file(path), signer)
+    trust = TrustStore((TrustedKey(signer.verifier),))
+    loaded = of_verdict(data, verify_bundle(data, trust))
+    require_may_sign(session, signer, "bundle", loaded.bundle.manifest.bundle_id)
     if output is None or output.resolve() == path.resolve():
         write_atomic(path.resolve(), data, mode=stat.S_IMODE(path.stat().st_mode))
     else:
         write_result(session, output, data, kind=BUNDLE, mode=0o644, force=force)
-    trust = TrustStore((TrustedKey(signer.verifier),))
-    loaded = of_verdict(data, verify_bundle(data, trust))
     document = bundle_document(loaded, file=str(output or path))
     session.out.emit(document, text=lambda: [verdict_line(document)])
     return 0

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime.cli._bundles import bundle_document, of_verdict
-from abstractruntime.cli._keyring import load_private_key
+from abstractruntime.cli._keyring import load_private_key, require_may_sign
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import BUNDLE, write_result
 from abstractruntime.cli._packing import Request, compile_bundle, sanitise_id
@@ -47,6 +47,7 @@ def compile_(  # noqa: PLR0917 - the options of the command
         session.out.note(*render_text(item).split("\n"))
     data, trust = packed.data, TrustStore()
     if signer is not None:
+        require_may_sign(session, signer, "bundle", packed.bundle.manifest.bundle_id)
         data = sign_bundle(data, signer)
         trust = TrustStore((TrustedKey(signer.verifier),))
     loaded = of_verdict(data, verify_bundle(data, trust, allow_unsigned=signer is None))

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from abstractruntime._files import doubt_of_place
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
+from abstractruntime.cli._authority import SEAL_FILE
+from abstractruntime.cli._config import USER_FILE
 from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
+from abstractruntime.cli._settings import BY_NAME
 from abstractruntime.cli._store import reading
+from abstractruntime.cli.keys import unfinished
 from abstractruntime.cli.verify import BundleJudge, verify_run
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
@@ -31,6 +36,7 @@ _SAID = frozenset({"torn_tail"})
 _SANDBOX_PAGE = "docs/explanation/sandbox.md"
 # What is wrong beside a sound ledger, and made anew from it.
 _REPAIRED = frozenset({"checkpoint_mismatch"})
+_OWN_FILES = (USER_FILE, SEAL_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +101,34 @@ def _configuration(session: Session) -> Iterator[HealthNote]:
     config = session.config
     where = f"project {config.project}" if config.project else "no project"
     yield HealthNote("ok", "configuration", f"{where}; store {config.store}")
+    for item in config.ignored:
+        yield HealthNote("warning", "configuration", item.text, item.hint)
+    yield HealthNote("ok", "settings", ", ".join(_in_force(session)))
     if config.get("durability") == "off":
         yield HealthNote(
             "warning", "configuration", "durability is off: a power cut can lose finished work",
             "set durability: strict",
         )  # fmt: skip
+
+
+def _in_force(session: Session) -> Iterator[str]:
+    """Give what loosens or tightens, each with its value and where it came from."""
+    for name, value in session.config.values.items():
+        if BY_NAME[name].project.leeway != "free" and value.value is not None:
+            yield f"{name} {value.value} ({value.origin})"
+
+
+def _places(session: Session) -> Iterator[HealthNote]:
+    """Find what others could write, so that it would say what they want."""
+    config = session.config_dir
+    places = {
+        "configuration": [config, *(config / name for name in _OWN_FILES), trust_path(session)],
+        "keys": [key_directory(session)],
+        "store": [session.config.store],
+    }
+    for subject, paths in places.items():
+        for doubt in filter(None, map(doubt_of_place, dict.fromkeys(paths))):
+            yield HealthNote("error", subject, doubt.reason, doubt.fix)
 
 
 def _keys(session: Session) -> Iterator[HealthNote]:
@@ -109,10 +138,12 @@ def _keys(session: Session) -> Iterator[HealthNote]:
         if path is not None and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             hint = f"chmod 600 {path}"
             yield HealthNote("error", "keys", f"'{path}' can be read by others", hint)
+    for message, hint in unfinished(session, read_trust(session)):
+        yield HealthNote("warning", "keys", message, hint)
     yield HealthNote("ok", "keys", f"{len(entries)} in {key_directory(session)}")
     host = session.config.get("host_key")
     if host is None:
-        hint = "art key new NAME --usage host, then host_key: NAME in art.yaml"
+        hint = "art key new NAME --usage host, then host_key: NAME in your config.yaml"
         yield HealthNote("note", "keys", "no host key, so ledgers are not signed", hint)
     elif host not in {e.key.name for e in entries} and not Path(host).is_file():
         yield HealthNote("error", "keys", f"the host key '{host}' does not exist", "art key list")
@@ -254,6 +285,7 @@ def _defect_text(verdict: LedgerVerdict) -> str:
 _CHECKS: tuple[Callable[[Session], Iterator[HealthNote]], ...] = (
     _installation,
     _configuration,
+    _places,
     _keys,
     _trust,
     _sandbox,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +19,7 @@ from abstractruntime.cli._keyring import (
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.signing import KeyEntry, TrustedKey, TrustStore, generate, save_signing_key
+from abstractruntime.signing.keys import begun_key, unfinished_keys
 
 _USAGES = {"bundle": "bundle", "host": "ledger", "ledger": "ledger"}
 
@@ -39,7 +40,7 @@ def new(
     usage: UsageOption = [],  # noqa: B006 - the parser makes a new list for each call
     bundle: BundleOption = [],  # noqa: B006 - the parser makes a new list for each call
 ) -> int:
-    """Make a key pair on this machine, and trust it.
+    """Make a key pair on this machine, and trust it; or finish one whose making was interrupted.
 
     The private key is encrypted with the passphrase in ART_KEY_PASSPHRASE or in the file
     that ART_KEY_PASSPHRASE_FILE names.
@@ -47,7 +48,11 @@ def new(
     usages = parse_usages(usage)
     trust = read_trust(session)
     passphrase = session.passphrase
-    entry = save_signing_key(generate(name), key_directory(session), passphrase=passphrase)
+    entry = begun_key(name, key_directory(session), passphrase=passphrase)
+    if entry is not None and trust.status_of(entry.key) is None:
+        session.out.note(f"finishes the key that was begun before: {entry.private_path}")
+    else:
+        entry = save_signing_key(generate(name), key_directory(session), passphrase=passphrase)
     trusted = TrustedKey(entry.key, usages, tuple(bundle) or ("*",))  # type: ignore[arg-type] # values come from the table
     write_trust(session, trust.with_key(trusted))
     if passphrase is None:
@@ -59,8 +64,27 @@ def new(
 
 def list_(session: Session) -> int:
     """List own and trusted keys."""
-    _emit(session, all_keys(read_trust(session), own_keys(session)))
+    trust = read_trust(session)
+    _emit(session, all_keys(trust, own_keys(session)))
+    for message, hint in unfinished(session, trust):
+        session.out.note(f"note: {message}")
+        session.out.note(f"  = hint: {hint}")
     return 0
+
+
+def unfinished(session: Session, trust: TrustStore) -> Iterator[tuple[str, str]]:
+    """Give what an interrupted `art key new` left, and what to do with it."""
+    for path in unfinished_keys(key_directory(session)):
+        if path.suffix == ".tmp":
+            yield f"'{path}' is what an interrupted write left of a private key", f"rm {path}"
+        else:
+            hint = f"finish it: art key new {path.stem}; or remove it: rm {path}"
+            yield f"'{path}' has no public line: its making was interrupted", hint
+    for entry in own_keys(session):
+        if entry.private_path is not None and trust.status_of(entry.key) is None:
+            why = "it came from elsewhere, or its making was interrupted"
+            hint = f"trust it: art key new {entry.key.name}"
+            yield f"your key '{entry.key.label}' is not trusted here: {why}", hint
 
 
 def show(session: Session, key: KeyArgument) -> int:
@@ -81,14 +105,19 @@ def trust(
     key: Annotated[str, typer.Argument(metavar="VKEY|FILE", help="Public key line, or its file.")],
     usage: UsageOption = [],  # noqa: B006 - the parser makes a new list for each call
     bundle: BundleOption = [],  # noqa: B006 - the parser makes a new list for each call
+    again: Annotated[bool, typer.Option("--again", help="Even if the key was retired.")] = False,
 ) -> int:
-    """Trust someone's public key."""
+    """Trust someone's public key. One that was revoked stays so, under every name."""
     public = read_public_key(key)
     store = read_trust(session)
-    known = next((entry for entry in store.keys if entry.key == public), None)
-    if known is not None and known.status == "revoked":
+    status = store.status_of(public)
+    if status == "revoked":
         raise UsageError(
             f"key '{public.label}' is revoked for good", hint="ask its owner for a new key"
+        )
+    if status == "retired" and not again:
+        raise UsageError(
+            f"key '{public.label}' is retired", hint="to trust it as before, add --again"
         )
     entry = TrustedKey(public, parse_usages(usage), tuple(bundle) or ("*",))  # type: ignore[arg-type] # values come from the table
     write_trust(session, store.with_key(entry))
@@ -101,7 +130,7 @@ def revoke(
     key: KeyArgument,
     reason: Annotated[str | None, typer.Option("--reason", help="Kept with the key.")] = None,
     retire: Annotated[
-        bool, typer.Option("--retire", help="Only refuse new bundles; installed ones stay good.")
+        bool, typer.Option("--retire", help="Accept nothing new; what is installed stays good.")
     ] = False,
 ) -> int:
     """Stop trusting a key. Revoking cannot be undone."""

@@ -6,8 +6,9 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +16,11 @@ from abstractruntime._json import JsonObject, dump_sorted
 from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._version import __version__
+from abstractruntime.cli._authority import seal, settings_in_force
 from abstractruntime.cli._bundles import Loaded
 from abstractruntime.cli._consent import (
     granted,
+    prepare_workspace,
     uses_files,
     workspace_of,
     workspace_root,
@@ -40,13 +43,16 @@ from abstractruntime.cli._packing import load_bundle_or_flow
 from abstractruntime.cli._program import Program, code_services, compile_program
 from abstractruntime.cli._sandbox import confined
 from abstractruntime.cli._session import Session, os_user
-from abstractruntime.cli._store import writing
+from abstractruntime.cli._store import holds_bundle, writing
 from abstractruntime.core.origin import TRUST_CODE, RunOrigin
 from abstractruntime.core.store import Store
 from abstractruntime.errors import NotFound, Refused, UsageError
 from abstractruntime.storage.directory import artifacts_in, check_id
 from abstractruntime.visualflow_compiler.check import render_text
 from abstractruntime.visualflow_compiler.document import FlowDocument
+
+if TYPE_CHECKING:
+    from abstractruntime.signing import TrustStore
 
 _ONCE_CHARS = 32
 _NOTED_INPUTS = 20
@@ -92,7 +98,7 @@ def run(  # noqa: PLR0917 - the options of the command
     ] = False,
     allow: Annotated[
         list[str],
-        typer.Option("--allow", metavar="CAPABILITY", help="Grant such as file:write; repeatable."),
+        typer.Option("--allow", metavar="CAPABILITY", help="Grant such as file:read; repeatable."),
     ] = [],  # noqa: B006 - the parser makes a new list for each call
     keep_listeners: Annotated[
         bool,
@@ -109,34 +115,49 @@ def run(  # noqa: PLR0917 - the options of the command
         str | None,
         typer.Option("--sandbox", metavar="bwrap|worker|in-process", help="Home of code nodes."),
     ] = None,
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            "--workspace", metavar="DIR", help="Directory of its files. [env: ART_WORKSPACE]"
+        ),
+    ] = None,
 ) -> int:
     """Run a bundle or a flow until it ends or waits.
 
     Prints the output of the run on stdout. A flow document is your own work: it needs no
     signature, and its digest is recorded.
     """
-    set_flags(session, durability=durability, host_key=host_key, llm_stub=llm_stub, sandbox=sandbox)
+    set_flags(
+        session,
+        durability=durability,
+        host_key=host_key,
+        llm_stub=llm_stub,
+        sandbox=sandbox,
+        workspace=workspace,
+    )
     if once == "":
         raise UsageError(
             "--once needs a key", hint="give a text that names this start", argument="--once"
         )
     if once is not None and run_id is not None:
         raise UsageError("--once and --run-id exclude each other", hint="leave one of them out")
-    loaded = _load(session, path, entry, allow_unsigned=allow_unsigned)
+    trust = read_trust(session)
+    loaded = _load(session, path, entry, trust, allow_unsigned=allow_unsigned)
     home = session.config.get("sandbox")
     grants = granted(loaded, allow)
     has_files = uses_files(loaded.bundle.documents.values())
-    workspace = workspace_root(session) if has_files else None
+    root, chosen_by = workspace_root(session, loaded) if has_files else (None, "")
     services = code_services(
         trust_code=trust_code,
         sandbox=home,
-        workspace=workspace_of(RunOrigin(grants=grants, workspace=workspace)),
+        workspace=workspace_of(session, RunOrigin(grants=grants, workspace=root)),
         artifacts=artifacts_in(session.config.store),
     )
     program = compile_program(loaded.bundle, entry, services=services)
     in_process = trust_code or home == "in-process"
     document = loaded.bundle.documents[program.entry]
     values = checked_input(document, inputs)
+    overrides = _overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process)
     origin = RunOrigin(
         workflow_id=program.entry,
         bundle_ref=loaded.ref,
@@ -144,30 +165,40 @@ def run(  # noqa: PLR0917 - the options of the command
         signers=loaded.signers,
         inputs_sha256=hashlib.sha256(dump_sorted(values)).hexdigest(),
         runtime_version=__version__,
-        overrides=_overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process),
+        overrides=overrides,
         sandbox=confined(session, services.code) if program.has_code else None,
         grants=grants,
-        workspace=workspace,
+        workspace=root,
         actor=actor or os_user(),
         labels=parse_labels(label),
         once=once,
         keep_listeners=keep_listeners,
+        settings=settings_in_force(
+            session,
+            trust,
+            workspace=(root, chosen_by),
+            **_said(overrides, grants, trust_code=trust_code),
+        ),
     )
     start = Start(once_id(once) if once else new_id(run_id), values, origin)
     for line in input_notes(document, values):
         session.out.note(line)
+    prepare_workspace(session, origin)
     with writing(session, create=True) as engine:
         return _drive(session, engine, program, loaded, start, until, follow, waiting_ok)
 
 
-def _load(session: Session, path: Path, entry: str | None, *, allow_unsigned: bool) -> Loaded:
+def _load(
+    session: Session, path: Path, entry: str | None, trust: TrustStore, *, allow_unsigned: bool
+) -> Loaded:
     """Open what is to be run, and say what is doubtful about it."""
     loaded, findings = load_bundle_or_flow(
         path,
-        read_trust(session),
+        trust,
         allow_unsigned=allow_unsigned,
         now=SystemClock().now(),
         entry=entry,
+        is_installed=partial(holds_bundle, session),
     )
     for item in findings:
         session.out.note(*render_text(item).split("\n"))
@@ -225,7 +256,7 @@ def _drive(
         engine.bundles.put(loaded.digest, loaded.data)
         run_id = start.run_id
         if not existing:
-            _create(runtime, program, start, engine)
+            _create(session, runtime, program, start, engine)
         session.out.note(f"run {run_id}" + (" exists already" if existing else ""))
         if follow:
             stop.on_poll = Follower(session, engine, run_id, program.labels).poll
@@ -236,7 +267,10 @@ def _drive(
         )
 
 
-def _create(runtime: Runtime, program: Program, start: Start, engine: Store) -> None:
+def _create(
+    session: Session, runtime: Runtime, program: Program, start: Start, engine: Store
+) -> None:
+    stated = replace(start.origin, store_origin=engine.store_origin)
     try:
         runtime.start(
             workflow=program.workflow,
@@ -244,12 +278,27 @@ def _create(runtime: Runtime, program: Program, start: Start, engine: Store) -> 
             actor_id=start.origin.actor,
             session_id=start.run_id,
             run_id=start.run_id,
-            provenance=replace(start.origin, store_origin=engine.store_origin),
+            provenance=replace(stated, seal=seal(session, start.run_id, stated)),
         )
     except UsageError:
         # Another process may have started the run of this key in the meantime.
         if start.origin.once is None or not find_same(engine, start):
             raise
+
+
+def _said(
+    overrides: tuple[str, ...], grants: tuple[str, ...], *, trust_code: bool
+) -> dict[str, tuple[Any, str]]:
+    """Give what flags decide that are no settings, as the first record says it."""
+    given: dict[str, tuple[Any, str]] = {}
+    if trust_code:
+        given["sandbox"] = ("in-process", "flag --trust-code")
+    if "allow_unsigned" in overrides:
+        given["unsigned_bundles"] = ("allow", "flag --allow-unsigned")
+    if grants:
+        is_own = "own_work" in overrides
+        given["grants"] = (list(grants), "own work" if is_own else "flag --allow")
+    return given
 
 
 def _overrides(loaded: Loaded, *, allow_unsigned: bool, trust_code: bool) -> tuple[str, ...]:

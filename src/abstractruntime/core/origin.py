@@ -30,6 +30,8 @@ class RunOrigin:
         workspace: The directory whose files it may touch.
         once: The start key that stands for it.
         keep_listeners: Whether its listeners live on when it has ended.
+        settings: What was in force that loosens or tightens, by name: `{value, origin}`.
+        seal: By whose configuration it was started; only that one can tell.
     """
 
     workflow_id: str | None = None
@@ -48,6 +50,8 @@ class RunOrigin:
     labels: Mapping[str, Any] = field(default_factory=dict)
     once: str | None = None
     keep_listeners: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seal: str | None = None
 
     @property
     def trusts_code(self) -> bool:
@@ -108,7 +112,8 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "grants": _texts,
     "sandbox": lambda value: value if isinstance(value, dict) else None,
     "labels": mapping,
+    "settings": mapping,
     "keep_listeners": lambda value: value is True,
 }
 # `entry_node` is what `first_record` states of every run.
-_RARE: Final = frozenset({"entry_node", "workspace", "once", "keep_listeners"})
+_RARE: Final = frozenset({"entry_node", "workspace", "once", "keep_listeners", "settings", "seal"})

@@ -7,7 +7,7 @@ people is a path in a directory store, and something else in a database.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -249,7 +249,8 @@ class Store(Engine, Protocol):
     """An engine with all its parts.
 
     `store_origin` is its name in signed heads, `address` what people know it by. `is_new` says
-    whether it became a store by being opened, or does so with its first write.
+    whether it became a store by being opened, or does so with its first write. `admit` is asked
+    before a run is opened for writing; what it raises keeps the run as it is.
     """
 
     @property
@@ -258,6 +259,8 @@ class Store(Engine, Protocol):
     def store_origin(self) -> str: ...
     @property
     def is_new(self) -> bool: ...
+    @property
+    def admit(self) -> Callable[[str], None] | None: ...
     @property
     def artifacts(self) -> Artifacts: ...
     @property

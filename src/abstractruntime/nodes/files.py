@@ -63,7 +63,7 @@ class ReadFile(_FileNode):
     type = "read_file"
     capability = "file:read:*"
     doc = (
-        "Reads a UTF-8 file of the workspace. A `*.json` file must be JSON and is given as its value; of "
+        "Reads a UTF-8 file of the workspace; the host must have granted reading. A `*.json` file must be JSON and is given as its value; of "
         "other files those that look like an object or a list are, and the rest is text."
     )
     inputs = (Pin("file_path", "workspace_file", doc="path, relative to the workspace"),)
@@ -76,7 +76,7 @@ class ReadFile(_FileNode):
         ),
     )
     compat = (
-        "Q38: confined to the workspace, which is the current directory unless the host chose another; "
+        "Q38: confined to the workspace, which the host chooses, and reading needs the grant `file:read`; "
         "files above 16 MiB are refused. `file_path` is new."
     )
 

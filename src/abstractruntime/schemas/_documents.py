@@ -154,6 +154,7 @@ CONFIG: Final = document(
     "Settings in force",
     "project?",
     settings=list_of(closed_object("name value:any origin")),
+    ignored=list_of(closed_object("file setting? value:any instead:any why hint")),
 )
 
 DOCTOR: Final = document(

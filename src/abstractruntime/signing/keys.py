@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime._files import read_bounded, write_atomic
+from abstractruntime._files import doubt_about, read_bounded, write_atomic
 from abstractruntime.errors import NotFound, Refused, UsageError
 
 if TYPE_CHECKING:
@@ -203,8 +203,45 @@ def save_signing_key(
             f"'{private}' or '{public}' exists already", hint="choose another key name"
         )
     write_atomic(private, key.to_pem(passphrase), mode=0o600, replace=False)
-    write_atomic(public, f"{key.verifier.vkey}\n".encode(), mode=0o644, replace=False)
-    return KeyEntry(key.verifier, public, private)
+    return _publish(key.verifier, private)
+
+
+def _publish(key: VerifierKey, private: Path) -> KeyEntry:
+    public = private.with_suffix(".vkey")
+    write_atomic(public, f"{key.vkey}\n".encode(), mode=0o644, replace=False)
+    return KeyEntry(key, public, private)
+
+
+def begun_key(name: str, directory: Path, *, passphrase: bytes | None = None) -> KeyEntry | None:
+    """Give the pair of a name whose making was interrupted, complete; None when there is none.
+
+    Raises:
+        UsageError: its private key has another passphrase.
+    """
+    private = directory / f"{file_safe_name(name)}.pem"
+    if not private.exists():
+        return None
+    public = private.with_suffix(".vkey")
+    if public.exists():
+        published = load_vkey(public)
+        return KeyEntry(published, public, private) if published.name == name else None
+    try:
+        key = load_signing_key(private, name=name, passphrase=passphrase)
+    except UsageError as cause:
+        raise UsageError(
+            f"'{private}' was begun with another passphrase: {cause}",
+            hint=f"give that one, or remove it: rm {private}",
+            path=str(private),
+        ) from cause
+    return _publish(key.verifier, private)
+
+
+def unfinished_keys(directory: Path) -> list[Path]:
+    """Give private keys without a public line, and copies that an interrupted write left."""
+    if not directory.is_dir():
+        return []
+    lone = [path for path in directory.glob("*.pem") if not path.with_suffix(".vkey").exists()]
+    return sorted([*lone, *directory.glob(".*.pem.*.tmp")])
 
 
 def load_signing_key(
@@ -219,7 +256,7 @@ def load_signing_key(
 
     Raises:
         NotFound: there is no such file.
-        Refused: group or others can read the file.
+        Refused: group or others can read the file, or somebody else could have written it.
         UsageError: not an Ed25519 key, a wrong passphrase, no name, or a `.vkey` of another key.
     """
     _refuse_shared(path)
@@ -246,6 +283,11 @@ def _refuse_shared(path: Path) -> None:
             hint=f"chmod 600 {path}",
             path=str(path),
         )
+    for place in (path, path.with_suffix(".vkey")):
+        if doubt := doubt_about(place):
+            raise Refused(
+                f"key '{path}' is not used: {doubt.reason}", hint=doubt.fix, path=str(doubt.path)
+            )
 
 
 def _parse_pem(data: bytes, passphrase: bytes | None, path: Path) -> Any:

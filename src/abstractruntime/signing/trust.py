@@ -2,8 +2,11 @@
 
 1. The algorithm and the usages of a key come from its entry here, never from a signature.
 2. `retired` keys vouch only for bundles that were installed before; `revoked` ones for nothing.
-3. A key with a validity window is usable only when the caller says what time it is.
-4. Everything is a value and a pure function; `load_trust` and `save_trust` are the edge.
+   That holds for the key itself, whatever names it is entered under.
+3. Nothing that ends trust makes more acceptable: where a key was ever trusted for bundles, the
+   unsigned are refused until the policy says otherwise.
+4. A key with a validity window is usable only when the caller says what time it is.
+5. Everything is a value and a pure function; `load_trust` and `save_trust` are the edge.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from abstractruntime._files import read_bounded, write_atomic
+from abstractruntime._files import read_unshared, write_atomic
 from abstractruntime._json import load_strict
 from abstractruntime.errors import NotFound, UnsupportedFormat, UsageError
 from abstractruntime.signing.keys import VerifierKey, parse_vkey
@@ -29,6 +32,8 @@ _FILE_LIMIT: Final = 4 * 1024 * 1024
 KeyStatus = Literal["active", "retired", "revoked"]
 UnsignedPolicy = Literal["deny", "warn", "allow"]
 Usage = Literal["bundle", "ledger"]
+_WORST_FIRST: Final[tuple[KeyStatus, ...]] = ("revoked", "retired", "active")
+_MEANING: Final = {"bundle": "bundles", "ledger": "ledgers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class TrustedKey:
 
 @dataclass(frozen=True, slots=True)
 class TrustPolicy:
-    """What a verdict must meet; `unsigned` None means deny once an active bundle key exists."""
+    """What a verdict must meet; `unsigned` None means deny once there is a key for bundles."""
 
     unsigned: UnsignedPolicy | None = None
     threshold: int = 1
@@ -85,8 +90,40 @@ class TrustStore:
         """Give the policy in force for bundles without a trusted signature."""
         if self.policy.unsigned is not None:
             return self.policy.unsigned
-        strict = any(k.status == "active" and "bundle" in k.usages for k in self.keys)
-        return "deny" if strict else "warn"
+        return "deny" if any("bundle" in k.usages for k in self.keys) else "warn"
+
+    def status_of(self, key: VerifierKey) -> KeyStatus | None:
+        """Give what a key is, under whatever names; None when it is not entered."""
+        found = {entry.status for entry in self.keys if entry.key.public == key.public}
+        return next((status for status in _WORST_FIRST if status in found), None)
+
+    def why_not_sign(
+        self, key: VerifierKey, usage: Usage, bundle_id: str | None = None
+    ) -> str | None:
+        """Say why nobody who decides as this store does would count a signature made now."""
+        entries = [entry for entry in self.keys if entry.key.public == key.public]
+        if not entries:
+            return None
+        status = self.status_of(key)
+        if status != "active":
+            return f"it is {status}"
+        fit = [entry for entry in entries if usage in entry.usages]
+        if not fit:
+            return (
+                f"it vouches for {' and '.join(_MEANING[name] for name in entries[0].usages)} only"
+            )
+        if bundle_id is not None and not any(entry.may_sign_bundle(bundle_id) for entry in fit):
+            return f"it may sign {', '.join(g for entry in fit for g in entry.bundles)} only"
+        return None
+
+    def revoked_of(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """Give those of some signers whose key was revoked, under whatever name."""
+        known = {entry.key.label: entry.key for entry in self.keys}
+        return tuple(
+            label
+            for label in labels
+            if label in known and self.status_of(known[label]) == "revoked"
+        )
 
     def bundle_keys(
         self, bundle_id: str, *, installed: bool = False, now: datetime | None = None
@@ -96,14 +133,15 @@ class TrustStore:
         return tuple(
             entry.key
             for entry in self.keys
-            if entry.status in statuses
+            if self.status_of(entry.key) in statuses
             and entry.may_sign_bundle(bundle_id)
             and (installed or entry.is_current(now))
         )
 
     def ledger_keys(self) -> tuple[VerifierKey, ...]:
         """Give the keys that may sign heads: active and retired host keys."""
-        return tuple(k.key for k in self.keys if k.status != "revoked" and "ledger" in k.usages)
+        entries = (entry for entry in self.keys if "ledger" in entry.usages)
+        return tuple(e.key for e in entries if self.status_of(e.key) != "revoked")
 
     def find(self, label: str) -> TrustedKey:
         """Find a key by `<name>+<8 hex>`, or by name alone when only one has it.
@@ -126,16 +164,24 @@ class TrustStore:
     def with_key(self, entry: TrustedKey) -> TrustStore:
         """Add a key, or replace the entry of the same public key and name.
 
+        Its status is from now on that of the key under every name.
+
         Raises:
             UsageError: the key was revoked; that is for good.
         """
-        revoked = {k.key.public for k in self.keys if k.status == "revoked"}
-        if entry.key.public in revoked and entry.status != "revoked":
+        if self.status_of(entry.key) == "revoked" and entry.status != "revoked":
             raise UsageError(
                 f"key '{entry.key.label}' is revoked for good", hint="make and trust a new key"
             )
-        others = tuple(k for k in self.keys if k.key != entry.key)
-        return replace(self, keys=(*others, entry))
+        others = tuple(
+            replace(k, status=entry.status) if k.key.public == entry.key.public else k
+            for k in self.keys
+            if k.key != entry.key
+        )
+        changed = replace(self, keys=(*others, entry))
+        if self.unsigned_bundles == changed.unsigned_bundles or self.unsigned_bundles != "deny":
+            return changed
+        return replace(changed, policy=replace(self.policy, unsigned="deny"))
 
     def with_status(
         self, label: str, status: KeyStatus, *, reason: str | None = None
@@ -293,9 +339,10 @@ def load_trust(path: Path) -> TrustStore:
 
     Raises:
         UsageError: the file is not a trust store.
+        Refused: somebody else could have written or removed it.
     """
     try:
-        data = read_bounded(path, _FILE_LIMIT)
+        data = read_unshared(path, _FILE_LIMIT, what="the trust store")
     except NotFound:
         return TrustStore()
     return parse_trust(data)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import dump_line
@@ -36,6 +37,7 @@ __all__ = [
     "KeySigner",
     "artifacts_in",
     "check_id",
+    "links_of",
     "open_store",
 ]
 
@@ -102,6 +104,12 @@ def artifacts_in(path: str | Path) -> FileArtifactStore:
     from abstractruntime.storage.artifacts import FileArtifactStore  # noqa: PLC0415 - see above
 
     return FileArtifactStore(path)
+
+
+def links_of(path: str | Path) -> list[str]:
+    """Give the parts of a store directory that are links, so that they may lie anywhere."""
+    names = (str(path), *Layout(str(path)).fixed())
+    return [name for name in names if os.path.islink(name)]  # noqa: PTH114 - names are text here
 
 
 class DirectoryStore(DirectoryEngine):

@@ -126,15 +126,13 @@ def _workspace(case: Case) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="art-case-") as name:
         root = Path(name)
         for path, text in case.files.items():
-            target = _inside(Workspace(root), path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+            _write(Workspace(root), path, text)
         yield root
 
 
-def _inside(workspace: Workspace, path: str) -> Path:
+def _write(workspace: Workspace, path: str, text: str) -> None:
     try:
-        return workspace.resolve(path)
+        workspace.write(path, text.encode("utf-8"))
     except NodeError as cause:
         raise UsageError(
             f"files: {cause}", hint="files lie in the workspace of the case"

@@ -295,9 +295,7 @@ class _Judge:
             return SignatureReport(item.member, "trusted", good)
         if not item.keys:
             return SignatureReport(item.member, "unknown_key", reason="signed by no known key")
-        publics = {key.public for key in item.keys}
-        statuses = {e.status for e in self.trust.keys if e.key.public in publics}
-        if statuses == {"revoked"}:
+        if all(self.trust.status_of(key) == "revoked" for key in item.keys):
             return SignatureReport(item.member, "revoked", labels, "the key is revoked")
         reason = "the key is retired, out of date, or not for this bundle id"
         return SignatureReport(item.member, "not_for_this_bundle", labels, reason)

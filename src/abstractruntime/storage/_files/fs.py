@@ -6,7 +6,7 @@ as the operating system does, except that a missing file or directory is an answ
 """
 
 # Paths are text here: the port is called for every record, and a Path object costs more.
-# ruff: noqa: PTH102, PTH105, PTH106, PTH108, PTH116, PTH120, PTH123, PTH208
+# ruff: noqa: PTH102, PTH105, PTH106, PTH108, PTH116, PTH120, PTH208
 
 from __future__ import annotations
 
@@ -124,6 +124,8 @@ class FileSystem(Protocol):
 class RealFileSystem:
     """The file system of this machine; files 0600, directories 0700.
 
+    A file that somebody replaced by a link is an error: a store may have come from anywhere.
+
     Args:
         locks: The kind of locks; by default the best this system has.
     """
@@ -197,7 +199,8 @@ class RealFileSystem:
 
     def read(self, path: str, offset: int = 0, size: int = -1) -> bytes | None:
         try:
-            with open(path, "rb", buffering=0) as file:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            with os.fdopen(descriptor, "rb", buffering=0) as file:
                 file.seek(offset)
                 return file.readall() if size < 0 else _read_exactly(file.fileno(), size)
         except FileNotFoundError:

@@ -90,6 +90,15 @@ class Layout:
         self.tombstones = f"{root}/tombstones"
         self.originals = f"{root}/imported"
 
+    def fixed(self) -> tuple[str, ...]:
+        """Give the names that no id is part of."""
+        databases = (f"{self.index}{suffix}" for suffix in ("", "-journal", "-wal", "-shm"))
+        return (
+            self.store_file, *databases, self.locks, self.store_lock, self.serve_lock,
+            self.quarantine, self.inboxes, self.artifacts, self.blobs, self.refs, self.bundles,
+            self.snapshots, self.tombstones, self.originals,
+        )  # fmt: skip
+
     def original(self, run_id: str) -> str:
         return f"{self.originals}/run_{check_id(run_id)}.json"
 

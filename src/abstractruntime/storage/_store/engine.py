@@ -49,7 +49,7 @@ from abstractruntime.storage._store.store_file import (
 from abstractruntime.storage._store.views import LedgerView, RunsView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Self  # types only; not a dependency at run time
 
@@ -111,6 +111,8 @@ class DirectoryEngine:
 
     keeps_commands = True
     is_new = False
+    # Asked before a run is opened for writing; what it raises keeps the run as it is.
+    admit: Callable[[str], None] | None = None
 
     @property
     def runs(self) -> RunsView:
@@ -181,6 +183,8 @@ class DirectoryEngine:
         """
         self.require_writable(run_id)
         self._require_run(run_id)
+        if self.admit is not None:
+            self.admit(run_id)
         self._claim()
         with contextlib.ExitStack() as undo:
             lease = self._leases.acquire(run_id, wait_s=wait_s)

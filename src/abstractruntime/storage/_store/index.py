@@ -19,6 +19,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import weakref
@@ -286,6 +287,7 @@ class RunIndex:
         import sqlite3  # noqa: PLC0415 - as above
 
         if self._connection is None:
+            self._create_private()
             db = sqlite3.connect(
                 self._path, timeout=2.0, isolation_level=None, check_same_thread=False
             )
@@ -301,6 +303,13 @@ class RunIndex:
                     db.executescript("DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS scan")
                 db.executescript(_SCHEMA)
         return self._connection
+
+    def _create_private(self) -> None:
+        """Make the file before SQLite does, which gives its journals the mode of the file."""
+        if self._path == ":memory:":
+            return
+        with contextlib.suppress(StoreError):
+            self._files.create(self._layout.index).close()
 
     def _disconnect(self) -> None:
         if self._connection is not None:

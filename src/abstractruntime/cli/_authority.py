@@ -1,0 +1,145 @@
+"""By whose authority a run does what it does: what its first record says of that, and whether it is true.
+
+Rules:
+1. The first record names what was in force that loosens or tightens, and where each came from.
+2. It is sealed with a secret of the user's configuration, over everything that it states. The
+   seal tells this user's runs from those that came with a directory; it proves nothing to others.
+3. A store that only a project names may have come with it. Its runs are read like those of any
+   other, but only sealed ones are driven or changed: what the others say that somebody granted
+   them, the author of the project may have written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime._files import read_unshared, write_atomic
+from abstractruntime._json import JsonObject, dump_sorted
+from abstractruntime.core.run_tree import RunTree
+from abstractruntime.errors import NotFound, Refused, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from abstractruntime.cli._session import Session
+    from abstractruntime.core.origin import RunOrigin
+    from abstractruntime.core.store import Store
+    from abstractruntime.signing import TrustStore
+
+SEAL_FILE = "seal.key"
+_SECRET_BYTES = 32
+_RECORDED = ("sandbox", "sandbox_minimum", "trust_store", "durability", "on_unknown", "llm.handler")
+
+
+def settings_in_force(session: Session, trust: TrustStore, **said: tuple[Any, str]) -> JsonObject:
+    """Give what the first record says was in force, each with its origin.
+
+    Args:
+        session: Has the configuration.
+        trust: Says what holds for unsigned bundles.
+        said: Value and origin of what the command decides itself, in place of the settings.
+    """
+    values = session.config.values
+    # Where the default lies says whose home it is, and nothing else.
+    unsaid = {"trust_store"} if values["trust_store"].origin == "default" else set()
+    policy = "default" if trust.policy.unsigned is None else "trust_store"
+    found: dict[str, tuple[Any, str]] = {
+        **{name: (values[name].value, values[name].origin) for name in _RECORDED},
+        "unsigned_bundles": (trust.unsigned_bundles, policy),
+        **said,
+    }
+    return {
+        name: {**({} if name in unsaid else {"value": _short(value)}), "origin": _short(origin)}
+        for name, (value, origin) in found.items()
+        if value is not None
+    }
+
+
+def _short(value: Any) -> Any:
+    """Give text without the name of the user's home, which is nobody's business."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - text is what is searched
+    return value.replace(home, "~") if isinstance(value, str) and len(home) > 1 else value
+
+
+# -- seals --------------------------------------------------------------------------------
+
+
+def seal(session: Session, run_id: str, origin: RunOrigin) -> str | None:
+    """Give the seal of a run that this user starts; None where nothing can be kept secret."""
+    path = session.config_dir / SEAL_FILE
+    try:
+        if not path.exists():
+            # Another process may be faster.
+            with contextlib.suppress(UsageError):
+                write_atomic(path, os.urandom(_SECRET_BYTES), mode=0o600, replace=False)
+        return _sealed(_secret(path), run_id, origin)
+    except StoreError:
+        return None
+
+
+def is_sealed(session: Session, run_id: str, origin: RunOrigin) -> bool:
+    """Say whether this user started the run, and its first record says what it said then."""
+    if origin.seal is None:
+        return False
+    try:
+        secret = _secret(session.config_dir / SEAL_FILE)
+    except NotFound:
+        return False
+    return hmac.compare_digest(origin.seal, _sealed(secret, run_id, origin))
+
+
+def _secret(path: Path) -> bytes:
+    return read_unshared(path, _SECRET_BYTES, what="the secret that seals runs")
+
+
+def _sealed(secret: bytes, run_id: str, origin: RunOrigin) -> str:
+    facts = replace(origin, entry_node=None, seal=None).facts()
+    stated = dump_sorted({"run_id": run_id, "facts": facts})
+    return hmac.new(secret, stated, hashlib.sha256).hexdigest()
+
+
+class OwnRuns:
+    """Lets those runs of a store be opened that this user started."""
+
+    def __init__(self, session: Session, engine: Store) -> None:
+        self._session, self._engine = session, engine
+        self._admitted: set[str] = set()
+
+    def __call__(self, run_id: str) -> None:
+        """Admit a run.
+
+        Raises:
+            Refused: somebody else started it, or nobody can tell.
+        """
+        root = RunTree(self._engine, run_id).root()
+        if root in self._admitted:
+            return
+        if not is_sealed(self._session, root, self._engine.origin(root)):
+            raise Refused(
+                f"run {root!r} came with the project: you did not start it, or not with this"
+                " configuration, so nothing it says that it may do counts",
+                hint=f"look at it: art inspect {root}; if you know the store, name it:"
+                f" --store {self._engine.address}",
+                run_id=root,
+                store=self._engine.address,
+            )
+        self._admitted.add(root)
+
+
+def require_no_links(paths: Iterable[str]) -> None:
+    """Refuse a store whose parts may lie anywhere.
+
+    Raises:
+        Refused: there is such a part.
+    """
+    for path in paths:
+        raise Refused(
+            f"'{path}' is a link, and the store came with the project",
+            hint="remove it; or, if you know the store, name it with --store or ART_HOME",
+            path=path,
+        )

@@ -1,0 +1,122 @@
+"""The settings, as data: their names, where they may be made, and what a project may do to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["text", "path", "number", "choice", "flag"]
+Leeway = Literal["free", "inside", "tighten", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRule:
+    """What the file of a project may do to a setting, and why.
+
+    A project comes with whatever was cloned or unpacked, so its file is no authority: what it
+    gives counts only where it takes nothing from whoever runs the tool.
+
+    Attributes:
+        leeway: `free` any value; `inside` a path in the project; `tighten` a value at least as
+            strict as what counts without it; `never` none.
+        why: The reason, for the reference.
+        loosest_first: The values of a setting that may be tightened.
+    """
+
+    leeway: Leeway
+    why: str
+    loosest_first: tuple[str, ...] = ()
+
+    def loosens(self, value: str, than: str) -> bool:
+        """Say whether a value is less strict than another one."""
+        order = self.loosest_first
+        return order.index(value) < order.index(than)
+
+
+def _tighten(why: str, *loosest_first: str) -> ProjectRule:
+    return ProjectRule("tighten", why, loosest_first)
+
+
+def _never(why: str) -> ProjectRule:
+    return ProjectRule("never", why)
+
+
+def _inside(why: str) -> ProjectRule:
+    return ProjectRule("inside", why)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting; `name` is its dotted path in a file."""
+
+    name: str
+    doc: str
+    project: ProjectRule
+    env: str | None = None
+    kind: Kind = "text"
+    choices: tuple[str, ...] = ()
+    default: Any = None
+
+
+_NO_KEY = _never("whoever names the key has something signed in your name")
+_NO_STUB = _never("a stub answers only where a person asked for it")
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "store", "directory of runs, ledgers and artifacts",
+        _inside("where a project keeps its own runs is its business"),
+        "ART_HOME", "path",
+    ),
+    Setting(
+        "durability", "what a commit survives",
+        _tighten("less would lose finished work", "off", "relaxed", "strict"),
+        "ART_DURABILITY", "choice", ("strict", "relaxed", "off"), "strict",
+    ),
+    Setting(
+        "lock_timeout", "seconds to wait for a run that is owned",
+        ProjectRule("free", "waiting longer permits nothing"),
+        "ART_LOCK_TIMEOUT", "number", default=0,
+    ),
+    Setting(
+        "workspace",
+        "directory whose files flows may touch; default: the current one for a flow document, one of"
+        " its own for a bundle",
+        _inside("other files are not the project's to give"),
+        "ART_WORKSPACE", "path",
+    ),
+    Setting("signing_key", "key that signs bundles: name or path", _NO_KEY, "ART_SIGNING_KEY"),
+    Setting("host_key", "key that signs heads of ledgers: name or path", _NO_KEY, "ART_HOST_KEY"),
+    Setting(
+        "trust_store", "file of trust decisions",
+        _never("whose signatures count is for you to say"),
+        "ART_TRUST_STORE", "path",
+    ),
+    Setting(
+        "sandbox", "where code nodes run",
+        _tighten("code out of the sandbox has all that you have", "in-process", "worker", "bwrap"),
+        "ART_SANDBOX", "choice", ("bwrap", "worker", "in-process"), "worker",
+    ),
+    Setting(
+        "sandbox_minimum", "layers without which no code runs",
+        _tighten("fewer layers keep less from code", "none", "fs+net", "fs+net+syscalls"),
+        "ART_SANDBOX_MINIMUM", "choice", ("fs+net+syscalls", "fs+net", "none"), "none",
+    ),
+    Setting(
+        "on_unknown", "what becomes of an effect whose outcome a crash hid",
+        _tighten("what may have happened must not happen twice unasked", "retry", "ask", "fail"),
+        "ART_ON_UNKNOWN", "choice", ("retry", "ask", "fail"), "retry",
+    ),
+    Setting(
+        "on_revoked", "what becomes of a run when the keys that vouched for its bundle are revoked",
+        _tighten("what a revoked key signed is not to be run", "finish", "refuse"),
+        "ART_ON_REVOKED", "choice", ("refuse", "finish"), "refuse",
+    ),
+    Setting(
+        "llm.attempts", "how often a failing model call is tried",
+        ProjectRule("free", "a flow can call a model as often as it likes"),
+        "ART_LLM_ATTEMPTS", "number", default=1,
+    ),
+    Setting("llm.handler", "who answers model calls", _NO_STUB, "ART_LLM_HANDLER", "choice", ("stub",)),
+    Setting("llm.script", "file of answers for the handler 'stub'", _NO_STUB, "ART_LLM_SCRIPT", "path"),
+)  # fmt: skip
+BY_NAME = {setting.name: setting for setting in SETTINGS}
