@@ -84,9 +84,9 @@ COMMANDS = [
     ("run flow.json --input service=a --input version=1", DRIVES),
     ("resume demo --input approve", DRIVES),
     ("tick demo", DRIVES),
-    ("emit approved --run demo", f"{IDLE} rendering"),
-    ("tick --due", f"{IDLE} rendering storage._care storage._care.gc"),
-    ("serve --once", f"{IDLE} rendering storage._care storage._care.gc"),
+    ("emit approved --run demo", IDLE),
+    ("tick --due", f"{IDLE} rendering"),
+    ("serve --once", IDLE),
     ("cancel demo", f"{KERNEL} rendering"),
     ("pause demo", f"{KERNEL} rendering"),
 ]  # fmt: skip

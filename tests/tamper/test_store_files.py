@@ -173,7 +173,8 @@ def store_files() -> Kind:
 def other_files() -> Kind:
     """Locks, the quarantine, tombstones: nothing of them becomes part of a run."""
     image = waiting_disk()
-    note = dump_line({"pid": 1, "host": "h", "since": "t", "command": "art"})
+    facts = {"pid": 1, "host": "h", "since": "t", "command": "art", "ended": True}
+    note = dump_line({**facts, "deaths": 0, "place": 9})
     added = {
         f"{ROOT}/locks/run_{RUN}.lock": note,
         f"{ROOT}/locks/store.lock": note,

@@ -232,8 +232,9 @@ class RunIndex:
         """Give the runs that have no row, and those with a row but no file."""
         rows = db.execute("SELECT run_id, status FROM runs").fetchall()
         ids = [i for i, _ in rows if isinstance(i, str) and is_readable_id(i)]
-        # What is said to be only beginning is looked at again: a run must not be hidden by that.
-        known = {i for i, status in rows if status != _BEGINNING}.intersection(ids)
+        # What is said to be only beginning, or has no status, is looked at again: no query gives
+        # such a row, and none must hide a run.
+        known = {i for i, status in rows if status in _STATUSES}.intersection(ids)
         names = set(self._files.names(self._layout.root))
         start = len(self._layout.root) + 1
         expected = {path[start:]: i for path, i in zip(self._layout.ledgers(ids), ids, strict=True)}
