@@ -51,7 +51,7 @@ class ParseJson(BareNode):
 
 @register
 class StringifyJson(BareNode):
-    type = "json_pieces"
+    type = "stringify_json"
     family = "json"
     doc = (
         "Writes a value as JSON text. `mode` is `beautify` (several lines), `none` (one line) or "
