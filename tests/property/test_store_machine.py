@@ -38,7 +38,7 @@ def test_any_order_of_deeds_and_accidents_keeps_the_promises():
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(_PARTS))
-def test_many_orders_of_deeds_and_accidents_keep_the_promises(part):  # noqa: ARG001 - each draws anew
+def test_many_orders_of_deeds_and_accidents_keep_the_promises(part):
     run_state_machine_as_test(StoreMachine, settings=NIGHTLY)
 
 
