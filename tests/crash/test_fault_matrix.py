@@ -28,7 +28,7 @@ from abstractruntime.errors import AbstractRuntimeError, StoreError
 from abstractruntime.storage import large_values
 from abstractruntime.storage._files.jsonl import JsonlFile
 from abstractruntime.storage._files.simfs import Image, SimAppendFile, SimFileSystem
-from abstractruntime.storage._store import lease, memory, run_log
+from abstractruntime.storage._store import lease, run_log
 from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.inbox import Inboxes
@@ -338,8 +338,8 @@ def checkpoint_too_much(monkeypatch):
     def written(image, variables):
         return real(image, variables.replace(b'"out_a":{', b'"out_a":{"more":1,'))
 
-    real = memory.render_checkpoint
-    monkeypatch.setattr(memory, "render_checkpoint", written)
+    real = run_log.render_body
+    monkeypatch.setattr(run_log, "render_body", written)
 
 
 MUTANTS = {
