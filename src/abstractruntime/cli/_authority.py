@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import os
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 SEAL_FILE = "seal.key"
 _SECRET_BYTES = 32
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 _RECORDED = ("sandbox", "sandbox_minimum", "trust_store", "durability", "on_unknown", "llm.handler")
 
 
@@ -70,7 +72,11 @@ def _short(value: Any) -> Any:
 
 
 def seal(session: Session, run_id: str, origin: RunOrigin) -> str | None:
-    """Give the seal of a run that this user starts; None where nothing can be kept secret."""
+    """Give the seal of a run that this user starts; None where nothing may be kept.
+
+    Raises:
+        StoreError: the secret cannot be read or written, though it may.
+    """
     path = session.config_dir / SEAL_FILE
     try:
         if not path.exists():
@@ -78,8 +84,10 @@ def seal(session: Session, run_id: str, origin: RunOrigin) -> str | None:
             with contextlib.suppress(UsageError):
                 write_atomic(path, os.urandom(_SECRET_BYTES), mode=0o600, replace=False)
         return _sealed(_secret(path), run_id, origin)
-    except StoreError:
-        return None
+    except StoreError as cause:
+        if getattr(cause.__cause__, "errno", None) in _NOT_ALLOWED:
+            return None
+        raise
 
 
 def is_sealed(session: Session, run_id: str, origin: RunOrigin) -> bool:

@@ -157,7 +157,11 @@ def _list_run(
         cause = engine.health.damage(header.run_id) or error
         listing.add_damaged(header_row(header, {}), cause)
         return
-    if _is_meant(query, found):
+    if not _is_meant(query, found):
+        return
+    if aside := engine.health.set_aside(header.run_id):
+        listing.add_damaged(header_row(found, labels), aside)
+    else:
         listing.rows.append(header_row(found, labels))
 
 

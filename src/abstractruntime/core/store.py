@@ -117,6 +117,10 @@ class StoreHealth(Protocol):
         """Say why a run that a listing shows cannot be read; None when it can."""
         ...
 
+    def set_aside(self, run_id: str) -> AbstractRuntimeError | None:
+        """Say why nobody drives a run, if too many processes died while they did."""
+        ...
+
     def unlisted(self, known: Collection[str]) -> Iterator[Damage]:
         """Give the damaged runs that are not `known`; listings do not always have them."""
         ...
