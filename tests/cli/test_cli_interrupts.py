@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,15 @@ import pytest
 from abstractruntime.cli import _lazy, config
 
 
+@pytest.fixture
+def _not_in_the_background() -> Iterator[None]:
+    """A shell starts programs in the background with interrupts ignored, and they stay so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_not_in_the_background")
 def test_interrupts_are_raised_in_commands_only(art: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     load = importlib.import_module
