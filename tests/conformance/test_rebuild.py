@@ -14,6 +14,7 @@ from flow_builder import Host
 from recorded import load_cases
 
 from abstractruntime.errors import FlowError
+from abstractruntime.sandbox import default_runner
 from abstractruntime.visualflow_compiler import Services, compile_visualflow
 
 HERE = Path(__file__).parent
@@ -36,7 +37,9 @@ def _answer(effect: Any, count: int) -> Any:
 
 def _trace(document: Any, inputs: dict[str, Any], *, rebuild: bool) -> Any:
     services = Services(
-        random=random.Random(1), now=lambda: datetime(2030, 1, 1, tzinfo=timezone.utc)
+        code=default_runner(),  # what is run here is our own, so one worker will do
+        random=random.Random(1),
+        now=lambda: datetime(2030, 1, 1, tzinfo=timezone.utc),
     )
     spec = compile_visualflow(document, services=services)
     host = Host(spec, json.loads(json.dumps(inputs)), answer=_answer, rebuild=rebuild)

@@ -18,11 +18,16 @@ from typing import Any
 
 from abstractruntime import EffectType, Runtime, StepPlan, WorkflowSpec
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.sandbox import default_runner
 from abstractruntime.storage.artifacts import FileArtifactStore, InMemoryArtifactStore
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore
 from abstractruntime.storage.json_files import JsonFileRunStore, JsonlLedgerStore
 from abstractruntime.testing import FakeClock
-from abstractruntime.visualflow_compiler import compile_visualflow, compile_visualflow_tree
+from abstractruntime.visualflow_compiler import (
+    Services,
+    compile_visualflow,
+    compile_visualflow_tree,
+)
 
 Case = dict[str, Any]
 
@@ -204,11 +209,18 @@ class Playback:
 
     def _compile(self) -> None:
         flows = self.case["flows"]
+        # What is run here is our own, so one worker will do.
+        services = Services(code=default_runner())
         if len(flows) == 1:
-            specs = [compile_visualflow(copy.deepcopy(flow)) for flow in flows.values()]
+            specs = [
+                compile_visualflow(copy.deepcopy(flow), services=services)
+                for flow in flows.values()
+            ]
         else:
             trees = [
-                compile_visualflow_tree(root_id=start["flow"], flows_by_id=copy.deepcopy(flows))
+                compile_visualflow_tree(
+                    root_id=start["flow"], flows_by_id=copy.deepcopy(flows), services=services
+                )
                 for start in self.case["starts"]
             ]
             specs = [spec for tree in trees for spec in tree.values()]

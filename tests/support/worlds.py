@@ -22,6 +22,7 @@ from abstractruntime.agents import stub_agent
 from abstractruntime.cli._packing import Request, compile_bundle
 from abstractruntime.core.models import RunStatus, parse_moment
 from abstractruntime.core.run_tree import RunTree
+from abstractruntime.sandbox import default_runner
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.signing import TrustStore
 from abstractruntime.storage._files.simfs import SimFileSystem
@@ -78,7 +79,11 @@ class World:
         bundle = verify_bundle(self.bundle, TrustStore(), allow_unsigned=True).bundle
         documents = bundle.flow_documents()
         entry = str(bundle.manifest.default_entrypoint)
-        services = Services(workspace=Workspace(self.files), artifacts=self.artifacts)
+        services = Services(
+            workspace=Workspace(self.files),
+            artifacts=self.artifacts,
+            code=default_runner(),  # what is run here is our own, so one worker will do
+        )
         registry = WorkflowRegistry()
         specs = compile_visualflow_tree(
             root_id=entry,
