@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 from abstractruntime.errors import (
     AbstractRuntimeError,
@@ -105,6 +105,8 @@ def make_private_directory(path: Path) -> None:
             missing.mkdir(mode=0o700, exist_ok=True)
 
 
+# Makes a directory a store, whoever may open it.
+STORE_FILE: Final = "store.json"
 _READ_AT_ONCE = 1 << 20
 _OPEN_ALREADY = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 _KINDS = (
@@ -172,6 +174,11 @@ def _require_file(path: Path, found: os.stat_result, *, is_given: bool) -> None:
     if kind is None or (is_given and kind != "a directory"):
         return
     raise UsageError(f"'{path}' is {kind}, expected a file", path=str(path))
+
+
+def marks_store(head: bytes) -> bool:
+    """Tell whether the first bytes of a `STORE_FILE` are those of a store's."""
+    return b"art-store/" in head
 
 
 def read_start(path: Path, size: int) -> bytes:

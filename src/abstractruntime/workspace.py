@@ -28,6 +28,7 @@ from pathlib import Path
 
 from abstractruntime import _beneath
 from abstractruntime._beneath import Escape, Spot, parts_below, walked
+from abstractruntime._files import STORE_FILE, marks_store
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.errors import Refused
 from abstractruntime.nodes.base import NodeError
@@ -37,7 +38,7 @@ WORKSPACES = "-workspaces"
 _ROOT, _IGNORED = "workspace_root", "workspace_ignored_paths"
 _NEW_FILE = 0o666  # less what the umask takes away
 _ESCAPE_HINT = "name a file inside the workspace, relative to it"
-_STORE_FILE, _STORE_MARK, _MARK_BYTES = "store.json", b"art-store/", 4096
+_MARK_BYTES = 4096
 _OF_A_RUN = re.compile(r"(?:ledger|heads)_(?P<a>.+)\.jsonl|run_(?P<b>.+)\.json")
 _PRIVATE_KEY = re.compile(rb"\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 # What looks like files there are processes and settings of the system.
@@ -262,7 +263,7 @@ class _Guard:
             if above.name.endswith(WORKSPACES):
                 break
             if found := _stat(str(above), None):
-                self._require_free(path, found, is_store=_marked(f"{above}/{_STORE_FILE}", None))
+                self._require_free(path, found, is_store=_marked(f"{above}/{STORE_FILE}", None))
 
         def enter(directory: int) -> None:
             self._enter(path, directory)
@@ -271,7 +272,7 @@ class _Guard:
             yield spot
 
     def _enter(self, path: str, directory: int) -> None:
-        self._require_free(path, os.fstat(directory), is_store=_marked(_STORE_FILE, directory))
+        self._require_free(path, os.fstat(directory), is_store=_marked(STORE_FILE, directory))
 
     def _require_free(self, path: str, found: os.stat_result, *, is_store: bool = False) -> None:
         identity = found.st_dev, found.st_ino
@@ -383,7 +384,7 @@ def _marked(name: str, directory: int | None) -> bool:
         return True  # nobody can tell
     try:
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return is_file and _STORE_MARK in os.read(descriptor, _MARK_BYTES)
+        return is_file and marks_store(os.read(descriptor, _MARK_BYTES))
     finally:
         os.close(descriptor)
 

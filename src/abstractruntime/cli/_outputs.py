@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abstractruntime._files import write_atomic
+from abstractruntime._files import STORE_FILE, marks_store, read_start, write_atomic
 from abstractruntime.errors import NotFound, StoreIOError, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from abstractruntime.cli._session import Session
 
 _HEAD_BYTES = 4096
-_STORE_FILE, _STORE_MARK = "store.json", b'"art-store/'
 # Names that stand for an open file: replacing what they lead to would leave the writer behind.
 _OPEN_FILES = ("/dev/", "/proc/")
 
@@ -152,17 +151,11 @@ def _reserved(session: Session, real: Path) -> str | None:
 
 
 def _is_store(directory: Path) -> bool:
-    return _STORE_MARK in _head(directory / _STORE_FILE)
+    return marks_store(_head(directory / STORE_FILE))
 
 
 def _head(path: Path) -> bytes:
-    if not path.is_file():
-        return b""
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEAD_BYTES)
-    except OSError as cause:
-        raise StoreIOError(f"cannot read '{path}': {cause.strerror}", path=str(path)) from cause
+    return read_start(path, _HEAD_BYTES) if path.is_file() else b""
 
 
 def _is_stream(path: Path) -> bool:

@@ -135,12 +135,7 @@ def run(  # noqa: PLR0917 - the options of the command
         sandbox=sandbox,
         workspace=workspace,
     )
-    if once == "":
-        raise UsageError(
-            "--once needs a key", hint="give a text that names this start", argument="--once"
-        )
-    if once is not None and run_id is not None:
-        raise UsageError("--once and --run-id exclude each other", hint="leave one of them out")
+    wanted_id = _id_of(once, run_id)
     trust = read_trust(session)
     loaded = _load(session, path, entry, trust, allow_unsigned=allow_unsigned)
     home = session.config.get("sandbox")
@@ -180,7 +175,7 @@ def run(  # noqa: PLR0917 - the options of the command
             **_said(overrides, grants, trust_code=trust_code),
         ),
     )
-    start = Start(once_id(once) if once else new_id(run_id), values, origin)
+    start = Start(wanted_id, values, origin)
     for line in input_notes(document, values):
         session.out.note(line)
     prepare_workspace(session, origin)
@@ -308,6 +303,23 @@ def _overrides(loaded: Loaded, *, allow_unsigned: bool, trust_code: bool) -> tup
         TRUST_CODE: trust_code,
     }
     return tuple(name for name, on in given.items() if on)
+
+
+def _id_of(once: str | None, run_id: str | None) -> str:
+    """Give the id of the run to start.
+
+    Raises:
+        UsageError: what was given names none, or two.
+    """
+    if once == "":
+        raise UsageError(
+            "--once needs a key", hint="give a text that names this start", argument="--once"
+        )
+    if once is None:
+        return new_id(run_id)
+    if run_id is not None:
+        raise UsageError("--once and --run-id exclude each other", hint="leave one of them out")
+    return once_id(once)
 
 
 def new_id(wanted: str | None) -> str:
