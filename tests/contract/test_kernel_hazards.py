@@ -204,14 +204,14 @@ def test_a_damaged_run_holds_up_no_other_of_its_tree(make, monkeypatch):
     rt = make(ok, CALL, TWO_CHILDREN)
     root = go(rt, TWO_CHILDREN)
     other, broken = (root.vars[name]["sub_run_id"] for name in ("one", "two"))
-    tick = rt.tick
+    advance = rt.advance
 
-    def ticks(*, run_id, **options):
+    def advances(*, run_id, **options):
         if run_id == broken:
             raise IntegrityError("damaged")
-        return tick(run_id=run_id, **options)
+        advance(run_id=run_id, **options)
 
-    monkeypatch.setattr(rt, "tick", ticks)
+    monkeypatch.setattr(rt, "advance", advances)
 
     with pytest.raises(IntegrityError, match="damaged"):
         Driver(rt).drive(root.run_id)

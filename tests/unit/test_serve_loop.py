@@ -15,7 +15,14 @@ from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.core.commands import Answer, Cancel, Command
 from abstractruntime.core.models import EffectType, RunStatus, format_time
-from abstractruntime.errors import Busy, NotFound, StoreIOError, UnsupportedFormat, Untrusted
+from abstractruntime.errors import (
+    Busy,
+    IntegrityError,
+    NotFound,
+    StoreIOError,
+    UnsupportedFormat,
+    Untrusted,
+)
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.storage.directory import open_store
@@ -275,15 +282,18 @@ def test_a_run_of_a_newer_version_holds_up_nobody(world, monkeypatch):
     assert sorted(world.told()) == [("advanced", "n"), ("failed", "new")]
 
 
-def test_a_damaged_run_is_named_and_the_others_go_on(world):
+def test_a_damaged_run_is_named_and_the_others_go_on(world, monkeypatch):
     for name in ("bad", "good"):
         world.start(NAPS, name)
     world.clock.advance(9)
-    path = world.engine._layout.ledger("bad")
-    world.engine.close()
-    data = world.fs.read(path)
-    world.fs.remove(path)
-    world.fs.write_new(path, b"{}\n" + data[3:], sync=True)
+    opened = world.engine.open
+
+    def opens(run_id: str, **options: Any) -> Any:
+        if run_id == "bad":
+            raise IntegrityError("damaged")
+        return opened(run_id, **options)
+
+    monkeypatch.setattr(world.engine, "open", opens)
 
     world.loop().run_pass()
     assert sorted(world.told()) == [("advanced", "good"), ("failed", "bad")]

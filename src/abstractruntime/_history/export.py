@@ -180,18 +180,18 @@ class _LedgerFacts:
 def _collect(
     source: HistorySource, request: _Request
 ) -> tuple[JsonObject, dict[str, _LedgerFacts]]:
-    run = source.load(request.run_id)
-    run_ids = descendants(source, run.run_id) if request.include_subruns else [run.run_id]
+    root = source.load(request.run_id).run_id
+    run_ids = descendants(source, root) if request.include_subruns else [root]
     facts = {run_id: _LedgerFacts() for run_id in run_ids}
     lines = {run_id: list(facts[run_id].watch(source.lines(run_id))) for run_id in run_ids}
     # Invariant: what is shown of the run is what the exported records say, also of one that
     # somebody drives at this moment. Where they do not say it, the state is read after them.
-    run = source.run_of(lines[run.run_id]) or source.load(request.run_id)
+    run = source.run_of(lines[root]) or source.load(request.run_id)
     ledgers = {run_id: _ledger(run_id, lines[run_id], request.max_items) for run_id in run_ids}
     bundle = {
         "version": RUN_HISTORY_BUNDLE_VERSION_V1,
         "generated_at": request.generated_at or format_time(utc_now()),
-        "root_run_id": run.run_id,
+        "root_run_id": root,
         "run": run_object(run, with_output=request.with_output),
         "workflow_snapshot": snapshot_of(run),
         "input_data": _input_data(run, request.artifact_store),

@@ -106,7 +106,7 @@ class Driver:
         state = tree.state(run.run_id)
         if cause.prepare is not None:
             return cause.prepare(self._runtime, state)
-        self._runtime.tick(
+        self._runtime.advance(
             workflow=self._workflow(state.workflow_id),
             run_id=run.run_id,
             max_steps=_STEPS_PER_TICK,

@@ -105,7 +105,7 @@ class Listeners:
         with contextlib.suppress(Busy):  # whoever owns it brings it to its wait
             if self._exists(run_id) or not self._create(root, run_id, workflow):
                 return
-            self._runtime.tick(workflow=workflow, run_id=run_id, max_steps=_MOST_STEPS)
+            self._runtime.advance(workflow=workflow, run_id=run_id, max_steps=_MOST_STEPS)
 
     def _create(self, root: RunState, run_id: str, workflow: WorkflowSpec) -> bool:
         """Create one listener; False when somebody else just did."""

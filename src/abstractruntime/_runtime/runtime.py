@@ -7,8 +7,8 @@ asks about its own run, gets the log that is already open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -236,15 +236,39 @@ class Runtime(RuntimeReads):
         Raises:
             NotFound, Busy, IntegrityError, StoreError
         """
+        with self._advanced(workflow, run_id, max_steps, stop) as log:
+            return self._settled(log, traced=True)
+
+    def advance(
+        self,
+        *,
+        workflow: WorkflowSpec,
+        run_id: str,
+        max_steps: int | None = 100,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        """Advance a run as `tick` does, for whoever needs no copy of what it came to."""
+        with self._advanced(workflow, run_id, max_steps, stop) as log:
+            log.settle()
+
+    @contextmanager
+    def _advanced(
+        self,
+        workflow: WorkflowSpec,
+        run_id: str,
+        max_steps: int | None,
+        stop: Callable[[], bool] | None,
+    ) -> Iterator[RunLog]:
+        """Give the log of a run that was advanced; whoever takes it settles it."""
         with self.chain.driven(run_id) as log:
             token = STOP_SIGNAL.set(stop)
             try:
                 self._kernel.advance(log, workflow, max_steps=max_steps, stop=stop)
             finally:
                 STOP_SIGNAL.reset(token)
-            state = self._settled(log, traced=True)
-        self.trees.note(state)
-        return state
+            yield log
+            run = log.run
+        self.trees.note(run)
 
     def answer(
         self,

@@ -103,6 +103,11 @@ class Output:
             with self._to_stdout():
                 sys.stdout.flush()
 
+    def raw_document(self, document: JsonObject) -> None:
+        """Print a document that is a file format of its own, in every mode."""
+        if self.mode is not Mode.NONE:
+            self._write_document(document)
+
     def raw(self, text: str) -> None:
         """Print text as it is; for output that is a file format of its own."""
         if self.mode is not Mode.NONE:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._history.export import export_history as build_history
+from abstractruntime._json import JsonObject
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import ForceOption, RunArgument
@@ -50,11 +51,10 @@ def export_history(
             heads=signed_notes(engine, run_id),
             vkeys=vkeys,
         )
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if output is None:
-        session.out.raw(text.rstrip("\n"))
+        session.out.raw_document(document)
         return 0
-    data = text.encode()
+    data = _encoded(document)
     write_result(session, output, data, kind=HISTORY, mode=0o600, force=force)
     receipt = {
         "format": "art-export/1",
@@ -65,6 +65,14 @@ def export_history(
     }
     session.out.emit(receipt, text=lambda: [f"{output} ({len(data)} bytes)"])
     return 0
+
+
+def _encoded(document: JsonObject) -> bytes:
+    # Its whole text would take up to four times as much for the time being.
+    data = bytearray()
+    for chunk in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(document):
+        data += chunk.encode()
+    return bytes(data + b"\n")
 
 
 def signed_notes(engine: Store, run_id: str) -> dict[str, list[str]]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_DOCUMENT_BYTES", "FlowDocument", "decode"]
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
-MAX_DOCUMENT_VALUES = 300_000
+MAX_DOCUMENT_VALUES = 500_000
 _REPEATED = "duplicate key"
 _T = TypeVar("_T")
 

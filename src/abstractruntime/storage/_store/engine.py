@@ -145,7 +145,7 @@ class DirectoryEngine:
             log = DirectoryRunLog(self.services, lease, memory, run, self._keep_warm)
             log.commit(first, barrier=Barrier.EXTERNAL)
             # The first checkpoint, too, waits until it is small beside the ledger.
-            memory.checkpoint_length = len(memory.shadow.to_json())
+            memory.checkpoint_length = memory.shadow.size()
             undo.pop_all()
             return log
 
@@ -347,7 +347,9 @@ class DirectoryEngine:
             NotFound: no such run.
         """
         first = next(iter(self.records(run_id)), None)
-        return RunOrigin.of(self.resolve(first.record)) if first else RunOrigin()
+        if first is None:
+            return RunOrigin()
+        return RunOrigin.of(self.resolve({**first.record, "commit": None}))
 
     def ledger(self, run_id: str) -> IO[bytes]:
         """Give the exact bytes of a ledger to read; nothing where there is none."""

@@ -58,18 +58,20 @@ class RecordWriter:
         seq: int,
         prev_hash: str | None,
         plain: bool,
+        least_size: int = 0,
     ) -> EncodedRecord:
         """Give the line of a record whose values went through `clean_record`.
 
         Args:
             plain: Whether orjson may write it, as `clean_record` and the delta found.
+            least_size: How long it is at least, if that is known.
         """
         effect, result = record.effect, record.result
         place: Any = {"seq": seq, "prev_hash": prev_hash, "plain": plain}
-        encoded = _encode(record, effect, result, commit, **place)
-        line = encoded.line
-        if len(line) <= LIMIT_BYTES and MARK not in line:
-            return encoded
+        if least_size <= LIMIT_BYTES:
+            encoded = _encode(record, effect, result, commit, **place)
+            if len(encoded.line) <= LIMIT_BYTES and MARK not in encoded.line:
+                return encoded
         pack = self._blobs.pack
         effect = pack(effect, keep=True)
         result = pack(result)

@@ -6,8 +6,9 @@ Rules:
 2. A ledger shorter than a checkpoint or a signed head of this run is data loss or
    tampering; nothing is changed then.
 3. Reading changes nothing: a torn tail is left out and reported.
-4. What was read for a look is kept for the next look or owner, as long as its ledger,
-   checkpoint and heads are as they were; large values were compared with their digests then.
+4. What was read for a look is kept for the next look or owner, unless it is large, as long
+   as its ledger, checkpoint and heads are as they were; large values were compared with their
+   digests then.
 5. A run of 0.4.x that was not imported yet is read from its own checkpoint; one that was is
    folded from the record that imported it.
 """
@@ -29,8 +30,10 @@ from abstractruntime.storage._store.checkpoint import Checkpoint, parse_checkpoi
 from abstractruntime.storage._store.header import run_from
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.legacy import LegacyRun, LegacyRuns
+from abstractruntime.storage._store.plain import dump_any
 from abstractruntime.storage._store.record_lines import check_line, stored_result_of
 from abstractruntime.storage._store.shadow import fold
+from abstractruntime.storage._store.shared_texts import LARGE_BYTES
 from abstractruntime.storage._store.signed_extent import signed_extent
 from abstractruntime.storage.large_values import MARK
 
@@ -105,6 +108,9 @@ class Recovery:
         """Read a run; the copy is the caller's. Raises as `load` does."""
         stamp = self._stamp(run_id)
         replay = self.load(run_id)
+        if _is_large(replay.vars):
+            # To keep it beside the copy would double what a look takes.
+            return replay.run()
         run = run_from(replay.image.header, isolate(replay.vars))
         self._keep(run_id, stamp, replay)
         return run
@@ -224,8 +230,9 @@ class Recovery:
             IntegrityError: a blob is missing or altered.
         """
         names = ("effect", "result", "commit")
+        known: JsonObject = {}
         try:
-            return {k: self._blobs.unpack(v) if k in names else v for k, v in record.items()}
+            return {k: self._blobs.unpack(v, known) if k in names else v for k, v in record.items()}
         except IntegrityError as error:
             run_id, seq = record.get("run_id"), record.get("seq")
             raise IntegrityError(
@@ -270,6 +277,15 @@ class Recovery:
                 size=size,
                 signed_size=promised,
             )
+
+
+def _is_large(variables: JsonObject) -> bool:
+    size = 0
+    for value in variables.values():
+        size += len(dump_any(value))
+        if size > LARGE_BYTES:
+            return True
+    return False
 
 
 def no_run(run_id: str) -> NotFound:

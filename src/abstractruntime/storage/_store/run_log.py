@@ -48,6 +48,7 @@ from abstractruntime.storage._store.record_lines import (
 )
 from abstractruntime.storage._store.reuse import REUSE, Reuse, rewound_range
 from abstractruntime.storage._store.services import SYNCED_BARRIERS
+from abstractruntime.storage._store.shared_texts import LARGE_BYTES
 from abstractruntime.storage.large_values import holds_references
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class DirectoryRunLog:
         body = self._body_to_fix(first, commit, delta, fix=fix)
         if body is not None:
             commit[STATE] = digest_of(body)
-        position, size = self._append(records, commit, plain=plain)
+        position, size = self._append(records, commit, plain=plain, least_size=delta.size)
         memory.shadow.accept(delta)
         memory.due = None
         if body is not None:
@@ -171,7 +172,10 @@ class DirectoryRunLog:
         is_long = grown >= max(CHECKPOINT_GROWTH_BYTES, memory.checkpoint_length)
         status = commit.get("init", commit).get("status", memory.image.header.get("status"))
         has_ended = is_terminal({"status": status})
-        is_surely_due = fix or is_grown or (has_ended and (is_long or grown >= self._ending_bytes))
+        is_ending = has_ended and (is_long or grown >= self._ending_bytes)
+        # Nothing more is folded onto the end of a run, and its long values are read in any case.
+        is_ending = is_ending and delta.state_size() <= max(LARGE_BYTES, grown)
+        is_surely_due = fix or is_grown or is_ending
         if not is_surely_due and status != "waiting":
             return None
         after = memory.image.copy()
@@ -257,7 +261,12 @@ class DirectoryRunLog:
         return commit
 
     def _append(
-        self, records: Sequence[StepRecord], commit: JsonObject | None, *, plain: bool
+        self,
+        records: Sequence[StepRecord],
+        commit: JsonObject | None,
+        *,
+        plain: bool,
+        least_size: int = 0,
     ) -> tuple[Position, int]:
         """Encode and write all records in one append, then tell each where it went.
 
@@ -271,7 +280,10 @@ class DirectoryRunLog:
         for record in records:
             if written:
                 commit, plain = _own_commit(record, self._epoch), clean_record(record)
-            encoded = self._writer.encode(record, commit, seq=seq, prev_hash=head, plain=plain)
+                least_size = 0
+            encoded = self._writer.encode(
+                record, commit, seq=seq, prev_hash=head, plain=plain, least_size=least_size
+            )
             written.append((record, commit, encoded))
             seq, head = seq + 1, encoded.record_hash
         offset = memory.file.append(b"".join([encoded.line + b"\n" for _, _, encoded in written]))

@@ -5,8 +5,8 @@ bytes, those of every child once it has changed. Equal bytes mean unchanged. A c
 a `Delta` and becomes the new memory only by `accept`, so a commit that fails changes nothing.
 
 The memory is a small multiple of the bytes of the variables, whatever their shape: a dict is
-taken apart only where it changed, and its whole bytes are kept beside those of its children
-near the root only.
+taken apart only where it changed, its whole bytes are kept beside those of its children
+near the root only, and long texts are shared with the live variables.
 
 Operations of a delta, in the order in which `fold` applies them; pointers are RFC 6901
 below vars:
@@ -21,14 +21,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abstractruntime._json import JsonObject, escape_pointer, normalise, split_pointer
 from abstractruntime.storage._store.plain import dump, dump_any, is_plain
+from abstractruntime.storage._store.shared_texts import (
+    LARGE_BYTES,
+    Kept,
+    bytes_of,
+    kept,
+    pieces_of,
+    value_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from abstractruntime.storage._store.shared_texts import SharedTexts
 
 _BRANCH_BYTES = 256
 _CHUNK_ITEMS = 256
-_LARGE_BYTES = 256 * 1024
 # Below so many keys a branch keeps no bytes of its own: a deep value would be kept once per level.
 _WHOLE_LEVELS = 3
 _MISSING: Any = object()
@@ -41,7 +53,7 @@ _PROJECTION = ("_runtime", "node_traces")
 class _Branch:
     """A dict of more than 256 bytes; `data` is None where only its children are remembered."""
 
-    data: bytes | None
+    data: Kept | None
     children: dict[str, _Seen]
 
 
@@ -49,11 +61,11 @@ class _Branch:
 class _Items:
     """A list and its length."""
 
-    data: bytes
+    data: Kept
     count: int
 
 
-_Seen: TypeAlias = "bytes | _Branch | _Items"
+_Seen: TypeAlias = "bytes | SharedTexts | _Branch | _Items"
 _Children: TypeAlias = "dict[str, _Seen]"
 
 
@@ -70,10 +82,16 @@ class Delta:
     order: dict[str, list[str]] = field(default_factory=dict)
     children: _Children = field(default_factory=dict)
     is_plain: bool = True
+    # How long at least a line is that carries it.
+    size: int = 0
 
     def state_json(self) -> bytes:
         """Write the variables that accepting it leads to."""
         return _join(self.children)
+
+    def state_size(self) -> int:
+        """Give how many bytes the values take that accepting it leads to."""
+        return _size_of(self.children)
 
     def write_into(self, commit: JsonObject) -> None:
         """Add the operations that are not empty to a commit."""
@@ -131,26 +149,15 @@ class StateShadow:
 
     def size_after(self, delta: Delta) -> int:
         """Give how many bytes the values take once `delta` is accepted; 0 when it changes none."""
-        return 0 if delta.children is self._children else _size_of(delta.children)
+        return 0 if delta.children is self._children else delta.state_size()
 
-    def to_json(self) -> bytes:
-        """Write the remembered variables."""
-        return _join(self._children)
+    def size(self) -> int:
+        """Give how many bytes the remembered values take."""
+        return _size_of(self._children)
 
     def state(self) -> JsonObject:
         """Give the remembered variables as a fresh copy."""
-        # Large values one by one, or the bytes of all would be held beside their values.
-        large = {
-            key: json.loads(data)
-            for key, seen in self._children.items()
-            if len(data := _bytes_of(seen)) > _LARGE_BYTES
-        }
-        rest = {key: seen for key, seen in self._children.items() if key not in large}
-        small = json.loads(_join(rest))
-        if not large:
-            state: JsonObject = small
-            return state
-        return {key: large[key] if key in large else small[key] for key in self._children}
+        return _values_of(self._children)
 
 
 def shadow_of(state: JsonObject) -> StateShadow:
@@ -190,7 +197,7 @@ def _compare_dict(old: _Children, live: JsonObject, pointer: str, delta: Delta) 
             data = dump(value)
         except TypeError:
             data = _dump_odd(live, key, f"{pointer}/{escape_pointer(key)}", delta)
-        if seen is not None and data == (seen if type(seen) is bytes else seen.data):  # type: ignore[union-attr] # bytes are told apart by type()
+        if seen is not None and data == (seen if type(seen) is bytes else _data_of(seen)):
             continue
         if new is None:
             new = old.copy()
@@ -240,7 +247,7 @@ def _compare_path(
         data = dump(value)
     except TypeError:
         data = _dump_odd(live, key, here, delta)
-    if seen is not None and data == (seen if type(seen) is bytes else seen.data):  # type: ignore[union-attr] # as above
+    if seen is not None and data == (seen if type(seen) is bytes else _data_of(seen)):
         return old
     new[key] = _changed(seen, live, key, data, here, delta)
     return _ordered(old, new, live, pointer, delta)
@@ -268,6 +275,7 @@ def _changed(
         and _is_put(seen, value, pointer, delta)
     ):
         delta.put = delta.wrote
+        delta.size += len(data)
         return _remember(value, data)
     if type(value) is dict and seen is not None and len(data) > _BRANCH_BYTES:
         known = _children_of(seen)
@@ -275,7 +283,7 @@ def _changed(
             children = _compare_dict(known, value, pointer, delta)
             # Below, values may have been normalised, which shows in their bytes.
             is_whole = delta.is_plain and pointer.count("/") <= _WHOLE_LEVELS
-            return _Branch(_fitted(data) if is_whole else None, children)
+            return _Branch(kept(value, data) if is_whole else None, children)
     if type(value) is list and type(seen) is _Items:
         items = _changed_items(seen, value, data, pointer, delta)
         if items is not None:
@@ -285,6 +293,7 @@ def _changed(
         live[key] = value = clean
         data = dump_any(value)
     delta.sets[pointer] = value
+    delta.size += len(data)
     return _remember(value, data)
 
 
@@ -307,18 +316,18 @@ def _is_put(seen: _Seen | None, value: Any, pointer: str, delta: Delta) -> bool:
 
 
 def _children_of(seen: _Seen) -> _Children | None:
-    if type(seen) is _Branch:
+    if isinstance(seen, _Branch):
         return seen.children
-    if type(seen) is bytes and seen.startswith(b"{"):
-        return {key: _remember(value, dump_any(value)) for key, value in json.loads(seen).items()}
-    return None
+    if isinstance(seen, _Items) or next(pieces_of(seen))[:1] != b"{":
+        return None
+    return {key: _remember(value, dump_any(value)) for key, value in value_of(seen).items()}
 
 
 def _changed_items(
     seen: _Items, live: list[Any], data: bytes, pointer: str, delta: Delta
 ) -> _Items | None:
     """Record a longer list as `app`, a large one of equal length item by item; else None."""
-    old = seen.data
+    old = bytes_of(seen.data)
     if len(live) > seen.count > 0 and data.startswith(old[:-1]) and data[len(old) - 1] == 0x2C:
         delta.app[pointer] = [
             _clean_item(live, i, pointer, delta) for i in range(seen.count, len(live))
@@ -329,7 +338,7 @@ def _changed_items(
         _set_items(old, live, pointer, delta)
     else:
         return None
-    return _Items(_fitted(data if delta.is_plain else dump_any(live)), len(live))
+    return _Items(kept(live, data if delta.is_plain else dump_any(live)), len(live))
 
 
 def _set_items(old: bytes, live: list[Any], pointer: str, delta: Delta) -> None:
@@ -374,40 +383,65 @@ def _try_dump(value: Any) -> bytes | None:
 
 
 def _remember(value: Any, data: bytes) -> _Seen:
-    data = _fitted(data)
-    return _Items(data, len(value)) if type(value) is list else data
-
-
-def _fitted(data: bytes) -> bytes:
-    """Give bytes that take no more memory than they are long.
-
-    Hazard: what orjson gives keeps the end of its buffer from being used again, up to 4 KiB
-    for a value of one byte; it is good for comparing, and not to be kept.
-    """
-    return bytes(memoryview(data))
+    seen = kept(value, data)
+    return _Items(seen, len(value)) if type(value) is list else seen
 
 
 def _join(children: _Children) -> bytes:
-    parts = [b"{"]
+    # One buffer: a list of what many small values take would be many times as large.
+    joined = bytearray(b"{")
     for key, seen in children.items():
-        parts += (_fitted(dump(key)), b":", _bytes_of(seen), b",")
+        joined += dump(key)
+        joined += b":"
+        if type(seen) is bytes:
+            joined += seen
+        else:
+            for piece in _pieces_of(seen):
+                joined += piece
+        joined += b","
     if children:
-        parts.pop()
-    parts.append(b"}")
-    return b"".join(parts)
+        joined.pop()
+    joined += b"}"
+    return bytes(joined)
+
+
+def _pieces_of(seen: _Seen) -> Iterator[bytes]:
+    data = _data_of(seen)
+    return pieces_of(data) if data is not None else iter((_join(seen.children),))  # type: ignore[union-attr] # only branches have none
 
 
 def _size_of(children: _Children) -> int:
     size = 0
     for seen in children.values():
-        data = seen if type(seen) is bytes else seen.data  # type: ignore[union-attr] # bytes are told apart by type()
-        size += _size_of(seen.children) if data is None else len(data)  # type: ignore[union-attr] # only branches have no bytes
+        size += _length_of(seen)
     return size
 
 
-def _bytes_of(seen: _Seen) -> bytes:
-    data = seen if type(seen) is bytes else seen.data  # type: ignore[union-attr] # bytes are told apart by type()
-    return _join(seen.children) if data is None else data  # type: ignore[union-attr] # only branches have no bytes
+def _length_of(seen: _Seen) -> int:
+    data = _data_of(seen)
+    return len(data) if data is not None else _size_of(seen.children)  # type: ignore[union-attr] # only branches have none
+
+
+def _data_of(seen: _Seen) -> Kept | None:
+    """Give the bytes of a value; None for a branch that keeps only those of its children."""
+    return seen.data if isinstance(seen, _Branch | _Items) else seen
+
+
+def _values_of(children: _Children) -> JsonObject:
+    """Give fresh values; large ones one by one, or the bytes of all would be held beside them."""
+    large = {
+        key: _value_of(seen) for key, seen in children.items() if _length_of(seen) > LARGE_BYTES
+    }
+    if not large:
+        values: JsonObject = json.loads(_join(children))
+        return values
+    small = json.loads(_join({key: seen for key, seen in children.items() if key not in large}))
+    return {key: large[key] if key in large else small[key] for key in children}
+
+
+def _value_of(seen: _Seen) -> Any:
+    data = _data_of(seen)
+    return value_of(data) if data is not None else _values_of(seen.children)  # type: ignore[union-attr] # only branches have none
 
 
 # -- applying -----------------------------------------------------------------
