@@ -231,18 +231,18 @@ def isolate(value: JsonValue) -> JsonValue:
         return orjson.loads(data)
     # The texts of a large value stay where they are: each copy of a run would double them.
     del data
-    return _copied(value)
+    return copied(value)
 
 
-def _copied(value: JsonValue) -> JsonValue:
-    """Copy what orjson can write, but for its texts."""
+def copied(value: JsonValue) -> JsonValue:
+    """Copy a JSON value that orjson can write; the texts of the copy are those of the original."""
     kind = type(value)
     if kind is str or kind in _SIMPLE:
         return value
     if kind is dict:
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: copied(item) for key, item in value.items()}
     if kind is list:
-        return [_copied(item) for item in value]
+        return [copied(item) for item in value]
     return orjson.loads(orjson.dumps(value, option=_ORJSON_STRICT))
 
 

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from abstractruntime._json import JsonObject, dump_line, isolate
+from abstractruntime._json import JsonObject, copied, dump_line
+from abstractruntime.errors import IntegrityError
 
 LIMIT_BYTES = 256 * 1024
+# Of one record, and of the variables of a run; see `weight_of`.
+MAX_RECORD_WEIGHT: Final = 8_000_000
+MAX_STATE_WEIGHT: Final = 4_000_000
+_WEIGHTY = (dict, list, str)
+_CHARS_PER_WEIGHT = 32
 _MOST_BYTES_PER_CHAR = 6
 MARK = b'$blob"'
 
@@ -82,34 +89,83 @@ class LargeValues(ABC):
                 packed[name] = self.pack(value)
         return packed
 
-    def unpack(self, value: Any, known: JsonObject | None = None) -> Any:
+    def unpack(self, value: Any, reading: Reading | None = None) -> Any:
         """Give `value` with every reference replaced by what it refers to.
 
         Args:
-            known: What was read before, under its digest, and has not changed since; the texts
-                of a value that is referred to twice are held once.
+            reading: Of the record that the value is part of.
 
         Raises:
-            IntegrityError: a blob is missing or has other content.
+            IntegrityError: a blob is missing or has other content, or the record holds more values
+                than one may.
         """
-        known = {} if known is None else known
+        reading = reading or Reading()
         if type(value) is list:
-            return [self.unpack(item, known) for item in value]
+            return [self.unpack(item, reading) for item in value]
         if type(value) is not dict:
             return value
         if _KEY in value:
-            return self._referred(value[_KEY], known)
+            return self._referred(value[_KEY], reading)
         return {
-            (k[1:] if k.startswith("$$") and _ESCAPED.fullmatch(k) else k): self.unpack(v, known)
+            (k[1:] if k.startswith("$$") and _ESCAPED.fullmatch(k) else k): self.unpack(v, reading)
             for k, v in value.items()
         }
 
-    def _referred(self, digest: Any, known: JsonObject) -> Any:
-        if isinstance(digest, str) and digest in known:
-            return isolate(known[digest])
-        value = self.unpack(self._load(digest), known)
-        known[digest] = value
+    def _referred(self, digest: Any, reading: Reading) -> Any:
+        if isinstance(digest, str) and digest in reading.known:
+            value, weight = reading.known[digest]
+            reading.take(weight)
+            return copied(value)
+        before, stored = reading.taken, self._load(digest)
+        reading.take(weight_of(stored))
+        value = self.unpack(stored, reading)
+        reading.known[digest] = value, reading.taken - before
         return value
+
+
+@dataclass(slots=True)
+class Reading:
+    """What the references of one record came to so far, and how much that is.
+
+    A text that is referred to twice is held once; other values are as many as the references.
+    """
+
+    known: dict[str, tuple[Any, int]] = field(default_factory=dict)
+    taken: int = 0
+
+    def take(self, weight: int) -> None:
+        """Count values that are about to be made.
+
+        Raises:
+            IntegrityError: no record holds so many.
+        """
+        self.taken += weight
+        if self.taken > MAX_RECORD_WEIGHT:
+            raise IntegrityError(
+                f"its references stand for more than {MAX_RECORD_WEIGHT} values",
+                hint="no record is written like that; do not trust where it came from",
+                limit=MAX_RECORD_WEIGHT,
+            )
+
+
+def weight_of(value: Any) -> int:
+    """Give about how much memory a value takes; what no record holds is not counted to its end.
+
+    An object or list counts 3, a member of an object 2 more, an item of a list 1 more, and a text
+    1 for each 32 characters.
+    """
+    weight, level = 0, [value]
+    while level and weight <= MAX_RECORD_WEIGHT:
+        item = level.pop()
+        if type(item) is dict:
+            weight += 3 + 2 * len(item)
+            level += [child for child in item.values() if type(child) in _WEIGHTY]
+        elif type(item) is list:
+            weight += 3 + len(item)
+            level += [child for child in item if type(child) in _WEIGHTY]
+        elif type(item) is str:
+            weight += len(item) // _CHARS_PER_WEIGHT
+    return weight
 
 
 def reference(digest: str, size_bytes: int) -> JsonObject:

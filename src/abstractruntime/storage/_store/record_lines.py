@@ -23,10 +23,10 @@ from abstractruntime._json import (
 )
 from abstractruntime.core.models import StepRecord, StepStatus
 from abstractruntime.core.records import STATUS_KEY_PREFIX
-from abstractruntime.errors import ChainBroken
+from abstractruntime.errors import ChainBroken, InvalidValue
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.plain import dump, dump_plain_sorted, is_plain
-from abstractruntime.storage.large_values import LIMIT_BYTES, MARK
+from abstractruntime.storage.large_values import LIMIT_BYTES, MARK, MAX_RECORD_WEIGHT, weight_of
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -72,11 +72,22 @@ class RecordWriter:
             encoded = _encode(record, effect, result, commit, **place)
             if len(encoded.line) <= LIMIT_BYTES and MARK not in encoded.line:
                 return encoded
+        _require_bounded(effect, result, commit)
         pack = self._blobs.pack
         effect = pack(effect, keep=True)
         result = pack(result)
         commit = None if commit is None else self._blobs.pack_commit(commit)
         return _encode(record, effect, result, commit, **place)
+
+
+def _require_bounded(*parts: Any) -> None:
+    # Invariant: what is written can be read; see `Reading`.
+    if sum(map(weight_of, parts)) > MAX_RECORD_WEIGHT:
+        raise InvalidValue(
+            f"a record would hold more than {MAX_RECORD_WEIGHT} values",
+            hint="keep large data in files, and their names in the run",
+            limit=MAX_RECORD_WEIGHT,
+        )
 
 
 def clean_record(record: StepRecord, *, plain_effect: JsonObject | None = None) -> bool:

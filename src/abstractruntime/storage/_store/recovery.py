@@ -35,7 +35,7 @@ from abstractruntime.storage._store.record_lines import check_line, stored_resul
 from abstractruntime.storage._store.shadow import fold
 from abstractruntime.storage._store.shared_texts import LARGE_BYTES
 from abstractruntime.storage._store.signed_extent import signed_extent
-from abstractruntime.storage.large_values import MARK
+from abstractruntime.storage.large_values import MARK, MAX_STATE_WEIGHT, Reading, weight_of
 
 if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import StoreFiles
@@ -190,12 +190,16 @@ class Recovery:
         return Replay(RunImage(run_id, seq=old.records, head=old.head, size=old.bytes))
 
     def _fold_tail(self, replay: Replay, path: str, promised: int) -> None:
+        made = 0
         try:
             for line in scan_lines(self._files, path, offset=replay.image.size, tail=replay.tail):
                 record = replay.image.check(line)
                 if MARK in line.data:
                     record = self.resolve(record)
+                    made += weight_of(record.get("commit"))
                 replay.apply(record, line)
+                if made > MAX_STATE_WEIGHT:
+                    made = _require_state(replay)
         except ChainBroken as error:
             error.details["promised_bytes"] = promised
             raise
@@ -230,9 +234,11 @@ class Recovery:
             IntegrityError: a blob is missing or altered.
         """
         names = ("effect", "result", "commit")
-        known: JsonObject = {}
+        reading = Reading()
         try:
-            return {k: self._blobs.unpack(v, known) if k in names else v for k, v in record.items()}
+            return {
+                k: self._blobs.unpack(v, reading) if k in names else v for k, v in record.items()
+            }
         except IntegrityError as error:
             run_id, seq = record.get("run_id"), record.get("seq")
             raise IntegrityError(
@@ -277,6 +283,19 @@ class Recovery:
                 size=size,
                 signed_size=promised,
             )
+
+
+def _require_state(replay: Replay) -> int:
+    """Give how much the variables are; a few references can stand for any number of values."""
+    weight = weight_of(replay.vars)
+    if weight > MAX_STATE_WEIGHT:
+        raise IntegrityError(
+            f"the variables of run {replay.image.run_id!r} are more than {MAX_STATE_WEIGHT} values",
+            hint="no run is written like that; do not trust where it came from",
+            run_id=replay.image.run_id,
+            limit=MAX_STATE_WEIGHT,
+        )
+    return weight
 
 
 def _is_large(variables: JsonObject) -> bool:

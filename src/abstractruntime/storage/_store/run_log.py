@@ -49,7 +49,11 @@ from abstractruntime.storage._store.record_lines import (
 from abstractruntime.storage._store.reuse import REUSE, Reuse, rewound_range
 from abstractruntime.storage._store.services import SYNCED_BARRIERS
 from abstractruntime.storage._store.shared_texts import LARGE_BYTES
-from abstractruntime.storage.large_values import holds_references
+from abstractruntime.storage.large_values import (
+    MAX_STATE_WEIGHT,
+    holds_references,
+    weight_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -131,7 +135,7 @@ class DirectoryRunLog:
         delta = memory.shadow.compare(
             self.run.vars, wrote=wrote, source=result_of(first), scan=scan
         )
-        _require_bounded(memory.shadow.size_after(delta))
+        _require_bounded(self.run.vars, memory.shadow.size_after(delta))
         header = memory.image.header
         changed = changed_fields(header, self.run) if header else header_of(self.run)
         is_listed_anew = "status" in changed or "waiting" in changed
@@ -427,7 +431,13 @@ class DirectoryRunLog:
             self._lease.release()
 
 
-def _require_bounded(size: int) -> None:
+def _require_bounded(variables: JsonObject, size: int) -> None:
+    if size > MAX_STATE_WEIGHT and weight_of(variables) > MAX_STATE_WEIGHT:
+        raise InvalidValue(
+            f"the variables of the run would be more than {MAX_STATE_WEIGHT} values",
+            hint="keep large data in files, and their names in the run",
+            limit=MAX_STATE_WEIGHT,
+        )
     if size > MAX_STATE_BYTES:
         raise InvalidValue(
             f"the variables of the run would take {size} bytes, at most {MAX_STATE_BYTES} are kept",
