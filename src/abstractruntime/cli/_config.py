@@ -164,13 +164,12 @@ def _parsed(data: bytes, path: Path, origin: str) -> dict[str, Value]:
 
 
 def _load_yaml(text: bytes, path: Path) -> Mapping[str, Any]:
-    import yaml
+    from abstractruntime._yaml import load_yaml
 
     try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as cause:
-        reason = " ".join(str(cause).split())
-        raise UsageError(f"'{path}' is not YAML: {reason}", path=str(path)) from cause
+        data = load_yaml(text)
+    except (ValueError, RecursionError) as cause:
+        raise UsageError(f"'{path}' is not YAML: {cause}", path=str(path)) from cause
     if data is None:
         return {}
     if not isinstance(data, dict):

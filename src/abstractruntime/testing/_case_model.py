@@ -9,10 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, JsonValue, load_strict, normalise
+from abstractruntime._yaml import load_yaml
 from abstractruntime.core.models import parse_moment
 from abstractruntime.errors import InvalidValue, UnsupportedFormat, UsageError
 from abstractruntime.testing.stub_llm import StubAnswer
@@ -95,8 +94,8 @@ def load_case_document(path: Path) -> JsonObject:
     try:
         is_yaml = path.suffix in _YAML
         text = data.decode("utf-8-sig")
-        document = normalise(yaml.safe_load(text) if is_yaml else load_strict(text))
-    except (ValueError, yaml.YAMLError, RecursionError) as cause:
+        document = normalise(load_yaml(text) if is_yaml else load_strict(text))
+    except (ValueError, RecursionError) as cause:
         hint = "correct the file"
         if isinstance(cause, InvalidValue):
             hint = "YAML reads unquoted dates as dates; put them in quotes"

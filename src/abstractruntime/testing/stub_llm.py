@@ -22,11 +22,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, JsonValue, load_strict
 from abstractruntime._json_size import has_more_values
+from abstractruntime._yaml import load_yaml
 from abstractruntime.errors import StoreIOError, UnsupportedFormat, UsageError
 from abstractruntime.llm.port import LLMCallFailed, LLMReply, LLMRequest
 
@@ -221,8 +220,8 @@ def _read(path: Path) -> JsonObject:
     except UnicodeDecodeError as cause:
         raise StoreIOError(f"cannot read {str(path)!r}: {cause}") from cause
     try:
-        document = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else load_strict(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as cause:
+        document = load_yaml(text) if path.suffix in (".yaml", ".yml") else load_strict(text)
+    except (ValueError, RecursionError) as cause:
         raise UsageError(f"{path}: {cause}", hint="correct the file") from None
     return _checked_document(document, path)
 
