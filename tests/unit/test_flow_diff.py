@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from flow_builder import END, flow, node, start
 
+from abstractruntime.nodes.base import Element
+from abstractruntime.visualflow_compiler import _diff_match
+from abstractruntime.visualflow_compiler._diff_match import match_elements
 from abstractruntime.visualflow_compiler.diff import Side, diff_flows, diff_sides
 from abstractruntime.visualflow_compiler.diff_text import diff_lines
 from abstractruntime.visualflow_compiler.document import FlowDocument
@@ -156,6 +159,20 @@ def test_another_node_of_the_type_is_no_renamed_one() -> None:
         data(document, "frage").update(label="Zzz", pinDefaults={}, inputs=[], outputs=[])
 
     assert {"node_removed", "node_added"} <= {kind for kind, *_ in changed(edit)}
+
+
+def test_of_many_nodes_with_other_ids_those_with_one_label_belong_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nodes(prefix: str) -> dict[str, Element]:
+        found = [
+            Element(f"{prefix}{i}", "set_var", label=f"label {i}" if i % 2 else "")
+            for i in range(300)
+        ]
+        return {element.id: element for element in found}
+
+    monkeypatch.setattr(_diff_match, "_ratio", lambda one, other: float(one == other))
+    assert match_elements(nodes("a"), nodes("b")) == {f"a{i}": f"b{i}" for i in range(1, 300, 2)}
 
 
 def test_code_is_compared_line_by_line() -> None:

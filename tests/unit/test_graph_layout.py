@@ -9,6 +9,7 @@ from exploring import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abstractruntime.errors import UsageError
 from abstractruntime.visualflow_compiler.drawing import Box, Drawing, Line, Picture, lay_out
 from abstractruntime.visualflow_compiler.drawing._layers import arrange
 from abstractruntime.visualflow_compiler.drawing._tracks import Net, give_tracks
@@ -41,6 +42,13 @@ def rows(drawn: Picture) -> list[str]:
 )
 def test_layers(edges: str, expected: list[str]) -> None:
     assert rows(picture(edges, *("xy" if not edges else ""))) == expected
+
+
+def test_what_nobody_could_follow_is_not_drawn() -> None:
+    chain = [f"n{i}>n{i + 1}" for i in range(600)]
+    assert len(rows(picture(" ".join(chain)))) == 601
+    with pytest.raises(UsageError, match="601 boxes, and lines that pass 90000 layers"):
+        arrange(picture(" ".join([*chain, *(f"n0>n{i}" for i in range(2, 602, 2))])))
 
 
 def test_crossings_are_sorted_out() -> None:

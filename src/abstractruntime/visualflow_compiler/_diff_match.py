@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from abstractruntime._json import dump_sorted
 from abstractruntime.nodes.base import Element
 
 _ENOUGH: Final = 0.6
-# Comparing texts costs their product; more candidates of a type than this are matched by label.
+# Comparing texts costs their product; of more nodes than this, labels alone are compared.
 _MOST_COMPARED: Final = 40
+_MOST_PAIRS: Final = 40_000
 _COMPARED_CHARS: Final = 2000
 
 
@@ -23,23 +24,40 @@ def match_elements(before: Mapping[str, Element], after: Mapping[str, Element]) 
     """
     gone = [element for node_id, element in before.items() if node_id not in after]
     come = [element for node_id, element in after.items() if node_id not in before]
-    scored = [
-        (_similarity(old, new, deep=len(gone) <= _MOST_COMPARED), i, j)
-        for i, old in enumerate(gone)
-        for j, new in enumerate(come)
-        if old.type == new.type
-    ]
+    deep = len(gone) <= _MOST_COMPARED
+    scored = [(_similarity(gone[i], come[j], deep=deep), i, j) for i, j in _candidates(gone, come)]
     renamed: dict[str, str] = {}
+    taken: set[str] = set()
     for score, i, j in sorted(scored, key=lambda item: (-item[0], item[1], item[2])):
         old_id, new_id = gone[i].id, come[j].id
-        if score >= _ENOUGH and old_id not in renamed and new_id not in renamed.values():
+        if score >= _ENOUGH and old_id not in renamed and new_id not in taken:
             renamed[old_id] = new_id
+            taken.add(new_id)
     return renamed
+
+
+def _candidates(gone: list[Element], come: list[Element]) -> Iterator[tuple[int, int]]:
+    """Give the pairs to compare: those of one type, of many nodes those with one label alone."""
+    if len(gone) * len(come) <= _MOST_PAIRS:
+        yield from (
+            (i, j)
+            for i, old in enumerate(gone)
+            for j, new in enumerate(come)
+            if old.type == new.type
+        )
+        return
+    places: dict[tuple[str, str], int] = {}
+    for j, new in enumerate(come):
+        places.setdefault((new.type, new.label), j)
+    for i, old in enumerate(gone):
+        if old.label and (old.type, old.label) in places:
+            yield i, places.pop((old.type, old.label))
 
 
 def _similarity(old: Element, new: Element, *, deep: bool) -> float:
     """Give 0 to 1: how alike label and content are; the label counts as much as the rest."""
-    label = _ratio(old.label, new.label) if old.label or new.label else None
+    labels = old.label[:_COMPARED_CHARS], new.label[:_COMPARED_CHARS]
+    label = _ratio(*labels) if any(labels) else None
     content = _content(old) == _content(new)
     if content or not deep:
         body = 1.0 if content else 0.0

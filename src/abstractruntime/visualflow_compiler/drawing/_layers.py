@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from abstractruntime.errors import UsageError
 from abstractruntime.visualflow_compiler.drawing._picture import Line, Picture
 
 _SWEEPS: Final = 12
-_KEEP_ORDER: Final = 4000
-"""Above so many slots the first order stays: sorting would take longer than looking at it."""
+MAX_SLOTS: Final = 4000
+"""So many places may lines pass in layers between their ends: more take minutes to order, and nobody finds a way through them."""
 
 Slot = tuple[str, int]
 """A box `(id, -1)`, or where line `index` passes a layer, `("", index * BIG + layer)`."""
@@ -47,11 +48,16 @@ def box_slot(box_id: str) -> Slot:
 
 
 def arrange(picture: Picture) -> Layers:
-    """Give the layers of a picture; lines from a box to itself have no chain."""
+    """Give the layers of a picture; lines from a box to itself have no chain.
+
+    Raises:
+        UsageError: the lines pass too many layers.
+    """
     lines = [(i, line) for i, line in enumerate(picture.lines) if line.source != line.target]
     ids = [box.id for box in picture.boxes]
     turned = _closing_lines(_roots(picture), ids, lines)
     level = _levels(picture, ids, lines, turned)
+    _require_drawable(level, lines)
     chains = tuple(_chain(i, line, level, is_turned=i in turned) for i, line in lines)
     rows: list[list[Slot]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
     for box_id in _first_order(picture, ids, lines, turned):
@@ -134,6 +140,16 @@ def _packed(level: Mapping[str, int]) -> dict[str, int]:
     return {box_id: used[value] for box_id, value in level.items()}
 
 
+def _require_drawable(level: Mapping[str, int], lines: Sequence[tuple[int, Line]]) -> None:
+    passed = sum(max(abs(level[line.source] - level[line.target]) - 1, 0) for _, line in lines)
+    if passed > MAX_SLOTS:
+        raise UsageError(
+            f"the flow is too large to draw: {len(level)} boxes, and lines that pass {passed} layers",
+            hint="use --format dot or mermaid, and a program that lays such graphs out",
+            limit=MAX_SLOTS,
+        )
+
+
 def _chain(index: int, line: Line, level: Mapping[str, int], *, is_turned: bool) -> Chain:
     upper, lower = (line.target, line.source) if is_turned else (line.source, line.target)
     inner = [("", index * BIG + at) for at in range(level[upper] + 1, level[lower])]
@@ -165,8 +181,6 @@ def _sorted(rows: list[list[Slot]], chains: Iterable[Chain]) -> list[list[Slot]]
         for upper, lower in pairwise(chain.slots):
             below[upper].append(lower)
             above[lower].append(upper)
-    if sum(map(len, rows)) > _KEEP_ORDER:
-        return rows
     best, fewest = rows, _crossings(rows, below)
     for sweep in range(_SWEEPS):
         if not fewest:
