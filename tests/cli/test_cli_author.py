@@ -487,6 +487,14 @@ def test_check_as_github_annotations(art: Any, bad: Path) -> None:
     assert result.out.startswith("::error file=bad flow%2C 100%25.json,line=2,col=31,title=VF201 ")
 
 
+def test_annotations_hold_no_escape_sequences(art: Any, bad: Path) -> None:
+    odd = bad.with_name("a\x1b[2J\u202e.json")
+    odd.write_bytes(bad.read_bytes())
+    shown = art("check", str(odd), "--format", "github").out
+    assert "file=a\\x1b[2J\\u202e.json," in shown
+    assert shown.replace("\n", "").isprintable()
+
+
 def test_check_as_json_is_the_same_both_ways(art: Any, bad: Path) -> None:
     assert art("check", str(bad), "--format", "json").out == art("check", str(bad), "--json").out
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime._text import log_line
+from abstractruntime._text import log_line, one_line
 from abstractruntime._version import __version__
 from abstractruntime.cli._files import flow_files, read_document
 from abstractruntime.cli._output import Mode
@@ -98,7 +98,7 @@ def _emit(session: Session, results: dict[str, CheckResult], report: str) -> Non
 
     is_github = report == "github"
     # Workflow commands are what this form is for; it escapes what it quotes.
-    form = str if is_github else log_line
+    form = one_line if is_github else log_line
     session.out.emit(check_report(results), text=text, items="files", line=form)
     for file, result in results.items():
         if result.omitted:
