@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 
 _PARTS = re.compile(rb'"[^"]*"|[,:\[{]')
-_PER_BRACKET = 3
+_PER_BRACKET = 4
 _COUNTS = {b",": 1, b":": 1, b"[": _PER_BRACKET, b"{": _PER_BRACKET}
 
 
 def has_more_values(data: bytes, limit: int) -> bool:
     """Tell whether a JSON text holds more than `limit` values, before anything is made of it.
 
-    What counts are commas, colons and, three times, opening brackets outside texts: never less than
+    What counts are commas, colons and, four times, opening brackets outside texts: never less than
     the values but one, and about as much as they take in memory.
     """
     brackets = data.count(b"[") + data.count(b"{")

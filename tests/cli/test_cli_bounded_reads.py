@@ -104,13 +104,13 @@ def test_inputs_have_a_number_of_values(text: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "text,limit,expected",
     [
-        (b"[1,2,3]", 5, False),
-        (b"[1,2,3]", 4, True),
+        (b"[1,2,3]", 6, False),
+        (b"[1,2,3]", 5, True),
         (b'"' + b"," * 100 + b'"', 5, False),
-        (b'["\\"", "[,[,[,[,[", "\\\\", {"a,": "\\\\\\",,:,"}]', 10, False),
-        (b'{"a": 1, "b:": 2}', 6, False),
-        (b'{"a": 1, "b:": 2}', 5, True),
-        (b'["\\\\",1,2,3]', 5, True),
+        (b'["\\"", "[,[,[,[,[", "\\\\", {"a,": "\\\\\\",,:,"}]', 12, False),
+        (b'{"a": 1, "b:": 2}', 7, False),
+        (b'{"a": 1, "b:": 2}', 6, True),
+        (b'["\\\\",1,2,3]', 6, True),
     ],
 )
 def test_values_are_counted_outside_texts(text: bytes, limit: int, expected: bool) -> None:

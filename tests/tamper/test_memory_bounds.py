@@ -186,9 +186,9 @@ def _list_of(item: bytes, count: int) -> bytes:
 LARGEST = {
     "members": json.dumps({f"k{i}": i for i in range(MAX_VALUES // 2 - 2)}).encode(),
     "numbers": _list_of(b"0.25", MAX_VALUES - 8),
-    "empty objects": _list_of(b"{}", MAX_VALUES // 4 - 2),
-    "objects": _list_of(b'{"a":1234}', MAX_VALUES // 5 - 2),
-    "nested lists": _list_of(b"[[[[]]]]", MAX_VALUES // 13 - 2),
+    "empty objects": _list_of(b"{}", MAX_VALUES // 5 - 2),
+    "objects": _list_of(b'{"a":1234}', MAX_VALUES // 6 - 2),
+    "nested lists": _list_of(b"[[[[]]]]", MAX_VALUES // 17 - 2),
     "a text": OBJECTS["huge text"](15 * MB),
     "texts": _list_of(b'"' + b"y" * 60_000 + b'"', 250),
     "a deep text": _deep(8 * MB),

@@ -15,7 +15,7 @@ _FIRST_LINE_BYTES = 1 << 20
 # The most that is read of a file of each kind; documents and archives have limits of their own.
 MAX_INPUT_BYTES = 16 * 1024 * 1024
 # As `has_more_values` counts them. A run holds each value of its input in several places.
-MAX_VALUES = 80_000
+MAX_VALUES = 101_000
 MAX_HISTORY_BYTES = 256 * 1024 * 1024
 MAX_SIGNATURE_BYTES = 1024 * 1024
 MAX_PASSPHRASE_BYTES = 64 * 1024

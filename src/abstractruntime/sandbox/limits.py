@@ -14,7 +14,7 @@ class Limits:
 
     `memory_bytes` is the address space of the whole worker, interpreter included (about
     40 MiB). `cpu_s` is counted in whole seconds by the system, so it acts up to a second
-    late; `wall_s` is exact. `result_values` counts the commas, colons and three times
+    late; `wall_s` is exact. `result_values` counts the commas, colons and four times
     the opening brackets of the result's JSON. `calls` is how many calls one worker process serves.
     """
 
