@@ -14,6 +14,9 @@ from flow_builder import START, end, flow, node
 
 from abstractruntime._text import log_line
 
+FLOW = Path(__file__).parents[2] / "bundles" / "release-approval" / "flow.json"
+INPUT = '{"service": "api", "version": "2.1.0"}'
+
 ROOT = Path(__file__).resolve().parents[2]
 APPROVAL = str(ROOT / "bundles" / "release-approval" / "flow.json")
 
@@ -126,11 +129,15 @@ def test_odd_settings(art: Any, tmp_path: Path, line: str) -> None:
     assert (art("config", "show").code, art("doctor").code) == (2, 1)
 
 
+def _with_names(command: str) -> str:
+    return command.replace("APPROVAL", str(FLOW)).replace("INPUT", INPUT)
+
+
 def shell(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     art = f'"{sys.executable}" -c "import sys; from abstractruntime.cli.app import main; sys.exit(main())"'
     environ = {**os.environ, "ART_HOME": str(tmp_path / "store"), "ART_CONFIG_DIR": str(tmp_path)}
     return subprocess.run(
-        ["/bin/sh", "-c", command.replace("art ", f"{art} ", 1)],
+        ["/bin/sh", "-c", _with_names(command.replace("art ", f"{art} ", 1))],
         env=environ, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -147,6 +154,10 @@ def shell(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
         ("art inspect nope >&- 2>&-", 66),
         ("art --version >&-", 0),
         ("art tick --due <&- >&- 2>&-", 0),
+        ("art run 'APPROVAL' --input 'INPUT' --run-id x 2>/dev/full", 4),
+        ("art run 'APPROVAL' --input 'INPUT' --run-id x --json 2>/dev/full", 4),
+        ("art check 'APPROVAL' 2>/dev/full", 0),
+        ("art nonsense 2>/dev/full", 2),
     ],
 )
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -159,6 +170,13 @@ def test_streams_that_are_full_or_closed(
 
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     assert (tmp_path / "store" / "ledger_demo.jsonl").read_bytes() == ledger
+
+
+def test_a_terminal_without_a_character_gets_its_escape(art: Any, tmp_path: Path) -> None:
+    """Also in JSON, of which it stays a part."""
+    (tmp_path / "in.json").write_text(INPUT.replace("api", "é\U0001f600"))
+    done = shell("PYTHONIOENCODING=ascii art run 'APPROVAL' --input @in.json --json", tmp_path)
+    assert "é\U0001f600" in json.loads(done.stdout)["waits"][0]["prompt"]
 
 
 def test_one_of_two_answers_at_once_is_accepted(parked: Any, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, TextIO
 
 from abstractruntime._json import JsonObject
 from abstractruntime._text import log_line, one_line
@@ -49,7 +49,22 @@ class OutputError(OSError):
 
 def drop_stdout() -> None:
     """Send what is still printed nowhere; what is buffered would fail once more at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop(sys.stdout)
+
+
+def talk(text: str) -> None:
+    """Say something to stderr; whoever cannot hear it stops nothing."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(stream: TextIO) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class Output:
@@ -158,9 +173,7 @@ class Output:
             self.complain(lines)
 
     def complain(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            sys.stderr.write(log_line(line) + "\n")
-        sys.stderr.flush()
+        talk("".join(f"{log_line(line)}\n" for line in lines))
 
     # -- terminal --------------------------------------------------------------
 

@@ -8,8 +8,10 @@ Rules:
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,8 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _print_version() if args in (["--version"], ["-V"]) else _guarded(args)
         _print_last()
     except OSError as cause:
-        _drop_stdout()
-        sys.stderr.write(
+        from abstractruntime.cli._output import drop_stdout, talk
+
+        drop_stdout()
+        talk(
             f"error[output]: cannot write to stdout: {cause.strerror or cause}\n"
             "  = hint: what the command did is kept; look at it again with another stdout\n"
         )
@@ -43,7 +47,9 @@ def _print_last(text: str = "") -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         # Who no longer reads has seen enough; the command did what it was asked for.
-        _drop_stdout()
+        from abstractruntime.cli._output import drop_stdout
+
+        drop_stdout()
 
 
 def _print_version() -> int:
@@ -67,12 +73,18 @@ def _ensure_streams() -> None:
                 os.close(opened)
             mode = "w" if number else "r"
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that cannot show a character gets an escape, which JSON knows as well.
+        codecs.register_error("json_escape", _json_escape)
+        sys.stdout.reconfigure(errors="json_escape")
 
 
-def _drop_stdout() -> None:
-    from abstractruntime.cli._output import drop_stdout
-
-    drop_stdout()
+def _json_escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = (units[i : i + 2].hex() for i in range(0, len(units), 2))
+    return "".join(f"\\u{pair}" for pair in pairs), error.end
 
 
 def _guarded(args: list[str]) -> int:
@@ -83,7 +95,7 @@ def _guarded(args: list[str]) -> int:
 
 
 def _run(args: list[str]) -> int:
-    from abstractruntime.cli._output import Output, OutputError, mode_from_args
+    from abstractruntime.cli._output import Output, OutputError, drop_stdout, mode_from_args
 
     out = Output(mode_from_args(args, os.environ))
     try:
@@ -91,6 +103,10 @@ def _run(args: list[str]) -> int:
     except KeyboardInterrupt:
         out.note("interrupted")
         return 130
+    except BrokenPipeError:
+        # Commands see to their own; this one read a page of help to its end.
+        drop_stdout()
+        return 0
     except OutputError:
         raise
     except Exception as cause:  # noqa: BLE001 - the one boundary between failures and exit codes
