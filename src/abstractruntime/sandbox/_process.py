@@ -59,12 +59,15 @@ class Launch:
     """How workers are started.
 
     `python` is the interpreter, `bwrap` the program that gives a worker namespaces of its own;
-    `without` names layers to do without, as on a system that lacks them.
+    `hides_parent` forbids processes of the same user to look into this one before a worker starts,
+    which only programs may decide; `without` names layers to do without, as on a system that
+    lacks them.
     """
 
     limits: Limits = field(default_factory=Limits)
     python: str | None = None
     bwrap: str | None = None
+    hides_parent: bool = False
     without: tuple[str, ...] = ()
 
 
