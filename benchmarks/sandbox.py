@@ -69,13 +69,15 @@ with open_store(Path(sys.argv[1])) as store:
 import contextlib, io, os
 from abstractruntime.cli.app import main
 os.environ["ART_HOME"] = sys.argv[1]
-for name, kind in (("steps", "without code"), ("many", "with 200 code nodes")):
+# The first one of a process loads what verifies.
+for name, kind in (("one", ""), ("steps", "of 200 steps"), ("many", "of 200 code nodes")):
     with open_store(Path(sys.argv[1])) as store:
         run = next(h.run_id for h in store.find(RunQuery(limit=9)) if h.workflow_id == name)
     begin = now()
     with contextlib.redirect_stdout(io.StringIO()):
         assert main(["ledger", "verify", run]) == 0
-    found[f"verify of a run {kind}"] = (now() - begin) * 1000
+    if kind:
+        found[f"verify of a run {kind}"] = (now() - begin) * 1000
 print(json.dumps(found))
 """
 

@@ -63,6 +63,7 @@ def doctor(session: Session) -> int:
 
     Reads every ledger from its start. Exit code 1 when something is wrong; warnings alone are 0.
     """
+    session.says_ignored = False
     findings = [item for check in _CHECKS for item in _guarded(check, session)]
     ok = all(item.level != "error" for item in findings)
     document = {
