@@ -23,6 +23,7 @@ from pathlib import Path
 now = time.perf_counter
 from abstractruntime import Runtime, open_store
 from abstractruntime._runtime.driver import Driver
+from abstractruntime.core.ports import RunQuery
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.visualflow_compiler import compile_visualflow_tree
 
@@ -64,6 +65,19 @@ with open_store(Path(sys.argv[1])) as store:
     found["third run with one code node"] = drive("one")
     time.sleep(0.2)
     found["a code node of 200"] = drive("many") / 200
+# The runs are read whole by a command of its own, as an operator would.
+import contextlib, io, os
+from abstractruntime.cli.app import main
+os.environ["ART_HOME"] = sys.argv[1]
+# The first one of a process loads what verifies.
+for name, kind in (("one", ""), ("steps", "of 200 steps"), ("many", "of 200 code nodes")):
+    with open_store(Path(sys.argv[1])) as store:
+        run = next(h.run_id for h in store.find(RunQuery(limit=9)) if h.workflow_id == name)
+    begin = now()
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["ledger", "verify", run]) == 0
+    if kind:
+        found[f"verify of a run {kind}"] = (now() - begin) * 1000
 print(json.dumps(found))
 """
 

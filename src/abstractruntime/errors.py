@@ -183,7 +183,7 @@ class UnsupportedFormat(Refused):
 
 
 class Quarantined(Refused):
-    """The processes that drove the run died in a row at one place of it; it is set aside."""
+    """The processes that drove the run died, and it got no further; it is set aside."""
 
     code = "quarantined"
 

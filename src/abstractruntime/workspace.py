@@ -34,7 +34,6 @@ from abstractruntime.errors import Refused
 from abstractruntime.nodes.base import NodeError
 from abstractruntime.nodes.services import FileListing
 
-WORKSPACES = "-workspaces"
 _ROOT, _IGNORED = "workspace_root", "workspace_ignored_paths"
 _NEW_FILE = 0o666  # less what the umask takes away
 _ESCAPE_HINT = "name a file inside the workspace, relative to it"
@@ -71,6 +70,8 @@ class Workspace:
         may_write: Whether writing is granted.
         may_read: Whether reading is granted.
         guarded: More files and directories that no path reaches, such as a store in use.
+        home: Where the host makes workspaces; below it nothing is configuration, even where it lies
+            in the directory of the configuration.
         inner: The part of the root that a run has narrowed it to.
         ignored: The parts that a run has taken out.
     """
@@ -79,6 +80,7 @@ class Workspace:
     may_write: bool = True
     may_read: bool = True
     guarded: tuple[Path, ...] = ()
+    home: Path | None = None
     inner: tuple[str, ...] = ()
     ignored: tuple[tuple[str, ...], ...] = ()
 
@@ -242,11 +244,10 @@ class _Guard:
         chosen = os.environ.get("ART_CONFIG_DIR")
         configuration = [configuration_directory(), *([Path(chosen)] if chosen else [])]
         root = os.path.realpath(workspace.root)
-        names = [
-            os.path.realpath(place) for place in (*configuration, *workspace.guarded, *_SYSTEM)
-        ]
-        if _is_own(root):
-            names = [name for name in names if not _is_below(root, name)]
+        around = [os.path.realpath(place) for place in configuration]
+        if _is_in_home(workspace, root):
+            around = [place for place in around if not _is_below(root, place)]
+        names = [*around, *(os.path.realpath(place) for place in (*workspace.guarded, *_SYSTEM))]
         kept = frozenset(_identities([*names, *_content(configuration)]))
         taken = frozenset(_identities(os.path.join(root, *way) for way in workspace.ignored))
         return cls(root, workspace.ignored, kept, tuple(names), taken)
@@ -260,8 +261,6 @@ class _Guard:
     def entered(self, path: str, parts: list[str]) -> Iterator[Spot]:
         """Walk below the root, which must itself lie outside of what is kept."""
         for above in Path(self.root).parents:
-            if above.name.endswith(WORKSPACES):
-                break
             if found := _stat(str(above), None):
                 self._require_free(path, found, is_store=_marked(f"{above}/{STORE_FILE}", None))
 
@@ -348,9 +347,10 @@ def _pass(_directory: int) -> None:
     """Enter any directory."""
 
 
-def _is_own(root: str) -> bool:
-    """Say whether a root is one that the host makes for a bundle, beside its store."""
-    return any(part.endswith(WORKSPACES) for part in Path(root).parts[:-1])
+def _is_in_home(workspace: Workspace, root: str) -> bool:
+    """Say whether a root is one that the host made; that a path is called like one proves nothing."""
+    home = os.path.realpath(workspace.home) if workspace.home else root
+    return root != home and _is_below(root, home)
 
 
 def _identities(paths: Iterable[str]) -> Iterator[Identity]:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "bundles" / "demo.sh"
 ART = Path(sys.executable).with_name("art")
-VARIES = re.compile(r"[0-9a-f]{8,64}|\d+ (?:ms|bytes)")
+VARIES = re.compile(r"[0-9a-f]{8,64}|\d+ (?:ms|bytes)|byte \d+")
 
 Done = subprocess.CompletedProcess[str]
 

@@ -132,6 +132,25 @@ def test_names_of_the_code_exist(document: Path) -> None:
         resolve(name)
 
 
+def test_tests_that_the_pages_name_are_there() -> None:
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    known = {name for file in files for name in re.findall(r"def (test_\w+)", file.read_text())}
+    known |= {file.stem for file in files}
+    pages = [page.read_text() for page in (ROOT / "docs" / "explanation").glob("*.md")]
+
+    named = {name for page in pages for name in re.findall(r"\btest_\w+", page)}
+    assert sorted(named - known) == []
+
+
+def test_groups_of_attacks_are_those_of_the_page() -> None:
+    groups = yaml.safe_load((ROOT / "tests" / "escape" / "attacks.yaml").read_text())
+    page = (ROOT / "docs" / "explanation" / "sandbox.md").read_text().partition("## Threats")[2]
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+
+    named = {name for row in rows for name in re.findall(r'"([^"]+)"', row)}
+    assert named == {group["group"] for group in groups}
+
+
 def test_architecture_names_every_package() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     packages = [

@@ -196,6 +196,26 @@ def test_a_workspace_in_there_is_refused_before_anything_starts(art, document, t
     assert art("show", "r").code == 66
 
 
+@pytest.mark.parametrize("store", ["x-workspaces", "x"])
+def test_a_project_whose_store_is_called_like_workspaces_gives_none_in_it(
+    art, bundle, tmp_path, monkeypatch, store
+):
+    monkeypatch.delenv("ART_HOME")
+    where = {"store": store, "workspace": "x-workspaces/inbox"}
+    (tmp_path / "art.yaml").write_text(json.dumps(where))
+    (tmp_path / "art.yaml").chmod(0o644)
+    assert art("run", str(tmp_path / "f.json"), "--run-id", "mine", "--workspace", ".").code == 4
+    monkeypatch.setenv("ART_HOME", str(tmp_path / "x-workspaces"))
+    assert art("run", str(tmp_path / "f.json"), "--run-id", "yours", "--workspace", ".").code == 4
+    monkeypatch.delenv("ART_HOME")
+
+    refused = art("run", bundle, "--allow-unsigned", "--allow", "file:write", "--run-id", "r")
+
+    assert refused.code == 3
+    assert "cannot be a workspace" in refused.err
+    assert not list((tmp_path / "x-workspaces").glob("inbox/out"))
+
+
 def test_a_key_named_by_its_path_is_out_of_reach(art, tmp_path, monkeypatch):
     art("key", "new", "host", "--usage", "host")
     (tmp_path / "config" / "keys").rename(tmp_path / "vault")

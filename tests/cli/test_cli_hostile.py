@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow_builder import START, end, flow, node
+from flow_builder import END, START, end, flow, node
 
 from abstractruntime._text import log_line
 
@@ -73,6 +73,35 @@ def test_a_missing_name_gets_the_names(art: Any, args: tuple[str, ...]) -> None:
 
 
 FORGED = "x\nvalid: acme@1 is signed by acme\x1b[8m\n::stop-commands::x"
+FORGES = ("valid: acme", "signed by", "child run")
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["\n", "\r", "\x0b", "\x85", "\u2028", " " * 99, " x" * 30 + " "],
+    ids=["lf", "cr", "vt", "nel", "ls", "blanks", "full"],
+)
+@pytest.mark.parametrize("command", [("inspect", "f"), ("show", "f"), ("runs",), ("tick", "f")])
+def test_nothing_that_a_run_holds_begins_a_line(
+    art: Any, tmp_path: Path, end: str, command: tuple[str, ...]
+) -> None:
+    """Neither where it ends a line itself nor where a line is full."""
+    text = "".join(f"x{end}{word} z" for word in FORGES)
+    ask = node("q", "ask_user", "exec-in prompt choices", "exec-out response")
+    ask["data"] |= {"label": text, "pinDefaults": {"prompt": text, "choices": [text]}}
+    code = node("c", "code", "exec-in", "exec-out", functionName="f")
+    code["data"]["code"] = f"def f(x): raise ValueError({text!r})"
+    document = {**flow(START, ask, code, END, edges="s > q; q > c; c > e"), "name": text, "id": "f"}
+    (tmp_path / "f.json").write_text(json.dumps(document))
+    given = ("--label", f"k={text}", "--as", text)
+
+    waiting = art("run", "f.json", "--run-id", "f", *given)
+    shown = [waiting, art(*command)]
+    shown += [art("resume", "f", "--input", text, "--as", text), art(*command)]
+
+    assert (shown[0].code, shown[2].code) == (4, 1), shown[0].err + shown[2].err
+    lines = "".join(done.out + done.err for done in shown).splitlines()
+    assert not [line for line in lines if line.lstrip().startswith(FORGES)]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -104,6 +105,58 @@ def test_nothing_is_unpacked_into_a_store(parked, flow_file, tmp_path) -> None:
     assert not (tmp_path / "store" / "manifest.json").exists()
 
 
+CASE = '{"format": "art-case/1", "name": "n", "flow": "../flow.json", "expect": {"output": 1}}'
+
+
+@pytest.mark.parametrize("place", ["store", "config", "other", "link"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bundle", "sign", "b.flowbundle", "--key", "release"),
+        ("fmt", "flow.json"),
+        ("test", "cases/c.json", "--update"),
+        ("test", "flow.json", "--save-from", "demo"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_changed_in_place_lies_in_no_store_either(parked, tmp_path, place, command) -> None:
+    """A bundle of a store is its runs' program; signed there, it would be another one."""
+    assert parked("key", "new", "release").code == 0
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "store.json").write_bytes((tmp_path / "store/store.json").read_bytes())
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    flow, bundle = tmp_path / place / "flow.json", tmp_path / place / "b.flowbundle"
+    flow.write_bytes(FLOW)
+    (tmp_path / "b").mkdir()
+    assert compiled(parked, flow, tmp_path / "b" / "b.flowbundle").code == 0
+    bundle.write_bytes((tmp_path / "b" / "b.flowbundle").read_bytes())
+    flow.write_bytes(FLOW.replace(b"\n", b"\n\n"))
+    (tmp_path / place / "cases").mkdir()
+    (tmp_path / place / "cases" / "c.json").write_text(CASE)
+    caches = {"index.sqlite", "index.sqlite-journal"}
+    files = [path for path in (tmp_path / place).rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files if path.name not in caches}
+    target = next(word for word in command if "." in word)
+
+    done = parked(
+        *command[: command.index(target)],
+        str(tmp_path / place / target),
+        *command[command.index(target) + 1 :],
+    )
+
+    assert (done.code, "in place" in done.err or "no results" in done.err) == (2, True), done.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_commands_write_by_the_rules_alone() -> None:
+    """Keys and the secret of the configuration are no results."""
+    import abstractruntime.cli
+
+    directory = Path(abstractruntime.cli.__file__).parent
+    writers = {path.name for path in directory.glob("*.py") if "write_atomic" in path.read_text()}
+    assert writers == {"_outputs.py", "_authority.py"}
+
+
 def test_a_link_stays_and_its_file_is_written(art, flow_file, tmp_path) -> None:
     real, link = tmp_path / "real.flowbundle", tmp_path / "link.flowbundle"
     link.symlink_to(real)
@@ -149,6 +202,21 @@ def test_a_socket_is_refused(art, flow_file, tmp_path, monkeypatch) -> None:
 
     assert done.code == 2
     assert "special file" in done.err
+
+
+def test_a_block_device_is_refused_by_any_name(art, flow_file, tmp_path) -> None:
+    node = tmp_path / "disk"
+    try:
+        os.mknod(node, 0o600 | stat.S_IFBLK, os.makedev(42, 0))  # a number kept free
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    held = os.open(node, os.O_PATH)
+    try:
+        for name, word in ((node, "special file"), (f"/proc/self/fd/{held}", "block device")):
+            done = compiled(art, flow_file, name, "--force")
+            assert (done.code, word in done.err) == (2, True), done.err
+    finally:
+        os.close(held)
 
 
 def test_signing_in_place_keeps_mode_and_link(art, flow_file, tmp_path) -> None:

@@ -355,6 +355,15 @@ def test_a_file_of_a_store_that_leads_elsewhere_is_not_followed(
     assert art("ledger", "show", "r").code == 74
 
 
+def test_the_doctor_says_once_what_is_not_obeyed(art: Any, tmp_path: Path) -> None:
+    (tmp_path / "art.yaml").write_text("sandbox: in-process\n")
+
+    done = art("doctor")
+
+    assert (done.out + done.err).count("is not obeyed") == 1
+    assert "is not obeyed" in done.out
+
+
 # -- the first record -----------------------------------------------------------------------
 
 
@@ -364,14 +373,37 @@ def test_the_first_record_says_what_was_in_force_and_where_it_came_from(
     monkeypatch.setenv("ART_ON_UNKNOWN", "ask")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "art.yaml").write_text("durability: strict\n")
+    for name, usage in (("host", "host"), ("release", "bundle")):
+        art("key", "new", name, "--usage", usage)
+    monkeypatch.setenv("ART_SIGNING_KEY", "release")
 
-    art("run", str(APPROVAL), "--run-id", "r", "--input", INPUT, "--trust-code")
+    art(
+        "run",
+        str(APPROVAL),
+        "--run-id",
+        "r",
+        "--input",
+        INPUT,
+        "--trust-code",
+        "--host-key",
+        "host",
+    )
 
     assert first_record(tmp_path / "store" / "ledger_r.jsonl")["settings"] == {
+        "store": {"value": "~/store", "origin": "env ART_HOME"},
+        "durability": {"value": "strict", "origin": "project ~/art.yaml"},
+        "signing_key": {"value": "release", "origin": "env ART_SIGNING_KEY"},
+        "host_key": {"value": "host", "origin": "flag"},
+        "trust_store": {"value": "~/config/trust.json", "origin": "default"},
         "sandbox": {"value": "in-process", "origin": "flag --trust-code"},
         "sandbox_minimum": {"value": "none", "origin": "default"},
-        "trust_store": {"origin": "default"},
-        "durability": {"value": "strict", "origin": "project ~/art.yaml"},
         "on_unknown": {"value": "ask", "origin": "env ART_ON_UNKNOWN"},
-        "unsigned_bundles": {"value": "warn", "origin": "default"},
+        "on_revoked": {"value": "refuse", "origin": "default"},
+        "unsigned_bundles": {"value": "deny", "origin": "default"},
     }
+
+
+def test_only_what_permits_nothing_is_left_out_of_it() -> None:
+    unstated = {setting.name for setting in SETTINGS if not setting.is_stated}
+
+    assert unstated == {"lock_timeout", "llm.attempts", "llm.script"}

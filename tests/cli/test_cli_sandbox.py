@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_flows import code_flow
 
+from abstractruntime import open_store
+from abstractruntime.core.commands import Answer, Command
 from abstractruntime.sandbox import default_pool
-from abstractruntime.sandbox._process import Launch
-from abstractruntime.sandbox.pool import WorkerPool
+from abstractruntime.sandbox._process import Launch, WorkerProcess
+from abstractruntime.sandbox.pool import WorkerPool, program_pool
 
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
+GET_DUMPABLE, SET_DUMPABLE = 3, 4
 CODE = "def transform(value):\n    return 1\n"
 needs_bwrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bwrap is not installed")
 
@@ -34,7 +39,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def lack(*layers: str) -> None:
         pool = WorkerPool(launch=Launch(without=layers))
-        monkeypatch.setattr("abstractruntime.sandbox.pool.default_pool", lambda: pool)
+        monkeypatch.setattr("abstractruntime.sandbox.pool.program_pool", lambda _bwrap: pool)
 
     return lack
 
@@ -48,6 +53,54 @@ def test_first_record_names_the_list_of_system_calls(art: Any, flow: str) -> Non
     assert "seccomp" in report["layers"]
     assert report["filter"].startswith("1/")
     assert f"list {report['filter']}" in art("doctor").out
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A process that others may look into; tells at each code call whether they still may."""
+    prctl = ctypes.CDLL(None).prctl
+    calls: list[int] = []
+    exchange = WorkerProcess.exchange
+
+    def looking(worker: WorkerProcess, request: bytes) -> bytes:
+        calls.append(prctl(GET_DUMPABLE, 0, 0, 0, 0))
+        return exchange(worker, request)
+
+    def anew() -> list[int]:
+        program_pool(None).close()
+        prctl(SET_DUMPABLE, 1, 0, 0, 0)
+        calls.clear()
+        return calls
+
+    monkeypatch.setattr(WorkerProcess, "exchange", looking)
+    yield anew
+    anew()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a layer of Linux")
+def test_whatever_drives_code_is_hidden_before_the_first_call(
+    art: Any, flow: str, tmp_path: Path, looks: Any
+) -> None:
+    waits = waiting_code(tmp_path / "w.json")
+    for run in ("r1", "r2", "r3"):
+        assert art("run", waits, "--run-id", run).code == 4
+    with open_store(tmp_path / "store") as store:
+        for run in ("r2", "r3"):
+            store.post(run, Command(f"of {run}", Answer(payload="yes")))
+    output = {"response": 1, "success": True}
+    case = {"format": "art-case/1", "name": "n", "flow": "../f.json", "expect": {"output": output}}
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "c.json").write_text(json.dumps(case))
+    for command in (
+        ("run", flow),
+        ("resume", "r1", "--input", "yes"),
+        ("tick", "r2"),
+        ("serve", "--once"),
+        ("test", str(tmp_path / "cases" / "c.json")),
+    ):
+        seen = looks()
+        assert art(*command).code == 0, command
+        assert seen == [0], command
 
 
 def test_missing_layer_is_a_reported_fact(art: Any, flow: str, without: Any) -> None:

@@ -20,16 +20,27 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import textwrap
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import abstractruntime
+from abstractruntime.sandbox import _process, protocol, runner
 
 HERE = Path(__file__).parent
 SECRET = "SECRET-7f3a"
-VICTIM = "def transform(x):\n    return sum(x['amounts'])\n"
+VICTIM = """def transform(x):
+    try:
+        more = type.payout
+    except AttributeError:
+        more = 0
+    return sum(x['amounts']) + more
+"""
 VICTIM_INPUT = {"amounts": [40, 2], "note": SECRET + "-INPUT"}
 STASH = "return modules.get('stash')"
 KEY = 0x41000000 + (os.getpid() & 0xFFFF) * 256
@@ -57,9 +68,9 @@ def become(uid: int, arguments: list[str]) -> None:
     os.setgroups([])
     os.setgid(uid)
     os.setuid(uid)
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        p for p in sys.path if p and "abstractruntime" not in p
-    )
+    # Hooks of an editable installation are no directories, and find nothing for this interpreter.
+    package = Path(abstractruntime.__file__).parents[1]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(package), *filter(os.path.isdir, sys.path)])
     os.execv(program, [str(program), *arguments])
 
 
@@ -279,6 +290,32 @@ def _entry(home: Path, path: Path) -> list[object]:
 # -- attacking -------------------------------------------------------------------------------
 
 
+def _popen_with_all(*args: Any) -> Any:
+    """Start a process that keeps every descriptor of this one."""
+    start = subprocess.Popen
+    found = [number for number in map(int, os.listdir("/proc/self/fd")) if number > 2]
+    kept = [number for number in found if os.path.exists(f"/proc/self/fd/{number}")]
+
+    def keeping(*command: Any, **options: Any) -> Any:
+        return start(*command, **{**options, "pass_fds": kept})
+
+    with mock.patch.object(subprocess, "Popen", keeping):
+        return _popen(*args)
+
+
+def _exchange_unasked(self: Any, request: bytes, _call_id: int) -> Any:
+    return runner._parse(self._ready().exchange(request))
+
+
+_popen = _process._popen
+# What is no layer of a worker, but how it is started and listened to; and how to do without.
+HABITS: dict[str, tuple[Any, str, Any]] = {
+    "closed-descriptors": (_process, "_popen", _popen_with_all),
+    "quiet": (protocol.Channel, "is_quiet", lambda _self: True),
+    "asked-for": (runner.WorkerRunner, "_exchange_once", _exchange_unasked),
+}
+
+
 class Round:
     """Attacks on workers that lack the same layers."""
 
@@ -300,6 +337,12 @@ class Round:
         self.victim = self.pools[False].runner("t", "b" if order["shared"] else "victim")
 
     def run(self) -> list[dict]:
+        with contextlib.ExitStack() as habits:
+            for name in HABITS.keys() & self.order["without"]:
+                habits.enter_context(mock.patch.object(*HABITS[name]))
+            return self._run()
+
+    def _run(self) -> list[dict]:
         self.victim.call(VICTIM, "transform", VICTIM_INPUT)
         self.before = self._look()
         found = [self._attack(name) for name in self.order["ids"]]
@@ -354,7 +397,7 @@ class Round:
             "udp": _port(world.sockets["udp"]), "key": KEY, "shm": world.shm,
             "secret_fd": world.secret_fd, "victim": VICTIM, "machine": platform.machine(),
             "secret_at": ctypes.addressof(world.secret), "victim_at": ctypes.addressof(world.victim),
-            "call": _next_id(attacker),
+            "call": _next_id(attacker), "away": self.order["without"],
         }  # fmt: skip
 
     def _look(self, neighbour: object = 42) -> dict:

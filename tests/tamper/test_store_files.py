@@ -174,7 +174,7 @@ def other_files() -> Kind:
     """Locks, the quarantine, tombstones: nothing of them becomes part of a run."""
     image = waiting_disk()
     facts = {"pid": 1, "host": "h", "since": "t", "command": "art", "ended": True}
-    note = dump_line({**facts, "deaths": 0, "place": 9})
+    note = dump_line({**facts, "deaths": 0, "progress": 9})
     added = {
         f"{ROOT}/locks/run_{RUN}.lock": note,
         f"{ROOT}/locks/store.lock": note,

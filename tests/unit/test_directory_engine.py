@@ -428,3 +428,16 @@ def test_a_look_that_another_thread_overtakes_leaves_nothing_open(tmp_path, monk
             monkeypatch.setattr(LogMemory, "run", overtaken)
             store.peek("r")
         assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.parametrize("change", [b" ", b"\n", b'\n{"a": 1}'])
+def test_a_checkpoint_that_does_not_end_as_ours_do_has_no_body(change):
+    """Else the digest of a whole file could stand for that of a body."""
+    from abstractruntime.storage._store.checkpoint import DueCheckpoint, Place, parse_checkpoint
+
+    place = Place(3, 900, "h")
+    data = DueCheckpoint(b'{"run_id":"r","_meta":{}', place).to_bytes()
+
+    assert parse_checkpoint(data).digest.startswith("sha256:")
+    other = data[:-2] + change + data[-2:]
+    assert (found := parse_checkpoint(other)) is None or found.digest == ""

@@ -42,7 +42,16 @@ def test_the_lock_file_says_who_holds_it_and_stays(leases, tmp_path):
     leases.acquire("r").release()
 
     note = json.loads((tmp_path / "locks" / "run_r.lock").read_text())
-    assert list(note) == ["pid", "host", "boot_id", "command", "since", "place", "deaths", "ended"]
+    assert list(note) == [
+        "pid",
+        "host",
+        "boot_id",
+        "command",
+        "since",
+        "progress",
+        "deaths",
+        "ended",
+    ]
     assert note["pid"] == os.getpid()
 
 

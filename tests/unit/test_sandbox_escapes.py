@@ -174,14 +174,18 @@ def test_closed_input_costs_the_worker_not_the_next_call(runner):
     assert runner.call(HARMLESS, "transform", [1]) == [1]
 
 
-def test_forged_reply_does_not_reach_the_next_call(runner):
+@pytest.mark.parametrize("ahead", [0, 1], ids=["late", "ahead"])
+def test_forged_reply_does_not_reach_the_next_call(runner, ahead):
+    """A reply to the next call, too, lies in the pipe before that is asked."""
     forge = (
         "    f = escape.__globals__\n"
-        '    reply = b\'{"id":%d,"value":"forged"}\' % _input[\'id\']\n'
-        "    os.write(1, len(reply).to_bytes(4, 'big') + reply)\n"
+        "    for number in _input:\n"
+        '        reply = b\'{"id":%d,"value":"forged"}\' % number\n'
+        "        os.write(1, len(reply).to_bytes(4, 'big') + reply)\n"
         "    return 'real'\n"
     )
-    first = runner.call(PRELUDE + forge, "transform", {"id": runner._last_id + 1})
+    now = runner._last_id + 1
+    first = runner.call(PRELUDE + forge, "transform", [now, now + 1][: 1 + ahead])
 
     assert first == "forged"
     assert runner.call(HARMLESS, "transform", "mine") == "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
@@ -12,7 +13,6 @@ from itertools import pairwise
 import pytest
 
 from abstractruntime.sandbox import _bwrap, _seccomp
-from abstractruntime.sandbox.pool import sandbox_report
 
 ALLOW, KILL, REFUSE = 0x7FFF0000, 0x80000000, 0x00050001
 PID = 4242
@@ -137,12 +137,26 @@ def test_hidden_process_cannot_be_looked_into_and_reads_its_own_descriptors(word
     assert done.stdout.splitlines() == [f"{word == 'hide'} {user}", "True given"], done.stderr
 
 
-def test_only_a_program_hides_itself(monkeypatch):
-    hidden = []
-    monkeypatch.setattr(
-        "abstractruntime.sandbox.pool._hide_this_process", lambda: not hidden.append(1)
-    )
+REPORTS = """
+import ctypes, json, sys
+from abstractruntime.sandbox import pool
+found = getattr(pool, sys.argv[1])()
+look = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)
+calls = [look()]
+found.runner("t", "b").call("def f(x): return x", "f", 1)
+calls.append(look())
+report = pool.sandbox_report(found)
+print(json.dumps([calls, [n for n in ("layers", "missing") if "hidden-parent" in report[n]]]))
+"""
 
-    assert "hidden-parent" in sandbox_report()["missing"]
-    assert hidden == []
-    assert "hidden-parent" in sandbox_report(hide_parent=True)["layers"]
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a layer of Linux")
+@pytest.mark.parametrize(
+    ("pool", "calls", "where"),
+    [("default_pool", [1, 1], "missing"), ("program_pool", [1, 0], "layers")],
+)
+def test_only_a_program_hides_itself_and_only_for_code(pool, calls, where):
+    command = [sys.executable, "-c", REPORTS, pool]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout) == [calls, [where]]

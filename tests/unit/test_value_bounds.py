@@ -116,3 +116,13 @@ def test_the_variables_of_a_run_have_a_limit(tmp_path, monkeypatch):
         assert state.status.value == "failed"
         assert "at most 30000 are kept" in state.error
         assert engine.peek(run_id).vars["x"] == "x" * 20_000
+
+
+@pytest.mark.parametrize("value", [[0] * 2_900, dict.fromkeys(map(str, range(2_900)))])
+def test_a_value_that_is_judged_is_not_copied(value):
+    tracemalloc.start()
+    bounded(value)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 5_000

@@ -130,13 +130,33 @@ def test_configuration_that_is_not_there_yet_is_not_made(
 
 
 def test_a_workspace_beside_a_store_that_shares_the_configuration_directory(home: Path) -> None:
-    root = home / ".config" / "art" / "store-workspaces" / "review--1"
+    made = home / ".config" / "art" / "store-workspaces"
+    root = made / "review--1"
     root.mkdir(parents=True)
+    flows = Workspace(root, home=made)
 
-    Workspace(root).require_usable()
+    flows.require_usable()
 
-    assert Workspace(root).write("a.txt", b"a").endswith("review--1/a.txt")
-    refused(lambda: Workspace(root).read("../../trust.json", limit=9))
+    assert flows.write("a.txt", b"a").endswith("review--1/a.txt")
+    refused(lambda: flows.read("../../trust.json", limit=9))
+    for other in (Workspace(root), Workspace(made, home=made), Workspace(root, home=root)):
+        with pytest.raises(Refused, match="cannot be a workspace"):
+            other.require_usable()
+
+
+@pytest.mark.parametrize("inside", ["x", "inbox", "artifacts/deep/er"])
+@pytest.mark.parametrize("name", ["runs-workspaces", "runs"])
+def test_no_name_makes_a_place_in_a_store_a_workspace(home: Path, name: str, inside: str) -> None:
+    """Also where the host makes its workspaces just there."""
+    store = (home / "runs").rename(home / name)
+    (store / inside).mkdir(parents=True, exist_ok=True)
+
+    for made in (None, store, home / "runs-workspaces"):
+        flows = Workspace(store / inside, home=made)
+        with pytest.raises(Refused, match="cannot be a workspace"):
+            flows.require_usable()
+        assert "no flow may touch" in refused(partial(flows.write, "a.txt", b""))
+        assert "no flow may touch" in refused(partial(flows.read, "a.txt", limit=9))
 
 
 # -- what is no plain file ------------------------------------------------------------------

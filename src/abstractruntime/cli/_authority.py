@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from abstractruntime._files import read_unshared, write_atomic
 from abstractruntime._json import JsonObject, dump_sorted
+from abstractruntime.cli._settings import SETTINGS
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import NotFound, Refused, StoreError, UsageError
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 SEAL_FILE = "seal.key"
 _SECRET_BYTES = 32
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
-_RECORDED = ("sandbox", "sandbox_minimum", "trust_store", "durability", "on_unknown", "llm.handler")
 
 
 def settings_in_force(session: Session, trust: TrustStore, **said: tuple[Any, str]) -> JsonObject:
@@ -46,18 +46,16 @@ def settings_in_force(session: Session, trust: TrustStore, **said: tuple[Any, st
         trust: Says what holds for unsigned bundles.
         said: Value and origin of what the command decides itself, in place of the settings.
     """
-    values = session.config.values
-    # Where the default lies says whose home it is, and nothing else.
-    unsaid = {"trust_store"} if values["trust_store"].origin == "default" else set()
+    values = {s.name: session.config.values[s.name] for s in SETTINGS if s.is_stated}
     policy = "default" if trust.policy.unsigned is None else "trust_store"
-    found: dict[str, tuple[Any, str]] = {
-        **{name: (values[name].value, values[name].origin) for name in _RECORDED},
+    stated: dict[str, tuple[Any, str]] = {
+        **{name: (found.value, found.origin) for name, found in values.items()},
         "unsigned_bundles": (trust.unsigned_bundles, policy),
         **said,
     }
     return {
-        name: {**({} if name in unsaid else {"value": _short(value)}), "origin": _short(origin)}
-        for name, (value, origin) in found.items()
+        name: {"value": _short(value), "origin": _short(origin)}
+        for name, (value, origin) in stated.items()
         if value is not None
     }
 

@@ -20,7 +20,7 @@ from abstractruntime.errors import ConsentNeeded, UsageError
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.signing.keys import file_safe_name
 from abstractruntime.workflow_bundle.models import Requirements
-from abstractruntime.workspace import WORKSPACES, Workspace
+from abstractruntime.workspace import Workspace
 
 if TYPE_CHECKING:
     from abstractruntime.cli._bundles import Loaded
@@ -83,7 +83,11 @@ def workspace_root(session: Session, loaded: Loaded) -> tuple[str, str]:
         return os.path.realpath(Path.cwd()), "current directory"
     whose = min(loaded.signers).rpartition("+")[2] if loaded.signers else loaded.digest[:_WHOSE]
     name = f"{file_safe_name(loaded.bundle.manifest.bundle_id)}--{whose}"
-    return os.path.realpath(f"{session.config.store}{WORKSPACES}/{name}"), "own"
+    return os.path.realpath(_home_of_workspaces(session) / name), "own"
+
+
+def _home_of_workspaces(session: Session) -> Path:
+    return Path(f"{session.config.store}-workspaces")
 
 
 def prepare_workspace(session: Session, origin: RunOrigin) -> None:
@@ -120,6 +124,7 @@ def workspace_of(session: Session, origin: RunOrigin) -> Workspace | None:
         may_write=may_write,
         may_read=may_read,
         guarded=tuple(_guarded(session)),
+        home=_home_of_workspaces(session),
     )
 
 

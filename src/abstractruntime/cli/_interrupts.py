@@ -68,12 +68,16 @@ def stop_on_signals(*, patience_s: float | None = None) -> Iterator[StopFlag]:
         patience_s: How long the effect in flight may take after the first one; then the
             process ends, and the effect is in doubt, as after a crash. Default: for ever.
     """
+    # Hazard: a module must not begin to load in a signal handler.
+    from abstractruntime.storage.directory import expect_end
+
     flag = StopFlag()
 
     def stop(number: int, _frame: FrameType | None) -> None:
         flag.code = _SIGNALS[signal.Signals(number)]
         for signaled in _SIGNALS:
             signal.signal(signaled, signal.SIG_DFL)
+        expect_end()
         if patience_s is not None:
             before[signal.SIGALRM] = signal.signal(signal.SIGALRM, give_up)
             signal.setitimer(signal.ITIMER_REAL, patience_s)

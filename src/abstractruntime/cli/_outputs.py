@@ -1,4 +1,4 @@
-"""Where a command writes its result, and what it never writes over.
+"""Where a command writes its result, and what it never writes over; every command writes by it.
 
 Rules:
 1. A regular file appears whole or not at all; a link stays, and what it names is written.
@@ -6,6 +6,7 @@ Rules:
 3. What the command was given, files of a store, and keys and configuration are refused,
    with `--force` too.
 4. A file of another kind than the one that is written is only replaced with `--force`.
+5. What a command changes in place keeps its mode, and rule 3 holds for it but for its being given.
 """
 
 from __future__ import annotations
@@ -95,6 +96,35 @@ def write_result(
             path=str(path),
         )
     write_atomic(real, data, mode=mode)
+
+
+def rewrite(session: Session, path: Path, data: bytes) -> None:
+    """Write anew what a command was given to change in place; see the rules above.
+
+    Raises:
+        UsageError: it lies where no results are written, or is a special file.
+        StoreIOError: the operating system refused.
+    """
+    real = rewritable(session, path)
+    write_atomic(real, data, mode=stat.S_IMODE(real.stat().st_mode))
+
+
+def rewritable(session: Session, path: Path) -> Path:
+    """Give the file that changing `path` in place would write, so that many can be asked about first.
+
+    Raises:
+        UsageError: it lies where no results are written, or is a special file.
+    """
+    real = Path(os.path.realpath(path))
+    place = _reserved(session, real)
+    if place is None and real.is_file():
+        return real
+    reason = f"is in {place}" if place else "is no regular file"
+    raise UsageError(
+        f"'{path}' {reason}, so it is not changed in place",
+        hint="copy it to a directory of its own, and name the copy",
+        path=str(path),
+    )
 
 
 def require_free_place(session: Session, directory: Path) -> None:

@@ -120,13 +120,19 @@ def _settings() -> Iterator[str]:
         " Of a project counts only what loosens nothing: any value (`free`), a path in the project"
         " (`inside`), a value at least as strict as what counts without it (`tighten`, in the order"
         " that is given), or nothing (`never`). What does not count is said on stderr."
+        " What is marked `stated` stands in the first record of a run, with where it came from; of keys"
+        " that is the name."
     )
     rows = [
         f"| `{s.name}` | {'`' + s.env + '`' if s.env else ''} | {s.doc}"
         f"{' (' + ', '.join(s.choices) + ')' if s.choices else ''} | {_leeway(s.project)} |"
+        f" {'stated' if s.is_stated else ''} |"
         for s in SETTINGS
     ]
-    header = ["| Setting | Environment | Meaning | In a project |", "|---|---|---|---|"]
+    header = [
+        "| Setting | Environment | Meaning | In a project | In the first record |",
+        "|---|---|---|---|---|",
+    ]
     yield "\n".join([*header, *rows])
     yield (
         "Environment only: `ART_CONFIG_DIR` (directory of keys, trust and user configuration),"

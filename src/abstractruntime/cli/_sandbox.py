@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abstractruntime.errors import Refused
@@ -10,12 +11,29 @@ if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.cli._session import Session
     from abstractruntime.nodes.base import CodePool, CodeRunner
+    from abstractruntime.sandbox.pool import WorkerPool
 
 _DOC = "see docs/explanation/sandbox.md"
 
 
-def code_home(sandbox: str) -> CodeRunner | CodePool | None:
-    """Give what runs code in this home; None for the default, whose parts load at the first call.
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The code workers of this program; nothing of the sandbox loads before one is asked for."""
+
+    bwrap: str | None = None
+
+    def pool(self) -> WorkerPool:
+        from abstractruntime.sandbox.pool import program_pool
+
+        return program_pool(self.bwrap)
+
+    def runner(self, tree: str, bundle: str) -> CodeRunner:
+        """Give whoever runs the code of one bundle in one tree of runs."""
+        return self.pool().runner(tree, bundle)
+
+
+def code_home(sandbox: str) -> CodeRunner | Workers:
+    """Give what runs code in this home.
 
     Raises:
         Refused: this system does not have it.
@@ -24,32 +42,38 @@ def code_home(sandbox: str) -> CodeRunner | CodePool | None:
         from abstractruntime.sandbox import InProcessRunner
 
         return InProcessRunner()
-    if sandbox == "bwrap":
-        from abstractruntime.sandbox.pool import bwrap_pool
+    return Workers(_bwrap() if sandbox == "bwrap" else None)
 
-        pool = bwrap_pool()
-        if pool is None:
-            raise Refused(
-                "code is to run inside bubblewrap, and there is no program 'bwrap'",
-                hint="install bubblewrap, or choose --sandbox worker",
-                sandbox=sandbox,
-            )
-        return pool
-    return None
+
+def _bwrap() -> str:
+    from abstractruntime.sandbox.pool import find_bwrap
+
+    program = find_bwrap()
+    if program is None:
+        raise Refused(
+            "code is to run inside bubblewrap, and there is no program 'bwrap'",
+            hint="install bubblewrap, or choose --sandbox worker",
+            sandbox="bwrap",
+        )
+    return program
+
+
+def report_of(home: CodeRunner | CodePool | None) -> JsonObject:
+    """Give what stands between code in its home and this machine; may start a worker."""
+    from abstractruntime.sandbox.pool import sandbox_report
+
+    return sandbox_report(home.pool() if isinstance(home, Workers) else home)
 
 
 def confined(session: Session, home: CodeRunner | CodePool | None) -> JsonObject:
     """Give what stands between code in its home and this machine; may start a worker.
 
-    From here on other processes of the same user cannot look into this one.
-
     Raises:
         Refused: it is less than `sandbox_minimum`.
     """
-    from abstractruntime.sandbox.pool import sandbox_report
     from abstractruntime.sandbox.runner import lacks
 
-    report = sandbox_report(home, hide_parent=True)
+    report = report_of(home)
     minimum = session.config.get("sandbox_minimum")
     if missing := lacks(report, minimum):
         raise Refused(

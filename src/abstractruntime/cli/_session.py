@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """One invocation of the tool."""
+    """One invocation of the tool.
+
+    `says_ignored` is off where the answer of the command itself says what is not obeyed.
+    """
 
     flags: dict[str, object] = field(default_factory=dict)
     mode_flag: Mode | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    says_ignored: bool = True
 
     @cached_property
     def config(self) -> Config:
@@ -30,7 +34,7 @@ class Session:
         from abstractruntime.cli._config import load_config
 
         config = load_config(flags=self.flags, environ=self.environ, cwd=Path.cwd())
-        for item in config.ignored:
+        for item in config.ignored if self.says_ignored else ():
             self.out.note(f"warning: {item.text}")
             self.out.note(f"  = hint: {item.hint}")
         return config

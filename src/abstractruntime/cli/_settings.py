@@ -47,7 +47,10 @@ def _inside(why: str) -> ProjectRule:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting; `name` is its dotted path in a file."""
+    """One setting; `name` is its dotted path in a file.
+
+    The first record of a run states it, unless what it says permits and refuses nothing.
+    """
 
     name: str
     doc: str
@@ -56,6 +59,7 @@ class Setting:
     kind: Kind = "text"
     choices: tuple[str, ...] = ()
     default: Any = None
+    is_stated: bool = True
 
 
 _NO_KEY = _never("whoever names the key has something signed in your name")
@@ -75,7 +79,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "lock_timeout", "seconds to wait for a run that is owned",
         ProjectRule("free", "waiting longer permits nothing"),
-        "ART_LOCK_TIMEOUT", "number", default=0,
+        "ART_LOCK_TIMEOUT", "number", default=0, is_stated=False,
     ),
     Setting(
         "workspace",
@@ -114,9 +118,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "llm.attempts", "how often a failing model call is tried",
         ProjectRule("free", "a flow can call a model as often as it likes"),
-        "ART_LLM_ATTEMPTS", "number", default=1,
+        "ART_LLM_ATTEMPTS", "number", default=1, is_stated=False,
     ),
     Setting("llm.handler", "who answers model calls", _NO_STUB, "ART_LLM_HANDLER", "choice", ("stub",)),
-    Setting("llm.script", "file of answers for the handler 'stub'", _NO_STUB, "ART_LLM_SCRIPT", "path"),
+    Setting(
+        "llm.script", "file of answers for the handler 'stub'", _NO_STUB, "ART_LLM_SCRIPT", "path",
+        is_stated=False,
+    ),
 )  # fmt: skip
 BY_NAME = {setting.name: setting for setting in SETTINGS}

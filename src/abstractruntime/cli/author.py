@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime._files import read_bounded, read_stream, write_atomic
+from abstractruntime._files import read_bounded, read_stream
 from abstractruntime._json import JsonObject
 from abstractruntime.cli._files import flow_files
+from abstractruntime.cli._outputs import rewritable, rewrite
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
 from abstractruntime.visualflow_compiler.diff import BundleDiff, diff_sides
@@ -72,8 +72,8 @@ def fmt(
     done = [_formatted(path) for path in flow_files(Path(file) for file in files)]
     changed = [item for item in done if item.is_changed]
     is_dry = check or diff
-    for item in () if is_dry else changed:
-        _overwrite(Path(item.path), item.after)
+    if not is_dry:
+        _rewrite(session, changed)
     _report(session, done, is_dry=is_dry, diff=diff)
     return int(ExitCode.FAILED if check and changed else ExitCode.OK)
 
@@ -87,10 +87,11 @@ def _formatted(path: Path) -> Formatted:
         raise
 
 
-def _overwrite(path: Path, data: bytes) -> None:
-    # A link keeps pointing to the file, and the file keeps its mode.
-    real = path.resolve()
-    write_atomic(real, data, mode=stat.S_IMODE(real.stat().st_mode))
+def _rewrite(session: Session, changed: list[Formatted]) -> None:
+    for item in changed:
+        rewritable(session, Path(item.path))
+    for item in changed:
+        rewrite(session, Path(item.path), item.after)
 
 
 def _format_stdin(session: Session, *, check: bool, diff: bool) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from abstractruntime._files import read_bounded, write_atomic
+from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.cli._bundles import Loaded, bundle_document, named_signers, naming, of_verdict
@@ -21,7 +20,7 @@ from abstractruntime.cli._keyring import (
     require_may_sign,
 )
 from abstractruntime.cli._options import ForceOption
-from abstractruntime.cli._outputs import BUNDLE, require_free_place, write_result
+from abstractruntime.cli._outputs import BUNDLE, require_free_place, rewrite, write_result
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import UsageError
 from abstractruntime.signing import TrustedKey, TrustPolicy, TrustStore
@@ -118,7 +117,7 @@ def sign(
     loaded = of_verdict(data, verify_bundle(data, trust))
     require_may_sign(session, signer, "bundle", loaded.bundle.manifest.bundle_id)
     if output is None or output.resolve() == path.resolve():
-        write_atomic(path.resolve(), data, mode=stat.S_IMODE(path.stat().st_mode))
+        rewrite(session, path, data)
     else:
         write_result(session, output, data, kind=BUNDLE, mode=0o644, force=force)
     document = bundle_document(loaded, file=str(output or path))

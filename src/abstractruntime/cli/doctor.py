@@ -63,6 +63,7 @@ def doctor(session: Session) -> int:
 
     Reads every ledger from its start. Exit code 1 when something is wrong; warnings alone are 0.
     """
+    session.says_ignored = False
     findings = [item for check in _CHECKS for item in _guarded(check, session)]
     ok = all(item.level != "error" for item in findings)
     document = {
@@ -156,8 +157,7 @@ def _trust(session: Session) -> Iterator[HealthNote]:
 
 
 def _sandbox(session: Session) -> Iterator[HealthNote]:
-    from abstractruntime.cli._sandbox import code_home
-    from abstractruntime.sandbox.pool import sandbox_report
+    from abstractruntime.cli._sandbox import code_home, report_of
     from abstractruntime.sandbox.runner import is_confined, lacks
 
     try:
@@ -165,7 +165,7 @@ def _sandbox(session: Session) -> Iterator[HealthNote]:
     except Refused as refused:
         yield HealthNote("error", "sandbox", str(refused), refused.hint)
         return
-    report, minimum = sandbox_report(home, hide_parent=True), session.config.get("sandbox_minimum")
+    report, minimum = report_of(home), session.config.get("sandbox_minimum")
     message = _layers_text(report)
     if missing := lacks(report, minimum):
         hint = f"sandbox_minimum is {minimum!r}: no code runs here; see {_SANDBOX_PAGE}"

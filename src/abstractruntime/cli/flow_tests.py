@@ -11,12 +11,11 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime._files import write_atomic
 from abstractruntime._json import JsonObject
 from abstractruntime.cli._case_report import Tested, case_lines, junit_report
 from abstractruntime.cli._cases import CASES, Flows, Found, find_cases, only_flow
 from abstractruntime.cli._lazy import uses_store
-from abstractruntime.cli._outputs import CASE, JUNIT, write_result
+from abstractruntime.cli._outputs import CASE, JUNIT, require_free_place, rewrite, write_result
 from abstractruntime.cli._program import code_services
 from abstractruntime.cli._sandbox import require_confined
 from abstractruntime.cli._session import Session
@@ -90,7 +89,7 @@ def _tested(
     seconds = time.monotonic() - before
     if result.ok or not update:
         return Tested(found, entry, result.problems, seconds)
-    return _updated(found, entry, result, seconds)
+    return _updated(session, found, entry, result, seconds)
 
 
 def _services(session: Session, *, trust_code: bool) -> Services:
@@ -100,7 +99,9 @@ def _services(session: Session, *, trust_code: bool) -> Services:
     return services
 
 
-def _updated(found: Found, entry: str, result: CaseResult, seconds: float) -> Tested:
+def _updated(
+    session: Session, found: Found, entry: str, result: CaseResult, seconds: float
+) -> Tested:
     """Write what came as what is expected; what no expectation can mend stays a problem."""
     before = found.case.expect
     expect = updated(before, result.actual)
@@ -108,7 +109,7 @@ def _updated(found: Found, entry: str, result: CaseResult, seconds: float) -> Te
     if expect == before:
         return Tested(found, entry, result.problems, seconds)
     document = {**load_case_document(found.file), "expect": expect}
-    write_atomic(found.file.resolve(), _rendered(document, found.file), mode=0o644)
+    rewrite(session, found.file, _rendered(document, found.file))
     return Tested(found, entry, kept, seconds, is_updated=True)
 
 
@@ -151,6 +152,7 @@ def _save(session: Session, flows: Flows, path: Path, run: str, output: Path | N
     target = output or home / CASES / f"{document['run_id']}.json"
     case = _with_flow(saved.document, flow, target) if flow.is_file() else saved.document
     if output is None:
+        require_free_place(session, target.parent)
         target.parent.mkdir(exist_ok=True)
     write_result(session, target, _rendered(case, target), kind=CASE, mode=0o644, inputs=[flow])
     for where in saved.left_out:

@@ -78,7 +78,7 @@ def gathered(lists: Iterable[list[JsonValue]]) -> list[JsonValue]:
 
 
 def bounded(value: JsonValue) -> JsonValue:
-    """Give a value back that is no larger than a value may be.
+    """Give a value back that is no larger than a value may be; nothing of it is copied.
 
     Raises:
         ValueTooLarge: it is.
@@ -86,21 +86,22 @@ def bounded(value: JsonValue) -> JsonValue:
     if type(value) is str:
         require_text(len(value))
         return value
-    count, size, level = 1, 0, [value]
-    while level:
-        item = level.pop()
-        kind = type(item)
-        if kind is str:
-            size += len(item)
-        elif kind is int:
-            size += int(item.bit_length() * _CHARS_PER_BIT)
-        elif kind is dict:
-            count += len(item)
-            size += sum(map(len, item))
-            level += item.values() if count <= MAX_VALUES else ()
-        elif kind is list:
-            count += len(item)
-            level += item if count <= MAX_VALUES else ()
+    count, size, open_ones = 1, 0, [iter((value,))]
+    while open_ones:
+        for item in open_ones[-1]:
+            kind = type(item)
+            if kind is str:
+                size += len(item)
+            elif kind is int:
+                size += int(item.bit_length() * _CHARS_PER_BIT)
+            elif kind is dict or kind is list:
+                count += len(item)
+                if kind is dict:
+                    size += sum(map(len, item))
+                open_ones.append(iter(item.values() if kind is dict else item))
+                break
+        else:
+            open_ones.pop()
         _require_values(count)
         require_text(size)
     return value

@@ -5,9 +5,12 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from abstractruntime._text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CODES: Final = {
     "bold": "1",
@@ -20,6 +23,7 @@ _CODES: Final = {
     "cyan": "36",
 }
 
+_GOES_ON: Final = "| "
 _BLANKS: Final = str.maketrans("\n\t", "  ")
 _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
@@ -78,16 +82,30 @@ def pad(text: str, width: int) -> str:
 
 def wrap(text: str, width: int) -> list[str]:
     """Break `text` into lines of at most `width` cells, at spaces; longer words are cut."""
-    lines: list[str] = []
-    for paragraph in text.splitlines():
-        line = ""
-        for word in harmless(paragraph).split():
-            joined = f"{line} {word}" if line else word
-            if line and cell_width(joined) > width:
-                lines.append(line)
-                joined = word
-            line = fit(joined, width)
-        lines.append(line)
+    return [line for part in text.splitlines() for line in pack(harmless(part).split(), width)]
+
+
+def pack(words: Sequence[str], width: int) -> list[str]:
+    """Put words that are harmless into lines of at most `width` cells; longer ones are cut."""
+    lines, line = [], ""
+    for word in words:
+        joined = f"{line} {word}" if line else word
+        if line and cell_width(joined) > width:
+            lines.append(line)
+            joined = word
+        line = fit(joined, width)
+    return [*lines, line]
+
+
+def quote(text: str, width: int) -> list[str]:
+    """Break foreign text like `wrap`, with a mark before each line but the first.
+
+    So none of them looks like a line of ours, wherever it was broken.
+    """
+    lines = wrap(text, width)
+    if len(lines) > 1:
+        first, *more = wrap(text, width - len(_GOES_ON))
+        lines = [first, *(_GOES_ON + line for line in more)]
     return lines
 
 

@@ -2,7 +2,7 @@
 
 Rules:
 1. Without colour the text holds printable characters and line ends only, whatever the
-   ledger holds.
+   ledger holds. What the ledger holds begins no line: it follows a name of ours, or a mark.
 2. Every line fits the width, except where one word is all there is to show (ids, digests).
 3. Statuses are words; colour repeats them and carries nothing alone.
 """
@@ -13,6 +13,7 @@ import json
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from abstractruntime._text import one_line
 from abstractruntime.rendering.terminal import (
     Palette,
     cell_width,
@@ -20,8 +21,10 @@ from abstractruntime.rendering.terminal import (
     format_bytes,
     format_duration,
     harmless,
+    pack,
     pad,
     plural,
+    quote,
     wrap,
 )
 
@@ -82,6 +85,7 @@ class _View:
     def __init__(self, width: int, palette: Palette) -> None:
         self.width = width
         self.paint = palette.paint
+        self._room = width - _LABEL
 
     def header(self, doc: Mapping[str, Any]) -> Iterator[str]:
         status = doc["status"]
@@ -92,15 +96,15 @@ class _View:
         if doc["parent_run_id"]:
             yield self._fact("parent", harmless(doc["parent_run_id"]))
         if doc["bundle"]:
-            yield from self._long_fact("bundle", _bundle_text(doc["bundle"]))
+            yield from self._fact_lines("bundle", pack(_bundle_words(doc["bundle"]), self._room))
         yield self._fact("started", harmless(doc["created_at"]))
         yield self._fact("updated", harmless(doc["updated_at"]))
         yield self._fact("ledger", _ledger_text(doc["ledger"]))
         if doc["labels"]:
             labels = "  ".join(f"{key}={value}" for key, value in doc["labels"].items())
-            yield from self._long_fact("labels", labels)
+            yield from self._quoted_fact("labels", one_line(labels))
         if any(doc["usage"].values()):
-            yield from self._long_fact("usage", _usage_text(doc["usage"]))
+            yield from self._fact_lines("usage", wrap(_usage_text(doc["usage"]), self._room))
 
     def steps(self, timeline: Timeline, max_steps: int) -> Iterator[str]:
         label_width, effect_width = self._column_widths(timeline)
@@ -125,14 +129,17 @@ class _View:
     def closing(self, doc: Mapping[str, Any]) -> Iterator[str]:
         if doc["paused"]:
             text = f"rests until: art unpause {doc['run_id']}"
-            yield from self._long_fact("paused", text, "yellow")
+            yield from self._quoted_fact("paused", one_line(text), "yellow")
         for wait in doc["waits"]:
-            yield from self._long_fact("waiting", _open_wait_text(wait, doc["run_id"]), "yellow")
+            where = one_line(_open_wait_text(wait, doc["run_id"]))
+            yield from self._quoted_fact("waiting", where, "yellow")
+            if question := _question_text(wait["prompt"], wait["choices"]):
+                yield from self._quoted_fact("", question, "yellow")
         if doc["error"]:
-            yield from self._long_fact("error", _error_text(doc["error"]), "red")
+            yield from self._quoted_fact("error", _error_text(doc["error"]), "red")
         if doc["output"] is not None:
             output = json.dumps(doc["output"], ensure_ascii=False, default=str)
-            yield self._fact("output", fit(harmless(output), self.width - _LABEL))
+            yield self._fact("output", fit(harmless(output), self._room))
 
     def _column_widths(self, timeline: Timeline) -> tuple[int, int]:
         effects = (cell_width(step.effect_type or "") for step in timeline.steps)
@@ -179,7 +186,7 @@ class _View:
             yield self._one_line(_answer_text(wait, wait.answer), "green")
 
     def _detail(self, text: str, style: str = "") -> Iterator[str]:
-        for line in wrap(text, self.width - _INDENT):
+        for line in quote(text, self.width - _INDENT):
             yield " " * _INDENT + self.paint(line, style)
 
     def _one_line(self, text: str, style: str) -> str:
@@ -188,8 +195,11 @@ class _View:
     def _fact(self, name: str, text: str) -> str:
         return f"{self.paint(f'{name:<{_LABEL}}', 'dim')}{text}"
 
-    def _long_fact(self, name: str, text: str, style: str = "") -> Iterator[str]:
-        for line in wrap(text, self.width - _LABEL) or [""]:
+    def _quoted_fact(self, name: str, text: str, style: str = "") -> Iterator[str]:
+        yield from self._fact_lines(name, quote(text, self._room), style)
+
+    def _fact_lines(self, name: str, lines: list[str], style: str = "") -> Iterator[str]:
+        for line in lines or [""]:
             yield self._fact(name, self.paint(line, style))
             name = ""
 
@@ -197,11 +207,13 @@ class _View:
         return self.paint(harmless(status), _COLOURS.get(status, ""))
 
 
-def _bundle_text(bundle: JsonObject) -> str:
+def _bundle_words(bundle: JsonObject) -> list[str]:
+    """Give what is never broken, so that a name with spaces in it begins no line in their middle."""
     name = "@".join(part for part in (bundle["id"], bundle["version"]) if part)
-    signers = ", ".join(bundle["signers"])
-    seal = f"signed by {signers}" if signers else "unsigned"
-    return "  ".join(part for part in (name, bundle["digest"], seal) if part)
+    *others, last = bundle["signers"] or [""]
+    seal = ["signed", "by", *(f"{one}," for one in others), last] if last else ["unsigned"]
+    words = [name, bundle["digest"], *seal]
+    return [one_line(word) for word in words if word]
 
 
 def _ledger_text(ledger: JsonObject) -> str:
@@ -247,8 +259,7 @@ def _open_wait_text(wait: JsonObject, run_id: str) -> str:
         parts.append(f"until {wait['until']}")
     if wait["run_id"] != run_id:
         parts.append(f"in run {wait['run_id']}")
-    question = _question_text(wait["prompt"], wait["choices"])
-    return ", ".join(parts) + (f"\n{question}" if question else "")
+    return ", ".join(parts)
 
 
 def _error_text(error: JsonObject) -> str:

@@ -59,12 +59,15 @@ class Launch:
     """How workers are started.
 
     `python` is the interpreter, `bwrap` the program that gives a worker namespaces of its own;
-    `without` names layers to do without, as on a system that lacks them.
+    `hides_parent` forbids processes of the same user to look into this one before a worker starts,
+    which only programs may decide; `without` names layers to do without, as on a system that
+    lacks them.
     """
 
     limits: Limits = field(default_factory=Limits)
     python: str | None = None
     bwrap: str | None = None
+    hides_parent: bool = False
     without: tuple[str, ...] = ()
 
 
@@ -218,9 +221,9 @@ def _spawn(launch: Launch) -> tuple[subprocess.Popen[bytes], int, int]:
     try:
         if launch.bwrap is None:
             program = [launch.python or sys.executable, *_OPTIONS, str(_PROGRAM)]
-            return _popen(program, lifeline), lifeline, held
+            return _popen(program, lifeline, _environment(launch)), lifeline, held
         program = _bwrap.wrapped(launch.bwrap, _PROGRAM, _OPTIONS)
-        process = _bwrap.from_lasting_thread(lambda: _popen(program, lifeline))
+        process = _bwrap.from_lasting_thread(lambda: _popen(program, lifeline, _ENVIRONMENT))
         return process, lifeline, held
     except BaseException as cause:
         os.close(held)
@@ -231,13 +234,19 @@ def _spawn(launch: Launch) -> tuple[subprocess.Popen[bytes], int, int]:
         os.close(lifeline)
 
 
-def _popen(program: list[str], lifeline: int) -> subprocess.Popen[bytes]:
+def _environment(launch: Launch) -> dict[str, str]:
+    return {**(os.environ if "clean-env" in launch.without else {}), **_ENVIRONMENT}
+
+
+def _popen(
+    program: list[str], lifeline: int, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - our interpreter and our program
         program,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=_ENVIRONMENT,
+        env=environment,
         cwd="/",
         bufsize=0,
         pass_fds=(lifeline,),

@@ -27,7 +27,14 @@ from abstractruntime.sandbox._process import Launch, WorkerLost, WorkerProcess
 from abstractruntime.sandbox.limits import Limits
 from abstractruntime.sandbox.runner import CodeFailed, InProcessRunner, WorkerRunner
 
-__all__ = ["PooledRunner", "WorkerPool", "bwrap_pool", "default_pool", "sandbox_report"]
+__all__ = [
+    "PooledRunner",
+    "WorkerPool",
+    "default_pool",
+    "find_bwrap",
+    "program_pool",
+    "sandbox_report",
+]
 
 Key = tuple[str, str]
 
@@ -140,7 +147,13 @@ class WorkerPool:
             with contextlib.suppress(WorkerLost):  # whoever needs one is told why
                 self._spare = self._start()
 
+    def hides_parent(self) -> bool:
+        """Say whether other processes cannot look into this one; a pool of a program sees to it."""
+        return self._launch.hides_parent and _hide_this_process()
+
     def _start(self) -> WorkerProcess:
+        # Invariant: no code runs before its parent is hidden, whichever command it runs for.
+        self.hides_parent()
         return WorkerProcess(self._launch)
 
     def _drop_spare(self) -> None:
@@ -194,34 +207,28 @@ def default_pool() -> WorkerPool:
     return WorkerPool()
 
 
-def bwrap_pool() -> WorkerPool | None:
-    """Give the pool of this process whose workers run inside bubblewrap; None without that."""
-    bwrap = find_bwrap()
-    return None if bwrap is None else _pool_in(bwrap)
-
-
 @cache
-def _pool_in(bwrap: str) -> WorkerPool:
-    return WorkerPool(launch=Launch(bwrap=bwrap))
+def program_pool(bwrap: str | None = None) -> WorkerPool:
+    """Give the pool that a program shares: this process is hidden before a worker of it starts.
 
-
-def sandbox_report(home: object = None, *, hide_parent: bool = False) -> JsonObject:
-    """Tell what confines code nodes, see `WorkerPool.layers`; may start a worker.
+    A host of the library decides for itself, and has `default_pool`.
 
     Args:
-        home: What runs the code; default: the default pool.
-        hide_parent: Forbid processes of the same user to look into this one; the report names
-            it. Only for programs: a host decides for itself.
+        bwrap: The program that gives its workers namespaces of their own.
     """
-    pool = default_pool() if home is None else home
-    if not isinstance(pool, WorkerPool):
+    return WorkerPool(launch=Launch(bwrap=bwrap, hides_parent=True))
+
+
+def sandbox_report(home: object) -> JsonObject:
+    """Tell what confines code nodes in their home, see `WorkerPool.layers`; may start a worker."""
+    if not isinstance(home, WorkerPool):
         return InProcessRunner().layers()
     try:
-        report = pool.layers()
+        report = home.layers()
     except CodeFailed:
         # Whoever calls code is told why; nothing that calls none needs it.
         return {**InProcessRunner().layers(), "backend": "none"}
-    where = "layers" if hide_parent and _hide_this_process() else "missing"
+    where = "layers" if home.hides_parent() else "missing"
     return {**report, where: [*report[where], "hidden-parent"]}
 
 

@@ -16,7 +16,7 @@ from abstractruntime.storage._files.fs import RealFileSystem, StoreFiles
 from abstractruntime.storage._files.layout import Layout, check_id
 from abstractruntime.storage._store.engine import DirectoryEngine
 from abstractruntime.storage._store.heads import KeySigner
-from abstractruntime.storage._store.lease import busy_with, holder_facts, read_owner
+from abstractruntime.storage._store.lease import busy_with, expect_end, holder_facts, read_owner
 from abstractruntime.storage._store.store_file import read_store_file
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "KeySigner",
     "artifacts_in",
     "check_id",
+    "expect_end",
     "links_of",
     "open_store",
 ]

@@ -27,6 +27,7 @@ CHECKPOINT_FORMAT: Final = 2
 STATE: Final = "state"
 _UNFIXED_FORMAT: Final = 1
 _META, _AT = "_meta", "_at"
+_NO_BODY: Final = ""  # no record fixes it
 _BEFORE_VARS, _AFTER_VARS = FIELDS[:4], FIELDS[4:]
 
 
@@ -113,9 +114,9 @@ def parse_checkpoint(data: bytes) -> Checkpoint | None:
 
 
 def _digest_in(data: bytes, place: Place) -> str:
-    """Give the digest of the body of a file; one that is not written as ours has no body."""
+    """Give the digest of the body of a file; one that does not end as ours do has no body."""
     ending = _ending(place)
-    return digest_of(data.removesuffix(ending))
+    return digest_of(data[: -len(ending)]) if data.endswith(ending) else _NO_BODY
 
 
 def _ending(place: Place) -> bytes:

@@ -30,6 +30,7 @@ from abstractruntime.storage._files.stream import open_stream
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.bundles import Bundles
 from abstractruntime.storage._store.heads import StoredHeads, open_heads
+from abstractruntime.storage._store.heads_extent import heads_extent
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.importing import import_run
 from abstractruntime.storage._store.inbox import Inboxes
@@ -40,7 +41,6 @@ from abstractruntime.storage._store.record_lines import parse_line
 from abstractruntime.storage._store.recovery import Recovery, Replay, no_run
 from abstractruntime.storage._store.run_log import DirectoryRunLog
 from abstractruntime.storage._store.services import Durability, HeadSignerPort, Services
-from abstractruntime.storage._store.signed_extent import signed_extent
 from abstractruntime.storage._store.store_file import (
     IMPORTED_FROM,
     save_store_file,
@@ -236,7 +236,7 @@ class DirectoryEngine:
         Raises:
             HeadMismatch: `store.json`, or the heads file, is not the one that was written here.
         """
-        signed = signed_extent(self._files, self._layout.heads(run_id)).origin
+        signed = heads_extent(self._files, self._layout.heads(run_id)).origin
         own = f"{self.store_origin}/runs/{run_id}"
         if signed not in (None, own):
             raise HeadMismatch(
@@ -367,7 +367,7 @@ class DirectoryEngine:
         return LedgerHead(
             records=seq + 1,
             head_hash=record.get("record_hash"),
-            signed_records=signed_extent(self._files, self._layout.heads(run_id)).records,
+            signed_records=heads_extent(self._files, self._layout.heads(run_id)).records,
             bytes=last.offset + len(last.data) + 1,
         )
 

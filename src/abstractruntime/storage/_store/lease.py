@@ -5,11 +5,11 @@ operating system frees when its holder dies. The lock file is never unlinked: tw
 could then lock two different files of one name. Lock order is parent before child; nobody
 else ever holds two leases. Asking for the owner takes neither claim nor lock.
 
-The note in the lock file tells how the last lease ended. Whoever gives a run up says so there;
-where nobody did, and the machine has not started anew since, the process died while it owned the
-run. A run of which `MOST_DEATHS` processes died in a row at one place of its ledger is set aside:
-whatever they died of would end the next one, too, and with it all other runs that it serves. One
-that goes on between two deaths is driven again, so that kills alone never stop it.
+The note in the lock file tells how the last lease ended. Whoever gives a run up says so there, and
+so does whoever is told to end; where nobody did, and the machine has not started anew since, the
+process died while it owned the run. Deaths count against the last progress of the run: attempts
+that nobody finished are none. A run of which `MOST_DEATHS` processes died since is set aside:
+whatever they died of would end the next one, too, and with it all other runs that it serves.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ import random
 import sys
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from abstractruntime._json import dump_line
+from abstractruntime._json import JsonObject, dump_line
 from abstractruntime.core.store import Owner
 from abstractruntime.errors import Busy, Quarantined
 from abstractruntime.storage._files.fs import file_name
 from abstractruntime.storage._files.jsonl import parse_object
 from abstractruntime.storage._files.locks import boot_id
+from abstractruntime.storage._store.progress import last_progress
 
 if TYPE_CHECKING:
     from abstractruntime.core.ports import Clock
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
     from abstractruntime.storage._files.layout import Layout
 
 MOST_DEATHS = 3
+_TOLD = "told_to_end"
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.25
 
 _claims_guard = threading.Lock()
 _claims: dict[tuple[str, str], Lease] = {}
+_told_to_end: set[int] = set()  # the process, once it was told; a child of it was not
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +51,7 @@ class Lease:
     """Ownership of one run, until `release`."""
 
     key: tuple[str, str]
-    facts: dict[str, Any]
+    facts: JsonObject
     lock: FileLock | None = None
     is_held: bool = False
     is_lost: bool = False
@@ -65,11 +68,15 @@ class Lease:
                 del _claims[self.key]
 
     def note_end(self) -> None:
-        """Leave word that this process did not die; of a run that is set aside all deaths count."""
+        """Leave word that this process did not die."""
         if self.lock is not None:
-            deaths = 0 if self.deaths < MOST_DEATHS else self.deaths
-            self.facts["deaths"] = deaths
             self.lock.leave(dump_line({**self.facts, "ended": True}))
+
+    def note_order(self) -> None:
+        """Leave word that this process, which still owns the run, was told to end."""
+        self.facts[_TOLD] = True
+        if self.lock is not None:
+            self.lock.leave(dump_line(self.facts))
 
     @property
     def deaths(self) -> int:
@@ -145,27 +152,33 @@ class Leases:
         return lease
 
     def deaths(self, run_id: str) -> int:
-        """Say how many processes died in a row while they owned a run that went no further."""
-        return self._deaths_before(run_id)["deaths"]
+        """Say how many processes died while they owned a run that went no further."""
+        note = self._last_note(run_id)
+        if note.get("ended") and not note.get("deaths"):
+            return 0  # of nearly every run, and without a look at its ledger
+        return int(self._deaths_before(run_id)["deaths"])
 
     def _deaths_before(self, run_id: str) -> dict[str, int]:
-        """Count the last owner, too, unless it left word or the machine stopped under it."""
-        note = self._last_note(self._layout.run_lock(run_id))
-        info = self._files.info(self._layout.ledger(run_id))
-        place = info.size if info else 0
-        deaths = note.get("deaths")
-        if type(deaths) is not int:
-            deaths = 0
-        elif (
-            not note.get("ended")
+        """Count the deaths since the last progress, that of the last owner included."""
+        note = self._last_note(run_id)
+        progress = last_progress(self._files, self._layout.ledger(run_id))
+        known = note.get("deaths")
+        deaths = known if type(known) is int and note.get("progress") == progress else 0
+        return {"progress": progress, "deaths": deaths + self._has_died(run_id, note)}
+
+    def _has_died(self, run_id: str, note: JsonObject) -> bool:
+        """Say whether the last owner left no word, and the machine did not stop under it."""
+        return (
+            "deaths" in note
+            and not note.get("ended")
+            and not note.get(_TOLD)
             and note.get("boot_id") == boot_id()
             # Whoever wrote it may be alive, and give the run up while we wait for it.
             and self.owner(run_id) is None
-        ):
-            deaths = 1 + (deaths if note.get("place") == place else 0)
-        return {"place": place, "deaths": deaths}
+        )
 
-    def _last_note(self, path: str) -> dict[str, Any]:
+    def _last_note(self, run_id: str) -> JsonObject:
+        path = self._layout.run_lock(run_id)
         return (parse_object(self._files.read(path) or b"") or {}) if self._lock else {}
 
     def owner(self, run_id: str) -> Owner | None:
@@ -186,7 +199,7 @@ class Leases:
 def quarantined(run_id: str, deaths: int) -> Quarantined:
     """Give the error for a run that is set aside."""
     return Quarantined(
-        f"run {run_id!r} is quarantined: {deaths} processes in a row died at the same place of it",
+        f"run {run_id!r} is quarantined: {deaths} processes died while they drove it, and it got no further",
         hint=f"find out why, then release it: art repair {run_id} --apply",
         run_id=run_id,
         deaths=deaths,
@@ -205,9 +218,10 @@ def busy_with(owner: Owner, what: str, *, hint: str, **details: str) -> Busy:
     )
 
 
-def holder_facts(clock: Clock) -> dict[str, Any]:
+def holder_facts(clock: Clock) -> JsonObject:
     """Give what the note of a lock tells of this process."""
-    return {**_process_facts(os.getpid()), "since": clock.now_iso()}
+    told = {_TOLD: True} if os.getpid() in _told_to_end else {}
+    return {**_process_facts(os.getpid()), "since": clock.now_iso(), **told}
 
 
 def read_owner(note: bytes) -> Owner:
@@ -215,18 +229,25 @@ def read_owner(note: bytes) -> Owner:
     return owner_in(parse_object(note) or {})
 
 
-def owner_in(facts: dict[str, Any]) -> Owner:
+def owner_in(facts: JsonObject) -> Owner:
     return Owner(*(facts.get(name) for name in ("pid", "host", "since", "command")))
 
 
 @functools.lru_cache(maxsize=2)
-def _process_facts(pid: int) -> dict[str, Any]:
+def _process_facts(pid: int) -> JsonObject:
     return {
         "pid": pid,
         "host": os.uname().nodename,
         "boot_id": boot_id(),
         "command": file_name(sys.argv[0]) if sys.argv else "",
     }
+
+
+def expect_end() -> None:
+    """Say that this process was told to end: however it does, its runs were not the cause."""
+    _told_to_end.add(os.getpid())
+    for lease in list(_claims.values()):
+        lease.note_order()
 
 
 def _note_ends() -> None:

@@ -28,13 +28,13 @@ from abstractruntime.storage._files.jsonl import Line, Tail, last_line, scan_lin
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.checkpoint import Checkpoint, parse_checkpoint
 from abstractruntime.storage._store.header import run_from
+from abstractruntime.storage._store.heads_extent import heads_extent
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.legacy import LegacyRun, LegacyRuns
 from abstractruntime.storage._store.plain import dump_any
 from abstractruntime.storage._store.record_lines import check_line, stored_result_of
 from abstractruntime.storage._store.shadow import fold
 from abstractruntime.storage._store.shared_texts import LARGE_BYTES
-from abstractruntime.storage._store.signed_extent import signed_extent
 from abstractruntime.storage.large_values import MARK, MAX_STATE_WEIGHT, Reading, weight_of
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ class Recovery:
     def _promised(self, run_id: str, checkpoint: Checkpoint | None) -> int:
         """Give the ledger length in bytes that a checkpoint or signed head vouches for."""
         promised = checkpoint.place.size if checkpoint else 0
-        return max(promised, signed_extent(self._files, self._layout.heads(run_id)).bytes)
+        return max(promised, heads_extent(self._files, self._layout.heads(run_id)).bytes)
 
     @staticmethod
     def _require_size(run_id: str, size: int, promised: int) -> None:

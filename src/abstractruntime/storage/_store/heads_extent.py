@@ -1,4 +1,4 @@
-"""How far signed heads cover a ledger, read from the end of their file."""
+"""What the end of a heads file says of its ledger; nobody has looked at a signature."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import StoreFiles
 
 
-class SignedExtent(NamedTuple):
-    """How much of a ledger signed heads cover, and whose ledger the last one says that it is."""
+class HeadsExtent(NamedTuple):
+    """How much of a ledger heads claim to cover, and whose ledger the last one says that it is."""
 
     records: int = 0
     bytes: int = 0
     origin: str | None = None
 
 
-def signed_extent(files: StoreFiles, path: str) -> SignedExtent:
+def heads_extent(files: StoreFiles, path: str) -> HeadsExtent:
     """Give what the readable lines at the end of a heads file say they cover at most."""
     info = files.info(path)
     if info is None or not info.size:
-        return SignedExtent()
+        return HeadsExtent()
     records = covered = 0
     origin: str | None = None
     for line in scan_lines(files, path, offset=_tail_start(files, path, info.size)):
@@ -33,7 +33,7 @@ def signed_extent(files: StoreFiles, path: str) -> SignedExtent:
             origin = str(head["note"]).partition("\n")[0]
         except (ValueError, KeyError, TypeError):
             continue
-    return SignedExtent(records, covered, origin)
+    return HeadsExtent(records, covered, origin)
 
 
 def _tail_start(files: StoreFiles, path: str, size: int) -> int:
