@@ -6,8 +6,9 @@ Rules:
 2. A path may not leave the root, whether by `..`, by a link or as an absolute path; `_beneath`
    walks it. Only regular files with one name are read: of others nobody knows whose they are.
 3. Whatever the root is, no path reaches the user's configuration, keys, trust decisions, or a
-   store of runs; a private key is not read wherever it lies. They are known by what they are, not
-   by how they are called, so that neither another name nor a mount leads to them.
+   store of runs; a file that holds a private key is not read wherever it lies. They are known by
+   what they are, not by how they are called, so that neither another name nor a mount leads to
+   them. `art.yaml`, `.art` and `.git` are not written, as whoever works there obeys them.
 4. Reading and writing need the grants `file:read` and `file:write`.
 """
 
@@ -39,9 +40,13 @@ _NEW_FILE = 0o666  # less what the umask takes away
 _ESCAPE_HINT = "name a file inside the workspace, relative to it"
 _MARK_BYTES = 4096
 _OF_A_RUN = re.compile(r"(?:ledger|heads)_(?P<a>.+)\.jsonl|run_(?P<b>.+)\.json")
-_PRIVATE_KEY = re.compile(rb"\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
+# Wherever it begins: beside a certificate, after its attributes, in a larger file.
+_PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
+# Whoever works in the directory obeys what lies there under these names.
+_OBEYED = frozenset({"art.yaml", ".art", ".git"})
 # What looks like files there are processes and settings of the system.
 _KEPT = "'{}' leads to configuration, keys or a store of runs, which no flow may touch"
+_SETS = "'{}' is configuration of the directory it lies in, which no flow may write"
 _TAKEN = "'{}' is listed in workspace_ignored_paths"
 _SYSTEM = (Path("/proc"), Path("/sys"))
 _MOST_GUARDED = 512
@@ -190,6 +195,8 @@ class Workspace:
             with self._at(path, _Guard.of(self)) as spot:
                 if not spot.missing:
                     raise NodeError(f"Not a file: {path}")
+                if not _OBEYED.isdisjoint(name.casefold() for name in spot.names):
+                    raise NodeError(_SETS.format(path))
                 mode = _mode_of(path, spot)
                 directory = _beneath.make_directories(spot)
                 try:
@@ -304,8 +311,8 @@ class _Guard:
                     f"'{path}' has other names, so nobody knows whose it is; copy it and read the copy"
                 )
             data = file.read(size)
-        if _PRIVATE_KEY.match(data):
-            raise NodeError(f"'{path}' is a private key, which no flow may read")
+        if _PRIVATE_KEY.search(data):
+            raise NodeError(f"'{path}' holds a private key, which no flow may read")
         return data
 
     def files(

@@ -481,6 +481,17 @@ def test_a_sarif_finding_keeps_its_fingerprint_when_lines_move(art: Any, bad: Pa
     assert before[1] != after[1]
 
 
+def test_fmt_of_a_directory_changes_nothing_outside_of_it(
+    art: Any, bad: Path, tmp_path: Path
+) -> None:
+    before = bad.read_bytes()
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone" / "flow.json").symlink_to(bad.resolve())
+    done = art("fmt", str(tmp_path / "clone"))
+    assert (done.code, "outside of the directory" in done.err) == (2, True)
+    assert bad.read_bytes() == before
+
+
 def test_check_as_github_annotations(art: Any, bad: Path) -> None:
     result = art("check", str(bad), "--format", "github")
 

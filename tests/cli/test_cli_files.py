@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from flow_builder import START, end, flow, node
+
+from abstractruntime.signing.keys import parse_vkey
 
 WRITE = node("w", "write_file", "exec-in file_path content", "exec-out bytes")
 WRITE["data"]["pinDefaults"] = {"file_path": "out/o.txt", "content": "hi"}
@@ -49,6 +52,16 @@ def test_a_workspace_is_configured(art, document, tmp_path, monkeypatch):
     assert art("run", document, "--run-id", "r").code == 4
     assert art("resume", "r", "--input", "x").code == 0
     assert (chosen / "out" / "o.txt").exists()
+
+
+def test_a_publisher_is_known_by_the_whole_key(art, bundle, tmp_path):
+    """Its short id depends on a name that the publisher chooses, so it can be made that of another."""
+    art("key", "new", "acme")
+    assert art("bundle", "sign", bundle, "--key", "acme").code == 0
+    assert art("run", bundle, "--allow", "file:write").code == 4
+    key = parse_vkey((tmp_path / "config" / "keys" / "acme.vkey").read_text().strip())
+    (own,) = (tmp_path / "store-workspaces").iterdir()
+    assert own.name.rpartition("--")[2] == sha256(key.public).hexdigest()[:32]
 
 
 def test_a_bundle_needs_consent_to_write(art, bundle):

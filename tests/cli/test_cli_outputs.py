@@ -42,6 +42,20 @@ def test_a_source_is_never_written_over(art, flow_file, tmp_path, more) -> None:
     assert flow_file.read_bytes() == FLOW
 
 
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="this system has no /proc/self")
+@pytest.mark.parametrize(
+    "way", ["/proc/self/cwd", "/proc/self/root{}", "/dev/../proc/self/cwd"]
+)
+def test_no_other_way_to_a_path_is_an_open_file(parked, flow_file, tmp_path, way) -> None:
+    there = way.format(tmp_path)
+    ledger = tmp_path / "store" / "ledger_demo.jsonl"
+    before = ledger.read_bytes()
+
+    assert compiled(parked, flow_file, f"{there}/{flow_file.name}").code == 2
+    assert parked("export-history", "demo", "-o", f"{there}/store/{ledger.name}").code == 2
+    assert (flow_file.read_bytes(), ledger.read_bytes()) == (FLOW, before)
+
+
 def test_a_file_of_another_kind_needs_force(art, flow_file, tmp_path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("mine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -93,6 +94,34 @@ def test_no_path_reaches_configuration_keys_or_a_store(linked: Path, path: str, 
     assert "no flow may touch" in refused(lambda: flows.read(given, limit=100))
     assert "no flow may touch" in refused(lambda: flows.write(given, b"mine"))
     assert everything(linked) == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        KEY,
+        f"-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n{KEY}",
+        f"Bag Attributes\n    localKeyID: 01\n{KEY}",
+        f"# mine\n{KEY}",
+        f"\ufeff{KEY}",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\n",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\n",
+        json.dumps({"key": KEY}),
+    ],
+)
+def test_a_file_that_holds_a_private_key_is_not_read(home: Path, content: str) -> None:
+    (home / "notes" / "b.txt").write_text(content)
+    problem = refused(lambda: Workspace(home).read("notes/b.txt", limit=1000))
+    assert "holds a private key" in problem
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["art.yaml", "notes/Art.YAML", ".art/store.json", ".git/hooks/pre-commit", "a/.git/config"],
+)
+def test_what_the_directory_obeys_is_not_written(home: Path, path: str) -> None:
+    assert "configuration" in refused(lambda: Workspace(home).write(path, b"store: x"))
+    assert not (home / path).exists()
 
 
 def test_lists_pass_over_what_is_kept(linked: Path) -> None:

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from abstractruntime.cli._bundles import Loaded
     from abstractruntime.cli._session import Session
     from abstractruntime.core.origin import RunOrigin
+    from abstractruntime.signing import TrustStore
     from abstractruntime.visualflow_compiler.document import FlowDocument
 
 FILE_READ, FILE_WRITE = "file:read", "file:write"
-_WHOSE = 12  # digits of a digest
+# Digits of a digest; those of a key id can be met by searching for a name.
+_WHOSE = 32
 _ASKED = ("net:", "file:read:", "file:write:", "command:", "mcp:", "secret:")
 _OWN_WORK = "own_work"
 
@@ -69,7 +72,7 @@ def uses_files(documents: Iterable[FlowDocument]) -> bool:
     return any(need.startswith("file:") for need in requirements(documents).capabilities)
 
 
-def workspace_root(session: Session, loaded: Loaded) -> tuple[str, str]:
+def workspace_root(session: Session, loaded: Loaded, trust: TrustStore) -> tuple[str, str]:
     """Give the directory whose files a new run may touch, and who chose it.
 
     Unless one is named, own work has the current directory. A bundle has one of its own beside the
@@ -81,8 +84,10 @@ def workspace_root(session: Session, loaded: Loaded) -> tuple[str, str]:
         return os.path.realpath(chosen.value), chosen.origin
     if loaded.rule == _OWN_WORK:
         return os.path.realpath(Path.cwd()), "current directory"
-    whose = min(loaded.signers).rpartition("+")[2] if loaded.signers else loaded.digest[:_WHOSE]
-    name = f"{file_safe_name(loaded.bundle.manifest.bundle_id)}--{whose}"
+    whose = loaded.digest
+    if loaded.signers:
+        whose = hashlib.sha256(trust.find(min(loaded.signers)).key.public).hexdigest()
+    name = f"{file_safe_name(loaded.bundle.manifest.bundle_id)}--{whose[:_WHOSE]}"
     return os.path.realpath(_home_of_workspaces(session) / name), "own"
 
 

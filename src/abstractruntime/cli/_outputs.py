@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES = 4096
 # Names that stand for an open file: replacing what they lead to would leave the writer behind.
-_OPEN_FILES = ("/dev/", "/proc/")
+_OPEN_FILE = re.compile(
+    r"/dev/(std(in|out|err)|fd/\d+)|/proc/(self|thread-self|\d+)(/task/\d+)?/fd/\d+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def write_result(
         UsageError: the path is one that is never written over, or of another kind.
         StoreIOError: the operating system refused.
     """
-    if str(path).startswith(_OPEN_FILES) or _is_stream(path):
+    if _OPEN_FILE.fullmatch(str(path)) or _is_stream(path):
         _write_into(path, data)
         return
     real = Path(os.path.realpath(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import typer
 
 from abstractruntime._files import read_bounded, read_stream
 from abstractruntime._json import JsonObject
-from abstractruntime.cli._files import flow_files
+from abstractruntime.cli._files import flow_files, require_documents
 from abstractruntime.cli._outputs import rewritable, rewrite
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
@@ -69,13 +70,29 @@ def fmt(
         if len(files) > 1:
             raise UsageError("'-' stands alone", hint="format files and stdin one after the other")
         return _format_stdin(session, check=check, diff=diff)
-    done = [_formatted(path) for path in flow_files(Path(file) for file in files)]
+    places = [Path(file) for file in files]
+    for directory in filter(Path.is_dir, places):
+        _require_inside(directory)
+    done = [_formatted(path) for path in flow_files(places)]
     changed = [item for item in done if item.is_changed]
     is_dry = check or diff
     if not is_dry:
         _rewrite(session, changed)
     _report(session, done, is_dry=is_dry, diff=diff)
     return int(ExitCode.FAILED if check and changed else ExitCode.OK)
+
+
+def _require_inside(directory: Path) -> None:
+    """Refuse a directory whose documents are links to elsewhere: nobody named what they lead to."""
+    inside = os.path.realpath(directory)
+    for path in require_documents(directory):
+        real = os.path.realpath(path)
+        if os.path.commonpath([inside, real]) != inside:
+            raise UsageError(
+                f"'{path}' is a link to '{real}', outside of the directory",
+                hint="name the document itself to format it",
+                path=str(path),
+            )
 
 
 def _formatted(path: Path) -> Formatted:

@@ -141,7 +141,7 @@ def run(  # noqa: PLR0917 - the options of the command
     home = session.config.get("sandbox")
     grants = granted(loaded, allow)
     has_files = uses_files(loaded.bundle.documents.values())
-    root, chosen_by = workspace_root(session, loaded) if has_files else (None, "")
+    root, chosen_by = workspace_root(session, loaded, trust) if has_files else (None, "")
     services = code_services(
         trust_code=trust_code,
         sandbox=home,
