@@ -11,6 +11,9 @@ import flow_builder as build
 import pytest
 from ledger_files import rewrite
 
+from abstractruntime.core.commands import Command, SetLimits
+from abstractruntime.storage.directory import open_store
+
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
 INPUT = '{"service": "api", "version": "2.1.0"}'
 CODE = build.flow(
@@ -59,12 +62,24 @@ def test_what_a_changed_first_record_allows_does_not_count(
     assert (store / "ledger_r.jsonl").read_bytes() == ledger
 
 
-def test_serve_leaves_a_run_alone_whose_first_record_was_changed(art: Any, store: Path) -> None:
-    rewrite(store, "r", LOOSENED["trust_code"][0])
-    art("emit", "x", "--run", "r")
+@pytest.mark.parametrize("command", [("serve", "--once"), ("tick", "--due")], ids=lambda c: c[0])
+def test_who_drives_many_runs_leaves_one_alone_whose_first_record_was_changed(
+    art: Any, store: Path, command: tuple[str, ...]
+) -> None:
+    # Whichever comes first, one that the user did allow this has been driven before.
+    for run_id, flags in (("a", ["--trust-code"]), ("m", []), ("z", ["--trust-code"])):
+        art("run", "f.json", "--run-id", run_id, *flags)
+    rewrite(store, "m", LOOSENED["trust_code"][0])
+    ledger = (store / "ledger_m.jsonl").read_bytes()
+    with open_store(store) as engine:
+        for run_id in ("a", "m", "z"):
+            engine.post(run_id, Command("c", SetLimits({"max_iterations": 7})))
 
-    assert art("serve", "--once").code in (0, 3)
-    assert art("inspect", "r", "--json").document["status"] == "waiting"
+    refused = art(*command)
+
+    assert refused.code == 3, refused.err
+    assert "its code runs in this process" in refused.err
+    assert (store / "ledger_m.jsonl").read_bytes() == ledger
 
 
 def test_whoever_believes_a_first_record_says_so(art: Any, store: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -294,6 +295,24 @@ def test_a_command_that_speaks_for_a_run_is_compared_with_it(name: str) -> None:
 
     print(f"\n{name}, forged: {dict(counts)}")
     assert wrong == []
+
+
+def test_an_event_wakes_nobody_who_waits_for_another() -> None:
+    process = World().process()
+    process.start("two_waits")
+    process.drive()
+    process.start("listener", "other")
+    process.drive("other")
+    process.control("pause_run", "other")
+    process.start("emitter", "emitter")
+    process.drive("emitter")
+    engine: Any = process.runtime.engine
+    (sent,) = engine.services.inboxes.read("other").values()
+    engine.post(RUN, Command(sent.id, replace(sent.request, wait_key="go")))
+    process.drive()
+
+    assert engine.peek(RUN).current_node == "a"
+    assert [n for n in engine._files.names(f"{ROOT}/quarantine") if RUN in n]
 
 
 KINDS = {
