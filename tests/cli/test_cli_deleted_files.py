@@ -97,9 +97,13 @@ def _ledger(art: Any, store: Path) -> None:
 @row("heads_<run>.jsonl")
 def _heads(art: Any, store: Path) -> None:
     assert art("ledger", "verify", "d", "--json").document["verdict"] == "valid"
-    (store / "heads_d.jsonl").unlink()
+    for name in ("heads_d.jsonl", "heads_w.jsonl"):
+        (store / name).unlink()
 
-    assert art("ledger", "verify", "d", "--json").document["verdict"] == "valid_unsigned"
+    verdict = art("ledger", "verify", "d", "--json").document
+    assert verdict["verdict"] == "invalid"
+    assert [defect["code"] for defect in verdict["defects"]] == ["heads_missing"]
+    assert art("cancel", "w").code == 1
 
 
 @row("run_<run>.json")

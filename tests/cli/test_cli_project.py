@@ -284,7 +284,9 @@ def test_whoever_knows_the_store_names_it(art: Any, planted: Path) -> None:
     refused = art("resume", "r", "--input", "x")
 
     assert (refused.code, f"--store {planted / '.art'}" in refused.err) == (3, True)
-    assert art("resume", "r", "--input", "x", "--store", ".art").code == 0
+    named = ("resume", "r", "--input", "x", "--store", ".art")
+    assert art(*named).code == 3
+    assert art(*named, "--accept-origin").code == 0
 
 
 def test_serve_leaves_such_a_run_alone(art: Any, planted: Path) -> None:

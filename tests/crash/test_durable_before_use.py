@@ -17,6 +17,7 @@ from faults import KEY, World
 from faults_files import Worst
 
 from abstractruntime.core.commands import Answer, Command
+from abstractruntime.core.origin import RunOrigin
 from abstractruntime.errors import StoreError
 from abstractruntime.storage import _artifact_files, commands
 from abstractruntime.storage._artifact_files import ArtifactFiles
@@ -75,9 +76,9 @@ def post(fs: SimFileSystem) -> Callable[[], object]:
 
 def sign(fs: SimFileSystem) -> Callable[[], object]:
     services: Any = SimpleNamespace(
-        files=StoreFiles(fs), layout=Layout(ROOT), signer=KeySigner(KEY), origin="test/0", durability="strict"
+        files=StoreFiles(fs), layout=Layout(ROOT), signer=KeySigner(KEY), host_keys=tuple, origin="test/0", durability="strict"
     )  # fmt: skip
-    heads = open_heads(services, "r")
+    heads = open_heads(services, "r", RunOrigin())
     assert heads is not None
     return lambda: heads.sign(2)
 

@@ -130,11 +130,11 @@ STARTED = {
 ORIGIN = RunOrigin.of({"result": {"internal": "run_started", **STARTED}})
 
 
-def release_ledger(run_id="run-1", *, classic=False):
+def release_ledger(run_id="run-1", *, classic=False, **stated):
     """One run with a retry, a question answered by alice, a message and a child run."""
     ledger = LedgerBuilder(run_id, classic=classic)
     if not classic:
-        ledger.internal("run_started", **STARTED)
+        ledger.internal("run_started", **STARTED, **stated)
     prompt = {"prompt": "Write"}
     ledger.effect("n1", "llm_call", prompt, "failed", error="timed out")
     usage = {"prompt_tokens": 30, "completion_tokens": 12}
@@ -150,9 +150,9 @@ def release_ledger(run_id="run-1", *, classic=False):
     return ledger
 
 
-def child_ledger(run_id="child-1"):
+def child_ledger(run_id="child-1", **stated):
     ledger = LedgerBuilder(run_id)
-    ledger.internal("run_started", workflow_id="publish", entry_node="c0")
+    ledger.internal("run_started", workflow_id="publish", entry_node="c0", **stated)
     ledger.complete("c1", {"ok": True})
     return ledger
 

@@ -48,9 +48,13 @@ def a_record(index, *, run_id="run-1", last=False):
         },
         "result_key": "a.b",
     }
+    result = {"text": f"answer {index}", "z": 1, "a": 2}
+    if index == 0:
+        stated = {"internal": "run_started", "signed_by": KEY.verifier.vkey}
+        effect, result = None, {**effect["payload"], **result, **stated}
     return {
         "run_id": run_id, "step_id": f"s{index}", "node_id": "node-1", "status": "completed",
-        "effect": effect, "result": {"text": f"answer {index}", "z": 1, "a": 2}, "error": None,
+        "effect": effect, "result": result, "error": None,
         "started_at": "2026-01-01T00:00:00.000000+00:00", "ended_at": "2026-01-01T00:00:01.000000+00:00",
         "actor_id": None, "session_id": "s", "attempt": 1,
         "idempotency_key": "system:terminal_status:completed" if last else f"{index:032x}",

@@ -13,17 +13,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from faults import ROOT, Process, World, comparable
+from faults import KEY, ROOT, RUN, Process, World, comparable, ledgers_of
 
 from abstractruntime._json import dump_line
 from abstractruntime.cli.verify import verify_run
 from abstractruntime.errors import AbstractRuntimeError
 from abstractruntime.storage._files.simfs import Image, SimFileSystem
 from abstractruntime.storage._store import lease
+from abstractruntime.storage._store.heads import KeySigner
 from abstractruntime.storage.directory import open_store
 
 Change = tuple[str, bytes | None]
 REFUSED = "refused"
+HOSTS = (KEY.verifier,)
+WRONG = ("believed", "crashed", "untold", "left a ledger that does not verify")
 
 
 def changes_of(data: bytes, others: dict[str, bytes], flips: int) -> Iterator[Change]:
@@ -115,6 +118,8 @@ class Kind:
         is_noted: Whether only the run that refuses it tells, as `doctor` does not compare so far.
         flips: At how many places of a file a bit is flipped, and its end cut off.
         may_be_lost: Whether the file may be gone without a trace: what was posted is then lost.
+        signer: Who signs heads while the disk is used.
+        images: Gives disks that somebody changed in several places, by name, beside the `changes`.
     """
 
     image: Image
@@ -127,18 +132,25 @@ class Kind:
     is_noted: bool = False
     flips: int = 24
     changes: Callable[..., Iterator[Change]] = changes_of
+    signer: KeySigner | None = None
+    images: Callable[[Image], Iterator[tuple[str, Image]]] = lambda _: iter(())
+    verdicts: Any = field(init=False)
 
     def __post_init__(self) -> None:
         untouched = self.result(self.image)
         assert not isinstance(untouched, str), untouched
         self.results.insert(0, untouched)
+        self.verdicts = verdicts_of(self.after)
 
     def result(self, image: Image) -> Any:
-        """Use a disk as a new process does."""
-        process = World(SimFileSystem(image)).process()
+        """Use a disk as a new process does; `after` is the disk that it leaves."""
+        world = World(SimFileSystem(image), signer=self.signer)
+        process = world.process()
         try:
             self.use(process)
-            return comparable(process)
+            found = comparable(process)
+            self.after = world.disk.image()
+            return found
         except AbstractRuntimeError:
             return REFUSED
         except Exception as error:
@@ -146,32 +158,57 @@ class Kind:
         finally:
             process.leave()
 
-    def judge(self) -> tuple[Counter[str], list[str]]:
-        """Try every change of every file; gives how many came to what, and what is wrong."""
+    def judge(self, *, to_first: bool = False) -> tuple[Counter[str], list[str]]:
+        """Try every change, or those to the first that is wrong; gives what came of how many, and what is wrong."""
         counts: Counter[str] = Counter()
         wrong: list[str] = []
-        for path in self.paths:
-            for name, data in self.changes(self.image[path], self.others, self.flips):
-                image = {**self.image, path: data} if data is not None else {**self.image}
-                if data is None:
-                    del image[path]
-                if data == self.image[path]:
-                    continue
-                came_to = self._judge(image)
-                if data is None and came_to == "untold" and self.may_be_lost:
-                    came_to = "lost"
-                counts[came_to] += 1
-                if came_to in ("believed", "untold"):
-                    wrong.append(f"{path.removeprefix(ROOT)}: {name}: {came_to}")
+        for name, image, is_gone in self._changed():
+            came_to = self._judge(image)
+            if is_gone and came_to == "untold" and self.may_be_lost:
+                came_to = "lost"
+            counts[came_to] += 1
+            if came_to in WRONG:
+                wrong.append(f"{name}: {came_to}")
+                if to_first:
+                    break
         return counts, wrong
+
+    def _changed(self) -> Iterator[tuple[str, Image, bool]]:
+        for path in self.paths:
+            short = path.removeprefix(ROOT)
+            for name, data in self.changes(self.image[path], self.others, self.flips):
+                image = {k: v for k, v in self.image.items() if k != path}
+                if data is not None:
+                    image[path] = data
+                if image != self.image:
+                    yield f"{short}: {name}", image, data is None
+        for name, image in self.images(self.image):
+            yield name, image, False
 
     def _judge(self, image: Image) -> str:
         result = self.result(image)
-        if result not in (*self.results, REFUSED):
+        if result == REFUSED:
+            return "refused and told" if self.is_noted or told_of(image) else "untold"
+        if str(result).startswith("crashed"):
+            return "crashed"
+        verdicts = verdicts_of(self.after)
+        if self.verdicts[RUN] == "valid" != verdicts[RUN]:
+            # Whoever asks for signatures is told, whatever came of it.
+            return "told" if verdicts[RUN] == "invalid" and told_of(image) else "unsigned"
+        if result not in self.results:
             return "believed"
+        if verdicts != self.verdicts:
+            return "left a ledger that does not verify"
         if result == self.results[0]:
             return "harmless" if not self.is_told else "told" if told_of(image) else "untold"
         return "refused and told" if self.is_noted or told_of(image) else "untold"
+
+
+def verdicts_of(image: Image) -> dict[str, str]:
+    """Give what verification says of the ledgers of a disk, to whom trusts the host's key."""
+    with open_store(ROOT, fs=SimFileSystem(image)) as engine:
+        found = [run_id for run_id, _ in ledgers_of(image)]
+        return {run_id: verify_run(engine, run_id, HOSTS).verdict for run_id in found}
 
 
 def told_of(image: Image) -> list[str]:
@@ -184,9 +221,9 @@ def told_of(image: Image) -> list[str]:
                 if name.startswith(f"{ROOT}/ledger_"):
                     run_id = name.removeprefix(f"{ROOT}/ledger_").removesuffix(".jsonl")
                     beside = [found for _, found in engine.health.contradictions(run_id)]
-                    verdict = verify_run(engine, run_id, beside=beside)
+                    verdict = verify_run(engine, run_id, HOSTS, beside=beside)
                     told += [defect.code for defect in verdict.defects]
-                    told += [w for w in verdict.warnings if "not given" not in w]
+                    told += verdict.warnings
             return told
     except AbstractRuntimeError as error:
         return [error.code]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import pytest
-from faults import ROOT, RUN, World
+from faults import KEY, ROOT, RUN, World
+from ledger_files import rechained
 from store_files import Kind, changed_values, told_of
 
 from abstractruntime._json import dump_line
@@ -17,8 +22,10 @@ from abstractruntime.storage import large_values
 from abstractruntime.storage._files.simfs import Image
 from abstractruntime.storage._store import inbox
 from abstractruntime.storage._store.blobs import Blobs
-from abstractruntime.storage._store.checkpoint import Checkpoint
+from abstractruntime.storage._store.checkpoint import Checkpoint, digest_of
 from abstractruntime.storage._store.heads import KeySigner
+
+SIGNER = KeySigner(KEY)
 
 
 def waiting_disk(**options: Any) -> Image:
@@ -152,16 +159,71 @@ def blobs() -> Kind:
 
 
 def signed_disk() -> Image:
-    from faults import KEY
+    return waiting_disk(signer=SIGNER)
 
-    return waiting_disk(signer=KeySigner(KEY))
+
+def rewritten(image: Image) -> Iterator[tuple[str, Image]]:
+    """Give disks on which a value of a ledger was changed and all of it chained anew.
+
+    The checkpoint, which such a ledger does not fix, is gone; the heads are too, are left, or are
+    there up to the first.
+    """
+    ledger, heads = f"{ROOT}/ledger_{RUN}.jsonl", f"{ROOT}/heads_{RUN}.jsonl"
+    kept = {
+        name: data for name, data in image.items() if name not in (heads, f"{ROOT}/run_{RUN}.json")
+    }
+    left: dict[str, Image] = {"gone": {}, "kept": {heads: image[heads]}}
+    records = [json.loads(line) for line in image[ledger].splitlines()]
+    for number, record in enumerate(records):
+        for turn, (name, changed) in enumerate(changed_values(record)):
+            for what in _ways(number, turn, name):
+                lines = rechained(image[ledger], partial(_replace, number, changed))
+                place = f"record {number}, heads {what}: {name}"
+                yield place, {**kept, **left[what], ledger: lines}
+
+
+def _ways(number: int, turn: int, name: str) -> tuple[str, ...]:
+    """Give what becomes of the heads: with all changes of what the first record states, both."""
+    if number == 0 and name.startswith("result"):
+        return "gone", "kept"
+    return {0: ("gone",), 3: ("kept",)}.get(turn % 6, ())
+
+
+def refixed(image: Image) -> Iterator[tuple[str, Image]]:
+    """Give disks whose checkpoint was changed, with a ledger that fixes it, and without heads or with."""
+    names = f"ledger_{RUN}.jsonl", f"heads_{RUN}.jsonl", f"run_{RUN}.json"
+    ledger, heads, path = (f"{ROOT}/{name}" for name in names)
+    content = json.loads(image[path])
+    content["vars"]["out_a"]["said"] = "nine times as much"
+    at = content.pop("_at")
+    body = dump_line(content)[:-1]
+
+    def fix(records: list[Any]) -> None:
+        records[at["seq"]]["commit"]["state"] = digest_of(body)
+
+    lines = rechained(image[ledger], fix)
+    record = json.loads(lines.splitlines()[at["seq"]])
+    at["head"] = record["record_hash"]
+    changed = {**image, ledger: lines, path: body + b',"_at":' + dump_line(at) + b"}\n"}
+    yield "checkpoint fixed anew, heads kept", changed
+    yield "checkpoint fixed anew, heads gone", {k: v for k, v in changed.items() if k != heads}
+
+
+def _replace(number: int, changed: Any, records: list[Any]) -> None:
+    records[number] = changed
+
+
+def ledgers() -> Kind:
+    kind = Kind(signed_disk(), [], answered, signer=SIGNER)
+    kind.images = lambda image: chain(refixed(image), rewritten(image))
+    return kind
 
 
 def heads() -> Kind:
     image = signed_disk()
     path = f"{ROOT}/heads_{RUN}.jsonl"
     others = {"another run's": image[f"{ROOT}/heads_other.jsonl"]}
-    return Kind(image, [path], answered, others=others)
+    return Kind(image, [path], answered, others=others, signer=SIGNER)
 
 
 def store_files() -> Kind:
@@ -188,7 +250,7 @@ def other_files() -> Kind:
 
 
 def forged(image: Image, path: str) -> list[tuple[str, bytes]]:
-    """Give a command with each value of its payload changed, and a digest that fits."""
+    """Give a command with each value of its payload changed, and a digest that fits, or none."""
     content = json.loads(image[path])
     _, _, name = path.rpartition("/")
     found = []
@@ -196,6 +258,7 @@ def forged(image: Image, path: str) -> list[tuple[str, bytes]]:
         body = {**content, "payload": payload}
         del body["sha256"]
         found.append((change, dump_line({**body, "sha256": inbox._digest(RUN, name, body)})))
+        found.append((f"{change}, no digest", dump_line(body)))
     return found
 
 
@@ -206,9 +269,23 @@ def forgeries(image: Image, path: str, use: Any) -> Kind:
     return kind
 
 
+def without_digest(data: bytes, *_: Any) -> Iterator[tuple[str, bytes]]:
+    content = json.loads(data)
+    del content["sha256"]
+    for change, changed in changed_values(content):
+        yield change, dump_line(changed)
+
+
+def stripped() -> Kind:
+    kind = commands_of_people()
+    kind.changes = without_digest
+    return kind
+
+
 FORGERIES = {
     "events": lambda: forgeries(*event_disk(), unpaused),
     "ends of children": lambda: forgeries(*child_disk(), lambda process: process.drive()),
+    "commands of people": stripped,
 }
 
 
@@ -220,7 +297,26 @@ def test_a_command_that_speaks_for_a_run_is_compared_with_it(name: str) -> None:
     assert wrong == []
 
 
+def test_an_event_wakes_nobody_who_waits_for_another() -> None:
+    process = World().process()
+    process.start("two_waits")
+    process.drive()
+    process.start("listener", "other")
+    process.drive("other")
+    process.control("pause_run", "other")
+    process.start("emitter", "emitter")
+    process.drive("emitter")
+    engine: Any = process.runtime.engine
+    (sent,) = engine.services.inboxes.read("other").values()
+    engine.post(RUN, Command(sent.id, replace(sent.request, wait_key="go")))
+    process.drive()
+
+    assert engine.peek(RUN).current_node == "a"
+    assert [n for n in engine._files.names(f"{ROOT}/quarantine") if RUN in n]
+
+
 KINDS = {
+    "ledgers": ledgers,
     "checkpoints": checkpoints,
     "commands of people": commands_of_people,
     "events": events,
@@ -279,6 +375,4 @@ def test_belief_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = kind()
     mistake(monkeypatch)
     sound.flips = 0
-    counts, _ = sound.judge()
-
-    assert counts["believed"]
+    assert sound.judge(to_first=True)[1]

@@ -64,6 +64,9 @@ def export_classic(stores, **options):
     return bundle
 
 
+HOST = {"signed_by": KEY.verifier.vkey}
+
+
 def signed_note(lines, run_id, key=KEY):
     origin = f"{key.name}/runs/{run_id}"
     return sign_note(TreeHead(origin, len(lines), tree_root(lines)).render(), key)
@@ -71,7 +74,7 @@ def signed_note(lines, run_id, key=KEY):
 
 @pytest.fixture(scope="module")
 def exported():
-    ledgers = {"run-1": release_ledger().lines(), "child-1": child_ledger().lines()}
+    ledgers = {"run-1": release_ledger(**HOST).lines(), "child-1": child_ledger(**HOST).lines()}
     runs = [a_run(output=OUTPUT), a_run("child-1", parent_run_id="run-1", output={"ok": True})]
     return export_history(
         FakeEngine(runs, ledgers),
@@ -371,10 +374,10 @@ def test_full_export_verifies(bundle):
 
 def test_provenance_names_heads_and_roots(bundle):
     provenance = bundle["provenance"]
-    lines = release_ledger().lines()
+    lines = release_ledger(**HOST).lines()
 
     assert (provenance["size"], provenance["root_hash"]) == (14, tree_root(lines).hex())
-    assert provenance["head_hash"] == release_ledger().records[-1]["record_hash"]
+    assert provenance["head_hash"] == release_ledger(**HOST).records[-1]["record_hash"]
     assert provenance["vkeys"] == [KEY.verifier.vkey]
     assert list(provenance["runs"]) == ["child-1"]
     assert bundle["run"]["output"] == OUTPUT

@@ -32,6 +32,7 @@ FULL = replace(
     once="key",
     keep_listeners=True,
     settings={"sandbox": {"value": "worker", "origin": "default"}},
+    signed_by="host+00000000+AQ==",
     seal="s",
 )
 START = b'{"internal":"run_started","workflow_id":"w","entry_node":"n"'
@@ -62,7 +63,8 @@ def result_of(stated):
                 b'"store_origin":"host/1","runtime_version":"0.5","overrides":["trust_code"],'
                 b'"sandbox":{"backend":"none"},"grants":["net"],"workspace":"/w","actor":"me",'
                 b'"labels":{"a":"b"},"once":"key","keep_listeners":true,'
-                b'"settings":{"sandbox":{"value":"worker","origin":"default"}},"seal":"s"}'
+                b'"settings":{"sandbox":{"value":"worker","origin":"default"}},'
+                b'"signed_by":"host+00000000+AQ==","seal":"s"}'
             ),
         ),
     ],

@@ -4,7 +4,9 @@ Rules:
 1. The first record names what was in force that loosens or tightens, and where each came from.
 2. It is sealed with a secret of the user's configuration, over everything that it states. The
    seal tells this user's runs from those that came with a directory; it proves nothing to others.
-3. A store that only a project names may have come with it. Its runs are read like those of any
+3. Where the seal does not hold, the run goes on with what it may do anyway. If it needs more, as
+   its own first record says, somebody has to say so again.
+4. A store that only a project names may have come with it. Its runs are read like those of any
    other, but only sealed ones are driven or changed: what the others say that somebody granted
    them, the author of the project may have written.
 """
@@ -16,7 +18,7 @@ import errno
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,14 @@ from abstractruntime._files import read_unshared, write_atomic
 from abstractruntime._json import JsonObject, dump_sorted
 from abstractruntime.cli._settings import SETTINGS
 from abstractruntime.core.run_tree import RunTree
-from abstractruntime.errors import NotFound, Refused, StoreError, UsageError
+from abstractruntime.errors import (
+    HeadMismatch,
+    NotFound,
+    Refused,
+    StoreError,
+    Untrusted,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from abstractruntime.cli._session import Session
@@ -107,6 +116,83 @@ def _sealed(secret: bytes, run_id: str, origin: RunOrigin) -> str:
     facts = replace(origin, entry_node=None, seal=None).facts()
     stated = dump_sorted({"run_id": run_id, "facts": facts})
     return hmac.new(secret, stated, hashlib.sha256).hexdigest()
+
+
+def believed_origin(session: Session, engine: Store, root: str) -> RunOrigin:
+    """Give what the first record of a run states, whose code and files are then as it says.
+
+    Raises:
+        Refused: it says that somebody allowed something, and nobody knows who wrote that.
+    """
+    origin = engine.origin(root)
+    if session.accepts_origin or is_sealed(session, root, origin):
+        return origin
+    if claims := list(_claims(session, engine, origin)):
+        raise Refused(
+            f"run {root!r} was not started with this configuration, or its first record was changed;"
+            f" it says that {', '.join(claims)}",
+            hint=f"look at it: art inspect {root}; if you allow that, add --accept-origin",
+            run_id=root,
+            claims=claims,
+        )
+    return origin
+
+
+def _claims(session: Session, engine: Store, origin: RunOrigin) -> Iterator[str]:
+    """Give what a first record says that a run may do, beyond what any run may."""
+    if origin.trusts_code:
+        yield "its code runs in this process"
+    if origin.grants:
+        yield f"it has the grants {', '.join(origin.grants)}"
+    if origin.workspace is not None:
+        yield f"it works in '{origin.workspace}'"
+    if origin.bundle_digest is not None and (why := _why_untrusted(session, engine, origin)):
+        yield f"its bundle may run, but {why}"
+
+
+def _why_untrusted(session: Session, engine: Store, origin: RunOrigin) -> str | None:
+    """Say why the bundle of a run would not be run now; None when it would, or is not there."""
+    from abstractruntime._ports_system import SystemClock
+    from abstractruntime.cli._keyring import read_trust
+    from abstractruntime.workflow_bundle import verify_bundle
+    from abstractruntime.workflow_bundle.reader import MAX_ARCHIVE_BYTES
+
+    data = engine.bundles.get(origin.bundle_digest or "", limit=MAX_ARCHIVE_BYTES + 1)
+    try:
+        if data is not None:
+            verify_bundle(data, read_trust(session), now=SystemClock().now())
+    except Untrusted as cause:
+        return str(cause)
+    return None
+
+
+class OwnPast:
+    """Keeps a host from signing what somebody else may have written.
+
+    A run that was begun unsigned may be signed from now on. If its seal does not hold, its first
+    record is not what this user wrote: perhaps it named a host.
+    """
+
+    def __init__(self, session: Session, engine: Store) -> None:
+        self._session, self._engine = session, engine
+
+    def __call__(self, run_id: str) -> None:
+        """Admit a run.
+
+        Raises:
+            HeadMismatch: it has a seal that does not hold, and no host.
+        """
+        root = RunTree(self._engine, run_id).root()
+        origin = self._engine.origin(root)
+        if origin.signed_by is not None or origin.seal is None or self._session.accepts_origin:
+            return
+        if not is_sealed(self._session, root, origin):
+            raise HeadMismatch(
+                f"the first record of run {root!r} was changed, or was not written with this"
+                " configuration, so no host key of yours signs what follows it",
+                hint=f"art ledger verify {root}; go on with --accept-origin, or without a host key",
+                run_id=root,
+            )
 
 
 class OwnRuns:

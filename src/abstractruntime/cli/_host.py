@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.cli._authority import believed_origin
 from abstractruntime.cli._bundles import installed_bundle
 from abstractruntime.cli._consent import workspace_of
 from abstractruntime.cli._keyring import read_trust
@@ -100,7 +101,7 @@ def program_of_run(session: Session, engine: Store, tree: RunTree) -> Program:
 
     Raises:
         Untrusted: the bundle was put on the denied list since.
-        Refused: its code would be confined less than when it began, or than the configuration asks.
+        Refused: it says that it may do more than others, and nobody knows who wrote that; or its code would be confined less than when it began, or than the configuration asks.
         Busy: another process drives the run.
     """
     if wait_s := session.config.get("lock_timeout"):
@@ -116,7 +117,7 @@ def _compiled(session: Session, engine: Store, tree: RunTree) -> Program:
         engine.admit(tree.run_id)
     bundle = installed_bundle(engine, tree)
     root = tree.root()
-    origin = engine.origin(root)
+    origin = believed_origin(session, engine, root)
     require_allowed(session, bundle.digest or "", tree.run_id, origin.signers)
     services = code_services(
         trust_code=origin.trusts_code,
@@ -219,7 +220,7 @@ class Drivers:
         if cause := self._engine.health.damage(root):
             raise cause
         tree = RunTree(self._engine, root)
-        origin, state = self._engine.origin(root), tree.state()
+        origin, state = believed_origin(self._session, self._engine, root), tree.state()
         digest = origin.bundle_digest
         keep = self._keep_listeners or origin.keep_listeners or state.status.is_terminal
         code = (origin.trusts_code, _home_of(self._session, origin))

@@ -15,6 +15,10 @@ RunArgument = Annotated[
 WaitingOkOption = Annotated[
     bool, typer.Option("--waiting-ok", help="Exit 0 instead of 4 when the run waits.")
 ]
+AcceptOriginOption = Annotated[
+    bool,
+    typer.Option("--accept-origin", help="Believe what the first record says that the run may do."),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file of another kind, too.")]
 DurabilityOption = Annotated[str | None, typer.Option("--durability", metavar="strict|relaxed|off")]
 HostKeyOption = Annotated[
@@ -33,8 +37,10 @@ def set_flags(
     llm_stub: str | None = None,
     sandbox: str | None = None,
     workspace: str | None = None,
+    accept_origin: bool = False,
 ) -> None:
     """Put options of a command over the configuration."""
+    session.accepts_origin = accept_origin
     flags = {
         "durability": durability,
         "host_key": host_key,

@@ -27,6 +27,8 @@ class Session:
     mode_flag: Mode | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     says_ignored: bool = True
+    # What first records say that somebody allowed counts, whoever wrote it.
+    accepts_origin: bool = False
 
     @cached_property
     def config(self) -> Config:

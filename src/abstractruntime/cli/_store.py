@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from abstractruntime.cli._session import Session
     from abstractruntime.core.run_tree import RunTree
     from abstractruntime.core.store import Store
+    from abstractruntime.signing import VerifierKey
 
 LAST = "@last"
 _NEAR = 5
@@ -45,11 +46,21 @@ def writing(session: Session, *, create: bool = False) -> Iterator[Store]:
         signer = KeySigner(load_host_key(session, name))
     durability = session.config.get("durability")
     directory = _checked_directory(session)
-    with open_store(directory, durability=durability, signer=signer, create=create) as engine:
+    with open_store(
+        directory,
+        durability=durability,
+        signer=signer,
+        host_keys=lambda: _host_keys(session),
+        create=create,
+    ) as engine:
         if session.config.values["store"].is_projects:
             from abstractruntime.cli._authority import OwnRuns
 
             engine.admit = OwnRuns(session, engine)
+        elif signer is not None:
+            from abstractruntime.cli._authority import OwnPast
+
+            engine.admit = OwnPast(session, engine)
         if engine.is_new and signer is None:
             # Said once per store; the doctor says it whenever it is asked.
             session.out.note(
@@ -57,6 +68,12 @@ def writing(session: Session, *, create: bool = False) -> Iterator[Store]:
                 " then host_key: NAME in your config.yaml"
             )
         yield engine
+
+
+def _host_keys(session: Session) -> Iterable[VerifierKey]:
+    from abstractruntime.cli._keyring import read_trust
+
+    return read_trust(session).ledger_keys()
 
 
 def holds_bundle(session: Session, digest: str) -> bool:

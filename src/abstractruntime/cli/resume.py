@@ -16,6 +16,7 @@ from abstractruntime.cli._inputs import parse_answer
 from abstractruntime.cli._interrupts import stop_on_signals
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import (
+    AcceptOriginOption,
     DurabilityOption,
     HostKeyOption,
     LLMStubOption,
@@ -65,12 +66,19 @@ def resume(  # noqa: PLR0917 - the options of the command
     durability: DurabilityOption = None,
     host_key: HostKeyOption = None,
     llm_stub: LLMStubOption = None,
+    accept_origin: AcceptOriginOption = False,
 ) -> int:
     """Answer what a run waits for, and go on.
 
     An answer is stored durably before anything runs. A second answer to one question is refused.
     """
-    set_flags(session, durability=durability, host_key=host_key, llm_stub=llm_stub)
+    set_flags(
+        session,
+        durability=durability,
+        host_key=host_key,
+        llm_stub=llm_stub,
+        accept_origin=accept_origin,
+    )
     payload = answer_payload(answer, event=event, approve=approve, deny=deny)
     with writing(session) as engine, stop_on_signals() as stop:
         run_id = resolve_run(engine, run)

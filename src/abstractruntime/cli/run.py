@@ -265,7 +265,7 @@ def _drive(
 def _create(
     session: Session, runtime: Runtime, program: Program, start: Start, engine: Store
 ) -> None:
-    stated = replace(start.origin, store_origin=engine.store_origin)
+    stated = replace(start.origin, store_origin=engine.store_origin, signed_by=engine.signed_by)
     try:
         runtime.start(
             workflow=program.workflow,

@@ -15,7 +15,13 @@ from abstractruntime.cli._events import complain_of, error_of, event_document, e
 from abstractruntime.cli._host import Drivers, check_index
 from abstractruntime.cli._interrupts import StopFlag, stop_on_signals
 from abstractruntime.cli._lazy import uses_store
-from abstractruntime.cli._options import DurabilityOption, HostKeyOption, LLMStubOption, set_flags
+from abstractruntime.cli._options import (
+    AcceptOriginOption,
+    DurabilityOption,
+    HostKeyOption,
+    LLMStubOption,
+    set_flags,
+)
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import writing
 from abstractruntime.core.store import Store
@@ -28,7 +34,7 @@ _PATIENCE_S = 10.0
 
 
 @uses_store
-def serve(
+def serve(  # noqa: PLR0917 - the options of the command
     session: Session,
     poll: Annotated[
         float,
@@ -60,6 +66,7 @@ def serve(
     durability: DurabilityOption = None,
     host_key: HostKeyOption = None,
     llm_stub: LLMStubOption = None,
+    accept_origin: AcceptOriginOption = False,
 ) -> int:
     """Drive timers, listeners, posted commands, ended children and interrupted runs of a store.
 
@@ -71,7 +78,13 @@ def serve(
     whose bundle is missing is named once. A second `art serve` of one store is refused (75).
     With --once the exit code is that of the first run that could not go on.
     """
-    set_flags(session, durability=durability, host_key=host_key, llm_stub=llm_stub)
+    set_flags(
+        session,
+        durability=durability,
+        host_key=host_key,
+        llm_stub=llm_stub,
+        accept_origin=accept_origin,
+    )
     options = ServeOptions(poll_s=poll, max_runs=limit, grace_s=grace)
     with writing(session) as engine, engine.serving():
         with stop_on_signals(patience_s=_PATIENCE_S) as stop:

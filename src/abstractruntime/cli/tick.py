@@ -18,7 +18,13 @@ from abstractruntime.cli._host import (
 )
 from abstractruntime.cli._interrupts import StopFlag, stop_on_signals
 from abstractruntime.cli._lazy import uses_store
-from abstractruntime.cli._options import HostKeyOption, LLMStubOption, WaitingOkOption, set_flags
+from abstractruntime.cli._options import (
+    AcceptOriginOption,
+    HostKeyOption,
+    LLMStubOption,
+    WaitingOkOption,
+    set_flags,
+)
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import resolve_run, row_of, writing
@@ -29,7 +35,7 @@ from abstractruntime.rendering.terminal import plural
 
 
 @uses_store
-def tick(
+def tick(  # noqa: PLR0917 - the options of the command
     session: Session,
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="One run; else name --due.")
@@ -45,6 +51,7 @@ def tick(
     waiting_ok: WaitingOkOption = False,
     host_key: HostKeyOption = None,
     llm_stub: LLMStubOption = None,
+    accept_origin: AcceptOriginOption = False,
 ) -> int:
     """Go on with one run, or with all that are due.
 
@@ -52,7 +59,7 @@ def tick(
     are no failure, those that others drive are left to them; a run that cannot go on is
     reported, the others go on, and the exit code is that of the first failure.
     """
-    set_flags(session, host_key=host_key, llm_stub=llm_stub)
+    set_flags(session, host_key=host_key, llm_stub=llm_stub, accept_origin=accept_origin)
     if due == (run is not None):
         raise UsageError("name one run, or --due", hint="art tick @last, or art tick --due")
     with writing(session) as engine, stop_on_signals() as stop:

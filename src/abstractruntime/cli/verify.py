@@ -173,6 +173,8 @@ def verify_run(
     reached = engine.health.reached(run_id)
     heads = list(read_heads(engine.heads.lines(run_id)))
     defects = list(_defects_beside(bundles or BundleJudge(engine), run_id, beside))
+    if not heads:
+        defects += _lost_heads(engine, run_id)
     with engine.ledger(run_id) as file:
         return verify_ledger(
             file,
@@ -225,6 +227,15 @@ def _defects_beside(
     # The verdict says what is wrong with a ledger that does not tell its bundle.
     with contextlib.suppress(AbstractRuntimeError):
         yield from bundles.defects(run_id)
+
+
+def _lost_heads(engine: Store, run_id: str) -> Iterator[Defect]:
+    """Tell when a ledger says that it is signed, and no head is there; the first record may be alone."""
+    with contextlib.suppress(AbstractRuntimeError):
+        host = engine.origin(run_id).signed_by
+        if host is not None and len(engine.recent(run_id, 2)) > 1:
+            label = host.rpartition("+")[0]
+            yield Defect("heads_missing", 0, None, f"heads signed by {label}", None)
 
 
 def heads_of(path: Path | None) -> list[SignedHead | BadHead]:

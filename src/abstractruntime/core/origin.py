@@ -31,6 +31,7 @@ class RunOrigin:
         once: The start key that stands for it.
         keep_listeners: Whether its listeners live on when it has ended.
         settings: What was in force that loosens or tightens, by name: `{value, origin}`.
+        signed_by: The verifier key of the host that signs its heads from the first record on.
         seal: By whose configuration it was started; only that one can tell.
     """
 
@@ -51,6 +52,7 @@ class RunOrigin:
     once: str | None = None
     keep_listeners: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    signed_by: str | None = None
     seal: str | None = None
 
     @property
@@ -89,6 +91,12 @@ def first_record(
     return records.internal(run, RUN_STARTED, **{**own, **facts})
 
 
+def state_signer(first: StepRecord, vkey: str) -> None:
+    """State in the first record of a run who signs its heads, unless that is said already."""
+    if isinstance(first.result, dict):
+        first.result.setdefault("signed_by", vkey)
+
+
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -116,4 +124,6 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "keep_listeners": lambda value: value is True,
 }
 # `entry_node` is what `first_record` states of every run.
-_RARE: Final = frozenset({"entry_node", "workspace", "once", "keep_listeners", "settings", "seal"})
+_RARE: Final = frozenset(
+    {"entry_node", "workspace", "once", "keep_listeners", "settings", "signed_by", "seal"}
+)

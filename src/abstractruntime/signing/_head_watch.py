@@ -4,6 +4,9 @@
 2. After one head does not match, later ones cannot: the first mismatch names the range.
 3. With trusted keys given, heads that none of them signed are a defect; a ledger without
    any head is merely unsigned.
+4. A host vouches for what it recorded. So heads count for a ledger whose first record names the
+   host that signed the first of them. Others show that nothing changed since they were signed,
+   and nothing of who wrote what they found.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ class HeadWatch:
         self.signed_records = 0
         self.signed_terminal = False
         self.heads_held = 0
+        self.first_signers: tuple[VerifierKey, ...] = ()
         self.origin: str | None = None
         self._heads = iter(heads)
         self._report = report
@@ -123,6 +127,7 @@ class HeadWatch:
         self._good_size, self._suspect = head.size, None
         self.origin = head.origin
         if signers:
+            self.first_signers = self.first_signers or signers
             self.heads_held += 1
             self.signed_records = head.size
             self.signed_terminal = chain.is_terminal

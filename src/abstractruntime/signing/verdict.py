@@ -2,8 +2,9 @@
 
 1. Every line is checked for form, place and hash chain; see `record_checks`.
 2. Every signed head is checked when the pass reaches its size; see `_head_watch`.
-3. `valid` needs a head signed by a key the caller trusts, and no defect. Without one the
-   best verdict is `valid_unsigned`: consistent, but anyone could have written it.
+3. `valid` needs a head signed by a key the caller trusts, a first record that says that this
+   host signs the ledger, and no defect. Else the best verdict is `valid_unsigned`: consistent,
+   but anyone could have written it.
 4. Being unfinished is no defect: `final` says whether the last signed record ends the run.
 5. What a store keeps beside a ledger is judged with it, if the caller gives it: the state that a
    record fixes, and the large values that records refer to.
@@ -43,7 +44,7 @@ class LedgerVerdict:
 
     `defects` holds the first 100, `defect_count` counts all, `first_bad_index` is the lowest
     record that any of them names. `signed_records` is the size of
-    the largest head that holds; the `unsigned_tail` behind it is chained but not signed.
+    the largest head that holds, 0 if the ledger was begun unsigned; the `unsigned_tail` behind it is chained but not signed.
     """
 
     verdict: Verdict
@@ -175,6 +176,7 @@ class _LedgerPass:
     reached: tuple[int, Any] | tuple[int, Any, Any] | None = None
     values: LargeValueWatch | None = None
     line_there: bytes | None = None
+    signed_by: str | None = None
     tree: TreeState = field(default_factory=TreeState)
     offset: int = 0
     torn: int = 0
@@ -196,6 +198,8 @@ class _LedgerPass:
                 continue
             line = raw[:-1]
             tree.add(line)
+            if tree.size == 1:
+                self.signed_by = _stated_host(line)
             if not chain.accept(line):
                 self._judge(line)
             if self.values is not None:
@@ -245,13 +249,13 @@ class _LedgerPass:
 
     def verdict(self) -> LedgerVerdict:
         watch, chain = self.watch, self.chain
-        signed = watch.signed_records
+        signed = watch.signed_records if self._is_begun_signed else 0
         return LedgerVerdict(
             verdict="invalid" if self.found.count else "valid" if signed else "valid_unsigned",
             records=self.tree.size,
             signed_records=signed,
             final=watch.signed_terminal if signed else chain.is_terminal,
-            signers=tuple(watch.signers),
+            signers=tuple(watch.signers) if signed else (),
             defects=tuple(self.found.first),
             defect_count=self.found.count,
             first_bad_index=self.found.lowest,
@@ -265,8 +269,17 @@ class _LedgerPass:
             warnings=(*self._warnings(), *watch.warnings),
         )
 
+    @property
+    def _is_begun_signed(self) -> bool:
+        return any(key.vkey == self.signed_by for key in self.watch.first_signers)
+
     def _warnings(self) -> Iterator[str]:
         yield from self.chain.warnings
+        if self.watch.signed_records and not self._is_begun_signed:
+            yield (
+                f"{', '.join(self.watch.signers)} signed {self.watch.signed_records} records as they"
+                " were found: the first record does not say that this host signs the run"
+            )
         if self.chain.unchained_records:
             pinned = (
                 "; the record that imports them pins them" if self.chain.older.is_pinned else ""
@@ -282,6 +295,18 @@ def _parse(line: bytes | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def _stated_host(line: bytes) -> Any:
+    """Give the verifier key of the host that signs a ledger, as its first record says.
+
+    Invariant: read here as `core.origin.RunOrigin.of` reads it for whoever goes on with the run.
+    """
+    record = _parse(line)
+    result = record.get("result")
+    if record.get("effect") is not None or not isinstance(result, dict):
+        return None
+    return result.get("signed_by") if result.get("internal") == "run_started" else None
 
 
 def _state_in(record: dict[str, Any]) -> Any:

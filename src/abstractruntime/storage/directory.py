@@ -20,10 +20,11 @@ from abstractruntime.storage._store.lease import busy_with, expect_end, holder_f
 from abstractruntime.storage._store.store_file import read_store_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from abstractruntime.core.ports import Clock, Ids
+    from abstractruntime.signing.keys import VerifierKey
     from abstractruntime.storage._care.care import Care
     from abstractruntime.storage._care.health import Health
     from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
@@ -48,6 +49,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
     *,
     durability: Durability = "strict",
     signer: HeadSignerPort | None = None,
+    host_keys: Callable[[], Iterable[VerifierKey]] = tuple,
     lock: bool = True,
     origin: str | None = None,
     create: bool = True,
@@ -66,6 +68,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
         durability: `strict` syncs around external effects and before acknowledging,
             `relaxed` only when a run comes to rest, `off` never.
         signer: Signs heads of ledgers; without one there are none.
+        host_keys: Gives the other hosts whose heads count; a signer goes on from those only.
         lock: False trusts the caller to be the only process.
         origin: The name of a new store in its signed heads; default `<host>/<8 hex>`.
         create: False refuses to create.
@@ -91,6 +94,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
         files,
         durability=durability,
         signer=signer,
+        host_keys=host_keys,
         lock=lock,
         clock=clock,
         ids=ids or SystemIds(),

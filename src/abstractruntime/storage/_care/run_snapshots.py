@@ -4,7 +4,7 @@ Rules:
 1. They lie in `snapshots/` below the store, one JSON file each, and name the record after which
    the run was in that state.
 2. A run is put back only to a state that its ledger leads to: the copy is compared with the
-   ledger, record by record where it names none.
+   ledger at the record that it names.
 3. What people say of a snapshot is in no ledger. A digest over all of it shows a change, and no
    more than that.
 """
@@ -151,9 +151,8 @@ class DirectorySnapshots:
 
 
 def _is_whole(snapshot: Snapshot) -> bool:
-    """Tell whether a snapshot agrees with its own digest; those of earlier builds have none."""
-    stored = mapping(snapshot.run_state.get(_META)).get(_DIGEST)
-    return stored is None or stored == _digest(snapshot)
+    """Tell whether a snapshot agrees with its own digest; one without is not as it was saved."""
+    return mapping(snapshot.run_state.get(_META)).get(_DIGEST) == _digest(snapshot)
 
 
 def _digest(snapshot: Snapshot) -> str:
@@ -213,10 +212,8 @@ def _require_recorded(engine: DirectoryEngine, snapshot: Snapshot, state: RunSta
     """
     wanted, meta = state_text(state), mapping(snapshot.run_state.get(_META))
     for run, stored in _states(engine, snapshot.run_id):
-        is_named = "seq" not in meta or (
-            stored.seq == meta["seq"] and stored.record.get("record_hash") == meta.get("head")
-        )
-        if is_named and state_text(run()) == wanted:
+        place = stored.seq, stored.record.get("record_hash")
+        if place == (meta.get("seq"), meta.get("head")) and state_text(run()) == wanted:
             return stored.seq
     raise IntegrityError(
         f"snapshot {snapshot.snapshot_id!r} does not match the ledger of run {snapshot.run_id!r}",

@@ -13,11 +13,12 @@ from typing import IO, TYPE_CHECKING
 from abstractruntime._json import JsonObject
 from abstractruntime.core.commands import Command
 from abstractruntime.core.models import RunState, StepRecord
-from abstractruntime.core.origin import RunOrigin
+from abstractruntime.core.origin import RunOrigin, state_signer
 from abstractruntime.core.ports import Barrier, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.records import RecordFactory
+from abstractruntime.core.run_tree import root_of
 from abstractruntime.core.store import LedgerHead, Owner
-from abstractruntime.errors import HeadMismatch, Quarantined, UsageError
+from abstractruntime.errors import NotFound, Quarantined, UsageError
 from abstractruntime.storage._files.jsonl import (
     JsonlFile,
     last_committed,
@@ -49,11 +50,12 @@ from abstractruntime.storage._store.store_file import (
 from abstractruntime.storage._store.views import LedgerView, RunsView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from typing_extensions import Self  # types only; not a dependency at run time
 
     from abstractruntime.core.ports import Clock, Ids
+    from abstractruntime.signing.keys import VerifierKey
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._store.lease import Lease
     from abstractruntime.storage._store.observers import LedgerCallback, Unsubscribe
@@ -64,7 +66,7 @@ _WARM_LOGS = 8
 class DirectoryEngine:
     """The runs of a store in a directory; see `core.ports.Engine`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - `open_store` gives every one
         self,
         root: str,
         facts: JsonObject,
@@ -72,6 +74,7 @@ class DirectoryEngine:
         *,
         durability: Durability,
         signer: HeadSignerPort | None,
+        host_keys: Callable[[], Iterable[VerifierKey]],
         lock: bool,
         clock: Clock,
         ids: Ids,
@@ -105,6 +108,7 @@ class DirectoryEngine:
             durability=durability,
             signer=signer,
             origin=self.store_origin,
+            host_keys=host_keys,
         )
         self._records = RecordFactory(clock, ids)
         self._warm: OrderedDict[str, LogMemory] = OrderedDict()
@@ -113,6 +117,12 @@ class DirectoryEngine:
     is_new = False
     # Asked before a run is opened for writing; what it raises keeps the run as it is.
     admit: Callable[[str], None] | None = None
+
+    @property
+    def signed_by(self) -> str | None:
+        """The verifier key of the host that signs the heads of what is recorded here."""
+        signer = self.services.signer
+        return signer.verifier.vkey if signer is not None else None
 
     @property
     def runs(self) -> RunsView:
@@ -135,13 +145,15 @@ class DirectoryEngine:
         """
         self.require_writable(run.run_id)
         self._claim()
+        if self.signed_by is not None:
+            state_signer(first, self.signed_by)
         path = self._layout.ledger(run.run_id)
         with contextlib.ExitStack() as undo:
             lease = self._leases.acquire(run.run_id)
             undo.callback(lease.release)
             memory = LogMemory(self._new_ledger(run.run_id, path), RunImage(run.run_id))
             undo.callback(memory.close)
-            memory.heads = open_heads(self.services, run.run_id)
+            memory.heads = open_heads(self.services, run.run_id, RunOrigin.of(first.to_dict()))
             log = DirectoryRunLog(self.services, lease, memory, run, self._keep_warm)
             log.commit(first, barrier=Barrier.EXTERNAL)
             # The first checkpoint, too, waits until it is small beside the ledger.
@@ -208,6 +220,8 @@ class DirectoryEngine:
         undo.callback(memory.close)
         run, is_closed = memory.run(), memory.image.is_closed
         log = DirectoryRunLog(self.services, lease, memory, run, self._keep_warm)
+        # Invariant: a ledger that names a host has a head before it has a second record.
+        log.sign_if_due()
         if memory.recovered is not None:
             log.commit(self._records.internal(run, "recovered", **memory.recovered), scan=False)
         if not is_closed:
@@ -216,7 +230,6 @@ class DirectoryEngine:
 
     def _recover(self, run_id: str, replay: Replay) -> LogMemory:
         """Cut what was never acknowledged and remember the rest."""
-        self._require_origin(run_id)
         path = self._layout.ledger(run_id)
         handle = self._files.open_append(path)
         if handle is None:
@@ -227,26 +240,24 @@ class DirectoryEngine:
         if replay.tail.torn_bytes:
             cut_torn_tail(self._files, self._layout, self.services.clock, file, file.size)
             memory.recovered = {"offset": file.size, "bytes": replay.tail.torn_bytes}
-        memory.heads = open_heads(self.services, run_id)
+        memory.heads = open_heads(
+            self.services,
+            run_id,
+            self.origin(run_id),
+            may_begin=lambda: not self._is_below_signed(replay.image.header.get("parent_run_id")),
+        )
         return memory
 
-    def _require_origin(self, run_id: str) -> None:
-        """Refuse to write to a run whose heads were signed in the name of another store.
+    def _is_below_signed(self, parent: str | None) -> bool:
+        """Tell whether a run that names no host stands below one that does.
 
-        Raises:
-            HeadMismatch: `store.json`, or the heads file, is not the one that was written here.
+        It was made without the host's key, or somebody took the name of the host away.
         """
-        signed = heads_extent(self._files, self._layout.heads(run_id)).origin
-        own = f"{self.store_origin}/runs/{run_id}"
-        if signed not in (None, own):
-            raise HeadMismatch(
-                f"the heads of run {run_id!r} were signed as {signed!r}, but this store is"
-                f" {self.store_origin!r}",
-                hint="restore store.json and the heads from a backup; art ledger verify " + run_id,
-                run_id=run_id,
-                expected=own,
-                found=signed,
-            )
+        if parent is None:
+            return False
+        with contextlib.suppress(NotFound):
+            return self.origin(root_of(self.peek, parent)).signed_by is not None
+        return False
 
     @contextlib.contextmanager
     def fenced(self, run_id: str) -> Iterator[None]:

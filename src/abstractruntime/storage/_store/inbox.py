@@ -4,9 +4,8 @@ Rules:
 1. A command is one file, `<ulid>.json`; names sort by time of posting. The random half of the
    name is derived from the command id, so posting an id again changes nothing.
 2. The file ends with the digest of its run, its name and its content, so that one that was
-   changed, renamed or moved to another run is seen to be `Altered`. It proves no more than
-   that: who may write here may post commands, too.
-3. Files of earlier builds have no digest; they are taken as long as id and name agree.
+   changed, renamed or moved to another run is seen to be `Altered`, as is one without a digest.
+   It proves no more than that: who may write here may post commands, too.
 """
 
 from __future__ import annotations
@@ -166,7 +165,7 @@ def _parse(run_id: str, name: str, data: bytes) -> Command:
     body = {key: value for key, value in content.items() if key != _DIGEST}
     if _tag(command.id) + _SUFFIX != name[_TIME_CHARS:]:
         return Command(name, Altered("its name is not that of its id"))
-    is_whole = _DIGEST not in content or (
-        content[_DIGEST] == _digest(run_id, name, body) and dump_line(content) == data
-    )
+    if _DIGEST not in content:
+        return Command(name, Altered("it has no digest"))
+    is_whole = content[_DIGEST] == _digest(run_id, name, body) and dump_line(content) == data
     return command if is_whole else Command(name, Altered("its digest is that of another content"))

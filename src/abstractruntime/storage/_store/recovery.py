@@ -93,6 +93,26 @@ class Replay:
     def run(self) -> RunState:
         return run_from(self.image.header, self.vars)
 
+    def require_run(self) -> None:
+        """Refuse records whose commits are consistent, and lead to nothing that is a run.
+
+        Raises:
+            ChainBroken
+        """
+        if self.image.seq == 0:
+            return
+        try:
+            run_from(self.image.header, {})
+        except (KeyError, ValueError, TypeError, AttributeError) as cause:
+            run_id = self.image.run_id
+            raise ChainBroken(
+                f"ledger of run {run_id!r}: its records do not lead to the state of a run: {cause!r}",
+                hint=f"art ledger verify {run_id}",
+                run_id=run_id,
+                offset=self.image.size,
+                line=self.image.seq,
+            ) from cause
+
 
 class Recovery:
     """Reads the runs of one store; changes nothing."""
@@ -203,6 +223,7 @@ class Recovery:
         except ChainBroken as error:
             error.details["promised_bytes"] = promised
             raise
+        replay.require_run()
 
     def attempt(self, run_id: str, image: RunImage) -> StepRecord | None:
         """Read the record of the pending attempt of an image."""

@@ -72,7 +72,6 @@ _RELAXED_GROWTH_BYTES = 16 * CHECKPOINT_GROWTH_BYTES
 WAITING_CHECKPOINT_BYTES = 64 * 1024
 # Creating a file costs more than folding this much; only `strict` pays it for every run.
 _RELAXED_ENDING_BYTES = 16 * 1024
-RECORDS_PER_HEAD = 64
 
 
 class DirectoryRunLog:
@@ -306,12 +305,17 @@ class DirectoryRunLog:
             self._sync()
         if not memory.image.is_resting:
             self._checkpoint_if_due()
-        if memory.heads is not None and memory.heads.unsigned >= RECORDS_PER_HEAD:
-            self._sync()
-            memory.heads.sign(memory.image.size)
+        self.sign_if_due()
         if self._unforgotten > REMEMBERED_COMMANDS // 2:
             self._sync()
             self._forget_commands()
+
+    def sign_if_due(self) -> None:
+        """Sign a head where the first record, or many, are without one."""
+        memory = self._memory
+        if memory.heads is not None and memory.heads.is_due:
+            self._sync()
+            memory.heads.sign(memory.image.size)
 
     def _sync(self) -> None:
         """Make the ledger survive power loss, its name included; nothing in mode `off`."""

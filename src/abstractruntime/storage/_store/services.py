@@ -9,8 +9,11 @@ from abstractruntime.core.ports import Barrier
 from abstractruntime.storage._store.observers import Observers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from abstractruntime.core.ports import Clock, Ids
     from abstractruntime.signing.heads import HeadStack
+    from abstractruntime.signing.keys import VerifierKey
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
     from abstractruntime.storage._store.blobs import Blobs
@@ -29,6 +32,11 @@ SYNCED_BARRIERS: dict[str, frozenset[Barrier]] = {
 
 class HeadSignerPort(Protocol):
     """Signs tree heads in the name of a store."""
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """Give the public half of the key."""
+        ...
 
     def sign_head(self, stack: HeadStack, *, origin: str, run_id: str, offset: int) -> bytes:
         """Give the line for the heads file, with its LF; remember the head in `stack`."""
@@ -50,4 +58,6 @@ class Services:
     durability: Durability
     signer: HeadSignerPort | None
     origin: str
+    # Whose signed heads count beside those of the signer; asked only where there are heads.
+    host_keys: Callable[[], Iterable[VerifierKey]] = tuple
     observers: Observers = field(default_factory=Observers)
