@@ -8,6 +8,9 @@ Rules:
 
 # Paths are text here, as in the port, and names are relative to descriptors.
 
+# Paths are text here, as in the port.
+# ruff: noqa: PTH116
+
 from __future__ import annotations
 
 import contextlib
@@ -114,9 +117,13 @@ class Beneath:
     def stat(self, path: str) -> os.stat_result:
         """Look at what has a name; a link below the root is looked at itself."""
         start = self._start
-        follow = start is None or not path.startswith(start)
+        if start is None or not path.startswith(start):
+            return os.stat(path)
+        if path.find("/", len(start)) < 0:
+            # Asked for every ledger of a store, one after the other.
+            return os.stat(path, follow_symlinks=False)
         with self.spot(path) as (name, directory):
-            return os.stat(name, dir_fd=directory, follow_symlinks=follow)
+            return os.stat(name, dir_fd=directory, follow_symlinks=False)
 
 
 def _enter(name: str, directory: int | None, path: str, flags: int) -> int:
