@@ -190,8 +190,10 @@ def test_it_goes_on_until_it_is_told_to_stop(
 
 STOPPING = """
 import os, signal, sys, threading
-from abstractruntime.cli._interrupts import stop_on_signals
-with stop_on_signals(patience_s=float(sys.argv[1])) as stop:
+from abstractruntime.cli import _interrupts
+patience, usual = float(sys.argv[1]), sys.argv[1].startswith("0.02")
+_interrupts._PATIENCE_S = {number: 0.02 for number in _interrupts._PATIENCE_S}
+with _interrupts.stop_on_signals(patience_s=None if usual else patience) as stop:
     for number in sys.argv[2:]:
         os.kill(os.getpid(), int(number))
     assert stop()
@@ -204,10 +206,11 @@ with stop_on_signals(patience_s=float(sys.argv[1])) as stop:
     [
         ("0.01", (signal.SIGTERM,), 143),
         ("0.01", (signal.SIGINT,), 130),
+        ("0.02", (signal.SIGTERM,), 143),
         ("3600", (signal.SIGTERM, signal.SIGTERM), -signal.SIGTERM),
         ("3600", (signal.SIGINT, signal.SIGTERM), -signal.SIGTERM),
     ],
-    ids=["term", "int", "twice", "both"],
+    ids=["term", "int", "usual", "twice", "both"],
 )
 def test_an_effect_in_flight_is_not_waited_for_for_ever(
     patience: str, signals: tuple[signal.Signals, ...], code: int

@@ -112,7 +112,7 @@ def syncs_of(deed: Deed, disks: list[SimFileSystem]) -> list[int]:
 def test_a_repetition_makes_up_for_a_failed_sync(name, who, monkeypatch):
     deed, disks = DEEDS[name], []
     for module in (_artifact_files, commands):
-        monkeypatch.setattr(module, "RealFileSystem", lambda: disks[-1])
+        monkeypatch.setattr(module, "RealFileSystem", lambda **_: disks[-1])
     for index in syncs_of(deed, disks):
         disks.append(SimFileSystem(BEFORE))
         fs = disks[-1]

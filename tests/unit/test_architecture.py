@@ -141,6 +141,7 @@ OPENS = re.compile(
 )
 NOT_OF_A_STORE = {
     "storage._files.fs": "the one that may",
+    "storage._files.beneath": "opens for it what lies below a store",
     "storage._files.locks": "asks the system who holds a lock, and notes it in the file",
     "storage._sqlite_database": "a database of the 0.4.x stores: SQLite itself opens it",
     "storage.ledger_chain": "verifies the ledger that a caller names, as 0.4.x did",

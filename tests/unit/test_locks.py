@@ -67,7 +67,7 @@ def test_a_link_in_place_of_a_lock_file_is_not_followed(fs, path, tmp_path):
     (tmp_path / "precious").write_bytes(b"mine")
     os.symlink(tmp_path / "precious", path)
     for act in (lambda: fs.lock(path, NOTE), lambda: fs.lock_note(path)):
-        with pytest.raises(OSError, match="symbolic"):
+        with pytest.raises(OSError, match="a link"):
             act()
     assert (tmp_path / "precious").read_bytes() == b"mine"
 

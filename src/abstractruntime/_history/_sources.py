@@ -5,14 +5,16 @@ Both answer the same four questions and never change anything.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from abstractruntime._json import dump_line, load_strict, normalise
-from abstractruntime.core.ports import RunQuery
-from abstractruntime.errors import AbstractRuntimeError, NotFound, StoreError
+from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.core.record_fields import STARTS_CHILD, started_child
+from abstractruntime.errors import AbstractRuntimeError, NotFound, StoreError, UsageError
 from abstractruntime.storage.folding import run_of_records
 from abstractruntime.storage.large_values import holds_references
 
@@ -130,7 +132,15 @@ class EngineSource:
 
     def children(self, run_id: str) -> list[str]:
         found = self._engine.find(RunQuery(parent_run_id=run_id, limit=MAX_DESCENDANTS))
-        return [run.run_id for run in sorted(found, key=lambda run: (run.created_at, run.run_id))]
+        runs = {run.run_id: run for run in found}
+        # A listing is only a cache: what the records of the run name counts as well.
+        for stored in self._engine.records(run_id):
+            child = started_child(stored.record) if STARTS_CHILD in stored.line else None
+            if child is not None and child not in runs:
+                with contextlib.suppress(NotFound, UsageError):
+                    runs[child] = RunHeader.of(self._engine.peek(child))
+        own = [run for run in runs.values() if run.parent_run_id == run_id]
+        return [run.run_id for run in sorted(own, key=lambda run: (run.created_at, run.run_id))]
 
     def session_roots(self, session_id: str, limit: int) -> list[RunState]:
         query = RunQuery(session_id=session_id, root_only=True, limit=limit)

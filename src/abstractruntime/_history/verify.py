@@ -27,6 +27,7 @@ from abstractruntime.core.record_fields import (
     internal_kind,
     is_completion,
     result_object,
+    started_child,
     terminal_status,
 )
 from abstractruntime.errors import UsageError
@@ -101,7 +102,18 @@ def not_covered(bundle: JsonValue) -> list[str]:
         found += [join_pointer(("run", name)) for name in sorted(left)]
     if run is None or _has_references(run.vars):
         found += ["/input_data", "/workflow_snapshot"]
-    return sorted([*found, *_unknown_keys(bundle)])
+    return sorted([*found, *_lost_children(bundle), *_unknown_keys(bundle)])
+
+
+def _lost_children(bundle: JsonObject) -> Iterator[str]:
+    """Give pointers to the ledgers of runs that a record started, and that are not in the bundle."""
+    ledgers = mapping(bundle.get("ledgers"))
+    parts = (mapping(ledger).get("items") for ledger in ledgers.values())
+    items = (item for part in parts if isinstance(part, list) for item in part)
+    named = (started_child(mapping(mapping(item).get("record"))) for item in items)
+    yield from {
+        join_pointer(("ledgers", child)) for child in named if child and child not in ledgers
+    }
 
 
 def _unknown_keys(value: Any, schema: Any = HISTORY_BUNDLE_SCHEMA, at: str = "") -> Iterator[str]:

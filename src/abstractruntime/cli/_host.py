@@ -30,14 +30,6 @@ if TYPE_CHECKING:
     from abstractruntime.core.store import Store
 
 _DRIVERS_KEPT = 32
-_MOST_NAMED = 5
-
-
-def check_index(session: Session, engine: Store) -> None:
-    """See that no row of the index hides a run from whoever drives what can go on; say what was wrong."""
-    if wrong := engine.check_index():
-        named = ", ".join(wrong[:_MOST_NAMED]) + (", ..." if len(wrong) > _MOST_NAMED else "")
-        session.out.note(f"the index of runs was wrong and is mended: {named}")
 
 
 def make_runtime(session: Session, engine: Store, program: Program) -> Runtime:

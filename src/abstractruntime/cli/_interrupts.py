@@ -21,6 +21,8 @@ _SIGNALS = {
     signal.SIGTERM: ExitCode.TERMINATED,
 }
 
+_PATIENCE_S = {int(signal.SIGTERM): 10.0}
+
 
 @contextmanager
 def ended_by_interrupts() -> Iterator[None]:
@@ -66,7 +68,8 @@ def stop_on_signals(*, patience_s: float | None = None) -> Iterator[StopFlag]:
 
     Args:
         patience_s: How long the effect in flight may take after the first one; then the
-            process ends, and the effect is in doubt, as after a crash. Default: for ever.
+            process ends, and the effect is in doubt, as after a crash. By default SIGTERM, which
+            nobody may be there to send again, leaves it 10 seconds, and SIGINT any time.
     """
     # Hazard: a module must not begin to load in a signal handler.
     from abstractruntime.storage.directory import expect_end
@@ -78,9 +81,10 @@ def stop_on_signals(*, patience_s: float | None = None) -> Iterator[StopFlag]:
         for signaled in _SIGNALS:
             signal.signal(signaled, signal.SIG_DFL)
         expect_end()
-        if patience_s is not None:
+        left_s = _PATIENCE_S.get(number) if patience_s is None else patience_s
+        if left_s is not None:
             before[signal.SIGALRM] = signal.signal(signal.SIGALRM, give_up)
-            signal.setitimer(signal.ITIMER_REAL, patience_s)
+            signal.setitimer(signal.ITIMER_REAL, left_s)
 
     def give_up(_number: int, _frame: FrameType | None) -> None:
         # Hazard: raising here could end up in a handler of the flow; the store survives a kill.

@@ -118,6 +118,13 @@ def directory_of(session: Session) -> Path:
     return store
 
 
+def check_index(session: Session, engine: Store) -> None:
+    """See that no row of the index hides a run from whoever acts on what it lists; say what was wrong."""
+    if wrong := engine.check_index():
+        named = ", ".join(wrong[:_NEAR]) + (", ..." if len(wrong) > _NEAR else "")
+        session.out.note(f"the index of runs was wrong and is mended: {named}")
+
+
 def resolve_run(engine: Store, text: str) -> str:
     """Give the id of the run that `text` means: a full id, a unique prefix, or `@last`.
 

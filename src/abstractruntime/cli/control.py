@@ -16,7 +16,7 @@ from abstractruntime._runtime.trees import cancel_tree
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import resolve_run, run_document, writing
+from abstractruntime.cli._store import check_index, resolve_run, run_document, writing
 from abstractruntime.core.models import RunState, RunStatus, WaitReason
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
@@ -41,7 +41,7 @@ def cancel(
     ended already; `status` in the document tells which.
     """
     with writing(session) as engine:
-        run_id = resolve_run(engine, run)
+        run_id = _chosen(session, engine, run)
         before = _tree(engine, run_id, only=only)
         runtime = control_runtime(engine)
         if only:
@@ -68,7 +68,7 @@ def pause(
     it rests anyway. Exit code 0 also when there was nothing to pause.
     """
     with writing(session) as engine:
-        run_id = resolve_run(engine, run)
+        run_id = _chosen(session, engine, run)
         runtime = control_runtime(engine)
         for state in _live(engine, run_id, only=only):
             runtime.pause_run(state.run_id, reason=reason)
@@ -91,7 +91,7 @@ def unpause(session: Session, run: RunArgument, only: OnlyOption = False) -> int
     `art serve` takes it up, or `art tick RUN`. Exit code 0 also when it was not paused.
     """
     with writing(session) as engine:
-        run_id = resolve_run(engine, run)
+        run_id = _chosen(session, engine, run)
         runtime = control_runtime(engine)
         paused = [s for s in _live(engine, run_id, only=only) if is_paused(s.vars)]
         for state in paused:
@@ -104,6 +104,12 @@ def unpause(session: Session, run: RunArgument, only: OnlyOption = False) -> int
             session.out.note(f"note: run {run_id} is not paused; nothing to do")
         _note_asked(session, (state for state in after if is_paused(state.vars)), "go on")
         return int(ExitCode.OK)
+
+
+def _chosen(session: Session, engine: Store, run: str) -> str:
+    """Give the id of the run that is meant, when no row of the index hides one below it."""
+    check_index(session, engine)
+    return resolve_run(engine, run)
 
 
 def control_runtime(engine: Store) -> Runtime:

@@ -32,7 +32,7 @@ Level = Literal["ok", "note", "warning", "error"]
 _MAX_RUNS = 100_000
 _MOST_DIAGNOSED = 1000
 _LIVE = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
-_SAID = frozenset({"torn_tail"})
+_SAID = frozenset({"torn_tail", "store_file_lost"})
 _SANDBOX_PAGE = "docs/explanation/sandbox.md"
 # What is wrong beside a sound ledger, and made anew from it.
 _REPAIRED = frozenset({"checkpoint_mismatch"})

@@ -18,7 +18,7 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import DurabilityOption, HostKeyOption, LLMStubOption, set_flags
 from abstractruntime.cli._outcome import Until
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import resolve_run, row_of, writing
+from abstractruntime.cli._store import check_index, resolve_run, row_of, writing
 from abstractruntime.cli.control import control_runtime
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
@@ -133,6 +133,7 @@ def emit(  # noqa: PLR0917 - the options of the command
         raise UsageError("the event has no name", hint="art emit NAME --run RUN", argument="NAME")
     value = parse_payload(payload) if payload is not None else None
     with writing(session) as engine, stop_on_signals() as stop:
+        check_index(session, engine)
         told = control_runtime(engine).emit_event(
             name=name, payload=value, event_id=event_id, **address.resolve(engine)
         )

@@ -16,7 +16,7 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import ForceOption, RunArgument
 from abstractruntime.cli._outputs import HISTORY, write_result
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import reading, resolve_run
+from abstractruntime.cli._store import check_index, reading, resolve_run
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import IntegrityError
@@ -41,6 +41,7 @@ def export_history(
     """Write a run with its records and children as one document; see `art schema history`."""
     vkeys = [key.vkey for key in read_trust(session).ledger_keys()]
     with reading(session) as engine:
+        check_index(session, engine)
         run_id = resolve_run(engine, run)
         document = build_history(
             engine,

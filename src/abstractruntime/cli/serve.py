@@ -12,7 +12,7 @@ from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.cli._events import complain_of, error_of, event_document, event_line
-from abstractruntime.cli._host import Drivers, check_index
+from abstractruntime.cli._host import Drivers
 from abstractruntime.cli._interrupts import StopFlag, stop_on_signals
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import (
@@ -23,7 +23,7 @@ from abstractruntime.cli._options import (
     set_flags,
 )
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import writing
+from abstractruntime.cli._store import check_index, writing
 from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode
 

@@ -12,7 +12,6 @@ from abstractruntime.cli._errors import error_document, error_lines
 from abstractruntime.cli._events import error_of
 from abstractruntime.cli._host import (
     Drivers,
-    check_index,
     make_driver,
     program_of_run,
 )
@@ -27,7 +26,7 @@ from abstractruntime.cli._options import (
 )
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import resolve_run, row_of, writing
+from abstractruntime.cli._store import check_index, resolve_run, row_of, writing
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode, UsageError

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# Stands in the line of every record that starts a run.
+STARTS_CHILD = b'"start_subworkflow"'
+
+
 def text_or_none(value: JsonValue) -> str | None:
     """Give non-blank text as it is, an enum's text, and None for everything else."""
     if isinstance(value, Enum):
@@ -38,6 +42,18 @@ def effect_payload(record: Mapping[str, Any]) -> JsonObject:
 
 def result_object(record: Mapping[str, Any]) -> JsonObject:
     return mapping(record.get("result"))
+
+
+def started_child(record: Mapping[str, Any]) -> str | None:
+    """Give the id of the run that a record says it started, if it does."""
+    if effect_type(record) != "start_subworkflow":
+        return None
+    result = result_object(record)
+    results = result.get("results")
+    called = mapping(results[0]) if isinstance(results, list) and results else {}
+    places = (result, mapping(mapping(result.get("wait")).get("details")), called.get("output"))
+    found = (text_or_none(mapping(place).get("sub_run_id")) for place in places)
+    return next(filter(None, found), None)
 
 
 def internal_kind(record: Mapping[str, Any]) -> str | None:

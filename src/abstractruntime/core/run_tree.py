@@ -63,7 +63,8 @@ class RunTree:
     """One look at a run, at those above it and at those below it.
 
     A run is read once, however much is asked of it. Who changes a run, or waits for somebody
-    else to, takes another look with another tree.
+    else to, takes another look with another tree. Which runs are below one a listing says, which
+    is a cache; the one that a run waits for is found by the word of both alone.
     """
 
     def __init__(self, engine: Engine, run_id: str) -> None:
@@ -113,17 +114,31 @@ class RunTree:
         found = [RunHeader.of(self.state())]
         known = {self.run_id}
         for parent in found:
-            for child in self._children_of(parent.run_id):
+            for child in self._children_of(parent):
                 if child.run_id not in known and not (live_only and child.status.is_terminal):
                     known.add(child.run_id)
                     found.append(child)
         return found
 
-    def _children_of(self, run_id: str) -> list[RunHeader]:
+    def _children_of(self, parent: RunHeader) -> list[RunHeader]:
+        run_id = parent.run_id
         if run_id not in self._children:
-            children = self._engine.find(RunQuery(parent_run_id=run_id, limit=0))
-            self._children[run_id] = sorted(children, key=lambda child: child.created_at)
+            found = self._engine.find(RunQuery(parent_run_id=run_id, limit=0))
+            children = {child.run_id: child for child in found}
+            if awaited := self._awaited_by(parent):
+                children[awaited.run_id] = awaited
+            self._children[run_id] = sorted(children.values(), key=lambda run: run.created_at)
         return self._children[run_id]
+
+    def _awaited_by(self, parent: RunHeader) -> RunHeader | None:
+        """Give the child that a run waits for, as it is, whatever a listing says of it."""
+        if parent.wait_reason is not WaitReason.SUBWORKFLOW:
+            return None
+        try:
+            child = RunHeader.of(self.state(str(parent.wait_key).partition(":")[2]))
+        except AbstractRuntimeError:
+            return None  # driving the run says what is wrong with it
+        return child if child.parent_run_id == parent.run_id else None
 
     def is_member(self, run: RunHeader) -> bool:
         """Tell whether a run that a listing puts into the tree says so itself.

@@ -20,7 +20,7 @@ class ArtifactFiles:
 
     def __init__(self, root: str) -> None:
         self.layout = Layout(root)
-        self.files = StoreFiles(RealFileSystem())
+        self.files = StoreFiles(RealFileSystem(root=root))
         self.lock = StoreLock(self.files, self.layout.store_lock)
         self._refs = self.layout.refs
         self._legacy = f"{root}/artifacts"

@@ -82,8 +82,8 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
         StoreError: it cannot be read or written.
     """
     clock = clock or SystemClock()
-    fs = fs or RealFileSystem()
-    root = fs.real_path(str(path))
+    root = fs.real_path(str(path)) if fs else os.path.realpath(path)
+    fs = fs or RealFileSystem(root=root)
     files = StoreFiles(fs, sync=durability != "off")
     layout = Layout(root)
     is_new = files.info(layout.store_file) is None

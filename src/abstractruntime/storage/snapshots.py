@@ -182,15 +182,12 @@ class InMemorySnapshotStore(_FilteredSnapshotStore):
         return (Snapshot.from_dict(isolate(data)) for data in found)
 
 
-class JsonSnapshotStore(_FilteredSnapshotStore):
-    """Keeps each snapshot in `snapshot_<id>.json` below a directory, replaced as a whole.
+class SnapshotFiles(_FilteredSnapshotStore):
+    """Keeps each snapshot in `snapshot_<id>.json` in one directory of a file system."""
 
-    Ids are 1 to 128 letters, digits, `_` or `-`; others are refused, as they could name a path.
-    """
-
-    def __init__(self, base_dir: str | Path) -> None:
-        self._base = str(Path(base_dir).expanduser().absolute())
-        self._files = StoreFiles(RealFileSystem())
+    def __init__(self, base: str, files: StoreFiles) -> None:
+        self._base = base
+        self._files = files
 
     def save(self, snapshot: Snapshot) -> None:
         """Write a snapshot durably.
@@ -233,6 +230,17 @@ class JsonSnapshotStore(_FilteredSnapshotStore):
 
     def _path(self, snapshot_id: str) -> str:
         return f"{self._base}/{_PREFIX}{check_id(snapshot_id, 'snapshot')}{_SUFFIX}"
+
+
+class JsonSnapshotStore(SnapshotFiles):
+    """Keeps each snapshot in `snapshot_<id>.json` below a directory, replaced as a whole.
+
+    Ids are 1 to 128 letters, digits, `_` or `-`; others are refused, as they could name a path.
+    """
+
+    def __init__(self, base_dir: str | Path) -> None:
+        base = str(Path(base_dir).expanduser().absolute())
+        super().__init__(base, StoreFiles(RealFileSystem()))
 
 
 def _stamped(snapshot: Snapshot) -> dict[str, Any]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._store.services import Services
 
 Step = Literal[
+    "restore_store_file",
     "import",
     "cut_torn_tail",
     "close_run",
@@ -59,6 +60,9 @@ def findings_of_run(engine: DirectoryEngine, run_id: str) -> Iterator[Fault]:
         NotFound: nothing of it is there.
     """
     services = engine.services
+    if (lost := engine.lost) is not None:
+        step: Step | None = "restore_store_file" if len(lost.details["named"]) == 1 else None
+        yield Fault("store_file_lost", "error", run_id, str(lost), lost.hint, step)
     try:
         replay = services.recovery.load(run_id, from_start=True)
     except NotFound:

@@ -34,8 +34,8 @@ from abstractruntime.storage._care.purge import (
     tombstones,
 )
 from abstractruntime.storage._files.file_lock import StoreLock
+from abstractruntime.storage._files.layout import run_ids
 from abstractruntime.storage._store.blobs import ASIDE, read_kept
-from abstractruntime.storage._store.store_file import unsupported
 from abstractruntime.storage.artifacts import ArtifactMetadata
 
 if TYPE_CHECKING:
@@ -166,8 +166,7 @@ def plan_gc(
 
 
 def _writable(engine: DirectoryEngine) -> Services:
-    if engine.is_read_only:
-        raise unsupported(engine.format, engine.path)
+    engine.require_writable()
     services = engine.services
     if services.files.info(services.layout.store_file) is None:
         raise UsageError(
@@ -328,8 +327,11 @@ def collect(engine: DirectoryEngine, plan: GcPlan) -> GcReport:
         Busy: another collection is going on, or someone owns a run that is to be purged.
         UsageError: a run that is to be purged has gone on since.
         StoreError: the store could not be changed; plan and collect again.
+        Refused: a run of the store is somebody else's, who may have written what is garbage.
     """
     services = _writable(engine)
+    for run_id in sorted(run_ids(services.files.names(services.layout.root))):
+        engine.require_own(run_id)
     lock = StoreLock(
         services.files, services.layout.store_lock, clock=services.clock, wait_s=_LOCK_WAIT_S
     )

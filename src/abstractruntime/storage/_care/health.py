@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from abstractruntime.core.record_fields import STARTS_CHILD, started_child
 from abstractruntime.core.store import Contradiction, Damage, Fault, Reached
 from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound
 from abstractruntime.storage._care.run_snapshots import DirectorySnapshots
+from abstractruntime.storage._files.jsonl import parse_object, scan_lines
 from abstractruntime.storage._files.layout import is_id, is_readable_id, run_ids
 from abstractruntime.storage._store.checkpoint import parse_checkpoint
 
@@ -67,6 +69,8 @@ class Health:
         if not self._files.fs.is_writable(engine.path):
             message = f"{engine.path} cannot be written"
             yield Fault("not_writable", "error", None, message, "check permissions")
+        if engine.lost is not None:
+            yield Fault("store_file_lost", "error", None, str(engine.lost), engine.lost.hint)
         if engine.is_read_only:
             message = f"format {engine.format} is newer; reading only"
             yield Fault("newer_format", "warning", None, message)
@@ -95,6 +99,18 @@ class Health:
                 yield owner, Contradiction("command_altered", f"command {name}: {why}")
         for owner, (_, cause) in DirectorySnapshots(self._engine).contradicted(run_id):
             yield owner, Contradiction("snapshot_mismatch", str(cause))
+        runs = run_ids(self._files.names(self._layout.root)) if run_id is None else {run_id}
+        for owner in sorted(runs):
+            yield from self._lost_children(owner)
+
+    def _lost_children(self, run_id: str) -> Iterator[tuple[str, Contradiction]]:
+        """Give the runs that a run says it started and of which nothing is left."""
+        for seq, line in enumerate(scan_lines(self._files, self._layout.ledger(run_id))):
+            record = parse_object(line.data) if STARTS_CHILD in line.data else None
+            child = started_child(record or {})
+            if child is not None and not self.knows(child):
+                detail = f"run {child}, which record {seq} started, is not in the store"
+                yield run_id, Contradiction("child_missing", detail, expected=child)
 
     def _why_unreadable(self, run_id: str) -> AbstractRuntimeError | None:
         try:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # In the order in which they are done.
 _WORDS: Final[dict[Step, str]] = {
+    "restore_store_file": "write store.json again, under the name that the runs have for the store",
     "import": "import the run from version 0.4.x, keeping the original checkpoint",
     "cut_torn_tail": "move the torn tail of the ledger to the quarantine",
     "close_run": "append the record that closes the run",
@@ -126,6 +127,9 @@ def apply_repair(engine: DirectoryEngine, plan: RepairPlan) -> RepairPlan:
             hint="plan again",
             run_id=plan.run_id,
         )
+    engine.require_own(plan.run_id)
+    if "restore_store_file" in plan.steps:
+        engine.restore_store_file()
     if "rebuild_checkpoint" in plan.steps:
         _set_checkpoint_aside(engine, plan.run_id)
     # Owning a run imports it, cuts its torn tail and closes it.

@@ -23,7 +23,7 @@ from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFoun
 from abstractruntime.storage._files.jsonl import Line
 from abstractruntime.storage._store.host_edits import commit_state, isolated_run, state_text
 from abstractruntime.storage.large_values import holds_references
-from abstractruntime.storage.snapshots import JsonSnapshotStore, Snapshot
+from abstractruntime.storage.snapshots import Snapshot, SnapshotFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class DirectorySnapshots:
     def __init__(self, engine: DirectoryEngine) -> None:
         self._engine = engine
         self._directory = engine.services.layout.snapshots
-        self.stored = JsonSnapshotStore(self._directory)
+        self.stored = SnapshotFiles(self._directory, engine.services.files)
 
     def create(
         self,
@@ -57,6 +57,7 @@ class DirectorySnapshots:
         tags: list[str] | None = None,
         step: int | None = None,
     ) -> Snapshot:
+        self._engine.require_own(run_id)
         run, record = state_at(self._engine, run_id, step)
         snapshot = Snapshot.from_run(
             run=run,

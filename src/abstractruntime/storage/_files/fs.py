@@ -1,12 +1,12 @@
 """The file system port and its real implementation.
 
-Only this module opens, syncs, renames or locks files of a store. Verbs raise `OSError`
-as the operating system does, except that a missing file or directory is an answer
-(None or an empty list). `store_errors` turns the rest into errors a user can read.
+Only this module syncs, renames or locks files of a store, and `beneath` opens them for it. A
+verb raises `OSError` as the operating system does, except that a missing file or directory is
+an answer (None or an empty list). `store_errors` turns the rest into errors a user can read.
 """
 
 # Paths are text here: the port is called for every record, and a Path object costs more.
-# ruff: noqa: PTH102, PTH105, PTH106, PTH108, PTH116, PTH120, PTH208
+# ruff: noqa: PTH120, PTH208
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from abstractruntime.errors import StoreError, StoreFull, StoreIOError
+from abstractruntime.storage._files.beneath import Beneath, NotOfAStore
 from abstractruntime.storage._files.locks import HeldLock, best_locks
 
 if TYPE_CHECKING:
@@ -124,29 +126,29 @@ class FileSystem(Protocol):
 class RealFileSystem:
     """The file system of this machine; files 0600, directories 0700.
 
-    A file that somebody replaced by a link is an error: a store may have come from anywhere.
+    What somebody replaced by a link or a pipe is an error: a store may have come from anywhere.
 
     Args:
-        locks: The kind of locks; by default the best this system has.
+        locks: By default the best this system has.
+        root: The directory below which nothing is a link; by default only last names are looked at.
     """
 
-    def __init__(self, locks: LockKind | None = None) -> None:
+    def __init__(self, locks: LockKind | None = None, *, root: str | None = None) -> None:
         self._locks = locks or best_locks()
+        self._below = Beneath(root)
 
     def open_append(self, path: str, *, create: bool = False) -> _RealAppendFile | None:
-        # As with locks, a link put in the place of a file must not lead what is written elsewhere.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        flags |= os.O_CREAT if create else 0
+        flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT if create else 0)
         try:
-            return _RealAppendFile(os.open(path, flags, FILE_MODE))
+            return _RealAppendFile(self._below.open_file(path, flags, FILE_MODE))
         except FileNotFoundError:
             if create:
                 raise
             return None
 
     def write_new(self, path: str, data: bytes, *, sync: bool) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, FILE_MODE)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        descriptor = self._below.open_file(path, flags, FILE_MODE)
         try:
             _write_all(descriptor, data)
             if sync:
@@ -155,29 +157,29 @@ class RealFileSystem:
             os.close(descriptor)
 
     def replace(self, source: str, target: str) -> None:
-        os.replace(source, target)
+        with self._below.spot(source) as (old, old_in), self._below.spot(target) as (new, new_in):
+            os.replace(old, new, src_dir_fd=old_in, dst_dir_fd=new_in)
 
     def remove(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        with contextlib.suppress(FileNotFoundError), self._below.spot(path) as (name, directory):
+            os.unlink(name, dir_fd=directory)
 
     def sync_dir(self, path: str) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with self._below.open_directory(path) as descriptor:
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def make_dir(self, path: str) -> bool:
         try:
-            os.mkdir(path, DIRECTORY_MODE)
+            with self._below.spot(path) as (name, directory):
+                os.mkdir(name, DIRECTORY_MODE, dir_fd=directory)
         except FileExistsError:
             return False
         return True
 
     def remove_dir(self, path: str) -> bool:
         try:
-            os.rmdir(path)
+            with self._below.spot(path) as (name, directory):
+                os.rmdir(name, dir_fd=directory)
         except OSError as error:
             if error.errno in _NOT_VACANT:
                 return False
@@ -186,42 +188,43 @@ class RealFileSystem:
 
     def info(self, path: str) -> FileInfo | None:
         try:
-            stat = os.stat(path)
+            found = self._below.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return _file_info(file_name(path), stat)
+        return _file_info(file_name(path), found)
 
     def size(self, path: str) -> int | None:
         try:
-            return os.stat(path).st_size
+            return self._below.stat(path).st_size
         except FileNotFoundError:
             return None
 
     def read(self, path: str, offset: int = 0, size: int = -1) -> bytes | None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            with os.fdopen(descriptor, "rb", buffering=0) as file:
-                file.seek(offset)
-                return file.readall() if size < 0 else _read_exactly(file.fileno(), size)
+            descriptor = self._below.open_file(path, os.O_RDONLY, FILE_MODE)
         except FileNotFoundError:
             return None
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.readall() if size < 0 else _read_exactly(file.fileno(), size)
 
     def names(self, path: str) -> list[str]:
         # Asked at every step of a run for its inbox, which is hardly ever there.
         if not os.access(path, os.F_OK):
             return []
         try:
-            return os.listdir(path)
+            with self._below.open_directory(path) as descriptor:
+                return os.listdir(descriptor)
         except FileNotFoundError:
             return []
 
     def list(self, path: str) -> list[FileInfo]:
         found = []
         try:
-            with os.scandir(path) as entries:
+            with self._below.open_directory(path) as descriptor, os.scandir(descriptor) as entries:
                 for entry in entries:
                     with contextlib.suppress(FileNotFoundError):
-                        found.append(_file_info(entry.name, entry.stat()))
+                        found.append(_file_info(entry.name, entry.stat(follow_symlinks=False)))
         except FileNotFoundError:
             return []
         return found
@@ -233,9 +236,7 @@ class RealFileSystem:
         return os.access(path, os.W_OK)
 
     def lock(self, path: str, note: bytes) -> HeldLock | None:
-        # A lock file that somebody replaced by a link must not lead the note elsewhere.
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, FILE_MODE)
+        descriptor = self._below.open_file(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
         try:
             if self._locks.take(descriptor, note):
                 return HeldLock(self._locks, descriptor)
@@ -247,7 +248,7 @@ class RealFileSystem:
 
     def lock_note(self, path: str) -> bytes | None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = self._below.open_file(path, os.O_RDONLY, FILE_MODE)
         except FileNotFoundError:
             return None
         try:
@@ -289,9 +290,8 @@ class _RealAppendFile:
             os.close(descriptor)
 
 
-def _file_info(name: str, stat: os.stat_result) -> FileInfo:
-    is_dir = stat.st_mode & 0o170000 == 0o040000
-    return FileInfo(name, stat.st_size, stat.st_ino, is_dir, stat.st_mtime_ns)
+def _file_info(name: str, of: os.stat_result) -> FileInfo:
+    return FileInfo(name, of.st_size, of.st_ino, stat.S_ISDIR(of.st_mode), of.st_mtime_ns)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -318,6 +318,12 @@ def file_name(path: str) -> str:
 
 def to_store_error(cause: OSError, path: str, *, needed: int = 0) -> StoreError:
     """Give the error a user can act on for what the operating system said."""
+    if isinstance(cause, NotOfAStore):
+        return StoreIOError(
+            f"'{cause.path}' is {cause.kind}, expected {cause.expected}",
+            hint="remove it, and put what was there back from a backup; a store follows no links",
+            path=cause.path,
+        )
     reason = os.strerror(cause.errno) if cause.errno else str(cause)
     name = file_name(path)
     if cause.errno in _FULL:

@@ -44,6 +44,8 @@ from abstractruntime.storage._store.run_log import DirectoryRunLog
 from abstractruntime.storage._store.services import Durability, HeadSignerPort, Services
 from abstractruntime.storage._store.store_file import (
     IMPORTED_FROM,
+    NAMED,
+    lost_store_file,
     save_store_file,
     unsupported,
 )
@@ -93,7 +95,9 @@ class DirectoryEngine:
         self._facts = facts
         # A directory of 0.4.x becomes a store with its first write.
         self._is_unsaved = IMPORTED_FROM in facts and files.info(layout.store_file) is None
-        is_writable = not (self.is_read_only or self._is_unsaved)
+        # Why nothing may be written before a repair.
+        self.lost = lost_store_file(layout, facts)
+        is_writable = not (self.is_read_only or self._is_unsaved or self.lost)
         self._leases = Leases(files, layout, clock, lock=lock)
         self._recovery = Recovery(files, layout, blobs)
         self.services = Services(
@@ -195,8 +199,7 @@ class DirectoryEngine:
         """
         self.require_writable(run_id)
         self._require_run(run_id)
-        if self.admit is not None:
-            self.admit(run_id)
+        self.require_own(run_id)
         self._claim()
         with contextlib.ExitStack() as undo:
             lease = self._leases.acquire(run_id, wait_s=wait_s)
@@ -261,12 +264,13 @@ class DirectoryEngine:
 
     @contextlib.contextmanager
     def fenced(self, run_id: str) -> Iterator[None]:
-        """Keep everybody from owning a run for the block; nothing of it is read.
+        """Keep everybody from owning a run for the block; only `admit` reads anything of it.
 
         Raises:
             Busy: someone owns it.
         """
         self.require_writable(run_id)
+        self.require_own(run_id)
         lease = self._leases.acquire(run_id)
         try:
             memory = self._warm.pop(run_id, None)
@@ -410,6 +414,7 @@ class DirectoryEngine:
         """
         self.require_writable(run_id)
         self._require_run(run_id)
+        self.require_own(run_id)
         self._claim()
         # Invariant: a command answers what its sender saw, which nobody may have synced yet. A
         # power cut that kept the answer and lost the question would waste the answer. That
@@ -437,16 +442,30 @@ class DirectoryEngine:
 
         Raises:
             UnsupportedFormat, UsageError
+            StoreIOError: the file that names the store was lost.
         """
         if self.is_read_only:
             raise unsupported(self.format, self.path)
+        if self.lost is not None:
+            raise self.lost
         if run_id is not None:
             check_id(run_id)
+
+    def require_own(self, run_id: str) -> None:
+        """Refuse to change a run, or anything of it, that `admit` keeps as it is."""
+        if self.admit is not None:
+            self.admit(run_id)
 
     def _require_run(self, run_id: str) -> None:
         if self._files.info(self._layout.ledger(run_id)) is None:
             # A run of 0.4.x needs no ledger.
             self._recovery.load(run_id)
+
+    def restore_store_file(self) -> None:
+        """Write the lost file that names the store again, as its runs name it; see `lost`."""
+        facts = {name: value for name, value in self._facts.items() if name != NAMED}
+        save_store_file(self._files, self._layout, facts, clock=self.services.clock)
+        self.lost = None
 
     def _claim(self) -> None:
         """Make the directory a store before anything is written into it."""

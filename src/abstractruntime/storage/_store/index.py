@@ -2,7 +2,7 @@
 
 Rules:
 1. It is a cache, and never believed. Deleting it loses nothing; a damaged one is deleted and
-   rebuilt. The rows of a page are compared with what their runs say before they are given, and
+   rebuilt, and so is one that somebody else wrote (see `index_file`). The rows of a page are compared with what their runs say before they are given, and
    whoever acts on a row reads its run first. Whether all rows are right costs a look at each run:
    `index_check` takes it when a store begins to be served.
 2. A row is current while its `ledger_bytes` is the length of the ledger. A query first
@@ -19,19 +19,17 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abstractruntime.core.models import RunStatus, WaitReason
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.errors import AbstractRuntimeError, NotFound, StoreError
 from abstractruntime.storage._files.layout import is_readable_id, run_ids
+from abstractruntime.storage._store.index_file import IndexFile
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
 
     from abstractruntime._json import JsonObject
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
 
-_SCHEMA_VERSION = 5
+_SCHEMA_VERSION = 6
 _ROWS_PER_BATCH = 64
 # As many as people look at.
 _ROWS_PER_PAGE = 100
@@ -53,22 +51,21 @@ _ENDED = frozenset(status.value for status in RunStatus if status.is_terminal)
 _Row: TypeAlias = tuple[Any, ...]
 _BEGINNING = "beginning"
 _IS_LIVE = "status NOT IN ('completed', 'failed', 'cancelled')"
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS runs (
+_SCHEMA = (
+    """CREATE TABLE runs (
   run_id TEXT PRIMARY KEY, workflow_id TEXT, status TEXT, wait_reason TEXT, wait_key TEXT,
   wait_until TEXT, parent_run_id TEXT, actor_id TEXT, session_id TEXT, created_at TEXT,
   updated_at TEXT, listening TEXT, ledger_bytes INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS runs_live ON runs (ledger_bytes) WHERE {_IS_LIVE};
-CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status, updated_at);
-CREATE INDEX IF NOT EXISTS runs_by_due ON runs (wait_until) WHERE wait_until IS NOT NULL;
-CREATE INDEX IF NOT EXISTS runs_by_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS runs_by_wait_key ON runs (wait_key) WHERE wait_key IS NOT NULL;
-CREATE INDEX IF NOT EXISTS runs_listening ON runs (run_id) WHERE listening IS NOT NULL;
-CREATE INDEX IF NOT EXISTS runs_by_update ON runs (updated_at);
-CREATE TABLE IF NOT EXISTS scan (id INTEGER PRIMARY KEY, modified_ns INTEGER);
-PRAGMA user_version = {_SCHEMA_VERSION};
-"""
+) WITHOUT ROWID""",
+    f"CREATE INDEX runs_live ON runs (ledger_bytes) WHERE {_IS_LIVE}",
+    "CREATE INDEX runs_by_status ON runs (status, updated_at)",
+    "CREATE INDEX runs_by_due ON runs (wait_until) WHERE wait_until IS NOT NULL",
+    "CREATE INDEX runs_by_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL",
+    "CREATE INDEX runs_by_wait_key ON runs (wait_key) WHERE wait_key IS NOT NULL",
+    "CREATE INDEX runs_listening ON runs (run_id) WHERE listening IS NOT NULL",
+    "CREATE INDEX runs_by_update ON runs (updated_at)",
+    "CREATE TABLE scan (id INTEGER PRIMARY KEY, modified_ns INTEGER)",
+)
 # Answered from `runs_live` alone, which holds the primary key as every index does.
 _LIVE = f"SELECT run_id, ledger_bytes FROM runs WHERE {_IS_LIVE}"  # noqa: S608 - constant terms
 _STATUSES = {status.value: status for status in RunStatus}
@@ -112,8 +109,9 @@ class RunIndex:
         self._layout = layout
         self._load = load
         self._clock = clock
-        self._path = files.fs.database_path(layout.index) if writable else ":memory:"
-        self._connection: sqlite3.Connection | None = None
+        self._database = IndexFile(
+            files, layout, schema=_SCHEMA, version=_SCHEMA_VERSION, writable=writable
+        )
         self._queue: dict[str, _Row] = {}
         self._guard = threading.RLock()
         self._has_scanned = False
@@ -125,27 +123,25 @@ class RunIndex:
         with self._guard:
             self._queue[header["run_id"]] = _row(header, ledger_bytes)
             if now or len(self._queue) >= _ROWS_PER_BATCH:
-                self._try(self._write_queue)
+                self._database.use(self._write_queue)
 
     def find(self, query: RunQuery, *, among: list[str] | None = None) -> list[RunHeader]:
         """Give the matching runs, newest first; `among` restricts them to these ids."""
         with self._guard:
-            return list(self._try(lambda db: self._query(db, query, among)) or ())
+            return list(self._database.use(lambda db: self._query(db, query, among)) or ())
 
     def close(self) -> None:
         """Write what is noted and close the database."""
         with self._guard:
             if self._queue:
-                self._try(self._write_queue)
-            self._disconnect()
+                self._database.use(self._write_queue)
+            self._database.close()
 
-    def _query(
-        self, db: sqlite3.Connection, query: RunQuery, among: list[str] | None
-    ) -> list[RunHeader]:
+    def _query(self, db: IndexFile, query: RunQuery, among: list[str] | None) -> list[RunHeader]:
         self._write_queue(db)
         self._reconcile(db)
         for _ in range(_ROUNDS):
-            rows = db.execute(*_statement(query, among)).fetchall()
+            rows = db.fetch(*_statement(query, among))
             headers = [(row[0], _header(row)) for row in rows]
             wrong = [run_id for run_id, header in headers if header is None]
             # Who names a run asks for its id alone, and reads it.
@@ -173,25 +169,20 @@ class RunIndex:
         self._proven[header.run_id] = header
         return True
 
-    def _write_queue(self, db: sqlite3.Connection) -> None:
+    def _write_queue(self, db: IndexFile) -> None:
         self._write(db, list(self._queue.values()))
         self._queue.clear()
 
-    def _write(self, db: sqlite3.Connection, rows: list[_Row], gone: Sequence[str] = ()) -> bool:
+    def _write(self, db: IndexFile, rows: list[_Row], gone: Sequence[str] = ()) -> bool:
         """Write rows that still hold; tell whether all did."""
         if not rows and not gone:
             return True
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with db.writing() as change:
             fresh = self._without_outdated(rows)
-            db.executemany(_UPSERT, [row for row in fresh if row[_STATUS] != _BEGINNING])
+            change.executemany(_UPSERT, [row for row in fresh if row[_STATUS] != _BEGINNING])
             # A run that had whole lines has a row, and is damaged now; that does not make it new.
-            db.executemany(_INSERT, [row for row in fresh if row[_STATUS] == _BEGINNING])
-            db.executemany("DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in gone])
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
+            change.executemany(_INSERT, [row for row in fresh if row[_STATUS] == _BEGINNING])
+            change.executemany("DELETE FROM runs WHERE run_id = ?", [(i,) for i in gone])
         return len(fresh) == len(rows)
 
     def _without_outdated(self, rows: list[_Row]) -> list[_Row]:
@@ -202,14 +193,14 @@ class RunIndex:
         outdated = {row[0] for row, size in zip(ended, sizes, strict=True) if size != row[-1]}
         return [row for row in rows if row[0] not in outdated]
 
-    def _reconcile(self, db: sqlite3.Connection) -> None:
+    def _reconcile(self, db: IndexFile) -> None:
         modified_ns = self._modified_ns()
         stale: list[str] = []
         gone: list[str] = []
         if not self._has_scanned or not modified_ns or _scanned_ns(db) != modified_ns:
             stale, gone = self._scan(db)
             self._has_scanned = True
-        live = [row for row in db.execute(_LIVE) if is_readable_id(str(row[0]))]
+        live = [row for row in db.fetch(_LIVE) if is_readable_id(str(row[0]))]
         sizes = self._files.sizes(self._layout.ledgers(run_id for run_id, _ in live))
         for (run_id, indexed), size in zip(live, sizes, strict=True):
             if size is None and indexed != UNCOUNTED:
@@ -219,7 +210,8 @@ class RunIndex:
         rows, is_whole = self._rows(stale)
         is_whole &= self._write(db, rows, gone)
         if is_whole and _scanned_ns(db) != modified_ns:
-            db.execute("INSERT OR REPLACE INTO scan VALUES (0, ?)", (modified_ns,))
+            with db.writing() as change:
+                change.execute("INSERT OR REPLACE INTO scan VALUES (0, ?)", (modified_ns,))
 
     def _modified_ns(self) -> int:
         """Give when the directory was modified; 0 when it may still change within that tick."""
@@ -228,9 +220,9 @@ class RunIndex:
         age_ns = self._clock.now().timestamp() * 1e9 - modified_ns
         return modified_ns if age_ns > _TICK_NS else 0
 
-    def _scan(self, db: sqlite3.Connection) -> tuple[list[str], list[str]]:
+    def _scan(self, db: IndexFile) -> tuple[list[str], list[str]]:
         """Give the runs that have no row, and those with a row but no file."""
-        rows = db.execute("SELECT run_id, status FROM runs").fetchall()
+        rows = db.fetch("SELECT run_id, status FROM runs")
         ids = [i for i, _ in rows if isinstance(i, str) and is_readable_id(i)]
         # What is said to be only beginning, or has no status, is looked at again: no query gives
         # such a row, and none must hide a run.
@@ -266,67 +258,10 @@ class RunIndex:
                     rows.append(_row(*loaded))
         return rows, is_whole
 
-    def _try(self, action: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Run `action`; when the database is damaged, delete it and try once more."""
-        import sqlite3  # noqa: PLC0415 - most commands never query
 
-        for attempt in (1, 2):
-            try:
-                return action(self._connect())
-            except sqlite3.OperationalError:
-                # Locked or not writable: this process works on a copy of its own.
-                self._disconnect()
-                self._path = ":memory:"
-            except sqlite3.DatabaseError:
-                self._disconnect()
-                self._delete()
-            if attempt == 2:
-                break
-        return None
-
-    def _connect(self) -> sqlite3.Connection:
-        import sqlite3  # noqa: PLC0415 - as above
-
-        if self._connection is None:
-            self._create_private()
-            db = sqlite3.connect(
-                self._path, timeout=2.0, isolation_level=None, check_same_thread=False
-            )
-            self._connection = db
-            # Engines are often just dropped; a connection is closed with its index.
-            weakref.finalize(self, db.close)
-            db.execute("PRAGMA synchronous = OFF")
-            # Creating and deleting journal files would modify the directory, see `_reconcile`.
-            db.execute("PRAGMA journal_mode = PERSIST")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version != _SCHEMA_VERSION:
-                if version:
-                    db.executescript("DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS scan")
-                db.executescript(_SCHEMA)
-        return self._connection
-
-    def _create_private(self) -> None:
-        """Make the file before SQLite does, which gives its journals the mode of the file."""
-        if self._path == ":memory:":
-            return
-        with contextlib.suppress(StoreError):
-            self._files.create(self._layout.index).close()
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _delete(self) -> None:
-        if self._path == ":memory:":
-            return
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            self._files.remove(f"{self._layout.index}{suffix}")
-
-
-def _scanned_ns(db: sqlite3.Connection) -> int:
-    row = db.execute("SELECT modified_ns FROM scan").fetchone()
-    return int(row[0]) if row else -1
+def _scanned_ns(db: IndexFile) -> int:
+    rows = db.fetch("SELECT modified_ns FROM scan WHERE id = 0")
+    return rows[0][0] if rows and isinstance(rows[0][0], int) else -1
 
 
 def _row(header: JsonObject, ledger_bytes: int) -> _Row:

@@ -1,25 +1,32 @@
 """Comparing every row of the index with its run, so that no row hides one.
 
 Rules:
-1. A row that says that its run has ended is held against the last line of the ledger; any other
-   against the run as it is read.
+1. A row that says that its run has ended is held against the first and the last line of the
+   ledger; any other, and one that differs, against the run as it is read.
 2. A row that is not right, or is missing, is written anew. A run that cannot be read keeps the
    row that it has.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from abstractruntime._json import mapping
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import AbstractRuntimeError
-from abstractruntime.storage._files.jsonl import last_committed, parse_object
+from abstractruntime.storage._files.jsonl import last_committed, parse_object, scan_lines
 from abstractruntime.storage._files.layout import run_ids
 
 if TYPE_CHECKING:
     from abstractruntime.storage._store.engine import DirectoryEngine
+
+
+# What hardly ever changes after the first record.
+_LASTING: Final = ("workflow_id", "parent_run_id", "actor_id", "session_id", "created_at")
+# What the row of a run that has ended cannot have.
+_OPEN: Final = ("wait_reason", "wait_key", "wait_until", "listening")
 
 
 def check_index(engine: DirectoryEngine) -> list[str]:
@@ -31,7 +38,7 @@ def check_index(engine: DirectoryEngine) -> list[str]:
     hidden = run_ids(services.files.names(services.layout.root)).difference(rows)
     wrong = []
     for run_id, row in {**rows, **dict.fromkeys(hidden)}.items():
-        if row is not None and row.status.is_terminal and _ended(engine, run_id) is row.status:
+        if row is not None and row.status.is_terminal and _is_right(engine, row):
             continue
         try:
             replay = services.recovery.load(run_id)
@@ -41,6 +48,20 @@ def check_index(engine: DirectoryEngine) -> list[str]:
             services.index.put(replay.image.header, replay.tail.end, now=True)
             wrong.append(run_id)
     return wrong
+
+
+def _is_right(engine: DirectoryEngine, row: RunHeader) -> bool:
+    """Tell whether the ends of a ledger say what a row says of a run that has ended."""
+    services = engine.services
+    first = next(scan_lines(services.files, services.layout.ledger(row.run_id)), None)
+    record = (parse_object(first.data) if first is not None else None) or {}
+    began = mapping(mapping(record.get("commit")).get("init"))
+    return (
+        bool(began)
+        and all(began.get(name) == getattr(row, name) for name in _LASTING)
+        and not any(getattr(row, name) for name in _OPEN)
+        and _ended(engine, row.run_id) is row.status
+    )
 
 
 def _ended(engine: DirectoryEngine, run_id: str) -> RunStatus | None:

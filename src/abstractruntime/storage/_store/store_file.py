@@ -1,7 +1,9 @@
 """`store.json`: what makes a directory a store, and what format it has.
 
 A directory of 0.4.x is a store without this file. It is written there by the first write,
-so that looking at such a directory leaves it as it is.
+so that looking at such a directory leaves it as it is. Where signed heads or first records name
+the store they are of, the file was lost: under another name all that was signed would be invalid.
+Such a store is read, and not written until the file is back.
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ import re
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject, dump_line
+from abstractruntime.core.origin import RunOrigin
 from abstractruntime.errors import Busy, NotFound, StoreIOError, UnsupportedFormat, UsageError
 from abstractruntime.storage._files.file_lock import StoreLock
+from abstractruntime.storage._files.jsonl import parse_object, scan_lines
 from abstractruntime.storage._files.layout import STORE_FORMAT, run_ids
+from abstractruntime.storage._store.heads_extent import heads_extent
 
 if TYPE_CHECKING:
     from abstractruntime.core.ports import Clock
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from abstractruntime.storage._files.layout import Layout
 
 IMPORTED_FROM = "imported_from"
+# The names that the runs of a store have for it whose own file is lost.
+NAMED = "named"
 _ORIGIN = re.compile(r"[^\s+]{1,200}")
 
 
@@ -31,7 +38,8 @@ def read_store_file(
 ) -> JsonObject:
     """Give the content of `store.json`, creating it in an empty or missing directory.
 
-    For a directory of 0.4.x it is what `save_store_file` will write; nothing is written yet.
+    For a directory of 0.4.x it is what `save_store_file` will write; nothing is written yet. Where
+    the file was lost, `NAMED` has what the runs call their store.
 
     Raises:
         NotFound: there is no store and `create` is False.
@@ -41,6 +49,8 @@ def read_store_file(
     if data is not None:
         return _parse(data, layout)
     if _is_old_store(files, layout):
+        if named := sorted(_named_origins(files, layout)):
+            return {**_new_facts(named[0], clock), NAMED: named}
         return {**_new_facts(origin or _old_origin(layout), clock), IMPORTED_FROM: "0.4"}
     if not create:
         raise NotFound(
@@ -71,6 +81,34 @@ def save_store_file(files: StoreFiles, layout: Layout, facts: JsonObject, *, clo
                 hint="open the store again",
                 path=layout.root,
             )
+
+
+def lost_store_file(layout: Layout, facts: JsonObject) -> StoreIOError | None:
+    """Give the error for a store whose file was lost; None for any other."""
+    named = facts.get(NAMED)
+    if named is None:
+        return None
+    again = "restore it from a backup"
+    if len(named) == 1:
+        again += ", or let a repair write it again: art repair RUN --apply"
+    return StoreIOError(
+        f"{layout.store_file!r} is missing, and the runs here belong to {' and '.join(named)}",
+        hint=again,
+        path=layout.store_file,
+        named=named,
+    )
+
+
+def _named_origins(files: StoreFiles, layout: Layout) -> set[str]:
+    """Give what signed heads and first records say whose runs they are."""
+    found: set[str | None] = set()
+    for run_id in run_ids(files.names(layout.root)):
+        signed = heads_extent(files, layout.heads(run_id)).origin
+        found.add((signed or "").removesuffix(f"/runs/{run_id}"))
+        first = next(scan_lines(files, layout.ledger(run_id)), None)
+        record = parse_object(first.data) if first is not None else None
+        found.add(RunOrigin.of(record or {}).store_origin)
+    return {origin for origin in found if origin and _ORIGIN.fullmatch(origin)}
 
 
 def _new_facts(origin: str, clock: Clock) -> JsonObject:
