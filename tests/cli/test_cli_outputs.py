@@ -43,9 +43,7 @@ def test_a_source_is_never_written_over(art, flow_file, tmp_path, more) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="this system has no /proc/self")
-@pytest.mark.parametrize(
-    "way", ["/proc/self/cwd", "/proc/self/root{}", "/dev/../proc/self/cwd"]
-)
+@pytest.mark.parametrize("way", ["/proc/self/cwd", "/proc/self/root{}", "/dev/../proc/self/cwd"])
 def test_no_other_way_to_a_path_is_an_open_file(parked, flow_file, tmp_path, way) -> None:
     there = way.format(tmp_path)
     ledger = tmp_path / "store" / "ledger_demo.jsonl"

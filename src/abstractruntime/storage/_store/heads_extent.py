@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class HeadsExtent(NamedTuple):
-    """How much of a ledger the lines of a heads file claim to cover."""
+    """How much of a ledger heads claim to cover, and whose ledger the last one says that it is."""
 
     records: int = 0
     bytes: int = 0
+    origin: str | None = None
 
 
 def heads_extent(files: StoreFiles, path: str) -> HeadsExtent:
@@ -24,13 +25,15 @@ def heads_extent(files: StoreFiles, path: str) -> HeadsExtent:
     if info is None or not info.size:
         return HeadsExtent()
     records = covered = 0
+    origin: str | None = None
     for line in scan_lines(files, path, offset=_tail_start(files, path, info.size)):
         try:
             head = json.loads(line.data)
             records, covered = max(records, int(head["size"])), max(covered, int(head["offset"]))
+            origin = str(head["note"]).partition("\n")[0]
         except (ValueError, KeyError, TypeError):
             continue
-    return HeadsExtent(records, covered)
+    return HeadsExtent(records, covered, origin)
 
 
 def _tail_start(files: StoreFiles, path: str, size: int) -> int:
