@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import flow_builder as build
 import pytest
 
+from abstractruntime import open_store
+from abstractruntime._json import dump_line, dump_sorted
 from abstractruntime.cli._authority import is_sealed, seal
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._settings import SETTINGS
+from abstractruntime.core.commands import Cancel, Command
 from abstractruntime.core.origin import RunOrigin
 
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
@@ -301,6 +307,98 @@ def test_own_runs_of_a_project_go_on(art: Any, project: Path) -> None:
     (project / ".art").mkdir()
     assert art("run", str(APPROVAL), "--run-id", "r", "--input", INPUT).code == 4
     assert art("resume", "r", "--input", "approve").code == 0
+
+
+def rewrite(ledger: Path, change: Any, *, keep: int | None = None) -> None:
+    """Change the records of a ledger, as somebody does who knows how they are chained."""
+    records = [json.loads(line) for line in ledger.read_text().splitlines()][:keep]
+    change(records)
+    previous = None
+    for record in records:
+        record["prev_hash"] = previous
+        body = {k: v for k, v in record.items() if k not in ("record_hash", "signature")}
+        previous = record["record_hash"] = sha256(dump_sorted(body)).hexdigest()
+    ledger.write_bytes(b"".join(dump_line(record) + b"\n" for record in records))
+
+
+def _variables(records: Any) -> None:
+    records[0]["commit"]["set"]["/service"] = "forged"
+
+
+def _position(records: Any) -> None:
+    records[0]["commit"]["init"]["current_node"] = "end"
+
+
+def _last(records: Any) -> None:
+    records[-1]["commit"]["updated_at"] = "2020-01-01T00:00:00.000000+00:00"
+
+
+@pytest.mark.parametrize("keep", [None, 1], ids=["whole", "first"])
+@pytest.mark.parametrize("change", [_variables, _position, _last])
+@pytest.mark.parametrize("where", ["project", "elsewhere"])
+def test_nothing_that_was_written_behind_a_seal_is_believed(
+    art: Any, project: Path, tmp_path: Path, where: str, change: Any, keep: int | None
+) -> None:
+    """Whoever has a ledger of somebody has the seal of its first record."""
+    own = project / ".art"
+    store = own if where == "project" else tmp_path / "store"
+    own.mkdir()
+    run = ("run", str(APPROVAL), "--run-id", "r", "--input", INPUT, "--store", str(store))
+    assert art(*run).code == 4
+    if store != own:
+        shutil.copytree(store, own, dirs_exist_ok=True)
+    for cached in ("run_r.json", "index.sqlite"):
+        (own / cached).unlink(missing_ok=True)
+    ledger = own / "ledger_r.jsonl"
+    rewrite(ledger, change, keep=keep)
+    before = ledger.read_bytes()
+
+    for command in (("tick", "r"), ("tick", "--due"), ("resume", "r", "--input", "approve")):
+        assert art(*command).code in ((0, 3) if "--due" in command else (3,))
+    assert ledger.read_bytes() == before
+
+
+def test_a_command_that_came_with_the_project_is_not_applied(art: Any, project: Path) -> None:
+    (project / ".art").mkdir()
+    assert art("run", str(APPROVAL), "--run-id", "r", "--input", INPUT).code == 4
+    with contextlib.closing(open_store(project / ".art")) as stranger:
+        stranger.post("r", Command("c", Cancel(reason="mine")))
+
+    assert art("tick", "r").code == 4
+    assert art("ledger", "verify", "r").code == 0
+    (aside,) = (project / ".art" / "quarantine").iterdir()
+    assert b"mine" in aside.read_bytes()
+    assert art("pause", "r").code == art("unpause", "r").code == 0
+    assert art("cancel", "r", "--yes").code in (0, 2, 5)
+
+
+def test_a_start_key_stands_for_own_runs_alone(art: Any, planted: Path) -> None:
+    start = ("run", "f.json", "--once", "daily", "--store", ".art")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ART_CONFIG_DIR", str(planted.parent / "stranger"))
+        assert art(*start).code == 4
+
+    refused = art("run", "f.json", "--once", "daily")
+    assert (refused.code, "came with the project" in refused.err) == (3, True)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _short(path: Path) -> None:
+    path.write_bytes(b"secret")
+
+
+@pytest.mark.parametrize("spoil", [_empty, _short, _chmod(0o644)], ids=["empty", "short", "mode"])
+def test_a_secret_that_is_none_seals_nothing(art: Any, tmp_path: Path, spoil: Any) -> None:
+    assert art("run", str(APPROVAL), "--input", INPUT).code == 4
+    spoil(tmp_path / "config" / "seal.key")
+
+    refused = art("run", str(APPROVAL), "--input", INPUT)
+    assert (refused.code, "seal.key" in refused.err) == (3, True)
+    doctor = art("doctor")
+    assert (doctor.code, "seal.key" in doctor.out) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Rules:
 1. The first record names what was in force that loosens or tightens, and where each came from.
 2. It is sealed with a secret of the user's configuration, over everything that it states. The
    seal tells this user's runs from those that came with a directory; it proves nothing to others.
+   In a store that lies in a project, every record and every command has such a seal.
 3. Where the seal does not hold, the run goes on with what it may do anyway. If it needs more, as
    its own first record says, somebody has to say so again.
 4. A store that only a project names may have come with it. Its runs are read like those of any
@@ -18,7 +19,8 @@ import errno
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 SEAL_FILE = "seal.key"
 _SECRET_BYTES = 32
+_WHAT = "the secret that seals runs"
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 
 
@@ -84,13 +87,34 @@ def seal(session: Session, run_id: str, origin: RunOrigin) -> str | None:
     Raises:
         StoreError: the secret cannot be read or written, though it may.
     """
+    secret = _own_secret(session)
+    return None if secret is None else _sealed(secret, run_id, origin)
+
+
+def sealing(session: Session, *, create: bool) -> Callable[[str], str] | None:
+    """Give what seals texts as this user's; None without a secret.
+
+    Args:
+        create: Whether one may be made.
+
+    Raises:
+        StoreError: the secret cannot be read or written, though it may.
+    """
+    if not create and not (session.config_dir / SEAL_FILE).exists():
+        return None
+    secret = _own_secret(session)
+    return None if secret is None else lambda text: _mac(secret, text.encode())
+
+
+def _own_secret(session: Session) -> bytes | None:
+    """Give the secret of this user, made when it is not there; None where nothing may be kept."""
     path = session.config_dir / SEAL_FILE
     try:
         if not path.exists():
             # Another process may be faster.
             with contextlib.suppress(UsageError):
                 write_atomic(path, os.urandom(_SECRET_BYTES), mode=0o600, replace=False)
-        return _sealed(_secret(path), run_id, origin)
+        return seal_secret(path)
     except StoreError as cause:
         if getattr(cause.__cause__, "errno", None) in _NOT_ALLOWED:
             return None
@@ -102,20 +126,43 @@ def is_sealed(session: Session, run_id: str, origin: RunOrigin) -> bool:
     if origin.seal is None:
         return False
     try:
-        secret = _secret(session.config_dir / SEAL_FILE)
+        secret = seal_secret(session.config_dir / SEAL_FILE)
     except NotFound:
         return False
     return hmac.compare_digest(origin.seal, _sealed(secret, run_id, origin))
 
 
-def _secret(path: Path) -> bytes:
-    return read_unshared(path, _SECRET_BYTES, what="the secret that seals runs")
+def seal_secret(path: Path) -> bytes:
+    """Read a secret.
+
+    Raises:
+        NotFound, Refused, UsageError, StoreIOError
+    """
+    secret = read_unshared(path, _SECRET_BYTES, what=_WHAT)
+    if problem := _flaw(path, secret):
+        raise Refused(
+            f"{_WHAT} is not used: '{path}' {problem}",
+            hint=f"mend it, or remove it: rm {path}; runs it sealed then count as a stranger's",
+            path=str(path),
+        )
+    return secret
+
+
+def _flaw(path: Path, secret: bytes) -> str | None:
+    if len(secret) != _SECRET_BYTES:
+        return f"has {len(secret)} bytes, expected {_SECRET_BYTES}"
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return f"can be read by others (mode {mode:04o})" if mode & 0o077 else None
+
+
+def _mac(secret: bytes, text: bytes) -> str:
+    return hmac.new(secret, text, hashlib.sha256).hexdigest()
 
 
 def _sealed(secret: bytes, run_id: str, origin: RunOrigin) -> str:
     facts = replace(origin, entry_node=None, seal=None).facts()
     stated = dump_sorted({"run_id": run_id, "facts": facts})
-    return hmac.new(secret, stated, hashlib.sha256).hexdigest()
+    return _mac(secret, stated)
 
 
 def believed_origin(session: Session, engine: Store, root: str) -> RunOrigin:
@@ -208,10 +255,11 @@ class OwnRuns:
         Raises:
             Refused: somebody else started it, or nobody can tell.
         """
-        root = RunTree(self._engine, run_id).root()
-        if root in self._admitted:
+        if run_id in self._admitted:
             return
-        if not is_sealed(self._session, root, self._engine.origin(root)):
+        root = RunTree(self._engine, run_id).root()
+        is_own = is_sealed(self._session, root, self._engine.origin(root))
+        if not (is_own and self._engine.is_sealed(run_id)):
             raise Refused(
                 f"run {root!r} came with the project: you did not start it, or not with this"
                 " configuration, so nothing it says that it may do counts",
@@ -220,7 +268,7 @@ class OwnRuns:
                 run_id=root,
                 store=self._engine.address,
             )
-        self._admitted.add(root)
+        self._admitted.add(run_id)
 
 
 def require_no_links(paths: Iterable[str]) -> None:

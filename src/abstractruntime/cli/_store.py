@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime.cli._project import PROJECT_STORE
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
+    from abstractruntime.cli._config import Config
     from abstractruntime.cli._session import Session
     from abstractruntime.core.run_tree import RunTree
     from abstractruntime.core.store import Store
@@ -30,7 +33,8 @@ def reading(session: Session) -> Iterator[Store]:
     """
     from abstractruntime.storage.directory import open_store
 
-    with open_store(_checked_directory(session), create=False) as engine:
+    directory = _checked_directory(session)
+    with open_store(directory, seal=_seal(session), create=False) as engine:
         yield engine
 
 
@@ -51,6 +55,7 @@ def writing(session: Session, *, create: bool = False) -> Iterator[Store]:
         durability=durability,
         signer=signer,
         host_keys=lambda: _host_keys(session),
+        seal=_seal(session, create=True),
         create=create,
     ) as engine:
         if session.config.values["store"].is_projects:
@@ -68,6 +73,23 @@ def writing(session: Session, *, create: bool = False) -> Iterator[Store]:
                 " then host_key: NAME in your config.yaml"
             )
         yield engine
+
+
+def _seal(session: Session, *, create: bool = False) -> Callable[[str], str] | None:
+    """Give what marks this user's records, where they may lie among those of others."""
+    config = session.config
+    if not (config.values["store"].is_projects or _is_in_project(config)):
+        return None
+    from abstractruntime.cli._authority import sealing
+
+    return sealing(session, create=create)
+
+
+def _is_in_project(config: Config) -> bool:
+    """Say whether a store lies in a project, however it was named: the project may name it next time."""
+    store = Path(os.path.realpath(config.store))
+    inside = config.project is not None and Path(os.path.realpath(config.project)) in store.parents
+    return inside or store.name == PROJECT_STORE
 
 
 def _host_keys(session: Session) -> Iterable[VerifierKey]:

@@ -12,7 +12,7 @@ from typing import Literal
 from abstractruntime._files import doubt_of_place
 from abstractruntime._json import JsonObject
 from abstractruntime._version import __version__
-from abstractruntime.cli._authority import SEAL_FILE
+from abstractruntime.cli._authority import SEAL_FILE, seal_secret
 from abstractruntime.cli._config import USER_FILE
 from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
 from abstractruntime.cli._lazy import uses_store
@@ -130,6 +130,14 @@ def _places(session: Session) -> Iterator[HealthNote]:
     for subject, paths in places.items():
         for doubt in filter(None, map(doubt_of_place, dict.fromkeys(paths))):
             yield HealthNote("error", subject, doubt.reason, doubt.fix)
+
+
+def _seal(session: Session) -> Iterator[HealthNote]:
+    path = session.config_dir / SEAL_FILE
+    # Who could have written it is told with the other places.
+    if path.exists() and not doubt_of_place(path):
+        seal_secret(path)
+        yield HealthNote("ok", "seal", f"'{path}' marks your runs in the stores of projects")
 
 
 def _keys(session: Session) -> Iterator[HealthNote]:
@@ -286,6 +294,7 @@ _CHECKS: tuple[Callable[[Session], Iterator[HealthNote]], ...] = (
     _installation,
     _configuration,
     _places,
+    _seal,
     _keys,
     _trust,
     _sandbox,

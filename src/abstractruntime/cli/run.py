@@ -340,7 +340,7 @@ def find_same(engine: Store, start: Start) -> bool:
     """Say whether the run of this start key exists already.
 
     Raises:
-        Refused: it exists, with another bundle or input.
+        Refused: it exists, with another bundle or input, or somebody else started it.
     """
     run_id, wanted = start.run_id, start.origin
     try:
@@ -356,4 +356,7 @@ def find_same(engine: Store, start: Start) -> bool:
                 expected=getattr(wanted, name),
                 found=getattr(known, name),
             )
+    if engine.admit is not None:
+        # What somebody else planted under this key is no answer.
+        engine.admit(run_id)
     return True

@@ -280,6 +280,10 @@ class Store(Engine, Protocol):
     @property
     def care(self) -> StoreCare: ...
 
+    def is_sealed(self, run_id: str) -> bool:
+        """Tell whether this host wrote the last record of a run, and with it all of them."""
+        ...
+
     def owner(self, run_id: str) -> Owner | None:
         """Say who drives a run right now; nobody who opens it meanwhile is disturbed."""
         ...

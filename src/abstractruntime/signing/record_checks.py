@@ -9,6 +9,7 @@ names what is wrong. Only `judge` ever calls a line bad.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ _LINE_KEYS: Final = (*PUBLIC_KEYS, "seq", "commit")
 _WITHOUT_COMMIT: Final = list(_LINE_KEYS[:-1])
 _WITH_COMMIT: Final = list(_LINE_KEYS)
 _TERMINAL_PREFIX: Final = "system:terminal_status:"
+_SEAL: Final = re.compile(r"seal:[0-9a-f]{64}")
 _UNHASHED: Final = ("record_hash", "signature")
 _SORTED: Final = orjson.OPT_SORT_KEYS
 
@@ -37,6 +39,11 @@ class _Unknown:
 
 
 _UNKNOWN: Final = _Unknown()
+
+
+def is_seal(signature: Any) -> bool:
+    """Tell whether a record's signature is the mark of a host for itself; to others it says nothing."""
+    return isinstance(signature, str) and _SEAL.fullmatch(signature) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +164,7 @@ class ChainState:
             and seq == self.seq
             and type(seq) is int
             and record["run_id"] == self.run_id
-            and record["signature"] is None
+            and (record["signature"] is None or is_seal(record["signature"]))
         )
         return epoch if in_place else None
 
@@ -201,7 +208,7 @@ class ChainState:
                 yield "import_mismatch", json.dumps(pinned), json.dumps(found)
 
     def _judge_form(self, record: dict[str, Any], line: bytes) -> Iterator[tuple[str, Any, Any]]:
-        if record.get("signature") is not None:
+        if record.get("signature") is not None and not is_seal(record["signature"]):
             yield "unexpected_signature", None, record["signature"]
         if "seq" not in record:
             if json.dumps(record, ensure_ascii=False).encode() != line:

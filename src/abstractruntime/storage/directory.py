@@ -50,6 +50,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
     durability: Durability = "strict",
     signer: HeadSignerPort | None = None,
     host_keys: Callable[[], Iterable[VerifierKey]] = tuple,
+    seal: Callable[[str], str] | None = None,
     lock: bool = True,
     origin: str | None = None,
     create: bool = True,
@@ -69,6 +70,8 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
             `relaxed` only when a run comes to rest, `off` never.
         signer: Signs heads of ledgers; without one there are none.
         host_keys: Gives the other hosts whose heads count; a signer goes on from those only.
+        seal: Marks records and commands, by which this host knows its own again; gives hexadecimal
+            digits for a text, from a secret.
         lock: False trusts the caller to be the only process.
         origin: The name of a new store in its signed heads; default `<host>/<8 hex>`.
         create: False refuses to create.
@@ -95,6 +98,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
         durability=durability,
         signer=signer,
         host_keys=host_keys,
+        seal=seal,
         lock=lock,
         clock=clock,
         ids=ids or SystemIds(),

@@ -41,6 +41,7 @@ from abstractruntime.storage._store.memory import LogMemory
 from abstractruntime.storage._store.record_lines import parse_line
 from abstractruntime.storage._store.recovery import Recovery, Replay, no_run
 from abstractruntime.storage._store.run_log import DirectoryRunLog
+from abstractruntime.storage._store.seals import is_sealed
 from abstractruntime.storage._store.services import Durability, HeadSignerPort, Services
 from abstractruntime.storage._store.store_file import (
     IMPORTED_FROM,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._store.lease import Lease
     from abstractruntime.storage._store.observers import LedgerCallback, Unsubscribe
+    from abstractruntime.storage._store.seals import Seal
 
 _WARM_LOGS = 8
 
@@ -77,6 +79,7 @@ class DirectoryEngine:
         durability: Durability,
         signer: HeadSignerPort | None,
         host_keys: Callable[[], Iterable[VerifierKey]],
+        seal: Seal | None,
         lock: bool,
         clock: Clock,
         ids: Ids,
@@ -104,7 +107,7 @@ class DirectoryEngine:
             layout=layout,
             files=files,
             blobs=blobs,
-            inboxes=Inboxes(files, layout, clock),
+            inboxes=Inboxes(files, layout, clock, seal),
             recovery=self._recovery,
             index=RunIndex(files, layout, self._load_header, clock, writable=is_writable),
             clock=clock,
@@ -113,6 +116,7 @@ class DirectoryEngine:
             signer=signer,
             origin=self.store_origin,
             host_keys=host_keys,
+            seal=seal,
         )
         self._records = RecordFactory(clock, ids)
         self._warm: OrderedDict[str, LogMemory] = OrderedDict()
@@ -455,6 +459,11 @@ class DirectoryEngine:
         """Refuse to change a run, or anything of it, that `admit` keeps as it is."""
         if self.admit is not None:
             self.admit(run_id)
+
+    def is_sealed(self, run_id: str) -> bool:
+        """Tell whether this host wrote the last record of a run, and with it all of them."""
+        seal, last = self.services.seal, self.recent(run_id, 1)
+        return seal is not None and bool(last) and is_sealed(seal, run_id, last[0].record)
 
     def _require_run(self, run_id: str) -> None:
         if self._files.info(self._layout.ledger(run_id)) is None:

@@ -74,7 +74,7 @@ def _encode(
     services: Services, records: RecordFactory, old: LegacyRun, prefix: Prefix
 ) -> tuple[list[EncodedRecord], DueCheckpoint]:
     """Give the lines of the import, the second one closing a run that has ended, and its checkpoint."""
-    run, writer = old.run, RecordWriter(services.blobs)
+    run, writer = old.run, RecordWriter(services.blobs, services.seal)
     facts: JsonObject = {"version": "0.4", "ledger": prefix.pins()}
     facts["checkpoint"] = services.layout.original(run.run_id).removeprefix(
         f"{services.layout.root}/"

@@ -5,7 +5,8 @@ Rules:
    name is derived from the command id, so posting an id again changes nothing.
 2. The file ends with the digest of its run, its name and its content, so that one that was
    changed, renamed or moved to another run is seen to be `Altered`, as is one without a digest.
-   It proves no more than that: who may write here may post commands, too.
+   It proves no more than that: who may write here may post commands, too. Only in a store with
+   seals it proves that this host posted the command.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from abstractruntime._json import dump_line, normalise
 from abstractruntime.core.commands import Altered, Command
 from abstractruntime.errors import UsageError
 from abstractruntime.storage._files.quarantine import quarantine_tail
+from abstractruntime.storage._store.seals import command_seal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from abstractruntime.core.ports import Clock
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
+    from abstractruntime.storage._store.seals import Seal
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME_CHARS, _TAG_CHARS = 10, 16
@@ -37,10 +40,13 @@ _DIGEST = "sha256"
 class Inboxes:
     """The inboxes of one store."""
 
-    def __init__(self, files: StoreFiles, layout: Layout, clock: Clock) -> None:
+    def __init__(
+        self, files: StoreFiles, layout: Layout, clock: Clock, seal: Seal | None = None
+    ) -> None:
         self._files = files
         self._layout = layout
         self._clock = clock
+        self._seal = seal
 
     def post(self, run_id: str, command: Command) -> None:
         """Store a command durably; an id that already waits there is left as it is.
@@ -64,7 +70,8 @@ class Inboxes:
         body = normalise(dated.to_dict())
         self._files.ensure_dir(directory)
         name = self._time_part(names) + tag
-        content = {**body, _DIGEST: _digest(run_id, name + _SUFFIX, body)}
+        digest = _digest(self._seal, run_id, name + _SUFFIX, body)
+        content = {**body, _DIGEST: digest}
         self._files.write_atomic(self._layout.command(run_id, name), dump_line(content))
 
     def read(self, run_id: str, known: Mapping[str, Command] | None = None) -> dict[str, Command]:
@@ -81,14 +88,34 @@ class Inboxes:
             command = (known or {}).get(name)
             if command is None:
                 data = self._files.read(f"{directory}/{name}")
-                command = None if data is None else _parse(run_id, name, data)
+                command = None if data is None else self._parse(run_id, name, data)
             if command is not None:
                 found[name] = command
         return found
 
     def _is_altered(self, run_id: str, name: str) -> bool:
         data = self._files.read(f"{self._layout.inbox(run_id)}/{name}")
-        return data is not None and isinstance(_parse(run_id, name, data).request, Altered)
+        return data is not None and isinstance(self._parse(run_id, name, data).request, Altered)
+
+    def _parse(self, run_id: str, name: str, data: bytes) -> Command:
+        """Read the file of a command; one that is not as it was posted is `Altered`."""
+        try:
+            content = json.loads(data)
+            command = Command.from_dict(content)
+        except (ValueError, RecursionError):
+            return Command(name, Altered("it cannot be read"))
+        body = {key: value for key, value in content.items() if key != _DIGEST}
+        if _tag(command.id) + _SUFFIX != name[_TIME_CHARS:]:
+            return Command(name, Altered("its name is not that of its id"))
+        if _DIGEST not in content:
+            return Command(name, Altered("it has no digest"))
+        is_whole = (
+            content[_DIGEST] == _digest(self._seal, run_id, name, body)
+            and dump_line(content) == data
+        )
+        return (
+            command if is_whole else Command(name, Altered("its digest is that of another content"))
+        )
 
     @staticmethod
     def altered(found: Mapping[str, Command]) -> list[tuple[str, str]]:
@@ -151,21 +178,6 @@ def _number(text: str) -> int:
     return value
 
 
-def _digest(run_id: str, name: str, body: JsonObject) -> str:
-    return hashlib.sha256(f"{run_id}/{name}\n".encode() + dump_line(body)).hexdigest()
-
-
-def _parse(run_id: str, name: str, data: bytes) -> Command:
-    """Read the file of a command; one that is not as it was posted is `Altered`."""
-    try:
-        content = json.loads(data)
-        command = Command.from_dict(content)
-    except (ValueError, RecursionError):
-        return Command(name, Altered("it cannot be read"))
-    body = {key: value for key, value in content.items() if key != _DIGEST}
-    if _tag(command.id) + _SUFFIX != name[_TIME_CHARS:]:
-        return Command(name, Altered("its name is not that of its id"))
-    if _DIGEST not in content:
-        return Command(name, Altered("it has no digest"))
-    is_whole = content[_DIGEST] == _digest(run_id, name, body) and dump_line(content) == data
-    return command if is_whole else Command(name, Altered("its digest is that of another content"))
+def _digest(seal: Seal | None, run_id: str, name: str, body: JsonObject) -> str:
+    whole = hashlib.sha256(f"{run_id}/{name}\n".encode() + dump_line(body))
+    return command_seal(seal, whole.hexdigest())

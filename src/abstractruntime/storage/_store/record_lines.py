@@ -26,6 +26,7 @@ from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import ChainBroken, InvalidValue
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.plain import dump, dump_plain_sorted, is_plain
+from abstractruntime.storage._store.seals import Seal, record_seal
 from abstractruntime.storage.large_values import LIMIT_BYTES, MARK, MAX_RECORD_WEIGHT, weight_of
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class EncodedRecord(NamedTuple):
 class RecordWriter:
     """Encodes the records of one run."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, seal: Seal | None = None) -> None:
         self._blobs = blobs
+        self._seal = seal
 
     def encode(
         self,
@@ -68,6 +70,7 @@ class RecordWriter:
         """
         effect, result = record.effect, record.result
         place: Any = {"seq": seq, "prev_hash": prev_hash, "plain": plain}
+        place["seal"] = self._seal
         if least_size <= LIMIT_BYTES:
             encoded = _encode(record, effect, result, commit, **place)
             if len(encoded.line) <= LIMIT_BYTES and MARK not in encoded.line:
@@ -118,6 +121,7 @@ def _encode(
     seq: int,
     prev_hash: str | None,
     plain: bool,
+    seal: Seal | None,
 ) -> EncodedRecord:
     body: JsonObject = {
         "run_id": record.run_id,
@@ -139,13 +143,15 @@ def _encode(
     if plain:
         try:
             digest = sha256(dump_plain_sorted({**body, **ending})).hexdigest()
-            line = dump({**body, "record_hash": digest, "signature": record.signature, **ending})
+            signature = record_seal(seal, record.run_id, seq, digest) or record.signature
+            line = dump({**body, "record_hash": digest, "signature": signature, **ending})
             return EncodedRecord(line, digest)
         except TypeError:
             # A lone surrogate: `normalise` names the field that holds it.
             normalise({**body, **ending})
     digest = sha256(dump_sorted({**body, **ending})).hexdigest()
-    line = dump_line({**body, "record_hash": digest, "signature": record.signature, **ending})
+    signature = record_seal(seal, record.run_id, seq, digest) or record.signature
+    line = dump_line({**body, "record_hash": digest, "signature": signature, **ending})
     return EncodedRecord(line, digest)
 
 

@@ -91,7 +91,7 @@ class DirectoryRunLog:
         self._lease = lease
         self._memory = memory
         self._on_close = on_close
-        self._writer = RecordWriter(services.blobs)
+        self._writer = RecordWriter(services.blobs, services.seal)
         self._synced = SYNCED_BARRIERS[services.durability]
         self._unforgotten = len(memory.image.commands)
         self._epoch = memory.image.epoch + 1

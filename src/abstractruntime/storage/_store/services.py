@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._store.inbox import Inboxes
     from abstractruntime.storage._store.index import RunIndex
     from abstractruntime.storage._store.recovery import Recovery
+    from abstractruntime.storage._store.seals import Seal
 
 Durability = Literal["strict", "relaxed", "off"]
 
@@ -60,4 +61,6 @@ class Services:
     origin: str
     # Whose signed heads count beside those of the signer; asked only where there are heads.
     host_keys: Callable[[], Iterable[VerifierKey]] = tuple
+    # Marks what this host writes, where somebody else may have written, too.
+    seal: Seal | None = None
     observers: Observers = field(default_factory=Observers)
