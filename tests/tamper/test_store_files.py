@@ -349,7 +349,8 @@ def believe_checkpoints(patch: pytest.MonkeyPatch) -> None:
 
 def believe_commands(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(inbox, "_digest", lambda *_: "x")
-    patch.setattr(inbox, "_parse", lambda _run, _name, data: Command.from_dict(json.loads(data)))
+    parse = lambda _self, _run, _name, data: Command.from_dict(json.loads(data))  # noqa: E731
+    patch.setattr(inbox.Inboxes, "_parse", parse)
 
 
 def believe_claims(patch: pytest.MonkeyPatch) -> None:

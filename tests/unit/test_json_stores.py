@@ -241,7 +241,7 @@ def test_a_line_that_could_not_be_synced_is_taken_back(tmp_path, monkeypatch):
 def test_a_failed_save_leaves_the_checkpoint_as_it_was(runs, tmp_path, monkeypatch):
     runs.save(run(vars={"x": 1}))
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -190,6 +190,7 @@ class Recovery:
         if info.size != replay.image.size:
             self._fold_tail(replay, path, promised)
         self._require_size(run_id, replay.tail.committed, promised)
+        replay.require_run()
         if replay.image.seq == 0:
             # All there is may be half of the line that was to import a run of 0.4.x.
             old = self.legacy.read(run_id) if checkpoint is None else None
@@ -223,7 +224,6 @@ class Recovery:
         except ChainBroken as error:
             error.details["promised_bytes"] = promised
             raise
-        replay.require_run()
 
     def attempt(self, run_id: str, image: RunImage) -> StepRecord | None:
         """Read the record of the pending attempt of an image."""
