@@ -349,7 +349,7 @@ def believe_checkpoints(patch: pytest.MonkeyPatch) -> None:
 
 def believe_commands(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(inbox, "_digest", lambda *_: "x")
-    parse = lambda _self, _run, _name, data: Command.from_dict(json.loads(data))  # noqa: E731
+    parse = lambda _self, _run, _name, data: Command.from_dict(json.loads(data))
     patch.setattr(inbox.Inboxes, "_parse", parse)
 
 
