@@ -23,6 +23,7 @@ JsonValue: TypeAlias = Any
 JsonObject: TypeAlias = dict[str, Any]
 
 MAX_DEPTH = 200
+_BOM = "\ufeff"
 
 _LARGE_BYTES = 64 * 1024
 
@@ -56,7 +57,11 @@ def load_strict(data: bytes | str) -> JsonValue:
     Raises:
         ValueError: the text is not JSON, or breaks one of these rules.
     """
-    return json.loads(data, object_pairs_hook=object_of_pairs, parse_constant=_refuse_constant)
+    if isinstance(data, bytes):
+        data = data.decode(json.detect_encoding(data), "surrogatepass")
+    if data.startswith(_BOM):
+        raise json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", data, 0)
+    return _STRICT.decode(data)
 
 
 def object_of_pairs(pairs: list[tuple[str, Any]]) -> JsonObject:
@@ -78,6 +83,8 @@ def object_of_pairs(pairs: list[tuple[str, Any]]) -> JsonObject:
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
+
+_STRICT = json.JSONDecoder(object_pairs_hook=object_of_pairs, parse_constant=_refuse_constant)
 
 # For texts of people and models: the last of equal keys wins.
 TOLERANT_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

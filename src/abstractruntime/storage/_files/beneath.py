@@ -7,8 +7,6 @@ Rules:
 """
 
 # Paths are text here, as in the port, and names are relative to descriptors.
-
-# Paths are text here, as in the port.
 # ruff: noqa: PTH116
 
 from __future__ import annotations
@@ -68,7 +66,7 @@ class Beneath:
             NotOfAStore: a directory on the way is a link.
         """
         start = self._start
-        if start is None or not path.startswith(start) or "/" not in path[len(start) :]:
+        if start is None or self._is_near(path):
             yield Spot(path, None)
             return
         *parts, name = path[len(start) :].split("/")
@@ -90,18 +88,24 @@ class Beneath:
         Raises:
             NotOfAStore: it is none, or a directory on the way is a link.
         """
-        with self.spot(path) as (name, directory):
-            try:
-                descriptor = os.open(name, flags | _SAFE, mode, dir_fd=directory)
-            except OSError as cause:
-                if cause.errno in _ODD and (kind := _kind(name, directory)) not in (None, "a file"):
-                    raise NotOfAStore(path, str(kind), "a file") from cause
-                raise
+        if self._is_near(path):
+            # Nearly all are: ledgers and checkpoints.
+            descriptor = _opened(Spot(path, None), path, flags, mode)
+        else:
+            with self.spot(path) as spot:
+                descriptor = _opened(spot, path, flags, mode)
         found = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(found):
             os.close(descriptor)
             raise NotOfAStore(path, _kind_of(found), "a file")
         return descriptor
+
+    def _is_near(self, path: str) -> bool:
+        """Say whether there is no directory between the root and a name, or there is no root."""
+        start = self._start
+        if start is None or not path.startswith(start):
+            return True
+        return path.find("/", len(start)) < 0
 
     @contextlib.contextmanager
     def open_directory(self, path: str) -> Iterator[int]:
@@ -119,11 +123,20 @@ class Beneath:
         start = self._start
         if start is None or not path.startswith(start):
             return os.stat(path)
-        if path.find("/", len(start)) < 0:
+        if self._is_near(path):
             # Asked for every ledger of a store, one after the other.
             return os.stat(path, follow_symlinks=False)
         with self.spot(path) as (name, directory):
             return os.stat(name, dir_fd=directory, follow_symlinks=False)
+
+
+def _opened(spot: Spot, path: str, flags: int, mode: int) -> int:
+    try:
+        return os.open(spot.name, flags | _SAFE, mode, dir_fd=spot.directory)
+    except OSError as cause:
+        if cause.errno in _ODD and (kind := _kind(*spot)) not in (None, "a file"):
+            raise NotOfAStore(path, str(kind), "a file") from cause
+        raise
 
 
 def _enter(name: str, directory: int | None, path: str, flags: int) -> int:

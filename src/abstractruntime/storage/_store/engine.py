@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._store.seals import Seal
 
 _WARM_LOGS = 8
+_FIRST_LINE_BYTES = 16 * 1024
 
 
 class DirectoryEngine:
@@ -250,10 +251,16 @@ class DirectoryEngine:
         memory.heads = open_heads(
             self.services,
             run_id,
-            self.origin(run_id),
+            self._stated_host(run_id),
             may_begin=lambda: not self._is_below_signed(replay.image.header.get("parent_run_id")),
         )
         return memory
+
+    def _stated_host(self, run_id: str) -> RunOrigin:
+        """Give where a run comes from, read only where its first record can name a host."""
+        start = self._files.read(self._layout.ledger(run_id), 0, _FIRST_LINE_BYTES) or b""
+        line, is_whole, _ = start.partition(b"\n")
+        return self.origin(run_id) if b'"signed_by"' in line or not is_whole else RunOrigin()
 
     def _is_below_signed(self, parent: str | None) -> bool:
         """Tell whether a run that names no host stands below one that does.

@@ -159,12 +159,18 @@ class Leases:
         return int(self._deaths_before(run_id)["deaths"])
 
     def _deaths_before(self, run_id: str) -> dict[str, int]:
-        """Count the deaths since the last progress, that of the last owner included."""
-        note = self._last_note(run_id)
-        progress = last_progress(self._files, self._layout.ledger(run_id))
-        known = note.get("deaths")
-        deaths = known if type(known) is int and note.get("progress") == progress else 0
-        return {"progress": progress, "deaths": deaths + self._has_died(run_id, note)}
+        """Count the deaths since the last progress, that of the last owner included.
+
+        `size` is how long the ledger was then: only where somebody died is it looked into.
+        """
+        note, path = self._last_note(run_id), self._layout.ledger(run_id)
+        known, size = note.get("deaths"), note.get("size")
+        deaths = known if type(known) is int else 0
+        if deaths and (type(size) is not int or last_progress(self._files, path) > size):
+            deaths = 0
+        info = self._files.info(path)
+        deaths += self._has_died(run_id, note)
+        return {"size": info.size if info is not None else 0, "deaths": deaths}
 
     def _has_died(self, run_id: str, note: JsonObject) -> bool:
         """Say whether the last owner left no word, and the machine did not stop under it."""

@@ -16,7 +16,7 @@ _ON_THE_WAY = frozenset({"recovered", "progress"})
 
 
 def last_progress(files: StoreFiles, path: str) -> int:
-    """Give the number of the last record that brought a run further; -1 where there is none.
+    """Give where the last record that brought a run further ends; -1 where there is none.
 
     The begin of an attempt is no progress, however often it was made.
     """
@@ -26,8 +26,7 @@ def last_progress(files: StoreFiles, path: str) -> int:
         for line in reversed(lines):
             record = parse_object(line.data) or {}
             if not _is_on_the_way(record):
-                # Lines of 0.4.x are not numbered.
-                return int(record.get("seq", line.offset))
+                return line.offset + len(line.data) + 1
         if len(lines) < limit:
             return -1
         limit *= 8
