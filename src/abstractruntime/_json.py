@@ -64,6 +64,16 @@ def load_strict(data: bytes | str) -> JsonValue:
     return _STRICT.decode(data)
 
 
+def why_unread(cause: Exception) -> str:
+    """Say why `load_strict` refused a text, in words that are ours."""
+    text = str(cause)
+    if isinstance(cause, RecursionError):
+        return f"it is nested deeper than {MAX_DEPTH} levels"
+    if "int_max_str_digits" in text:
+        return "it holds a number of too many digits"
+    return text
+
+
 def object_of_pairs(pairs: list[tuple[str, Any]]) -> JsonObject:
     """Give the object of these members.
 

@@ -48,7 +48,7 @@ def test_the_lock_file_says_who_holds_it_and_stays(leases, tmp_path):
         "boot_id",
         "command",
         "since",
-        "progress",
+        "size",
         "deaths",
         "ended",
     ]

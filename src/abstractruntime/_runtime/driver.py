@@ -18,7 +18,7 @@ from abstractruntime._runtime.readiness import CHILD, COMMAND, INTERRUPTED, TIME
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.models import RunState, parse_moment
 from abstractruntime.core.ports import Clock, RunHeader
-from abstractruntime.core.run_tree import OpenWait, RunTree
+from abstractruntime.core.run_tree import Decision, OpenWait, RunTree
 from abstractruntime.core.vars import is_paused
 from abstractruntime.errors import Busy, IntegrityError, NotFound, Quarantined
 
@@ -160,14 +160,20 @@ class Driver:
     ) -> OpenWait:
         """Store the answer to the one open wait at or below `run_id`; nothing is executed yet.
 
+        Args:
+            payload: The answer, or a `Decision`, which the choices of the wait give its word.
+            force: Whether anything counts as an answer.
+
         Raises:
             WaitMismatch: nothing waits there, the key names no open wait, or the answer is
-                none of the choices.
+                none of the choices, or none at all.
             UsageError: several questions, or without one several waits, are open and no key
                 was given.
         """
         tree = RunTree(self._engine, run_id)
         wait = tree.choose_wait(wait_key, force=force)
+        if isinstance(payload, Decision):
+            payload = wait.decided(payload)
         if not force:
             wait.check_answer(payload)
         # Nobody could go on with the answer to a run whose workflow is not loaded.

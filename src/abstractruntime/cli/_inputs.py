@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from abstractruntime._files import read_bounded
-from abstractruntime._json import JsonObject, dump_line, load_strict
+from abstractruntime._json import MAX_DEPTH, JsonObject, dump_line, load_strict, why_unread
 from abstractruntime._json_size import has_more_values
 from abstractruntime.cli._files import MAX_INPUT_BYTES, MAX_VALUES
-from abstractruntime.errors import UsageError
+from abstractruntime.errors import NotFound, UsageError
 
+# How a text begins that opens one object or list in the other.
+_OPENED = re.compile(r'(?:[\s\[{]|"[^"\\]*"\s*:)*')
+_QUOTED = "for a text that begins so, quote it as JSON: --input {}"
 FORMS = "use JSON, @FILE, - for stdin, or name=value"
 
 
@@ -63,7 +69,9 @@ def _json_object(text: str, shown: str) -> JsonObject:
         data = load_strict(text)
     except (ValueError, RecursionError) as cause:
         raise UsageError(
-            f"input {_short(shown)} is not JSON: {cause}", hint=FORMS, argument="--input"
+            f"input {_short(shown)} is not JSON that can be kept: {why_unread(cause)}",
+            hint=FORMS,
+            argument="--input",
         ) from cause
     if not isinstance(data, dict):
         raise UsageError(
@@ -75,8 +83,12 @@ def _json_object(text: str, shown: str) -> JsonObject:
 def _require_values(text: str) -> None:
     """Refuse a text of too many JSON values before they are made: each takes far more than its text."""
     if has_more_values(text.encode("utf-8", "replace"), MAX_VALUES):
+        opened = _OPENED.match(text)
+        is_deep = opened is not None and len(re.findall(r"[\[{]", opened[0])) > MAX_DEPTH
         raise UsageError(
-            f"input holds more than {MAX_VALUES} values",
+            f"input is nested deeper than {MAX_DEPTH} levels"
+            if is_deep
+            else f"input holds more than {MAX_VALUES} values",
             hint="give less, or name a file that the flow reads itself",
             limit=MAX_VALUES,
         )
@@ -96,12 +108,20 @@ def parse_answer(value: str) -> Any:
     A JSON string counts as its content; numbers and other JSON stay the text that was typed.
 
     Raises:
-        UsageError: it starts like a JSON object and is none.
+        UsageError: it starts like a JSON object or a file, and is none.
     """
-    text = read_text(value) if value == "-" or value.startswith("@") else value
+    try:
+        text = read_text(value) if value == "-" or value.startswith("@") else value
+    except NotFound as cause:
+        cause.hint = f"check the spelling of the path; {_QUOTED.format(_quoted(value))}"
+        raise
     text = text.strip("\r\n") if value != text else text
     if text.lstrip().startswith("{"):
-        answer = _json_object(text, value)
+        try:
+            answer = _json_object(text, value)
+        except UsageError as cause:
+            cause.hint = f"use a JSON object; {_QUOTED.format(_quoted(value))}"
+            raise
     else:
         parsed = parse_loosely(text)
         answer = {"response": parsed if isinstance(parsed, str) else text}
@@ -121,7 +141,7 @@ def parse_payload(value: str) -> Any:
         payload = load_strict(text)
     except (ValueError, RecursionError) as cause:
         raise UsageError(
-            f"payload {_short(value)} is not JSON: {cause}",
+            f"payload {_short(value)} is not JSON that can be kept: {why_unread(cause)}",
             hint="use JSON, @FILE, or - for stdin; a text needs quotes: '\"yes\"'",
             argument="--payload",
         ) from cause
@@ -129,10 +149,20 @@ def parse_payload(value: str) -> Any:
     return payload
 
 
+def _quoted(value: str) -> str:
+    return shlex.quote(json.dumps(value[:80], ensure_ascii=False))
+
+
 def read_text(value: str) -> str:
-    """Give the text behind `-` (stdin) or `@FILE`, or the value itself."""
+    """Give the text behind `-` (stdin) or `@FILE`, without a byte order mark, or the value itself.
+
+    Raises:
+        NotFound, UsageError, StoreIOError: there is no such file, or it cannot be read.
+    """
+    if value == "@":
+        raise UsageError("'@' names no file", hint="use @FILE", argument="--input")
     if value == "-":
-        text = sys.stdin.read(MAX_INPUT_BYTES + 1)
+        text = sys.stdin.read(MAX_INPUT_BYTES + 1).removeprefix("\ufeff")
         if len(text) > MAX_INPUT_BYTES:
             raise UsageError(
                 f"stdin is longer than {MAX_INPUT_BYTES} bytes",
@@ -141,7 +171,7 @@ def read_text(value: str) -> str:
             )
         return text
     if value.startswith("@"):
-        return read_bounded(home_path(value[1:]), MAX_INPUT_BYTES).decode()
+        return read_bounded(home_path(value[1:]), MAX_INPUT_BYTES).decode("utf-8-sig")
     return value
 
 

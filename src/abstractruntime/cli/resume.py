@@ -28,7 +28,7 @@ from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._session import Session, os_user
 from abstractruntime.cli._store import resolve_run, writing
 from abstractruntime.core.models import WaitReason
-from abstractruntime.core.run_tree import OpenWait, RunTree
+from abstractruntime.core.run_tree import Decision, OpenWait, RunTree
 from abstractruntime.errors import UsageError, WaitMismatch
 
 # What --force would do, by what the details of a refusal name.
@@ -42,7 +42,10 @@ def resume(  # noqa: PLR0917 - the options of the command
     answer: Annotated[
         str | None,
         typer.Option(
-            "--input", metavar="JSON|@FILE|-|TEXT", help="The answer; text answers a question."
+            "--input",
+            metavar="OBJECT|@FILE|-|TEXT",
+            help="The answer: a JSON object as it is, a quoted JSON text without its quotes, all else"
+            " as the text that it is.",
         ),
     ] = None,
     wait_key: Annotated[
@@ -112,7 +115,7 @@ def answer_payload(answer: str | None, *, event: str | None, approve: bool, deny
             "--input, --approve and --deny exclude each other", hint="give one of them"
         )
     if approve or deny:
-        return {"response": "approve" if approve else "deny", "approved": approve}
+        return Decision(approve)
     if answer is not None:
         return parse_answer(answer)
     if event is not None:

@@ -12,7 +12,7 @@ import json
 import mimetypes
 from typing import TYPE_CHECKING, Protocol
 
-from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._json import JsonObject, JsonValue, why_unread
 from abstractruntime.nodes._coerce import filled, text_of, whole_or
 from abstractruntime.nodes.base import (
     Element,
@@ -92,13 +92,15 @@ class ReadFile(_FileNode):
 
 def _content(path: str, text: str) -> JsonValue:
     is_json = path.lower().endswith(".json")
-    if not is_json and text.lstrip()[:1] not in ("{", "["):
+    # As everywhere JSON is read, a byte order mark is none of it.
+    unmarked = text.removeprefix("\ufeff")
+    if not is_json and unmarked.lstrip()[:1] not in ("{", "["):
         return text
     try:
-        return json.loads(text)
+        return json.loads(unmarked)
     except (ValueError, RecursionError) as cause:
         if is_json:
-            raise NodeError(f"Invalid JSON in '{path}': {cause}") from cause
+            raise NodeError(f"Invalid JSON in '{path}': {why_unread(cause)}") from cause
         return text
 
 

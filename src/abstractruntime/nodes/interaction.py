@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._json import JsonObject, JsonValue, dump_line
 from abstractruntime.core.models import format_time
 from abstractruntime.nodes.base import (
     FLAG,
@@ -161,23 +161,30 @@ class WaitUntilNode(EffectNode):
             result={"until": "2026-01-02T03:09:05+00:00", "ready": True},
         ),
     )
-    compat = "Effects 4: waking stores the pins. A timestamp that cannot be read is an error."
+    compat = (
+        "Effects 4: waking stores the pins. A time that cannot be read, or is missing, is an error; "
+        "0.4.x did not wait then."
+    )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         unit = element.config("effectConfig").get("durationType")
         duration = inputs.get("duration")
         if unit == "timestamp":
             return PlannedEffect("wait_until", {"until": _moment(duration)})
-        seconds = _number(duration) * _UNIT_SECONDS.get(str(unit), 1)
+        seconds = _length(duration, unit or "seconds") * _UNIT_SECONDS.get(str(unit), 1)
         return PlannedEffect("wait_until", {"until": _after(scope.now(), seconds)})
 
 
-def _number(value: JsonValue) -> float:
+def _length(value: JsonValue, unit: JsonValue) -> float:
+    """Read how long to wait; what cannot be read must not become no wait at all."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        return 0.0
-    return number if math.isfinite(number) else 0.0
+        number = math.nan
+    if not math.isfinite(number):
+        shown = "nothing" if value is None else str(dump_line(value), "utf-8", "replace")[:60]
+        raise NodeError(f"cannot wait for {shown}: expected a number of {unit}")
+    return number
 
 
 def _after(now: datetime, seconds: float) -> str:

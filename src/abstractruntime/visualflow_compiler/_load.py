@@ -97,8 +97,8 @@ def _entries(document: Mapping[str, Any], key: str) -> tuple[list[Any], list[Dia
         return value, []
     if value is None:
         return [], []
-    message = f"{key!r} is {json_kind(value)}, expected an array; it is left out"
-    return [], [_left_out("VF007", message, f"/{key}")]
+    message = f"{key!r} is {json_kind(value)}, expected an array"
+    return [], [_left_out("VF007", message, f"/{key}", severity="error")]
 
 
 def _left_out(

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from abstractruntime._json import MAX_DEPTH, normalise, object_of_pairs, unescape_pointer
+from abstractruntime._json import (
+    MAX_DEPTH,
+    normalise,
+    object_of_pairs,
+    unescape_pointer,
+    why_unread,
+)
 from abstractruntime._json_size import has_more_values
 from abstractruntime.errors import FlowError, InvalidValue
 from abstractruntime.visualflow_compiler._fields import (
@@ -277,7 +283,7 @@ def _decoded(text: str, file: str | None) -> tuple[Any, tuple[str, ...]]:
         message = f"document is nested deeper than {MAX_DEPTH} levels"
         raise _unreadable("VF004", message, file=file) from None
     except ValueError as cause:
-        raise _not_json_value(text, file, str(cause)) from None
+        raise _not_json_value(text, file, why_unread(cause)) from None
 
 
 def _normal(value: Any, flaws: Iterable[str], text: str, file: str | None) -> Any:

@@ -76,10 +76,10 @@ declare(
 declare(
     Rule(
         "VF007",
-        "warning",
+        "error",
         "nodes or edges is not an array",
-        "The value is treated as an empty array. Documents that map ids to nodes come from "
-        "another tool and have to be converted first.",
+        "Without its edges a flow would end at once, and without its nodes it is none. Documents "
+        "that map ids to nodes come from another tool and have to be converted first.",
         bad={**PASS, "edges": {}},
         good=PASS,
     )
