@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -241,3 +242,16 @@ def test_signing_in_place_keeps_mode_and_link(art, flow_file, tmp_path) -> None:
     assert art("bundle", "sign", str(link), "--key", "release").code == 0
     assert link.is_symlink()
     assert bundle.stat().st_mode & 0o777 == 0o600
+
+
+def test_flows_whose_ids_look_alike_become_bundles_of_their_own(art, tmp_path) -> None:
+    ids = ("release", "Release", "a/b", "a b", "流程", "データ", "x" * 80, "x" * 81)
+    for number, flow_id in enumerate(ids):
+        document = {**json.loads(FLOW), "id": flow_id}
+        (tmp_path / f"{number}.json").write_text(json.dumps(document))
+        assert art("compile", f"{number}.json", "--unsigned").code == 0
+
+    found = {path.name for path in tmp_path.glob("*.flowbundle")}
+    assert len(found) == len(ids)
+    assert "release.flowbundle" in found
+    assert all(len(name) <= 64 + len(".flowbundle") for name in found)

@@ -6,6 +6,7 @@ later without the file, and needs neither signature nor consent.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
 
 _UNFIT = re.compile(r"[^a-z0-9_-]+")
+# An id has at most 64 characters; so many digits tell two apart that look alike.
+_TELLING = 8
+_MOST_OF_ID = 64 - 1 - _TELLING
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,9 @@ def compile_bundle(
     flows = {flow_id: r.document for flow_id, r in results.items() if r.document is not None}
     plan = BundlePlan(
         entrypoints=[library.id_of(root) for root in roots],
-        bundle_id=sanitise_id(request.bundle_id or next(iter(flows))),
+        bundle_id=sanitise_id(request.bundle_id)
+        if request.bundle_id
+        else own_id(next(iter(flows))),
         bundle_version=request.version,
         requires=requirements(flows.values()),
         compiler={"name": "abstractruntime", "version": __version__},
@@ -166,6 +172,14 @@ def _only_root(library: FlowLibrary, directory: Path) -> str:
 def _for_bundle(finding: Diagnostic) -> Diagnostic:
     """Make an error of what a bundle cannot hold: a document that readers may read differently."""
     return replace(finding, severity="error") if finding.code == "VF002" else finding
+
+
+def own_id(flow_id: str) -> str:
+    """Give the bundle id of a flow; flows whose ids differ only in what it cannot hold have two."""
+    clean = sanitise_id(flow_id)
+    if clean == flow_id:
+        return clean
+    return f"{clean[:_MOST_OF_ID]}-{hashlib.sha256(flow_id.encode()).hexdigest()[:_TELLING]}"
 
 
 def sanitise_id(text: str) -> str:
