@@ -134,7 +134,8 @@ class DirectoryRunLog:
         delta = memory.shadow.compare(
             self.run.vars, wrote=wrote, source=result_of(first), scan=scan
         )
-        _require_bounded(self.run.vars, memory.shadow.size_after(delta))
+        most = min(MAX_STATE_WEIGHT, MAX_STATE_BYTES)
+        _require_bounded(self.run.vars, memory.shadow.size_after(delta, above=most))
         header = memory.image.header
         changed = changed_fields(header, self.run) if header else header_of(self.run)
         is_listed_anew = "status" in changed or "waiting" in changed

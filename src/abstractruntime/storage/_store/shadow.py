@@ -110,10 +110,11 @@ class Delta:
 class StateShadow:
     """The variables of a run as of its last commit, as bytes; shares nothing with them."""
 
-    __slots__ = ("_children",)
+    __slots__ = ("_at_most", "_children")
 
     def __init__(self) -> None:
         self._children: _Children = {}
+        self._at_most = 0
 
     def compare(
         self,
@@ -146,10 +147,18 @@ class StateShadow:
     def accept(self, delta: Delta) -> None:
         """Remember the state that `delta` leads to."""
         self._children = delta.children
+        self._at_most += delta.size
 
-    def size_after(self, delta: Delta) -> int:
-        """Give how many bytes the values take once `delta` is accepted; 0 when it changes none."""
-        return 0 if delta.children is self._children else delta.state_size()
+    def size_after(self, delta: Delta, *, above: int) -> int:
+        """Give how many bytes the values take once `delta` is accepted, at least where more than `above`.
+
+        Below, it is what was ever written, which costs no look at the values.
+        """
+        if self._at_most + delta.size <= above:
+            return self._at_most + delta.size
+        size = delta.state_size()
+        self._at_most = size - delta.size
+        return size
 
     def size(self) -> int:
         """Give how many bytes the remembered values take."""
@@ -338,6 +347,7 @@ def _changed_items(
         _set_items(old, live, pointer, delta)
     else:
         return None
+    delta.size += max(0, len(data) - len(old))
     return _Items(kept(live, data if delta.is_plain else dump_any(live)), len(live))
 
 
