@@ -117,6 +117,22 @@ def test_values_are_counted_outside_texts(text: bytes, limit: int, expected: boo
     assert has_more_values(text, limit) is expected
 
 
+@pytest.mark.parametrize("command", [("ledger", "verify"), ("show",)], ids=" ".join)
+@pytest.mark.parametrize("kind", ["directory", "pipe", "device"])
+def test_what_is_no_file_is_called_what_it_is(
+    art: Any, tmp_path: Path, command: tuple[str, ...], kind: str
+) -> None:
+    place = tmp_path / "odd"
+    if kind == "directory":
+        place.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("/dev/null")
+    refused = art(*command, str(place))
+    assert (refused.code, f"is a {kind}" in refused.err) == (2, True), refused.err
+
+
 def test_noise_ends_a_verification(art: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(verdicts, "MAX_BAD_LINES", 50)
     noise = tmp_path / "noise.jsonl"

@@ -112,6 +112,19 @@ def test_missing_layer_is_a_reported_fact(art: Any, flow: str, without: Any) -> 
     assert (report["filter"], "seccomp" in report["missing"]) == (None, True)
 
 
+@pytest.mark.parametrize("args", [("--trust-code",), ("--sandbox", "in-process")])
+def test_code_outside_of_the_sandbox_is_never_silent(
+    art: Any, flow: str, args: tuple[str, ...]
+) -> None:
+    assert "outside of the sandbox" in art("run", flow, *args).err
+    assert "outside of the sandbox" not in art("run", flow).err
+
+
+def test_opposite_wishes_are_refused(art: Any, flow: str) -> None:
+    refused = art("run", flow, "--trust-code", "--sandbox", "worker")
+    assert (refused.code, "say the opposite" in refused.err) == (2, True)
+
+
 @pytest.mark.parametrize("args", [(), ("--trust-code",), ("--sandbox", "in-process")])
 def test_less_than_the_minimum_is_refused_before_the_first_record(
     art: Any, flow: str, without: Any, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]

@@ -106,6 +106,7 @@ def test_a_handler_that_kills_its_process_does_so_three_times(
     ends += [lives.live("tick", "d", kill=how) for _ in range(4)]
 
     assert (ends, lives.count()) == ([-how, -how, -how, 3, 3], MOST_DEATHS)
+    assert main(["resume", "d", "--input", "x"]) == 3
     assert main(["repair", "d", "--apply"]) == 0
     assert lives.live("tick", "d", kill=how) == -how
 
@@ -129,6 +130,10 @@ def test_three_deaths_set_a_run_aside(store: Path, capsys: Any) -> None:
         _open(store)
     assert main(["runs", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"][0]["status"] == "quarantined"
+    for status, listed in (("quarantined", ["r"]), ("damaged", []), ("waiting", ["r"])):
+        assert main(["runs", "--status", status, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["runs"]
+        assert [row["run_id"] for row in found] == listed
     assert main(["resume", "r", "--input", "approve"]) == 3
     assert "art repair r --apply" in capsys.readouterr().err
     main(["doctor"])

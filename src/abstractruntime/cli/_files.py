@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,12 @@ MAX_VALUES = 101_000
 MAX_HISTORY_BYTES = 256 * 1024 * 1024
 MAX_SIGNATURE_BYTES = 1024 * 1024
 MAX_PASSPHRASE_BYTES = 64 * 1024
+
+
+def is_path(name: str) -> bool:
+    """Tell whether what may be a run or a file is meant as a file, whatever kind of file it is."""
+    path = Path(name)
+    return path.is_file() or (os.sep in name and path.exists())
 
 
 def flow_files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -94,6 +94,8 @@ def resume(  # noqa: PLR0917 - the options of the command
         try:
             driver.answer(run_id, payload, wait_key=wait_key, actor=actor or os_user(), force=force)
         except WaitMismatch as refused:
+            if aside := engine.health.set_aside(run_id):
+                raise aside from refused
             forced = [words for name, words in _FORCED.items() if name in refused.details]
             refused.hint = "; ".join([refused.hint or "", *forced])
             raise

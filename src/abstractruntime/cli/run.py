@@ -135,6 +135,10 @@ def run(  # noqa: PLR0917 - the options of the command
         sandbox=sandbox,
         workspace=workspace,
     )
+    if trust_code and sandbox not in {None, "in-process"}:
+        raise UsageError(
+            f"--trust-code and --sandbox {sandbox} say the opposite", hint="leave one of them out"
+        )
     wanted_id = _id_of(once, run_id)
     trust = read_trust(session)
     loaded = _load(session, path, entry, trust, allow_unsigned=allow_unsigned)
@@ -150,6 +154,8 @@ def run(  # noqa: PLR0917 - the options of the command
     )
     program = compile_program(loaded.bundle, entry, services=services)
     in_process = trust_code or home == "in-process"
+    if in_process and program.has_code:
+        session.out.note("warning: code nodes run in this process, outside of the sandbox")
     document = loaded.bundle.documents[program.entry]
     values = checked_input(document, inputs)
     overrides = _overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import islice
 from typing import Annotated
 
@@ -29,6 +30,18 @@ _UNKNOWN = (
 )  # fmt: skip
 
 
+class Listed(str, Enum):
+    """What a list says of a run: its status, or what is wrong with it."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DAMAGED = _DAMAGED
+    QUARANTINED = _QUARANTINED
+
+
 @dataclass(slots=True)
 class Listing:
     """The rows of a list of runs, and what is wrong with the damaged ones among them."""
@@ -40,6 +53,12 @@ class Listing:
         self.rows.append({**row, "status": _state_of(cause)})
         self.damage[row["run_id"]] = cause
 
+    def keep(self, status: str, limit: int) -> None:
+        """Keep the rows of one status."""
+        self.rows = [row for row in self.rows if row["status"] == status][:limit]
+        kept = {row["run_id"] for row in self.rows}
+        self.damage = {run_id: why for run_id, why in self.damage.items() if run_id in kept}
+
 
 def _state_of(cause: AbstractRuntimeError) -> str:
     return _QUARANTINED if isinstance(cause, Quarantined) else _DAMAGED
@@ -48,7 +67,7 @@ def _state_of(cause: AbstractRuntimeError) -> str:
 @uses_store
 def runs(
     session: Session,
-    status: Annotated[RunStatus | None, typer.Option("--status", help="Only these.")] = None,
+    status: Annotated[Listed | None, typer.Option("--status", help="Only these.")] = None,
     waiting_on: Annotated[
         WaitReason | None, typer.Option("--waiting-on", help="Only these.")
     ] = None,
@@ -68,18 +87,22 @@ def runs(
     """
     wanted, limit = parse_labels(label), min(limit, _SCAN_LIMIT)
     earliest = parse_time(since) if since else ""
+    # What is wrong with a run stands in no row: all are looked at.
+    found = status if status in {Listed.DAMAGED, Listed.QUARANTINED} else None
     query = RunQuery(
-        status=status,
+        status=RunStatus(status.value) if status and not found else None,
         wait_reason=waiting_on,
         workflow_id=workflow,
         root_only=not children,
-        limit=_SCAN_LIMIT if wanted or since else limit,
+        limit=_SCAN_LIMIT if wanted or since or found else limit,
     )
-    is_filtered = any((status, waiting_on, workflow, wanted, since))
+    is_filtered = any((not found and status, waiting_on, workflow, wanted, since))
     with reading(session) as engine:
-        listing = _listing(engine, query, limit, wanted, earliest)
+        listing = _listing(engine, query, query.limit if found else limit, wanted, earliest)
         if not is_filtered:
-            _add_unlisted(listing, engine, limit)
+            _add_unlisted(listing, engine, query.limit)
+        if found:
+            listing.keep(found.value, limit)
     document = {
         "format": "art-runs/1",
         "runs": listing.rows,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._files import open_file
-from abstractruntime.cli._files import is_history_document
+from abstractruntime.cli._files import is_history_document, is_path
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 
@@ -23,7 +23,7 @@ def show(
 ) -> int:
     """Show a run, a bundle, a flow, a ledger or a history, by looking at what is named."""
     path = Path(what)
-    if not path.is_file():
+    if not is_path(what):
         from abstractruntime.cli.inspect import inspect_
 
         return inspect_(session, what)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abstractruntime._files import lines_of, open_file, read_bounded
-from abstractruntime.cli._files import MAX_HISTORY_BYTES, is_history
+from abstractruntime.cli._files import MAX_HISTORY_BYTES, is_history, is_path
 from abstractruntime.cli._keyring import read_public_key, read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
@@ -81,7 +81,7 @@ def verify(
         raise UsageError("name one run or ledger file, or --all", hint="art ledger verify @last")
     trust = read_trust(session)
     keys = tuple(read_public_key(key) for key in vkey) if vkey else tuple(trust.ledger_keys())
-    if target is not None and Path(target).is_file() and is_history(Path(target)):
+    if target is not None and is_path(target) and is_history(Path(target)):
         _refuse_options(heads, pin)
         from abstractruntime.cli._history_verdict import history_lines, judge_history
 
@@ -137,7 +137,7 @@ def _verdicts(
 ) -> list[LedgerVerdict]:
     if target == STDIN:
         return [verify_ledger(sys.stdin.buffer, heads=heads_of(heads), keys=keys, pin=pin)]
-    if target is not None and Path(target).is_file():
+    if target is not None and is_path(target):
         with open_file(Path(target)) as file:
             return [verify_ledger(file, heads=heads_of(heads), keys=keys, pin=pin)]
     if heads is not None:
