@@ -332,3 +332,15 @@ def test_a_key_that_others_could_have_replaced_signs_nothing(
     refused = art("compile", APPROVAL, "--key", "acme", "-o", "x.flowbundle")
 
     assert (refused.code, "chmod go-w" in refused.err) == (3, True)
+
+
+def test_a_key_that_is_revoked_here_vouches_for_nothing_when_it_is_named(
+    art: Any, tmp_path: Path
+) -> None:
+    art("key", "new", "k")
+    assert art("compile", APPROVAL, "-o", "f.flowbundle", "--key", "k").code == 0
+    verify = ("bundle", "verify", "f.flowbundle", "--vkey", str(tmp_path / "config/keys/k.vkey"))
+    assert art(*verify).code == 0
+    assert art("key", "revoke", "k").code == 0
+    refused = art(*verify)
+    assert (refused.code, "is revoked here" in refused.err) == (3, True)

@@ -22,7 +22,7 @@ from abstractruntime.cli._keyring import (
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import BUNDLE, require_free_place, rewrite, write_result
 from abstractruntime.cli._session import Session
-from abstractruntime.errors import UsageError
+from abstractruntime.errors import Refused, UsageError
 from abstractruntime.signing import TrustedKey, TrustPolicy, TrustStore
 from abstractruntime.workflow_bundle import sign_bundle, unpack_workflow_bundle, verify_bundle
 from abstractruntime.workflow_bundle.reader import read_archive_file, read_bundle
@@ -64,7 +64,17 @@ def verify(
 
     Exit code 0 when it may be used, 1 when it is damaged, 3 when trust is missing.
     """
-    trust = trust_in(vkey) if vkey else read_trust(session)
+    trust = read_trust(session)
+    if vkey:
+        given = trust_in(vkey)
+        for entry in given.keys:
+            if trust.status_of(entry.key) == "revoked":
+                raise Refused(
+                    f"key '{entry.key.label}' is revoked here, so it vouches for nothing",
+                    hint="see why: art key list",
+                    key=entry.key.label,
+                )
+        trust = given
     loaded = verified(
         path,
         trust,
