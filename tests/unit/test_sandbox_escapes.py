@@ -179,9 +179,11 @@ def test_forged_reply_does_not_reach_the_next_call(runner, ahead):
     """A reply to the next call, too, lies in the pipe before that is asked."""
     forge = (
         "    f = escape.__globals__\n"
+        "    replies = b''\n"
         "    for number in _input:\n"
         '        reply = b\'{"id":%d,"value":"forged"}\' % number\n'
-        "        os.write(1, len(reply).to_bytes(4, 'big') + reply)\n"
+        "        replies += len(reply).to_bytes(4, 'big') + reply\n"
+        "    os.write(1, replies)\n"
         "    return 'real'\n"
     )
     now = runner._last_id + 1
