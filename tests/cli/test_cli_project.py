@@ -105,6 +105,21 @@ def test_a_project_may_only_tighten(
         assert any(f["level"] == "warning" for f in art("doctor", "--json").document["findings"])
 
 
+def test_what_is_not_obeyed_is_said_in_few_lines_and_by_the_doctor_in_full(
+    art: Any, project: Path
+) -> None:
+    names = ("signing_key", "host_key", "trust_store", "sandbox", "workspace")
+    values = ("k", "k", "t.json", "in-process", "'~'")
+    lines = (f"{name}: {value}\n" for name, value in zip(names, values, strict=True))
+    (project / "art.yaml").write_text("".join(lines))
+
+    said = art("runs").err
+    assert said.count("is not obeyed") == 3
+    assert "2 more settings are not obeyed; see: art doctor" in said
+    doctor = art("doctor").out
+    assert all(name in doctor for name in names)
+
+
 @pytest.mark.parametrize(
     "rule", [s for s in SETTINGS if s.project.leeway == "tighten"], ids=lambda s: s.name
 )

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from abstractruntime.cli._config import Config
 
 
+# Every command says what is not obeyed, so a file must not be able to make that long.
+_MOST_SAID = 3
+
+
 @dataclass
 class Session:
     """One invocation of the tool.
@@ -36,9 +40,11 @@ class Session:
         from abstractruntime.cli._config import load_config
 
         config = load_config(flags=self.flags, environ=self.environ, cwd=Path.cwd())
-        for item in config.ignored if self.says_ignored else ():
-            self.out.note(f"warning: {item.text}")
-            self.out.note(f"  = hint: {item.hint}")
+        if self.says_ignored:
+            for item in config.ignored[:_MOST_SAID]:
+                self.out.note(f"warning: {item.text}", f"  = hint: {item.hint}")
+            if more := len(config.ignored[_MOST_SAID:]):
+                self.out.note(f"warning: {more} more settings are not obeyed; see: art doctor")
         return config
 
     @cached_property
