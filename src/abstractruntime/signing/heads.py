@@ -66,10 +66,14 @@ class HeadStack:
             if last is not None and stack.tree.size == wanted:
                 matched = stack.tree.root() == last.root
         if not matched:
+            found = (
+                f"has {stack.tree.size}"
+                if stack.tree.size < wanted
+                else "has others in their place"
+            )
             raise HeadMismatch(
-                f"the last signed head covers {wanted} records, the ledger has {stack.tree.size}"
-                " or other ones",
-                hint="art ledger verify",
+                f"the last signed head covers {wanted} records, and the ledger {found}",
+                hint="art ledger verify RUN says where",
                 signed_size=wanted,
                 size=stack.tree.size,
             )

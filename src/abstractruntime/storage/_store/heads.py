@@ -169,10 +169,17 @@ def open_heads(
         _require_ours(services, run_id, last, origin)
     covered = last.head if last is not None else None
     lines = (line.data for line in scan_lines(files, layout.ledger(run_id)))
-    if signer is not None:
-        return HeadsFile(services, signer, run_id, HeadStack.rebuild(lines, covered))
-    if covered is not None:
-        HeadStack.rebuild(islice(lines, covered.size), covered)
+    try:
+        if signer is not None:
+            return HeadsFile(services, signer, run_id, HeadStack.rebuild(lines, covered))
+        if covered is not None:
+            HeadStack.rebuild(islice(lines, covered.size), covered)
+    except HeadMismatch as error:
+        raise HeadMismatch(
+            f"ledger of run {run_id!r}: {error.message}",
+            hint=f"art ledger verify {run_id}",
+            **{**error.details, "run_id": run_id},
+        ) from error
     return None
 
 
