@@ -56,7 +56,11 @@ def doubt_of_place(place: Path) -> Doubt | None:
         return Doubt(place, reason, "see whose it is")
     if found.st_uid not in (os.geteuid(), _SUPERUSER):
         reason = f"'{place}' belongs to user {found.st_uid}"
-        return Doubt(place, reason, f"chown {os.geteuid()} {place}")
+        return Doubt(
+            place,
+            reason,
+            f"look at it, as others filled it; then remove it, or take it over: chown {os.geteuid()} {place}",
+        )
     if others_may_write(found):
         reason = f"'{place}' can be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
         return Doubt(place, reason, f"chmod go-w {place}")

@@ -18,6 +18,7 @@ from abstractruntime.visualflow_compiler.check._rules import (
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _ASKS = node("ask", "ask_user", "exec-in prompt choices", "exec-out response")
+_AGAIN = node("again", "subflow", "exec-in", "exec-out", subflowId="example")
 _CLOSED = {"effectConfig": {"allowFreeText": False}}
 _WAITS_FOR = {"pinDefaults": {"event_key": "done"}}
 
@@ -68,6 +69,65 @@ def endless(graph: FlowGraph) -> Iterator[Finding]:
             hint="lead one branch of an if out of the loop",
         )
     yield from _constant_loops(graph)
+
+
+@rule(
+    "VF117",
+    "warning",
+    "the flow always calls itself",
+    explanation="Every way through the flow runs the flow again, and none waits for anything before. Each run "
+    "starts another one, until somebody stops them.",
+    bad=flow(START, _AGAIN, END, edges=("start > again", "again > end")),
+    good=flow(
+        START,
+        node("check", "if", "exec-in condition", "true false"),
+        _AGAIN,
+        END,
+        edges=(
+            "start > check",
+            "check.true > again",
+            "check.false > end",
+            "again > end",
+            "start.text > check.condition",
+        ),
+    ),
+)
+def recursive(graph: FlowGraph) -> Iterator[Finding]:
+    calls = [n for n in graph.steps if _called(graph, n) == graph.flow.id]
+    if not calls or graph.entry is None:
+        return
+    before = _before(graph, graph.entry.node_id, frozenset(calls))
+    if any(_may_end(graph, n) or _may_wait(graph, n) for n in before):
+        return
+    yield Finding(
+        f"every way through flow {graph.flow.id!r} runs it again",
+        node_pointer(graph, calls[0]),
+        node_id=calls[0],
+        hint="run it on one branch of an if only",
+    )
+
+
+def _called(graph: FlowGraph, node_id: str) -> str | None:
+    return graph.facts(node_id).subflow(graph.elements[node_id])
+
+
+def _before(graph: FlowGraph, start: str, calls: frozenset[str]) -> set[str]:
+    """Give the steps that control can come to without one of the calls."""
+    found = {start} - calls
+    todo = list(found)
+    while todo:
+        for edge in graph.exec_out.get(todo.pop(), ()):
+            if edge.target not in found | calls and graph.is_step(edge.target):
+                found.add(edge.target)
+                todo.append(edge.target)
+    return found
+
+
+def _may_wait(graph: FlowGraph, node_id: str) -> bool:
+    """Tell whether control may rest at a step, or leave it in a way that no edge shows."""
+    facts = graph.facts(node_id)
+    is_open = set(facts.handles) not in ({EXEC_OUT}, {"true", "false"}, set())
+    return facts.waits != "never" or is_open
 
 
 def _comes_back(graph: FlowGraph, node_id: str) -> bool:
