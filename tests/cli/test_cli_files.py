@@ -73,6 +73,14 @@ def test_a_bundle_needs_consent_to_write(art, bundle):
     assert art("show", "r").code == 66
 
 
+@pytest.mark.parametrize(
+    "grant", ["foo", "file:reed", "", "file:*", "file:read,file:write", "FILE:READ"]
+)
+def test_what_grants_nothing_is_refused(art, bundle, grant):
+    refused = art("run", bundle, "--allow-unsigned", "--allow", grant, "--allow", "file:write")
+    assert (refused.code, "nothing that can be granted" in refused.err) == (2, True), refused.err
+
+
 def test_what_is_granted_is_recorded(art, bundle, tmp_path, monkeypatch):
     # The name of a home is left out of what is recorded, and it may hold the directory of tests.
     monkeypatch.setenv("HOME", "/nowhere")

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -42,8 +43,11 @@ def granted(loaded: Loaded, allowed: Iterable[str]) -> tuple[str, ...]:
 
     Raises:
         ConsentNeeded: its nodes can do more than that.
+        UsageError: a grant is none.
     """
-    grants = tuple(dict.fromkeys(text.strip() for text in allowed if text.strip()))
+    grants = tuple(dict.fromkeys(text.strip() for text in allowed))
+    for grant in grants:
+        _require_known(grant)
     needs = requirements(loaded.bundle.documents.values()).capabilities
     asked = [need for need in needs if need.startswith(_ASKED)]
     if loaded.rule == _OWN_WORK:
@@ -58,6 +62,25 @@ def granted(loaded: Loaded, allowed: Iterable[str]) -> tuple[str, ...]:
             digest=loaded.digest,
         )
     return grants
+
+
+def _require_known(grant: str) -> None:
+    """Refuse what grants nothing: it would look like consent to something.
+
+    Raises:
+        UsageError: no capability is called so.
+    """
+    names = [name.removesuffix(":") for name in _ASKED]
+    # `file` stands for both, `net:HOST` for a part.
+    if any(f"{name}:".startswith(f"{grant}:") or grant.startswith(f"{name}:") for name in names):
+        return
+    near = difflib.get_close_matches(grant, names, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    raise UsageError(
+        f"{grant!r} is nothing that can be granted",
+        hint=f"{meant}known: {', '.join(names)}; one --allow for each",
+        argument="--allow",
+    )
 
 
 def requirements(documents: Iterable[FlowDocument]) -> Requirements:
