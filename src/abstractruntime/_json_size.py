@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 
 _PARTS = re.compile(rb'"[^"]*"|[,:\[{]')
-_PER_BRACKET = 4
-_COUNTS = {b",": 1, b":": 1, b"[": _PER_BRACKET, b"{": _PER_BRACKET}
+# An object or list takes about as much memory as so many numbers.
+PER_CONTAINER = 4
+_COUNTS = {b",": 1, b":": 1, b"[": PER_CONTAINER, b"{": PER_CONTAINER}
 
 
 def has_more_values(data: bytes, limit: int) -> bool:
@@ -19,7 +20,7 @@ def has_more_values(data: bytes, limit: int) -> bool:
     the values but one, and about as much as they take in memory.
     """
     brackets = data.count(b"[") + data.count(b"{")
-    if data.count(b",") + data.count(b":") + _PER_BRACKET * brackets <= limit:
+    if data.count(b",") + data.count(b":") + PER_CONTAINER * brackets <= limit:
         return False
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")

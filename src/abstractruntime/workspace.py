@@ -195,7 +195,8 @@ class Workspace:
             with self._at(path, _Guard.of(self)) as spot:
                 if not spot.missing:
                     raise NodeError(f"Not a file: {path}")
-                if not _OBEYED.isdisjoint(name.casefold() for name in spot.names):
+                where = (*Path(os.path.realpath(self.root)).parts, *spot.names)
+                if not _OBEYED.isdisjoint(name.casefold() for name in where):
                     raise NodeError(_SETS.format(path))
                 mode = _mode_of(path, spot)
                 directory = _beneath.make_directories(spot)

@@ -123,12 +123,13 @@ def test_output_mode_of_the_environment(art: Any, monkeypatch: pytest.MonkeyPatc
     "args, code",
     [
         (["--version"], 0),
+        (["run", "--help"], 0),
         (["schema", "visualflow"], 0),
         (["show", "nobody", "--json"], 66),
         (["run", APPROVAL, "--input", INPUT], 4),
         (["run", APPROVAL, "--input", INPUT, "--jsonl"], 4),
     ],
-    ids=["version", "long", "error", "run", "stream"],
+    ids=["version", "help", "long", "error", "run", "stream"],
 )
 def test_a_reader_that_went_away_changes_no_exit_code(tmp_path, args, code) -> None:
     reader, writer = os.pipe()

@@ -193,3 +193,23 @@ def test_a_run_that_was_begun_unsigned_is_signed_as_it_was_found(
     verdict = art("ledger", "verify", "u", "--json").document
     assert verdict["verdict"] == "valid_unsigned"
     assert any("as they were found" in warning for warning in verdict["warnings"])
+
+
+@pytest.mark.parametrize("command", [("gc", "--apply"), ("gc", "--purge", "r", "--apply")])
+def test_a_run_of_a_colleague_keeps_nobody_from_tidying(
+    art: Any,
+    signed: Path,
+    command: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("ART_CONFIG_DIR", str(tmp_path / "colleague"))
+        patch.setenv("ART_HOST_KEY", "")
+        art("run", str(APPROVAL), "--run-id", "theirs", "--input", INPUT)
+    assert art("cancel", "r").code == 0
+
+    result = art(*command)
+
+    assert result.code == 0, result.err
+    assert (signed / "ledger_theirs.jsonl").exists()

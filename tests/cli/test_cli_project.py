@@ -387,6 +387,17 @@ def test_a_command_that_came_with_the_project_is_not_applied(art: Any, project: 
     assert art("cancel", "r", "--yes").code in (0, 2, 5)
 
 
+def test_who_names_the_store_takes_the_commands_of_others(art: Any, project: Path) -> None:
+    """A program in Python, or somebody with another configuration, was told that its command counts."""
+    (project / ".art").mkdir()
+    assert art("run", str(APPROVAL), "--run-id", "r", "--input", INPUT).code == 4
+    with contextlib.closing(open_store(project / ".art")) as host:
+        host.post("r", Command("c", Cancel(reason="theirs")))
+
+    assert art("tick", "r", "--store", ".art").code == 5
+    assert not list((project / ".art").glob("quarantine/*"))
+
+
 def test_a_start_key_stands_for_own_runs_alone(art: Any, planted: Path) -> None:
     start = ("run", "f.json", "--once", "daily", "--store", ".art")
     with pytest.MonkeyPatch.context() as patch:

@@ -19,9 +19,10 @@ from abstractruntime.storage._files.fs import StoreFiles
 from abstractruntime.storage._files.layout import Layout
 from abstractruntime.storage._files.simfs import SimFileSystem
 from abstractruntime.storage._store.blobs import Blobs
+from abstractruntime.storage._store.fold import fold
 from abstractruntime.storage._store.plain import dump, dump_plain_sorted, is_plain
 from abstractruntime.storage._store.record_lines import RecordWriter, clean_record, stored_hash
-from abstractruntime.storage._store.shadow import StateShadow, fold
+from abstractruntime.storage._store.shadow import StateShadow
 
 ROUNDS = 8
 KEYS = ["a", "b", "c", "a/b", "t~x", "é", "", "0", "1", "$blob", "_runtime", "node_traces"]

@@ -257,7 +257,7 @@ def forged(image: Image, path: str) -> list[tuple[str, bytes]]:
     for change, payload in changed_values(content["payload"]):
         body = {**content, "payload": payload}
         del body["sha256"]
-        found.append((change, dump_line({**body, "sha256": inbox._digest(None, RUN, name, body)})))
+        found.append((change, dump_line({**body, "sha256": inbox._digest(RUN, name, body)})))
         found.append((f"{change}, no digest", dump_line(body)))
     return found
 

@@ -85,7 +85,7 @@ def test_references_stand_for_no_more_than_a_record_holds(
 
 @pytest.mark.parametrize(
     "value,weight",
-    [(1, 0), ("x" * 64, 2), ([1, 2], 5), ({"a": 1}, 5), ([{"a": "x" * 32}, []], 3 + 2 + 6 + 3)],
+    [(1, 0), ("x" * 64, 2), ([1, 2], 6), ({"a": 1}, 6), ([{"a": "x" * 32}, []], 4 + 2 + 7 + 4)],
 )
 def test_weights(value: Any, weight: int) -> None:
     assert weight_of(value) == weight

@@ -228,12 +228,27 @@ runner.call("def transform(x):\\n    while True: pass\\n", "transform", None)
 """
 
 
+def loops(pid):
+    """Wait until a worker that was idle has got its call: before, it would end with its input."""
+    before = cpu_ticks(pid)
+    return within_seconds(lambda: cpu_ticks(pid) > before + 3)
+
+
 def ends_soon(pid):
+    return within_seconds(lambda: not is_running(pid))
+
+
+def within_seconds(condition):
     for _ in range(500):
-        if not is_running(pid):
+        if condition():
             return True
         time.sleep(0.01)
     return False
+
+
+def cpu_ticks(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return int(stat.read().rpartition(")")[2].split()[11])
 
 
 def is_running(pid):
@@ -262,7 +277,7 @@ def test_worker_in_a_loop_dies_with_a_killed_parent(starter, without, dies):
     command = [sys.executable, "-c", textwrap.dedent(PARENT_PROGRAM), starter, without]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         worker = int(parent.stdout.readline())
-        assert is_running(worker)
+        assert loops(worker)
         os.kill(parent.pid, signal.SIGKILL)
     try:
         if dies:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from abstractruntime.errors import InvalidValue
-from abstractruntime.storage._store.shadow import fold, shadow_of
+from abstractruntime.storage._store.fold import fold
+from abstractruntime.storage._store.shadow import shadow_of
 
 LONG = "x" * 300
 

@@ -124,6 +124,14 @@ def test_what_the_directory_obeys_is_not_written(home: Path, path: str) -> None:
     assert not (home / path).exists()
 
 
+@pytest.mark.parametrize("root", [".git", "a/.git/modules", ".Art"])
+def test_what_the_directory_obeys_is_not_written_from_within(home: Path, root: str) -> None:
+    (home / root).mkdir(parents=True)
+
+    assert "configuration" in refused(lambda: Workspace(home / root).write("hooks/new", b"x"))
+    assert not (home / root / "hooks").exists()
+
+
 def test_lists_pass_over_what_is_kept(linked: Path) -> None:
     flows = Workspace(linked, guarded=(linked / "guarded.txt",))
 

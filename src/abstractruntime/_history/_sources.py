@@ -5,9 +5,8 @@ Both answer the same four questions and never change anything.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -137,7 +136,7 @@ class EngineSource:
         for stored in self._engine.records(run_id):
             child = started_child(stored.record) if STARTS_CHILD in stored.line else None
             if child is not None and child not in runs:
-                with contextlib.suppress(NotFound, UsageError):
+                with suppress(NotFound, UsageError):
                     runs[child] = RunHeader.of(self._engine.peek(child))
         own = [run for run in runs.values() if run.parent_run_id == run_id]
         return [run.run_id for run in sorted(own, key=lambda run: (run.created_at, run.run_id))]

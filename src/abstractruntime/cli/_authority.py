@@ -4,7 +4,8 @@ Rules:
 1. The first record names what was in force that loosens or tightens, and where each came from.
 2. It is sealed with a secret of the user's configuration, over everything that it states. The
    seal tells this user's runs from those that came with a directory; it proves nothing to others.
-   In a store that lies in a project, every record and every command has such a seal.
+   In a store that lies in a project, every record and every command has such a seal; where only
+   the project names the store, nothing else counts.
 3. Where the seal does not hold, the run goes on with what it may do anyway. If it needs more, as
    its own first record says, somebody has to say so again.
 4. A store that only a project names may have come with it. Its runs are read like those of any
@@ -237,7 +238,8 @@ class OwnPast:
             raise HeadMismatch(
                 f"the first record of run {root!r} was changed, or was not written with this"
                 " configuration, so no host key of yours signs what follows it",
-                hint=f"art ledger verify {root}; go on with --accept-origin, or without a host key",
+                hint=f"art ledger verify {root}; go on without a host key; or with --accept-origin, which"
+                " resume, tick and serve have",
                 run_id=root,
             )
 

@@ -85,12 +85,13 @@ def _require_values(text: str) -> None:
     if has_more_values(text.encode("utf-8", "replace"), MAX_VALUES):
         opened = _OPENED.match(text)
         is_deep = opened is not None and len(re.findall(r"[\[{]", opened[0])) > MAX_DEPTH
+        limit = MAX_DEPTH if is_deep else MAX_VALUES
         raise UsageError(
-            f"input is nested deeper than {MAX_DEPTH} levels"
+            f"input is nested deeper than {limit} levels"
             if is_deep
-            else f"input holds more than {MAX_VALUES} values",
+            else f"input holds more than {limit} values",
             hint="give less, or name a file that the flow reads itself",
-            limit=MAX_VALUES,
+            limit=limit,
         )
 
 

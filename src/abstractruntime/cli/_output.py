@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,6 +51,16 @@ class OutputError(OSError):
 def drop_stdout() -> None:
     """Send what is still printed nowhere; what is buffered would fail once more at exit."""
     _drop(sys.stdout)
+
+
+def is_read() -> bool:
+    """Tell whether somebody still reads stdout; if not, what is printed goes nowhere from here on."""
+    look = select.poll()
+    look.register(sys.stdout.fileno(), 0)
+    if not look.poll(0):
+        return True
+    drop_stdout()
+    return False
 
 
 def talk(text: str) -> None:

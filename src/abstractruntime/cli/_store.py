@@ -34,7 +34,10 @@ def reading(session: Session) -> Iterator[Store]:
     from abstractruntime.storage.directory import open_store
 
     directory = _checked_directory(session)
-    with open_store(directory, seal=_seal(session), create=False) as engine:
+    is_projects = session.config.values["store"].is_projects
+    with open_store(
+        directory, seal=_seal(session), only_sealed=is_projects, create=False
+    ) as engine:
         yield engine
 
 
@@ -50,22 +53,24 @@ def writing(session: Session, *, create: bool = False) -> Iterator[Store]:
         signer = KeySigner(load_host_key(session, name))
     durability = session.config.get("durability")
     directory = _checked_directory(session)
+    is_projects = session.config.values["store"].is_projects
     with open_store(
         directory,
         durability=durability,
         signer=signer,
         host_keys=lambda: _host_keys(session),
         seal=_seal(session, create=True),
+        only_sealed=is_projects,
         create=create,
     ) as engine:
-        if session.config.values["store"].is_projects:
+        if is_projects:
             from abstractruntime.cli._authority import OwnRuns
 
             engine.admit = OwnRuns(session, engine)
         elif signer is not None:
             from abstractruntime.cli._authority import OwnPast
 
-            engine.admit = OwnPast(session, engine)
+            engine.may_sign = OwnPast(session, engine)
         if engine.is_new and signer is None:
             # Said once per store; the doctor says it whenever it is asked.
             session.out.note(

@@ -95,7 +95,7 @@ def _guarded(args: list[str]) -> int:
 
 
 def _run(args: list[str]) -> int:
-    from abstractruntime.cli._output import Output, OutputError, drop_stdout, mode_from_args
+    from abstractruntime.cli._output import Output, OutputError, is_read, mode_from_args
 
     out = Output(mode_from_args(args, os.environ))
     try:
@@ -103,13 +103,12 @@ def _run(args: list[str]) -> int:
     except KeyboardInterrupt:
         out.note("interrupted")
         return 130
-    except BrokenPipeError:
-        # Commands see to their own; this one read a page of help to its end.
-        drop_stdout()
-        return 0
     except OutputError:
         raise
     except Exception as cause:  # noqa: BLE001 - the one boundary between failures and exit codes
+        if isinstance(cause, BrokenPipeError) and not is_read():
+            # Commands see to their own output; this was a page of help that nobody read on.
+            return 0
         return _report(out, cause)
 
 

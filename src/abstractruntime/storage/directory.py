@@ -51,6 +51,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
     signer: HeadSignerPort | None = None,
     host_keys: Callable[[], Iterable[VerifierKey]] = tuple,
     seal: Callable[[str], str] | None = None,
+    only_sealed: bool = False,
     lock: bool = True,
     origin: str | None = None,
     create: bool = True,
@@ -72,6 +73,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
         host_keys: Gives the other hosts whose heads count; a signer goes on from those only.
         seal: Marks records and commands, by which this host knows its own again; gives hexadecimal
             digits for a text, from a secret.
+        only_sealed: Whether commands without that mark are set aside.
         lock: False trusts the caller to be the only process.
         origin: The name of a new store in its signed heads; default `<host>/<8 hex>`.
         create: False refuses to create.
@@ -99,6 +101,7 @@ def open_store(  # noqa: PLR0913 - every one is optional, and four are seams for
         signer=signer,
         host_keys=host_keys,
         seal=seal,
+        only_sealed=only_sealed,
         lock=lock,
         clock=clock,
         ids=ids or SystemIds(),

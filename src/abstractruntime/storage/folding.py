@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject, isolate
+from abstractruntime.storage._store.fold import fold
 from abstractruntime.storage._store.header import apply_fields, run_from
 from abstractruntime.storage._store.record_lines import stored_result_of
-from abstractruntime.storage._store.shadow import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject, copied, dump_line
+from abstractruntime._json_size import PER_CONTAINER
 from abstractruntime.errors import IntegrityError
 
 LIMIT_BYTES = 256 * 1024
@@ -151,17 +152,17 @@ class Reading:
 def weight_of(value: Any) -> int:
     """Give about how much memory a value takes; what no record holds is not counted to its end.
 
-    An object or list counts 3, a member of an object 2 more, an item of a list 1 more, and a text
+    An object or list counts 4, a member of an object 2 more, an item of a list 1 more, and a text
     1 for each 32 characters.
     """
     weight, level = 0, [value]
     while level and weight <= MAX_RECORD_WEIGHT:
         item = level.pop()
         if type(item) is dict:
-            weight += 3 + 2 * len(item)
+            weight += PER_CONTAINER + 2 * len(item)
             level += [child for child in item.values() if type(child) in _WEIGHTY]
         elif type(item) is list:
-            weight += 3 + len(item)
+            weight += PER_CONTAINER + len(item)
             level += [child for child in item if type(child) in _WEIGHTY]
         elif type(item) is str:
             weight += len(item) // _CHARS_PER_WEIGHT

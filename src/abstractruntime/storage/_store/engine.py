@@ -41,7 +41,7 @@ from abstractruntime.storage._store.memory import LogMemory
 from abstractruntime.storage._store.record_lines import parse_line
 from abstractruntime.storage._store.recovery import Recovery, Replay, no_run
 from abstractruntime.storage._store.run_log import DirectoryRunLog
-from abstractruntime.storage._store.seals import is_sealed
+from abstractruntime.storage._store.seals import has_seal
 from abstractruntime.storage._store.services import Durability, HeadSignerPort, Services
 from abstractruntime.storage._store.store_file import (
     IMPORTED_FROM,
@@ -81,6 +81,7 @@ class DirectoryEngine:
         signer: HeadSignerPort | None,
         host_keys: Callable[[], Iterable[VerifierKey]],
         seal: Seal | None,
+        only_sealed: bool,
         lock: bool,
         clock: Clock,
         ids: Ids,
@@ -108,7 +109,7 @@ class DirectoryEngine:
             layout=layout,
             files=files,
             blobs=blobs,
-            inboxes=Inboxes(files, layout, clock, seal),
+            inboxes=Inboxes(files, layout, clock, seal=seal, only_sealed=only_sealed),
             recovery=self._recovery,
             index=RunIndex(files, layout, self._load_header, clock, writable=is_writable),
             clock=clock,
@@ -124,8 +125,10 @@ class DirectoryEngine:
 
     keeps_commands = True
     is_new = False
-    # Asked before a run is opened for writing; what it raises keeps the run as it is.
+    # Asked before anything of a run is changed; what it raises keeps the run as it is.
     admit: Callable[[str], None] | None = None
+    # Asked besides before a run is opened that a host is to sign.
+    may_sign: Callable[[str], None] | None = None
 
     @property
     def signed_by(self) -> str | None:
@@ -205,6 +208,8 @@ class DirectoryEngine:
         self.require_writable(run_id)
         self._require_run(run_id)
         self.require_own(run_id)
+        if self.may_sign is not None:
+            self.may_sign(run_id)
         self._claim()
         with contextlib.ExitStack() as undo:
             lease = self._leases.acquire(run_id, wait_s=wait_s)
@@ -470,7 +475,7 @@ class DirectoryEngine:
     def is_sealed(self, run_id: str) -> bool:
         """Tell whether this host wrote the last record of a run, and with it all of them."""
         seal, last = self.services.seal, self.recent(run_id, 1)
-        return seal is not None and bool(last) and is_sealed(seal, run_id, last[0].record)
+        return seal is not None and bool(last) and has_seal(seal, run_id, last[0].record)
 
     def _require_run(self, run_id: str) -> None:
         if self._files.info(self._layout.ledger(run_id)) is None:

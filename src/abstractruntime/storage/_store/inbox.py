@@ -5,8 +5,8 @@ Rules:
    name is derived from the command id, so posting an id again changes nothing.
 2. The file ends with the digest of its run, its name and its content, so that one that was
    changed, renamed or moved to another run is seen to be `Altered`, as is one without a digest.
-   It proves no more than that: who may write here may post commands, too. Only in a store with
-   seals it proves that this host posted the command.
+   It proves no more than that: who may write here may post commands, too.
+3. A host with a seal marks what it posts. Where only its own commands count, others are `Altered`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from abstractruntime._json import dump_line, normalise
 from abstractruntime.core.commands import Altered, Command
 from abstractruntime.errors import UsageError
 from abstractruntime.storage._files.quarantine import quarantine_tail
-from abstractruntime.storage._store.seals import command_seal
+from abstractruntime.storage._store.seals import command_seal, is_equal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,19 +34,26 @@ if TYPE_CHECKING:
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME_CHARS, _TAG_CHARS = 10, 16
 _SUFFIX = ".json"
-_DIGEST = "sha256"
+_DIGEST, _SEAL = "sha256", "seal"
 
 
 class Inboxes:
     """The inboxes of one store."""
 
     def __init__(
-        self, files: StoreFiles, layout: Layout, clock: Clock, seal: Seal | None = None
+        self,
+        files: StoreFiles,
+        layout: Layout,
+        clock: Clock,
+        *,
+        seal: Seal | None = None,
+        only_sealed: bool = False,
     ) -> None:
         self._files = files
         self._layout = layout
         self._clock = clock
         self._seal = seal
+        self._only_sealed = only_sealed
 
     def post(self, run_id: str, command: Command) -> None:
         """Store a command durably; an id that already waits there is left as it is.
@@ -70,8 +77,9 @@ class Inboxes:
         body = normalise(dated.to_dict())
         self._files.ensure_dir(directory)
         name = self._time_part(names) + tag
-        digest = _digest(self._seal, run_id, name + _SUFFIX, body)
-        content = {**body, _DIGEST: digest}
+        if self._seal is not None:
+            body[_SEAL] = command_seal(self._seal, _digest(run_id, name + _SUFFIX, body))
+        content = {**body, _DIGEST: _digest(run_id, name + _SUFFIX, body)}
         self._files.write_atomic(self._layout.command(run_id, name), dump_line(content))
 
     def read(self, run_id: str, known: Mapping[str, Command] | None = None) -> dict[str, Command]:
@@ -109,13 +117,16 @@ class Inboxes:
             return Command(name, Altered("its name is not that of its id"))
         if _DIGEST not in content:
             return Command(name, Altered("it has no digest"))
-        is_whole = (
-            content[_DIGEST] == _digest(self._seal, run_id, name, body)
-            and dump_line(content) == data
-        )
-        return (
-            command if is_whole else Command(name, Altered("its digest is that of another content"))
-        )
+        if content[_DIGEST] != _digest(run_id, name, body) or dump_line(content) != data:
+            return Command(name, Altered("its digest is that of another content"))
+        if self._only_sealed and not self._is_own(run_id, name, body):
+            return Command(name, Altered("it was not posted with this configuration"))
+        return command
+
+    def _is_own(self, run_id: str, name: str, body: JsonObject) -> bool:
+        posted = {key: value for key, value in body.items() if key != _SEAL}
+        found, digest = body.get(_SEAL), _digest(run_id, name, posted)
+        return self._seal is not None and is_equal(found, command_seal(self._seal, digest))
 
     @staticmethod
     def altered(found: Mapping[str, Command]) -> list[tuple[str, str]]:
@@ -178,6 +189,5 @@ def _number(text: str) -> int:
     return value
 
 
-def _digest(seal: Seal | None, run_id: str, name: str, body: JsonObject) -> str:
-    whole = hashlib.sha256(f"{run_id}/{name}\n".encode() + dump_line(body))
-    return command_seal(seal, whole.hexdigest())
+def _digest(run_id: str, name: str, body: JsonObject) -> str:
+    return hashlib.sha256(f"{run_id}/{name}\n".encode() + dump_line(body)).hexdigest()

@@ -69,8 +69,7 @@ class RecordWriter:
             least_size: How long it is at least, if that is known.
         """
         effect, result = record.effect, record.result
-        place: Any = {"seq": seq, "prev_hash": prev_hash, "plain": plain}
-        place["seal"] = self._seal
+        place: Any = {"seq": seq, "prev_hash": prev_hash, "plain": plain, "seal": self._seal}
         if least_size <= LIMIT_BYTES:
             encoded = _encode(record, effect, result, commit, **place)
             if len(encoded.line) <= LIMIT_BYTES and MARK not in encoded.line:

@@ -27,13 +27,13 @@ from abstractruntime.storage._files.fs import FileInfo
 from abstractruntime.storage._files.jsonl import Line, Tail, last_line, scan_lines
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.checkpoint import Checkpoint, parse_checkpoint
+from abstractruntime.storage._store.fold import fold
 from abstractruntime.storage._store.header import run_from
 from abstractruntime.storage._store.heads_extent import heads_extent
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.legacy import LegacyRun, LegacyRuns
 from abstractruntime.storage._store.plain import dump_any
 from abstractruntime.storage._store.record_lines import check_line, stored_result_of
-from abstractruntime.storage._store.shadow import fold
 from abstractruntime.storage._store.shared_texts import LARGE_BYTES
 from abstractruntime.storage.large_values import MARK, MAX_STATE_WEIGHT, Reading, weight_of
 

@@ -21,15 +21,21 @@ def record_seal(seal: Seal | None, run_id: str, seq: int, record_hash: str) -> s
     return f"seal:{seal(f'record {run_id} {seq} {record_hash}')}"
 
 
-def is_sealed(seal: Seal, run_id: str, record: Mapping[str, Any]) -> bool:
+def has_seal(seal: Seal, run_id: str, record: Mapping[str, Any]) -> bool:
     """Tell whether a record has the seal of this host."""
-    found, seq, digest = (record.get(name) for name in ("signature", "seq", "record_hash"))
-    if not (isinstance(found, str) and isinstance(seq, int) and isinstance(digest, str)):
+    seq, digest = record.get("seq"), record.get("record_hash")
+    if not (isinstance(seq, int) and isinstance(digest, str)):
         return False
-    expected = record_seal(seal, run_id, seq, digest) or ""
-    return hmac.compare_digest(found.encode(), expected.encode())
+    return is_equal(record.get("signature"), record_seal(seal, run_id, seq, digest))
 
 
-def command_seal(seal: Seal | None, digest: str) -> str:
-    """Give what the file of a command ends with: its digest, or the mark of that."""
-    return digest if seal is None else seal(f"command {digest}")
+def command_seal(seal: Seal, digest: str) -> str:
+    """Give the mark of a command whose content has this digest."""
+    return seal(f"command {digest}")
+
+
+def is_equal(found: Any, mark: str | None) -> bool:
+    """Compare what was found with a mark, in a time that tells nothing of the mark."""
+    if not isinstance(found, str) or mark is None:
+        return False
+    return hmac.compare_digest(found.encode("utf-8", "surrogatepass"), mark.encode())

@@ -1,4 +1,4 @@
-"""What changed in the variables of a run since its last commit, and how to apply it again.
+"""What changed in the variables of a run since its last commit.
 
 `StateShadow` remembers the bytes of every top-level value and, of a dict of more than 256
 bytes, those of every child once it has changed. Equal bytes mean unchanged. A comparison gives
@@ -8,7 +8,7 @@ The memory is a small multiple of the bytes of the variables, whatever their sha
 taken apart only where it changed, its whole bytes are kept beside those of its children
 near the root only, and long texts are shared with the live variables.
 
-Operations of a delta, in the order in which `fold` applies them; pointers are RFC 6901
+Operations of a delta, in the order in which `fold.fold` applies them; pointers are RFC 6901
 below vars:
 1. `del [pointers]`, 2. `set {pointer: value}`, 3. `app {pointer: [items]}`,
 4. `put pointer` (the result of the record), 5. `ord {pointer: [keys]}`.
@@ -43,7 +43,6 @@ _BRANCH_BYTES = 256
 _CHUNK_ITEMS = 256
 # Below so many keys a branch keeps no bytes of its own: a deep value would be kept once per level.
 _WHOLE_LEVELS = 3
-_MISSING: Any = object()
 
 # Grown while a run is driven, rebuilt from records on demand; see `get_node_traces`.
 _PROJECTION = ("_runtime", "node_traces")
@@ -454,56 +453,4 @@ def _value_of(seen: _Seen) -> Any:
     return value_of(data) if data is not None else _values_of(seen.children)  # type: ignore[union-attr] # only branches have none
 
 
-# -- applying -----------------------------------------------------------------
-
-
-def fold(state: JsonObject, commit: JsonObject, result: Any = None) -> None:
-    """Apply the operations of a commit to variables.
-
-    Args:
-        state: The variables before the commit; changed in place.
-        commit: The commit, with offloaded values back in place.
-        result: What `put` refers to.
-
-    Raises:
-        KeyError, IndexError, ValueError, TypeError: an operation does not fit the state.
-    """
-    for pointer in commit.get("del", ()):
-        parent, token = _parent(state, pointer)
-        del parent[token]
-    for pointer, value in commit.get("set", {}).items():
-        parent, token = _parent(state, pointer)
-        parent[token] = value
-    for pointer, items in commit.get("app", {}).items():
-        parent, token = _parent(state, pointer)
-        parent[token].extend(items)
-    if "put" in commit:
-        parent, token = _parent(state, commit["put"], create=True)
-        parent[token] = result
-    for pointer, keys in commit.get("ord", {}).items():
-        _reorder(_at(state, pointer), keys)
-
-
-def _parent(state: Any, pointer: str, *, create: bool = False) -> tuple[Any, Any]:
-    tokens = split_pointer(pointer)
-    value = state
-    for token in tokens[:-1]:
-        if create and type(value) is dict and token not in value:
-            value[token] = {}
-        value = value[int(token) if type(value) is list else token]
-    return value, int(tokens[-1]) if type(value) is list else tokens[-1]
-
-
-def _at(state: Any, pointer: str) -> Any:
-    for token in split_pointer(pointer):
-        state = state[int(token) if type(state) is list else token]
-    return state
-
-
-def _reorder(value: JsonObject, keys: list[str]) -> None:
-    items = {key: value[key] for key in keys}
-    value.clear()
-    value.update(items)
-
-
-__all__ = ["Delta", "StateShadow", "fold", "shadow_of"]
+__all__ = ["Delta", "StateShadow", "shadow_of"]
