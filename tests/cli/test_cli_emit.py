@@ -27,7 +27,7 @@ def test_an_event_is_delivered_and_nothing_is_executed(art: Any) -> None:
     assert document["listeners"] == [{"run_id": "l1", "reached": True, "error": None}]
     assert document["runs"] == []
     assert status(art, "l1") == "interrupted"
-    assert art("tick", "--due").out.startswith("l1\tcompleted")
+    assert art("tick", "--due").out.startswith("l1\tsucceeded")
 
 
 @pytest.mark.parametrize("how", [("--drive",), ("--until", "done")], ids=["drive", "until"])
@@ -35,7 +35,7 @@ def test_listeners_are_driven_when_asked(art: Any, how: tuple[str, ...]) -> None
     listener(art, "l1")
     result = art("emit", "go", "--run", "l1", "--payload", '{"by": "me"}', *how)
 
-    assert (result.code, result.out) == (0, "l1\tgot it\tcompleted\n")
+    assert (result.code, result.out) == (0, "l1\tgot it\tsucceeded\n")
     assert art("inspect", "l1", "--json").document["output"]["got"]["payload"] == {"by": "me"}
 
 

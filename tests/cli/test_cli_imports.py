@@ -53,9 +53,9 @@ COMMANDS = [
     # Reading: what is stored, as it is.
     ("config show", ""),
     ("key list", "signing"),
-    ("runs", f"{STORE} storage._care"),
-    ("ledger show demo", STORE),
-    ("ledger tail demo", STORE),
+    ("runs", f"rendering storage._care {STORE}"),
+    ("ledger show demo", f"rendering {STORE}"),
+    ("ledger tail demo", f"rendering {STORE}"),
     ("ledger verify plain.jsonl", "core signing"),
     ("ledger verify signed.jsonl --heads heads.jsonl", "core signing cryptography"),
     ("ledger verify h.json", "core signing _history schemas storage storage._store jsonschema sqlite3 tempfile"),

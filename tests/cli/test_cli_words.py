@@ -59,7 +59,7 @@ def test_failed_code_names_its_line(art: Any, tmp_path: Path) -> None:
     result = art("run", flow, "--run-id", "r1")
 
     assert (result.code, result.document["success"]) == (1, False)
-    assert "completed with an error: run r1" in result.err
+    assert "failed: run r1" in result.err
     assert "line" not in result.document
     assert art("inspect", "r1", "--json").document["error"]["line"] == 3
     assert "line 3 of its code" in art("inspect", "r1").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 
@@ -194,16 +195,5 @@ class FakeEngine:
 
 
 def _header(run):
-    return RunHeader(
-        run_id=run.run_id,
-        workflow_id=run.workflow_id,
-        status=run.status,
-        wait_reason=None,
-        wait_key=None,
-        wait_until=None,
-        parent_run_id=run.parent_run_id,
-        actor_id=None,
-        session_id=run.session_id,
-        created_at=run.created_at,
-        updated_at=run.updated_at,
-    )
+    header = RunHeader.of(run)
+    return replace(header, wait_reason=None, wait_key=None, wait_until=None, actor_id=None)

@@ -120,7 +120,7 @@ PLANTED = {
     "generated column": sql("ALTER TABLE runs ADD COLUMN g TEXT AS (hex(zeroblob(90000000)))"),
     "without an index": sql("DROP INDEX runs_by_update"),
     "torn": sql("PRAGMA user_version = 0", "DELETE FROM runs"),
-    "earlier": sql("PRAGMA user_version = 5", "DELETE FROM runs"),
+    "earlier": sql("PRAGMA user_version = 6", "DELETE FROM runs"),
     "sparse": lambda root: os.truncate(root / "index.sqlite", 1 << 40),
 }
 
@@ -210,7 +210,7 @@ def test_nobody_sees_a_change_that_is_only_being_written(root: Path) -> None:
         ):
             other.execute("PRAGMA user_version").fetchone()
         with contextlib.closing(sqlite3.connect(root / "index.sqlite", timeout=0)) as other:
-            assert index_file._version(other) == 6
+            assert index_file._version(other) == 7
 
 
 def test_a_change_that_fails_leaves_a_whole_index(root: Path) -> None:

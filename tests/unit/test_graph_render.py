@@ -14,7 +14,7 @@ from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.drawing import (
     Box,
     Line,
-    Outcome,
+    NodeOutcome,
     Picture,
     draw_flow,
     render_ascii,
@@ -96,7 +96,7 @@ def test_kinds_of_boxes() -> None:
 
 NASTY_PICTURE = Picture(
     NASTY,
-    (Box(NASTY, NASTY, "t", "entry", Outcome("failed")), Box("b", "b", NASTY, "pure")),
+    (Box(NASTY, NASTY, "t", "entry", NodeOutcome("failed")), Box("b", "b", NASTY, "pure")),
     (Line(NASTY, "b", NASTY), Line("b", NASTY, NASTY, is_data=True), Line("b", "b", NASTY)),
 )
 

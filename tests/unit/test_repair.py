@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from legacy_flow import Host, workflow
 from abstractruntime._json import dump_line
 from abstractruntime.core.commands import Answer, Command
 from abstractruntime.core.models import RunStatus
+from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import Busy, IntegrityError, NotFound, UsageError
 from abstractruntime.signing import verify_ledger
@@ -197,8 +199,9 @@ def test_a_command_that_is_not_what_was_posted_is_set_aside(root):
 
 def test_a_stale_index_is_mended(root):
     with open_store(root) as engine:
-        image = engine.services.recovery.load("r2").image
-        engine.services.index.put({**image.header, "status": "failed"}, image.size, now=True)
+        header, size = engine.services.recovery.header("r2")
+        wrong = replace(header, status=RunStatus.FAILED, outcome=Outcome.FAILED)
+        engine.services.index.put(wrong, size, now=True)
         plan = plan_repair(engine, "r2")
         assert plan.steps == ("update_index",)
         assert apply_repair(engine, plan).findings == ()

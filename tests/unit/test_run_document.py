@@ -5,6 +5,7 @@ from jsonschema import Draft202012Validator
 from ledger_builder import LABELS, ORIGIN, LedgerBuilder, a_run, a_wait, release_ledger
 
 from abstractruntime.core.origin import RunOrigin
+from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.store import LedgerHead
 from abstractruntime.core.usage import Usage, total_usage
 from abstractruntime.errors import ExitCode
@@ -46,6 +47,7 @@ def test_document_of_a_completed_run():
         "run_id": "run-1",
         "workflow_id": "release",
         "status": "completed",
+        "outcome": "succeeded",
         "output": {"released": True},
         "error": None,
         "waiting": None,
@@ -108,6 +110,7 @@ def test_error_of_a_failed_run():
         "node_id": "n1",
         "node_label": "Draft notes",
         "record": 1,
+        "causes": [],
     }
 
 
@@ -136,6 +139,7 @@ def test_flow_error_of_a_completed_run(output, record):
         "node_id": "n2",
         "node_label": "Approve release",
         "record": record,
+        "causes": [],
     }
 
 
@@ -160,21 +164,27 @@ def test_bundle_says_only_what_is_known(started, bundle):
     [("running", "interrupted"), ("waiting", "waiting"), ("completed", "completed")],
 )
 def test_only_running_runs_can_be_interrupted(status, shown):
-    assert document(a_run(status=status), interrupted=True)["status"] == shown
+    state = a_run(status=status)
+    outcome = Outcome.INTERRUPTED if status == "running" else None
+    assert document(state, outcome=outcome)["status"] == shown
+
+
+PAUSED = {"_runtime": {"control": {"paused": True}}}
 
 
 @pytest.mark.parametrize(
-    ("state", "interrupted", "code"),
+    ("state", "outcome", "code"),
     [
-        (a_run(), False, ExitCode.OK),
-        (a_run(output={"success": False}), False, ExitCode.OK),
-        (a_run(output=ENVELOPE, vars=FLOW_ERROR), False, ExitCode.FAILED),
-        (a_run(vars=FLOW_ERROR), False, ExitCode.FAILED),
-        (a_run(status="failed"), False, ExitCode.FAILED),
-        (a_run(status="waiting"), False, ExitCode.WAITING),
-        (a_run(status="running"), False, ExitCode.WAITING),
-        (a_run(status="running"), True, ExitCode.WAITING),
-        (a_run(status="cancelled"), False, ExitCode.CANCELLED),
+        (a_run(), "succeeded", ExitCode.OK),
+        (a_run(output={"success": False}), "succeeded", ExitCode.OK),
+        (a_run(output=ENVELOPE, vars=FLOW_ERROR), "failed", ExitCode.FAILED),
+        (a_run(vars=FLOW_ERROR), "failed", ExitCode.FAILED),
+        (a_run(status="failed"), "failed", ExitCode.FAILED),
+        (a_run(status="failed", vars=PAUSED), "failed", ExitCode.FAILED),
+        (a_run(status="waiting", waiting=a_wait()), "waiting", ExitCode.WAITING),
+        (a_run(status="waiting", waiting=a_wait(), vars=PAUSED), "paused", ExitCode.WAITING),
+        (a_run(status="running"), "running", ExitCode.WAITING),
+        (a_run(status="cancelled"), "cancelled", ExitCode.CANCELLED),
     ],
     ids=[
         "completed",
@@ -182,11 +192,14 @@ def test_only_running_runs_can_be_interrupted(status, shown):
         "error envelope",
         "error in a loop",
         "failed",
+        "failed while paused",
         "waiting",
+        "paused",
         "budget",
-        "interrupted",
         "cancelled",
     ],
 )
-def test_exit_code(state, interrupted, code):
-    assert exit_code_for(document(state, interrupted=interrupted)) is code
+def test_outcome_and_exit_code(state, outcome, code):
+    doc = document(state)
+
+    assert (doc["outcome"], exit_code_for(doc)) == (outcome, code)

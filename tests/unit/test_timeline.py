@@ -204,7 +204,7 @@ def test_usage_counts_completed_records_only():
 GOLDEN = """\
 run      run-1
 flow     release
-status   completed
+outcome  succeeded
 bundle   release-approval@1.2.0
          sha256:abababababababababababababababababababababababababababababababab
          signed by release-key

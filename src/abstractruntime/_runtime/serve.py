@@ -29,6 +29,7 @@ from abstractruntime._runtime.readiness import (
     Reason,
 )
 from abstractruntime.core.models import RunState, RunStatus, format_time, moment_or_none
+from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.ports import Clock, Engine, RunQuery
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import AbstractRuntimeError, Busy, NotFound, Quarantined, Refused
@@ -56,6 +57,7 @@ class ServeEvent:
         reason: Why the tree was looked at.
         error: Why it could not go on.
         retry_s: After how many seconds it is tried again.
+        outcome: What became of the root; None as `status`.
     """
 
     kind: Kind
@@ -65,6 +67,7 @@ class ServeEvent:
     status: RunStatus | None = None
     error: Exception | None = None
     retry_s: float | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ class ServeLoop:
             return self._trouble("failed", root, reason, error)
         try:
             before = self._marks(root)
-            state = driver.drive(root)
+            driver.drive(root)
             has_moved = self._marks(root) != before
         except Busy:
             return None
@@ -172,7 +175,7 @@ class ServeLoop:
         self._backoff.solved(root)
         if not has_moved:
             return None
-        return ServeEvent("advanced", self._clock.now_iso(), root, reason, state.status)
+        return self._event("advanced", root, reason)
 
     def _marks(self, root: str) -> set[tuple[str, RunStatus, str]]:
         """Give what differs after anything in a tree went on."""
@@ -188,15 +191,26 @@ class ServeLoop:
         pause_s = self._backoff.failed(root)
         if kind == "parked" and is_known:
             return None
-        return ServeEvent(
-            kind, self._clock.now_iso(), root, reason, self._status(root), error, pause_s
-        )
+        return self._event(kind, root, reason, error, pause_s)
 
-    def _status(self, root: str) -> RunStatus | None:
+    def _event(
+        self,
+        kind: Kind,
+        root: str,
+        reason: Reason,
+        error: Exception | None = None,
+        retry_s: float | None = None,
+    ) -> ServeEvent:
+        status, outcome = self._state(root)
+        now = self._clock.now_iso()
+        return ServeEvent(kind, now, root, reason, status, error, retry_s, outcome)
+
+    def _state(self, root: str) -> tuple[RunStatus | None, Outcome | None]:
         try:
-            return self._engine.peek(root).status
+            tree = RunTree(self._engine, root)
+            return tree.state().status, tree.outcome(_by_nobody)
         except (AbstractRuntimeError, OSError):
-            return None
+            return None, None
 
     # -- sleeping ----------------------------------------------------------------
 
@@ -218,3 +232,8 @@ class ServeLoop:
         left = [(moment - now).total_seconds() for moment in moments]
         left += self._backoff.left_s()
         return min([self._options.poll_s, *(seconds for seconds in left if seconds > 0)])
+
+
+def _by_nobody(_run_id: str) -> bool:
+    # Whoever drove a tree here has left it as it is.
+    return False

@@ -49,6 +49,7 @@ def event_document(event: ServeEvent) -> JsonObject:
         "run_id": event.run_id,
         "reason": event.reason,
         "status": event.status.value if event.status else None,
+        "outcome": event.outcome.value if event.outcome else None,
         "error": error_document(error)["error"] if error else None,
         "retry_s": event.retry_s,
     }
@@ -56,10 +57,10 @@ def event_document(event: ServeEvent) -> JsonObject:
 
 def event_line(event: ServeEvent) -> str:
     """Give the line for people."""
-    status = event.status.value if event.status else "unreadable"
+    outcome = event.outcome.value if event.outcome else "unreadable"
     why = _REASONS[event.reason]
     if event.kind == "advanced":
-        return f"{event.at} run {event.run_id}: {status} ({why})"
+        return f"{event.at} run {event.run_id}: {outcome} ({why})"
     return f"{event.at} run {event.run_id}: {event.kind}: {error_of(event)}"
 
 

@@ -1,15 +1,22 @@
-"""Following a ledger while somebody drives its run."""
+"""Following ledgers: what a run of this process does as it does it, or what another one adds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from abstractruntime.core.record_fields import effect_type, result_object, terminal_status
+from abstractruntime.rendering.notes import note_of
 
 if TYPE_CHECKING:
+    from abstractruntime.cli._session import Session
     from abstractruntime.core.ports import Clock, Engine, StoredRecord
+    from abstractruntime.core.store import Store
 
 _PAUSE_S = 0.5
 _NEAR = (4, 64)
+_SHORT = 8
 
 
 def follow(engine: Engine, run_id: str, *, after: int, clock: Clock) -> Iterator[StoredRecord]:
@@ -32,3 +39,45 @@ def records_behind(engine: Engine, run_id: str, after: int) -> list[StoredRecord
         if not found or found[0].seq <= after + 1:
             return [item for item in found if item.seq > after]
     return list(engine.records(run_id, after=after))
+
+
+@contextmanager
+def telling(
+    session: Session,
+    engine: Store,
+    root: str,
+    labels: Mapping[str, str],
+    *,
+    steps: bool = False,
+) -> Iterator[None]:
+    """Say on stderr what the runs of a tree tell the user, and with `steps` all that they do.
+
+    Lines of other runs than the root begin with the run.
+    """
+
+    def say(record: Mapping[str, Any]) -> None:
+        run_id = record.get("run_id")
+        place = "" if run_id == root else f"{str(run_id)[:_SHORT]}: "
+        if steps and (line := _step_line(record, labels)):
+            session.out.note(f"{place}{line}")
+        note = note_of(record)
+        if note is not None and effect_type(record) == "answer_user":
+            first, *more = note.text.splitlines() or [""]
+            session.out.note(f"{place}{note.kind}: {first}", *(f"  | {line}" for line in more))
+
+    stop = engine.subscribe(say)
+    try:
+        yield
+    finally:
+        stop()
+
+
+def _step_line(record: Mapping[str, Any], labels: Mapping[str, str]) -> str | None:
+    kind = effect_type(record)
+    if kind is None:
+        return None
+    if status := terminal_status(record):
+        return f"{result_object(record).get('outcome', status)}: run {record.get('run_id')}"
+    node = str(record.get("node_id"))
+    error = f": {record['error']}" if record.get("error") else ""
+    return f"{record.get('status')}: {labels.get(node, node)} ({kind}){error}"

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abstractruntime.cli._follow import records_behind
 from abstractruntime.cli._store import run_document
-from abstractruntime.core.record_fields import effect_type
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import ExitCode
 
@@ -51,7 +49,7 @@ def conclude(
         session.out.note(line)
     code = exit_code_for(document)
     if stop.code is not None and code in (ExitCode.WAITING, ExitCode.OK):
-        unfinished = document["status"] in ("running", "interrupted")
+        unfinished = document["outcome"] in ("running", "interrupted")
         return int(stop.code if unfinished or code is ExitCode.WAITING else code)
     return int(ExitCode.OK if code is ExitCode.WAITING and waiting_ok else code)
 
@@ -64,15 +62,13 @@ def output_lines(document: JsonObject) -> Iterator[str]:
 
 def talk_lines(document: JsonObject) -> Iterator[str]:
     """Give what a person wants to know beside the output: status, question, next step."""
-    run_id = document["run_id"]
-    failed_inside = document["status"] == "completed" and document["error"]
-    status = "completed with an error" if failed_inside else document["status"]
-    yield f"{status}: run {run_id}, {document['ledger']['records']} records"
+    from abstractruntime.rendering.failure_text import cause_text, chain_lines
+
+    run_id, outcome = document["run_id"], document["outcome"]
+    yield f"{outcome}: run {run_id}, {document['ledger']['records']} records"
     if document["error"]:
-        error = document["error"]
-        label = f'node "{error["node_label"]}": ' if error["node_label"] else ""
-        line = f" (line {error['line']} of its code)" if "line" in error else ""
-        yield f"error: {label}{error['message']}{line}"
+        yield f"error: {cause_text(document)}"
+        yield from (f"  = note: {line}" for line in chain_lines(document))
         yield f"  = hint: see what happened: art inspect {run_id}"
     if document["paused"]:
         yield "it is paused; timers, events and ended children wait"
@@ -81,7 +77,7 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
     questions = sum(not _listens(wait) for wait in document["waits"])
     for wait in document["waits"]:
         yield from wait_lines(run_id, wait, several=questions > 1)
-    if document["status"] in ("running", "interrupted"):
+    if outcome in ("running", "interrupted"):
         yield f"  = hint: go on with it: art tick {run_id}"
 
 
@@ -106,22 +102,3 @@ def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]
 
 def _listens(wait: JsonObject) -> bool:
     return (wait["details"] or {}).get("listen") is True
-
-
-class Follower:
-    """Says what a run does, step by step, from what its ledger gains."""
-
-    def __init__(
-        self, session: Session, engine: Store, run_id: str, labels: Mapping[str, str]
-    ) -> None:
-        self._note, self._labels = session.out.note, labels
-        self._engine, self._run_id, self._seq = engine, run_id, -1
-
-    def poll(self) -> None:
-        """Say what is new since the last call."""
-        for item in records_behind(self._engine, self._run_id, self._seq):
-            self._seq = item.seq
-            record = item.record
-            node = str(record.get("node_id"))
-            if kind := effect_type(record):
-                self._note(f"{record['status']}: {self._labels.get(node, node)} ({kind})")

@@ -99,6 +99,7 @@ class Output:
         text: Callable[[], Iterable[str]],
         items: str | None = None,
         line: Callable[[str], str] = log_line,
+        brief: Callable[[], Iterable[str]] = list,
     ) -> None:
         """Give the result of a command.
 
@@ -107,9 +108,13 @@ class Output:
             text: Gives the lines for people; called in text mode only.
             items: Key of the list that `jsonl` prints line by line; else it prints the document.
             line: Makes a line harmless.
+            brief: Gives the lines that are data even where nothing else is said.
         """
         if self.mode is Mode.TEXT:
             for shown in map(line, text()):
+                self._write(shown)
+        elif self.mode is Mode.NONE:
+            for shown in map(line, brief()):
                 self._write(shown)
         elif self.mode is Mode.JSON:
             self._write_document(document)

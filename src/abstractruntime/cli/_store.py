@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.cli._project import PROJECT_STORE
+from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.ports import RunHeader, RunQuery
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.cli._config import Config
     from abstractruntime.cli._session import Session
-    from abstractruntime.core.run_tree import RunTree
     from abstractruntime.core.store import Store
     from abstractruntime.signing import VerifierKey
 
@@ -208,6 +209,7 @@ def run_document(
     from abstractruntime.rendering.run_document import build_run_document
 
     run_id, state = tree.run_id, tree.state()
+    outcome = outcome_in(engine, tree)
     records = (item.record for run in tree.members() for item in engine.records(run.run_id))
     waits = [tree.state(wait.run_id) for wait in tree.open_waits()]
     last = engine.recent(run_id, 1)
@@ -218,17 +220,28 @@ def run_document(
         leaf_waits=[(run.run_id, run.waiting) for run in waits if run.waiting],
         node_labels=labels or {},
         usage=total_usage(records),
-        interrupted=state.status.value == "running" and engine.owner(run_id) is None,
+        outcome=outcome,
+        causes=tree.failures()[1:],
         last_record=last[0].record if last else None,
     )
 
 
-def header_row(header: RunHeader, labels: Mapping[str, str]) -> dict[str, Any]:
+def outcome_in(engine: Store, tree: RunTree) -> Outcome:
+    """Give what became of the run that a tree is seen from, as far as its store can tell."""
+    if not tree.state().status.is_terminal and engine.set_aside(tree.run_id) is not None:
+        return Outcome.QUARANTINED
+    return tree.outcome(lambda run_id: engine.owner(run_id) is not None)
+
+
+def header_row(
+    header: RunHeader, labels: Mapping[str, str], outcome: Outcome | None = None
+) -> dict[str, Any]:
     """Give one run of the `art-runs/1` document."""
     return {
         "run_id": header.run_id,
         "workflow_id": header.workflow_id,
         "status": header.status.value,
+        "outcome": (outcome or header.outcome).value,
         "waiting_on": header.wait_reason.value if header.wait_reason else None,
         "wait_key": header.wait_key,
         "until": header.wait_until,
@@ -242,4 +255,6 @@ def header_row(header: RunHeader, labels: Mapping[str, str]) -> dict[str, Any]:
 
 def row_of(engine: Store, run_id: str) -> JsonObject:
     """Give the `art-runs/1` entry of a run."""
-    return header_row(RunHeader.of(engine.peek(run_id)), engine.origin(run_id).labels)
+    tree = RunTree(engine, run_id)
+    header = RunHeader.of(tree.state())
+    return header_row(header, engine.origin(run_id).labels, outcome_in(engine, tree))

@@ -191,12 +191,12 @@ def _document(told: JsonObject, event_id: str | None, driven: Driven) -> JsonObj
 
 
 def _lines(session: Session, document: JsonObject) -> list[str]:
-    status = {row["run_id"]: row["status"] for row in document["runs"]}
+    outcomes = {row["run_id"]: row["outcome"] for row in document["runs"]}
     rows = [
-        (to["run_id"], "got it" if to["reached"] else to["error"], status.get(to["run_id"], ""))
+        (to["run_id"], "got it" if to["reached"] else to["error"], outcomes.get(to["run_id"], ""))
         for to in document["listeners"]
     ]
-    return session.out.table(("run", "event", "status"), rows)
+    return session.out.table(("run", "event", "outcome"), rows)
 
 
 def _notes(session: Session, document: JsonObject, driven: Driven) -> None:

@@ -15,13 +15,14 @@ from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import PICTURES, write_result
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
+from abstractruntime.core.outcome import failure_of
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.visualflow_compiler import drawing
 from abstractruntime.visualflow_compiler.document import FlowDocument
 
 if TYPE_CHECKING:
-    from abstractruntime.visualflow_compiler.drawing import Outcome
+    from abstractruntime.visualflow_compiler.drawing import NodeOutcome
     from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 # Each has a function of its own in `drawing`, which is loaded when it is asked for.
@@ -34,7 +35,7 @@ class Shown:
 
     flow: FlowGraph
     run_id: str | None = None
-    outcomes: Mapping[str, Outcome] | None = None
+    outcomes: Mapping[str, NodeOutcome] | None = None
 
 
 @uses_store
@@ -126,4 +127,6 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
             )
         flow = document.graph
         records = [engine.resolve(item.record) for item in engine.records(run_id)]
-    return Shown(flow, run_id, drawing.run_outcomes(flow, state, records))
+        failed = [run.run_id for run in tree.states() if failure_of(run) is not None]
+    outcomes = drawing.run_outcomes(flow, state, records, failed_runs=failed)
+    return Shown(flow, run_id, outcomes)

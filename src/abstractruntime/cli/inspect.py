@@ -31,6 +31,9 @@ def inspect_(
     steps: Annotated[
         int, typer.Option("--steps", metavar="N", min=1, help="At most so many steps.")
     ] = 200,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="The calls in the code of a node that failed.")
+    ] = False,
 ) -> int:
     """Show where a run stands and how it came there. Exit code 0 whatever its status."""
     with reading(session) as engine:
@@ -42,7 +45,9 @@ def inspect_(
         labels = labels_of(engine, tree)
         document = run_document(engine, tree, labels=labels)
         timeline = build_timeline(
-            (engine.resolve(item.record) for item in engine.records(run_id)), labels=labels
+            (engine.resolve(item.record) for item in engine.records(run_id)),
+            labels=labels,
+            outcomes={run.run_id: run.outcome.value for run in tree.members()},
         )
 
     def text() -> Iterator[str]:
@@ -52,6 +57,7 @@ def inspect_(
             width=session.out.width,
             colour=session.out.colour,
             max_steps=steps,
+            debug=debug,
         )
         yield from shown.rstrip("\n").split("\n")
 

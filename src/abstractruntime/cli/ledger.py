@@ -16,6 +16,7 @@ from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
 from abstractruntime.errors import UsageError
+from abstractruntime.rendering.notes import note_of
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
@@ -97,6 +98,8 @@ def _row(record: JsonObject) -> tuple[Any, ...]:
     internal = result.get("internal") if isinstance(result, dict) else None
     effect = record.get("effect") or {}
     what = effect.get("type") or internal or ""
+    if note := note_of(record):
+        what = f"{what} {note.text}"
     if record.get("error"):
         what = f"{what} {json.dumps(record['error'], ensure_ascii=False)}"
     when = record.get("ended_at") or record.get("started_at")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from abstractruntime.cli._follow import telling
 from abstractruntime.cli._host import (
     leaves_listeners,
     make_driver,
@@ -94,12 +95,13 @@ def resume(  # noqa: PLR0917 - the options of the command
         try:
             driver.answer(run_id, payload, wait_key=wait_key, actor=actor or os_user(), force=force)
         except WaitMismatch as refused:
-            if aside := engine.health.set_aside(run_id):
+            if aside := engine.set_aside(run_id):
                 raise aside from refused
             forced = [words for name, words in _FORCED.items() if name in refused.details]
             refused.hint = "; ".join([refused.hint or "", *forced])
             raise
-        driver.drive(run_id, until=until.value)
+        with telling(session, engine, run_id, program.labels):
+            driver.drive(run_id, until=until.value)
         return conclude(
             session, engine, tree.root(), labels=program.labels, waiting_ok=waiting_ok, stop=stop
         )

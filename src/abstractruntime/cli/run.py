@@ -26,6 +26,7 @@ from abstractruntime.cli._consent import (
     workspace_root,
 )
 from abstractruntime.cli._contract import check_input, input_schema
+from abstractruntime.cli._follow import telling
 from abstractruntime.cli._host import make_driver
 from abstractruntime.cli._inputs import parse_inputs, parse_labels
 from abstractruntime.cli._interrupts import stop_on_signals
@@ -38,7 +39,7 @@ from abstractruntime.cli._options import (
     WaitingOkOption,
     set_flags,
 )
-from abstractruntime.cli._outcome import Follower, Until, UntilOption, conclude
+from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._packing import load_bundle_or_flow
 from abstractruntime.cli._program import Program, code_services, compile_program
 from abstractruntime.cli._sandbox import confined
@@ -259,9 +260,8 @@ def _drive(
         if not existing:
             _create(session, runtime, program, start, engine)
         session.out.note(f"run {run_id}" + (" exists already" if existing else ""))
-        if follow:
-            stop.on_poll = Follower(session, engine, run_id, program.labels).poll
-        driver.drive(run_id, until=until.value)
+        with telling(session, engine, run_id, program.labels, steps=follow):
+            driver.drive(run_id, until=until.value)
         stop.poll()
         return conclude(
             session, engine, run_id, labels=program.labels, waiting_ok=waiting_ok, stop=stop

@@ -10,6 +10,7 @@ from abstractruntime._ports_system import SystemClock
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.cli._errors import error_document, error_lines
 from abstractruntime.cli._events import error_of
+from abstractruntime.cli._follow import telling
 from abstractruntime.cli._host import (
     Drivers,
     make_driver,
@@ -70,7 +71,8 @@ def tick(  # noqa: PLR0917 - the options of the command
         root = tree.root()
         keep = engine.origin(root).keep_listeners
         _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
-        driver.drive(run_id, until=until.value)
+        with telling(session, engine, run_id, program.labels):
+            driver.drive(run_id, until=until.value)
         return conclude(
             session, engine, root, labels=program.labels, waiting_ok=waiting_ok, stop=stop
         )
@@ -92,14 +94,15 @@ def _tick_due(session: Session, engine: Store, stop: StopFlag, limit: int) -> in
     rows = [row_of(engine, event.run_id) for event in events if event.error is None]
     document = {
         "format": "art-runs/1",
+        "total": len(rows),
         "runs": rows,
         "errors": [error_document(cause)["error"] for cause in failures],
     }
 
     def text() -> list[str]:
         return session.out.table(
-            ("run", "status", "workflow"),
-            [(row["run_id"], row["status"], row["workflow_id"]) for row in rows],
+            ("run", "outcome", "workflow"),
+            [(row["run_id"], row["outcome"], row["workflow_id"]) for row in rows],
         )
 
     for cause in failures:

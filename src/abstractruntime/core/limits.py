@@ -62,3 +62,7 @@ def _warning(kind: str, use: LimitWarning, warn_pct: float) -> LimitWarning | No
     if use.pct >= warn_pct:
         return LimitWarning(kind, "warning", use.current, use.maximum)
     return None
+
+
+def reached_limit(_vars: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return None

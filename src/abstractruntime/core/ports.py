@@ -30,6 +30,7 @@ from abstractruntime.core.models import (
     WaitReason,
     WaitState,
 )
+from abstractruntime.core.outcome import Outcome, outcome_of
 
 
 class Clock(Protocol):
@@ -80,6 +81,7 @@ class StoredRecord:
 class RunQuery:
     """Which runs to find; unset fields do not restrict. Newest `updated_at` first.
 
+    `outcome` finds runs by what became of them, as far as a run itself tells it.
     `due_at` finds waiting runs whose deadline is not after it, earliest first. `child_ended`
     finds runs that wait for a child which has ended, `listens_to` those that listen to one
     of these keys, even when they are busy now.
@@ -100,6 +102,7 @@ class RunQuery:
     has_commands: bool = False
     id_prefix: str | None = None
     limit: int = 100
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class RunHeader:
     run_id: str
     workflow_id: str
     status: RunStatus
+    outcome: Outcome
     wait_reason: WaitReason | None
     wait_key: str | None
     wait_until: str | None
@@ -127,6 +131,7 @@ class RunHeader:
             run_id=run.run_id,
             workflow_id=run.workflow_id,
             status=run.status,
+            outcome=outcome_of(run),
             wait_reason=wait.reason if wait else None,
             wait_key=wait.wait_key if wait else None,
             wait_until=wait.until if wait else None,

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from abstractruntime.core.models import JsonObject, RunState, StepRecord, StepStatus, WaitState
+from abstractruntime.core.models import (
+    JsonObject,
+    RunState,
+    RunStatus,
+    StepRecord,
+    StepStatus,
+    WaitState,
+)
+from abstractruntime.core.outcome import Outcome, outcome_of
 from abstractruntime.core.ports import Clock, Ids
 
 STATUS_EVENT = "abstract.status"
@@ -66,12 +74,19 @@ class RecordFactory:
         return record
 
     def terminal_status(self, run: RunState) -> StepRecord:
+        """Repeat the status of a run that ended, and say where its outcome is another."""
         status = run.status.value
+        failed = run.status is RunStatus.COMPLETED and outcome_of(run) is Outcome.FAILED
         event = {"name": STATUS_EVENT, "scope": "session", "payload": {"text": status}}
         record = self._completed(
             run,
             run.current_node or "runtime",
-            {"emitted": True, "name": STATUS_EVENT, "payload": {"text": status}},
+            {
+                "emitted": True,
+                "name": STATUS_EVENT,
+                "payload": {"text": status},
+                **({"outcome": Outcome.FAILED.value} if failed else {}),
+            },
         )
         record.effect = {"type": "emit_event", "payload": event, "result_key": None}
         record.idempotency_key = f"{STATUS_KEY_PREFIX}{status}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.core.models import RunState, RunStatus, WaitReason, WaitState
+from abstractruntime.core.outcome import Outcome, child_failure, failure_of, outcome_of
 from abstractruntime.core.ports import Engine, RunHeader, RunQuery
 from abstractruntime.errors import AbstractRuntimeError, NotFound, UsageError, WaitMismatch
 
@@ -225,6 +226,47 @@ class RunTree:
             if run.waiting and run.waiting.reason is not WaitReason.SUBWORKFLOW
         ]
         return sorted(waits, key=lambda wait: wait.listens)
+
+    def leading(self) -> RunState:
+        """Give the run that the tree's run waits for, at the end of the chain of waiting parents."""
+        run, seen = self.state(), {self.run_id}
+        while run.waiting is not None and run.waiting.reason is WaitReason.SUBWORKFLOW:
+            child = self._awaited_by(RunHeader.of(run))
+            if child is None or child.run_id in seen:
+                break
+            seen.add(child.run_id)
+            run = self.state(child.run_id)
+        return run
+
+    def outcome(self, is_driven: Callable[[str], bool]) -> Outcome:
+        """Give what became of the tree's run; one that waits for a child is as far as that is.
+
+        Args:
+            is_driven: Tells whether somebody drives a run now.
+        """
+        own = outcome_of(self.state())
+        if own not in (Outcome.WAITING, Outcome.RUNNING):
+            return own
+        leading = self.leading()
+        found = outcome_of(leading)
+        if found is Outcome.RUNNING or leading.status.is_terminal:
+            # A child that has ended is handed over by whoever drives its parent.
+            ids = {self.run_id, leading.run_id}
+            return Outcome.RUNNING if any(map(is_driven, ids)) else Outcome.INTERRUPTED
+        return found
+
+    def failures(self) -> list[RunState]:
+        """Give the run, the child that made it fail, the child that made that fail, and so on."""
+        chain = [self.state()]
+        while (failure := failure_of(chain[-1])) is not None:
+            children = self._children_of(RunHeader.of(chain[-1]))
+            failed = (self.state(run.run_id) for run in reversed(children) if self.is_member(run))
+            ended = (run for run in failed if failure_of(run) is not None)
+            cause = next((run for run in ended if child_failure(run) in failure.message), None)
+            if cause is None or cause in chain:
+                break
+            chain.append(cause)
+        return chain
 
     def choose_wait(self, wait_key: str | None = None, *, force: bool = False) -> OpenWait:
         """Give the one open wait that an answer means.

@@ -117,10 +117,6 @@ class StoreHealth(Protocol):
         """Say why a run that a listing shows cannot be read; None when it can."""
         ...
 
-    def set_aside(self, run_id: str) -> AbstractRuntimeError | None:
-        """Say why nobody drives a run, if too many processes died while they did."""
-        ...
-
     def unlisted(self, known: Collection[str]) -> Iterator[Damage]:
         """Give the damaged runs that are not `known`; listings do not always have them."""
         ...
@@ -282,6 +278,19 @@ class Store(Engine, Protocol):
 
     def is_sealed(self, run_id: str) -> bool:
         """Tell whether this host wrote the last record of a run, and with it all of them."""
+        ...
+
+    def subscribe(
+        self, callback: Callable[[JsonObject], None], *, run_id: str | None = None
+    ) -> Callable[[], None]:
+        """Call `callback` with every record that this process commits, or with those of one run.
+
+        Calling what is given ends it.
+        """
+        ...
+
+    def set_aside(self, run_id: str) -> AbstractRuntimeError | None:
+        """Say why nobody drives a run, if too many processes died while they did."""
         ...
 
     def owner(self, run_id: str) -> Owner | None:

@@ -23,6 +23,7 @@ from abstractruntime.core.models import (
     WaitReason,
     WaitState,
 )
+from abstractruntime.core.outcome import Outcome, child_failure, outcome_of
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.waits import continuation, truthy
 
@@ -108,7 +109,7 @@ class StartSubworkflow:
         wait = _child_wait(ctx, effect, child)
         if child.status is RunStatus.RUNNING:
             return EffectOutcome.waiting(wait)
-        if child.status is not RunStatus.COMPLETED and not _goes_on(wait):
+        if outcome_of(child) is not Outcome.SUCCEEDED and not _goes_on(wait):
             return _failed(effect.payload, child_failure(child))
         return EffectOutcome.completed(
             stored_answer(wait, child_answer(wait, child, self._host.node_traces))
@@ -124,10 +125,11 @@ def child_answer(
     without it.
     """
     details = wait.details or {}
-    if child.status is not RunStatus.COMPLETED and details.get("wrap_as_tool_result"):
+    is_well = outcome_of(child) is Outcome.SUCCEEDED
+    if not is_well and details.get("wrap_as_tool_result"):
         name, call_id = details.get("tool_name"), details.get("call_id")
         return tool_result(name=name, call_id=call_id, error=child_failure(child))
-    output = child.output if child.status is RunStatus.COMPLETED else _failed_output(child)
+    output = child.output if is_well else _failed_output(child)
     answer: JsonObject = {"sub_run_id": child.run_id, "output": output}
     if details.get("include_traces"):
         answer["node_traces"] = traces(child.run_id)
@@ -144,7 +146,7 @@ def hand_over(
     """
     command_id = hand_over_id(parent, child.run_id)
     is_tool = bool((wait.details or {}).get("wrap_as_tool_result"))
-    if child.status is RunStatus.COMPLETED or is_tool or _goes_on(wait):
+    if outcome_of(child) is Outcome.SUCCEEDED or is_tool or _goes_on(wait):
         answer = child_answer(wait, child, traces)
         return Command(command_id, Deliver(wait.wait_key, answer))
     return Command(command_id, FailWait(wait.wait_key, child_failure(child)))
@@ -163,11 +165,6 @@ def _failed_output(child: RunState) -> JsonObject:
 def _goes_on(wait: WaitState) -> bool:
     """Tell whether the parent goes on after a child that ended badly."""
     return (wait.details or {}).get(ON_CHILD_FAILURE) == CONTINUE
-
-
-def child_failure(child: RunState) -> str:
-    """Say why a parent cannot go on after its child ended badly."""
-    return f"Subworkflow {child.workflow_id!r} {child.status.value}: {child.error or 'no reason given'}"
 
 
 def _is_wrapped(payload: JsonObject) -> bool:

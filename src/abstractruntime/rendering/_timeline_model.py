@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from abstractruntime.core.record_fields import elapsed_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from abstractruntime.core.origin import RunOrigin
+    from abstractruntime.rendering.notes import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,6 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """Text that a step meant for the person watching: `kind` is its level or event name."""
-
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """One visit of a node that asked for an effect."""
 
@@ -76,6 +71,7 @@ class Step:
     attempts: tuple[Attempt, ...]
     wait: Wait | None = None
     children: tuple[str, ...] = ()
+    child_outcomes: Mapping[str, str] = field(default_factory=dict)
     note: Note | None = None
     result: str | None = None
     error: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,24 +14,15 @@ from abstractruntime.core.record_fields import (
     result_object,
     text_or_none,
 )
-from abstractruntime.rendering._timeline_model import Answer, Attempt, Note, Step, Wait
+from abstractruntime.rendering._timeline_model import Answer, Attempt, Step, Wait
+from abstractruntime.rendering.notes import note_of, preview
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from abstractruntime._json import JsonObject, JsonValue
+    from abstractruntime._json import JsonObject
 
-PREVIEW_CHARS: Final = 2000
-
-
-def preview(value: JsonValue) -> str:
-    """Give compact JSON, cut after 2000 characters with an ellipsis; total over any value."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    return shorten(text)
-
-
-def shorten(text: str) -> str:
-    return text if len(text) <= PREVIEW_CHARS else text[: PREVIEW_CHARS - 1] + "…"
+_ENDED_BADLY: Final = frozenset({"failed", "cancelled"})
 
 
 def seq(record: Mapping[str, Any]) -> int | None:
@@ -97,7 +87,7 @@ def with_outcome(step: Step, record: Mapping[str, Any]) -> Step:
         status=status,
         wait=wait,
         children=children,
-        note=_note_of(record) if status == "completed" else step.note,
+        note=note_of(record) or step.note,
         result=preview(shown) if shown is not None and status == "completed" else step.result,
         error=text_or_none(record.get("error")),
     )
@@ -127,7 +117,17 @@ def with_answer(step: Step, wait: Wait, record: Mapping[str, Any]) -> Step:
     """Give the step with its wait closed by a resume record."""
     children = merge(step.children, children_of(mapping(effect_payload(record).get("payload"))))
     answered = replace(wait, answer=answer_of(record))
-    return replace(step, status="completed", wait=answered, children=children)
+    status = "failed" if record_status(record) == "failed" else "completed"
+    error = text_or_none(record.get("error"))
+    return replace(step, status=status, wait=answered, children=children, error=error)
+
+
+def with_children(step: Step, outcomes: Mapping[str, str]) -> Step:
+    """Give the step with what became of the runs that it started; it is no better than they are."""
+    known = {child: outcomes[child] for child in step.children if child in outcomes}
+    bad = [word for word in known.values() if word in _ENDED_BADLY]
+    status = bad[0] if bad and step.status == "completed" else step.status
+    return replace(step, child_outcomes=known, status=status)
 
 
 def answer_of(record: Mapping[str, Any]) -> Answer:
@@ -148,22 +148,3 @@ def children_of(value: JsonObject) -> tuple[str, ...]:
 
 def merge(*groups: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(child for group in groups for child in group))
-
-
-def _note_of(record: Mapping[str, Any]) -> Note | None:
-    """Give the text of a message to the user: `answer_user`, or an `abstract.*` event."""
-    payload, kind = effect_payload(record), effect_type(record)
-    if kind == "answer_user":
-        shown = result_object(record).get("message", payload.get("message"))
-        level = text_or_none(payload.get("level")) or "message"
-        return Note(level, _plain(shown))
-    name = text_or_none(payload.get("name")) or ""
-    if kind != "emit_event" or not name.startswith("abstract."):
-        return None
-    body = payload.get("payload")
-    text = mapping(body).get("text", mapping(body).get("message", body))
-    return Note(name, _plain(text))
-
-
-def _plain(value: JsonValue) -> str:
-    return shorten(value) if isinstance(value, str) else preview(value)

@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from abstractruntime._json import mapping
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.origin import RunOrigin
-from abstractruntime.core.record_fields import (
-    is_completion,
-    record_status,
-    terminal_status,
-    text_or_none,
-)
+from abstractruntime.core.outcome import Failure, Outcome, failure_of, outcome_of
+from abstractruntime.core.record_fields import is_completion, record_status, terminal_status
 from abstractruntime.core.usage import Usage
 from abstractruntime.core.vars import is_paused
-from abstractruntime.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,20 +19,12 @@ if TYPE_CHECKING:
     from abstractruntime._json import JsonObject, JsonValue
     from abstractruntime.core.models import RunState, WaitState
     from abstractruntime.core.store import LedgerHead
+    from abstractruntime.errors import ExitCode
 
 RUN_DOCUMENT_FORMAT: Final = "art-run/1"
 
-_EXIT_CODES: Final[dict[str, ExitCode]] = {
-    "completed": ExitCode.OK,
-    "failed": ExitCode.FAILED,
-    "waiting": ExitCode.WAITING,
-    "cancelled": ExitCode.CANCELLED,
-    "running": ExitCode.WAITING,
-    "interrupted": ExitCode.WAITING,
-}
 
-
-def build_run_document(
+def build_run_document(  # noqa: PLR0913 - what a document is made of, by name
     *,
     state: RunState,
     ledger: LedgerHead,
@@ -45,7 +32,8 @@ def build_run_document(
     leaf_waits: Sequence[tuple[str, WaitState]] = (),
     node_labels: Mapping[str, str] | None = None,
     usage: Usage | None = None,
-    interrupted: bool = False,
+    outcome: Outcome | None = None,
+    causes: Sequence[RunState] = (),
     last_record: Mapping[str, Any] | None = None,
 ) -> JsonObject:
     """Give the run document.
@@ -61,18 +49,25 @@ def build_run_document(
             a run that has ended belong to listeners or children that go on without it.
         node_labels: Node id to the name its author gave it.
         usage: Totals of the run and its children.
-        interrupted: True if the run is running and nobody owns it.
+        outcome: What became of it, where more is known than the run itself tells.
+        causes: The runs below it that made it fail, each the reason of the one before.
         last_record: The last record of the ledger; locates the error.
     """
     origin = origin or RunOrigin()
     waits = _waits(state, leaf_waits)
+    outcome = outcome or outcome_of(state)
+    interrupted = state.status is RunStatus.RUNNING and outcome is Outcome.INTERRUPTED
+    error = _error(state, node_labels or {}, last_record or {})
+    if error is not None:
+        error["causes"] = [_cause(run, node_labels or {}) for run in causes]
     return {
         "format": RUN_DOCUMENT_FORMAT,
         "run_id": state.run_id,
         "workflow_id": state.workflow_id,
-        "status": _status(state, interrupted=interrupted),
+        "status": "interrupted" if interrupted else state.status.value,
+        "outcome": outcome.value,
         "output": state.output,
-        "error": _error(state, node_labels or {}, last_record or {}),
+        "error": error,
         "waiting": waits[0] if waits and state.status is RunStatus.WAITING else None,
         "waits": waits,
         "bundle": _bundle(origin),
@@ -90,18 +85,9 @@ def build_run_document(
 def exit_code_for(run_document: Mapping[str, Any]) -> ExitCode:
     """Give the exit code of `run`, `resume` and `watch` for this document.
 
-    A completed run with an error, that is one whose node failed, is a failure; an
-    output that merely says `success: false` is not.
+    A run whose node failed is a failure; an output that merely says `success: false` is not.
     """
-    if run_document["status"] == "completed" and run_document["error"] is not None:
-        return ExitCode.FAILED
-    return _EXIT_CODES[run_document["status"]]
-
-
-def _status(state: RunState, *, interrupted: bool) -> str:
-    if interrupted and state.status is RunStatus.RUNNING:
-        return "interrupted"
-    return state.status.value
+    return Outcome(run_document["outcome"]).exit_code
 
 
 def _waits(state: RunState, leaf_waits: Sequence[tuple[str, WaitState]]) -> list[JsonObject]:
@@ -128,26 +114,32 @@ def _wait(run_id: str, wait: WaitState) -> JsonObject:
 def _error(
     state: RunState, labels: Mapping[str, str], last_record: Mapping[str, Any]
 ) -> JsonObject | None:
-    node_id, message = _flow_error(state) if state.status is RunStatus.COMPLETED else (None, None)
-    if state.status in (RunStatus.FAILED, RunStatus.CANCELLED):
-        node_id, message = state.current_node, state.error or state.status.value
-    if message is None:
+    failure = failure_of(state)
+    if failure is None:
         return None
-    line = state.vars.get("_flow_error_line") if state.status is RunStatus.COMPLETED else None
     return {
-        "message": message,
-        "node_id": node_id,
-        "node_label": labels.get(node_id, node_id) if node_id else None,
-        "record": _ending_seq(state, node_id, last_record),
-        **({"line": line} if isinstance(line, int) else {}),
+        **_place(failure, labels),
+        "record": _ending_seq(state, failure.node_id, last_record),
+        **_raised(failure),
     }
 
 
-def _flow_error(state: RunState) -> tuple[str | None, str | None]:
-    node_id = text_or_none(state.vars.get("_flow_error_node"))
-    if node_id is None:
-        return None, None
-    return node_id, text_or_none(state.vars.get("_flow_error")) or "the node failed"
+def _cause(run: RunState, labels: Mapping[str, str]) -> JsonObject:
+    failure = failure_of(run)
+    assert failure is not None  # noqa: S101 - the caller gives runs that ended badly
+    names = {"run_id": run.run_id, "workflow_id": run.workflow_id}
+    return {**names, **_place(failure, labels), **_raised(failure)}
+
+
+def _place(failure: Failure, labels: Mapping[str, str]) -> JsonObject:
+    node_id = failure.node_id
+    label = labels.get(node_id, node_id) if node_id else None
+    return {"message": failure.message, "node_id": node_id, "node_label": label}
+
+
+def _raised(failure: Failure) -> JsonObject:
+    line = {"line": failure.line} if failure.line is not None else {}
+    return {**line, **({"raised": dict(failure.raised)} if failure.raised else {})}
 
 
 def _ending_seq(state: RunState, node_id: str | None, last_record: Mapping[str, Any]) -> int | None:

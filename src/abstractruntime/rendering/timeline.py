@@ -27,7 +27,6 @@ from abstractruntime.rendering._timeline_model import (
     Answer,
     Attempt,
     Mark,
-    Note,
     Step,
     Timeline,
     Wait,
@@ -36,12 +35,13 @@ from abstractruntime.rendering._timeline_steps import (
     answers,
     bare_step,
     is_retry,
-    preview,
     seq,
     with_answer,
     with_attempt,
+    with_children,
     with_outcome,
 )
+from abstractruntime.rendering.notes import Note, preview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,15 +52,19 @@ __all__ = ["Answer", "Attempt", "Mark", "Note", "Step", "Timeline", "Wait", "bui
 
 
 def build_timeline(
-    records: Iterable[Mapping[str, Any]], *, labels: Mapping[str, str] | None = None
+    records: Iterable[Mapping[str, Any]],
+    *,
+    labels: Mapping[str, str] | None = None,
+    outcomes: Mapping[str, str] | None = None,
 ) -> Timeline:
     """Give the timeline of one run.
 
     Args:
         records: The run's records in ledger order; read once, none is kept.
         labels: Node id to the name its author gave it; ids stand in for missing ones.
+        outcomes: What became of child runs; a step whose child did not succeed did not, either.
     """
-    builder = _Builder(labels or {})
+    builder = _Builder(labels or {}, outcomes or {})
     for record in records:
         builder.add(record)
     return builder.finish()
@@ -69,6 +73,7 @@ def build_timeline(
 @dataclass(slots=True)
 class _Builder:
     labels: Mapping[str, str]
+    outcomes: Mapping[str, str]
     steps: list[Step] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     by_step_id: dict[str, int] = field(default_factory=dict)
@@ -173,7 +178,7 @@ class _Builder:
             origin=self.origin,
             started_at=self.started_at,
             ended_at=self.ended_at,
-            steps=tuple(self.steps),
+            steps=tuple(with_children(step, self.outcomes) for step in self.steps),
             marks=tuple(self.marks),
             output=self.output,
             output_seq=self.output_seq,

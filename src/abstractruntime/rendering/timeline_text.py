@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._text import one_line
+from abstractruntime.rendering.failure_text import cause_text, chain_lines, traceback_lines
 from abstractruntime.rendering.terminal import (
     Palette,
     cell_width,
@@ -41,16 +42,20 @@ _LABEL: Final = 9
 _STATUS: Final = 12
 _INDENT: Final = 7
 _ENDED: Final = ("completed", "failed", "cancelled")
+_LEDGER_WORDS: Final = {"succeeded": "completed"}
 _WIDEST_EFFECT: Final = len("start_subworkflow")
 _COLOURS: Final = {
     "completed": "green",
-    "valid": "green",
+    "succeeded": "green",
     "waiting": "yellow",
     "started": "cyan",
     "running": "cyan",
     "failed": "red",
     "interrupted": "magenta",
     "cancelled": "magenta",
+    "paused": "yellow",
+    "limited": "yellow",
+    "quarantined": "red",
 }
 
 
@@ -61,6 +66,7 @@ def render_timeline(
     width: int = 100,
     colour: bool = False,
     max_steps: int = MAX_STEPS,
+    debug: bool = False,
 ) -> str:
     """Give the run and its steps as text that ends in a line end.
 
@@ -70,10 +76,11 @@ def render_timeline(
         width: Cells per line; at least 60 are used.
         colour: Add ANSI colours.
         max_steps: How many steps to show; the earliest are left out, and counted.
+        debug: Show the calls in the author's code that led to a failure.
     """
     view = _View(max(width, MIN_WIDTH), Palette(colour))
     lines = [*view.header(run_document), "", *view.steps(timeline, max_steps)]
-    closing = list(view.closing(run_document))
+    closing = list(view.closing(run_document, debug=debug))
     if closing:
         lines += ["", *closing]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -88,11 +95,9 @@ class _View:
         self._room = width - _LABEL
 
     def header(self, doc: Mapping[str, Any]) -> Iterator[str]:
-        status = doc["status"]
         yield self._fact("run", self.paint(harmless(doc["run_id"]), "bold"))
         yield self._fact("flow", harmless(doc["workflow_id"]))
-        inside = " with an error" if status == "completed" and doc["error"] else ""
-        yield self._fact("status", self._status(status) + self.paint(inside, "red"))
+        yield self._fact("outcome", self._outcome(doc))
         if doc["parent_run_id"]:
             yield self._fact("parent", harmless(doc["parent_run_id"]))
         if doc["bundle"]:
@@ -126,7 +131,7 @@ class _View:
             text = "no effects: every node was computed in place" if ended else "no steps yet"
             yield self.paint(f"{'':>{_INDENT}}{text}", "dim")
 
-    def closing(self, doc: Mapping[str, Any]) -> Iterator[str]:
+    def closing(self, doc: Mapping[str, Any], *, debug: bool) -> Iterator[str]:
         if doc["paused"]:
             text = f"rests until: art unpause {doc['run_id']}"
             yield from self._quoted_fact("paused", one_line(text), "yellow")
@@ -136,7 +141,10 @@ class _View:
             if question := _question_text(wait["prompt"], wait["choices"]):
                 yield from self._quoted_fact("", question, "yellow")
         if doc["error"]:
-            yield from self._quoted_fact("error", _error_text(doc["error"]), "red")
+            yield from self._quoted_fact("error", cause_text(doc), "red")
+            more = [*chain_lines(doc), *(traceback_lines(doc) if debug else ())]
+            for line in more:
+                yield from self._quoted_fact("", line, "red")
         if doc["output"] is not None:
             output = json.dumps(doc["output"], ensure_ascii=False, default=str)
             yield self._fact("output", fit(harmless(output), self._room))
@@ -168,22 +176,26 @@ class _View:
         for attempt in step.attempts[:-1]:
             yield from self._detail(_attempt_text(attempt), "red")
         if step.wait:
-            yield from self._wait_lines(step.wait)
+            yield from self._wait_lines(step.wait, "red" if step.status == "failed" else "green")
         if step.note:
             yield from self._detail(f"{step.note.kind}: {step.note.text}", "blue")
         for child in step.children:
-            yield from self._detail(f"child run {child}", "dim")
-        if step.error:
+            outcome = step.child_outcomes.get(child, "")
+            style = _COLOURS.get(outcome, "dim")
+            yield from self._detail(f"child run {child} {outcome}".rstrip(), style)
+        if step.attempts[-1].error:
             yield from self._detail(_attempt_text(step.attempts[-1]), "red")
+        elif step.error and not step.child_outcomes:
+            yield from self._detail(step.error, "red")
 
-    def _wait_lines(self, wait: Wait) -> Iterator[str]:
+    def _wait_lines(self, wait: Wait, style: str) -> Iterator[str]:
         question = _question_text(wait.prompt, wait.choices)
         if question:
             yield from self._detail(question)
         if wait.until and wait.answer is None:
             yield from self._detail(f"until {wait.until}", "yellow")
         if wait.answer:
-            yield self._one_line(_answer_text(wait, wait.answer), "green")
+            yield self._one_line(_answer_text(wait, wait.answer), style)
 
     def _detail(self, text: str, style: str = "") -> Iterator[str]:
         for line in quote(text, self.width - _INDENT):
@@ -202,6 +214,12 @@ class _View:
         for line in lines or [""]:
             yield self._fact(name, self.paint(line, style))
             name = ""
+
+    def _outcome(self, doc: Mapping[str, Any]) -> str:
+        """Give the outcome, and the word of the ledger where that says something else."""
+        outcome = self._status(doc["outcome"])
+        is_same = doc["status"] in (doc["outcome"], _LEDGER_WORDS.get(doc["outcome"]))
+        return outcome if is_same else f"{outcome} (status {doc['status']})"
 
     def _status(self, status: str) -> str:
         return self.paint(harmless(status), _COLOURS.get(status, ""))
@@ -238,7 +256,7 @@ def _answer_text(wait: Wait, answer: Answer) -> str:
     elif answer.actor:
         who = f"{answer.actor} answered"
     else:
-        who = {"until": "woken", "subworkflow": "child finished"}.get(wait.reason, "answered")
+        who = {"until": "woken", "subworkflow": "child ended"}.get(wait.reason, "answered")
     after = format_duration(wait.duration_ms)
     return f"{who}{f' after {after}' if after else ''}: {answer.payload}"
 
@@ -260,13 +278,3 @@ def _open_wait_text(wait: JsonObject, run_id: str) -> str:
     if wait["run_id"] != run_id:
         parts.append(f"in run {wait['run_id']}")
     return ", ".join(parts)
-
-
-def _error_text(error: JsonObject) -> str:
-    place = [f"node {error['node_label']}"] if error["node_label"] else []
-    if error.get("line") is not None:
-        place.append(f"line {error['line']} of its code")
-    if error["record"] is not None:
-        place.append(f"record {error['record']}")
-    where = f" ({', '.join(place)})" if place else ""
-    return f"{error['message']}{where}"

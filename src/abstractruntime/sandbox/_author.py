@@ -14,7 +14,7 @@ from __future__ import annotations
 import builtins
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
@@ -22,6 +22,9 @@ FILENAME = "<code>"
 _MODULE = "code"
 MAX_DEPTH = 200
 _TEXT_LIMIT = 4000
+_NAME_LIMIT = 200
+_CALLS, _CAUSES = 10, 3
+_CLASS_NAME: Any = type.__dict__["__name__"]
 _CACHE_LIMIT = 256
 _REPLACED = "\ufffd".encode()
 
@@ -36,13 +39,25 @@ _NAMES = (
 
 
 class Failure(Exception):  # noqa: N818 - an outcome that crosses the process boundary
-    """Author code failed; `line` counts from 1 in the author's text, None when unknown."""
+    """Author code failed; `line` counts from 1 in the author's text, None when unknown.
 
-    def __init__(self, text: str, line: int | None = None, *, spent: bool = False) -> None:
+    `raised` has the `class`, `message` and `traceback` of what the code raised, None when it
+    raised nothing.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        line: int | None = None,
+        *,
+        spent: bool = False,
+        raised: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.line = line
         self.spent = spent
+        self.raised = raised
 
 
 class _OneArgumentType(type):
@@ -104,13 +119,13 @@ def call_function(source: str, function: str, value: Any, output: Output) -> Any
         "__builtins__": {**_BUILTINS, "print": output.print},
         "__name__": _MODULE,
     }
-    _guarded("Execution error", lambda: exec(_compile(source), names))  # noqa: S102 - the purpose of this module
+    _guarded("Execution error", lambda: exec(_compile(source), names), source)  # noqa: S102 - the purpose of this module
     if function not in names:
         raise Failure(f"Function {function!r} not defined in code")
     target = names[function]
     if not callable(target):
         raise Failure(f"{function!r} is not a callable function")
-    return _guarded("Runtime error", lambda: target(value))
+    return _guarded("Runtime error", lambda: target(value), source)
 
 
 def encode_result(value: Any, function: str) -> bytes:
@@ -153,30 +168,78 @@ def _compile(source: str) -> CodeType:
     return code
 
 
-def _guarded(label: str, action: Callable[[], Any]) -> Any:
+def _guarded(label: str, action: Callable[[], Any], source: str) -> Any:
     try:
         return action()
     except BaseException as error:  # noqa: BLE001 - author code may raise anything; all of it is recorded
-        text = f"{label}: {_describe(error)}"[:_TEXT_LIMIT]
-        raise Failure(text, _line_of(error), spent=isinstance(error, MemoryError)) from None
+        message = _describe(error)[:_TEXT_LIMIT]
+        raise Failure(
+            f"{label}: {message}"[:_TEXT_LIMIT],
+            _line_of(error),
+            spent=isinstance(error, MemoryError),
+            raised={
+                "class": _class_of(error),
+                "message": message,
+                "traceback": _traceback(error, source),
+            },
+        ) from None
 
 
 def _describe(error: BaseException) -> str:
     try:
         text = str(error)
     except BaseException as broken:  # noqa: BLE001 - the text of an author's error is author code too
-        text = f"{type(error).__name__} whose text raised {type(broken).__name__}"
+        text = f"{_class_of(error)} whose text raised {_class_of(broken)}"
     return text or ("out of memory" if isinstance(error, MemoryError) else "")
 
 
+def _class_of(error: BaseException) -> str:
+    # Hazard: a metaclass of the author's may give any `__name__`, or none.
+    name: str = _CLASS_NAME.__get__(type(error))
+    return name[:_NAME_LIMIT]
+
+
 def _line_of(error: BaseException) -> int | None:
-    line = error.lineno if isinstance(error, SyntaxError) else None
+    found = error.lineno if isinstance(error, SyntaxError) else None
+    for line, _ in _frames(error):
+        found = line
+    return found
+
+
+def _traceback(error: BaseException, source: str) -> str:
+    """Give the calls in the author's code that led to an error, and those of the errors before it."""
+    lines, seen = source.splitlines(), {id(error)}
+    parts = [_calls(error, lines)]
+    while (cause := error.__cause__ or error.__context__) is not None and id(cause) not in seen:
+        if len(parts) > _CAUSES:
+            break
+        seen.add(id(cause))
+        parts.append(
+            f"{_class_of(cause)}: {_describe(cause)[:_TEXT_LIMIT]}\n{_calls(cause, lines)}"
+        )
+        error = cause
+    return "\nwhile handling\n".join(parts)[:_TEXT_LIMIT]
+
+
+def _calls(error: BaseException, lines: list[str]) -> str:
+    frames = [
+        f"line {line}, in {name}"
+        + (f"\n    {lines[line - 1].strip()}" if line <= len(lines) else "")
+        for line, name in _frames(error)
+    ]
+    if len(frames) > 2 * _CALLS:
+        left = f"... {len(frames) - 2 * _CALLS} more ..."
+        frames = [*frames[:_CALLS], left, *frames[-_CALLS:]]
+    return "\n".join(frames)
+
+
+def _frames(error: BaseException) -> Iterator[tuple[int, str]]:
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == FILENAME:
-            line = trace.tb_lineno
+        code = trace.tb_frame.f_code
+        if code.co_filename == FILENAME:
+            yield trace.tb_lineno, code.co_name[:_NAME_LIMIT]
         trace = trace.tb_next
-    return line
 
 
 def _culprit(value: Any, path: str, depth: int) -> str | None:

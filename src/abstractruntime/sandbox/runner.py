@@ -46,6 +46,8 @@ MINIMA: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "fs+net+syscalls": (("landlock-fs",), ("no-descriptors", "landlock-net"), ("seccomp",)),
 }
 
+_RAISED_CHARS = 4000
+
 _LIVE: weakref.WeakSet[WorkerRunner] = weakref.WeakSet()
 
 
@@ -53,13 +55,21 @@ class CodeFailed(NodeError):  # noqa: N818 - named like RunFailed
     """Author code failed or broke a limit.
 
     `line` counts from 1 in the author's text (None when no line is to blame); `stdout` is what
-    the code had printed.
+    the code had printed; `raised` has the `class`, `message` and `traceback` of what it raised.
     """
 
-    def __init__(self, text: str, *, line: int | None = None, stdout: str = "") -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        line: int | None = None,
+        stdout: str = "",
+        raised: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(replace_surrogates(text))
         self.line = line
         self.stdout = stdout
+        self.raised = raised
 
 
 class WorkerRunner:
@@ -162,7 +172,10 @@ class WorkerRunner:
             self._stop()
         line = reply.get("line")
         raise CodeFailed(
-            str(reply["error"]), line=line if isinstance(line, int) else None, stdout=stdout
+            str(reply["error"]),
+            line=line if isinstance(line, int) else None,
+            stdout=stdout,
+            raised=_raised(reply.get("raised")),
         )
 
     def _ready(self) -> WorkerProcess:
@@ -210,7 +223,12 @@ class InProcessRunner:
             result = _author.call_function(source, function, value, output)
             encoded = _author.encode_result(result, function)
         except _author.Failure as failure:
-            raise CodeFailed(failure.text, line=failure.line, stdout=output.text()) from None
+            raise CodeFailed(
+                failure.text,
+                line=failure.line,
+                stdout=output.text(),
+                raised=_raised(failure.raised),
+            ) from None
         if self._on_output and output.text():
             self._on_output(output.text())
         return _checked(json.loads(encoded))
@@ -284,6 +302,16 @@ def _parse(reply: bytes) -> JsonObject:
     if not isinstance(data, dict):
         raise WorkerLost("code worker sent something that is not a reply")
     return data
+
+
+def _raised(found: JsonValue) -> Mapping[str, str] | None:
+    """Take over what a worker says was raised; it may say anything."""
+    if not isinstance(found, dict) or not found:
+        return None
+    return {
+        name: replace_surrogates(str(found.get(name) or ""))[:_RAISED_CHARS]
+        for name in ("class", "message", "traceback")
+    }
 
 
 def _checked(value: JsonValue) -> JsonValue:

@@ -6,7 +6,7 @@ itself, reports the layers, then answers one request after another until its inp
     order    {"limits", "lifeline", "namespaces", "without"}
     report   {"backend", "layers", "missing", "abi", "filter"}
     request  {"id", "source", "function", "value"}
-    reply    {"id", "stdout", "value"} or {"id", "stdout", "error", "line", "spent"}
+    reply    {"id", "stdout", "value"} or {"id", "stdout", "error", "line", "spent", "raised"}
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class Worker:
                     f" {self._limits['result_values']} values"
                 )
         except self._author.Failure as failure:
-            body = {"error": failure.text, "line": failure.line, "spent": failure.spent}
+            names = {"error": "text", "line": "line", "spent": "spent", "raised": "raised"}
+            body = {key: getattr(failure, name) for key, name in names.items()}
             return self._encode({**head, "stdout": output.text(), **body})
         reply: bytes = (
             self._encode({**head, "stdout": output.text()})[:-1] + b',"value":' + value + b"}"

@@ -171,22 +171,37 @@ DOCTOR: Final = document(
 # -- runs --------------------------------------------------------------------------------------
 
 _STATUSES: Final = ("running", "waiting", "completed", "failed", "cancelled", "interrupted")
+_OUTCOMES: Final = (
+    "succeeded", "failed", "cancelled", "waiting", "running", "paused", "limited", "interrupted",
+    "quarantined",
+)  # fmt: skip
 _WAIT: Final = open_object(
     "reason wait_key? prompt? choices?:list allow_free_text:flag until? run_id details?:object",
     reason=one_of("event", "until", "user", "job", "subworkflow"),
 )
-_BLAME: Final = {**COUNT, "description": "line of the author's code, where one is to blame"}
+_RAISED: Final = {
+    "raised": open_object("class message traceback"),
+    "line": {**COUNT, "description": "line of the author's code, where one is to blame"},
+}
+_CAUSE: Final = open_object(
+    "run_id workflow_id message node_id? node_label? | line raised", **_RAISED
+)
 RUN: Final[JsonObject] = {
     "$schema": DRAFT,
     "title": "Run document",
     "description": "One run: what it is, where it stands, what it waits for, what it gave.",
     **open_object(
-        "format run_id workflow_id status output:any error waiting waits bundle ledger"
+        "format run_id workflow_id status outcome output:any error waiting waits bundle ledger"
         " created_at updated_at parent_run_id? session_id? paused labels usage",
         format={"const": "art-run/1"},
         status=one_of(*_STATUSES),
+        outcome={**one_of(*_OUTCOMES), "description": "what became of it, in one word"},
         error=nullable(
-            open_object("message node_id? node_label? record?:count | line", line=_BLAME)
+            open_object(
+                "message node_id? node_label? record?:count causes | line raised",
+                causes=list_of(_CAUSE),
+                **_RAISED,
+            )
         ),
         waiting=nullable(_WAIT),
         waits=list_of(_WAIT),
@@ -202,13 +217,18 @@ RUN: Final[JsonObject] = {
 }
 
 _RUN_ROW: Final = closed_object(
-    "run_id workflow_id? status waiting_on? wait_key? until? created_at? updated_at?"
-    " parent_run_id? session_id?",
-    status=one_of(*_STATUSES, "damaged"),
+    "run_id workflow_id? status outcome waiting_on? wait_key? until? created_at? updated_at?"
+    " parent_run_id? session_id? | question? error?",
+    status=one_of(*_STATUSES, "damaged", "quarantined"),
+    outcome=one_of(*_OUTCOMES, "damaged"),
     labels=map_of(TEXT),
 )
 RUNS: Final = document(
-    "art-runs/1", "Runs of a store", runs=list_of(_RUN_ROW), errors=list_of(_ERROR)
+    "art-runs/1",
+    "Runs of a store; the first of `total`",
+    "total:count",
+    runs=list_of(_RUN_ROW),
+    errors=list_of(_ERROR),
 )
 
 _RECORD: Final[JsonObject] = {
@@ -237,7 +257,7 @@ EMIT: Final = document(
 SERVE_EVENT: Final = document(
     "art-serve-event/1",
     "What became of one tree of runs",
-    "at event run_id reason status? error retry_s?:number",
+    "at event run_id reason status? outcome? error retry_s?:number",
     event=one_of("advanced", "failed", "parked"),
     reason=one_of("timer", "command", "child", "woken", "interrupted"),
     error=_or_null(_ERROR),

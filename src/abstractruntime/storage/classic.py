@@ -21,6 +21,7 @@ from abstractruntime.core.models import (
     StepStatus,
     WaitReason,
 )
+from abstractruntime.core.outcome import outcome_of
 from abstractruntime.core.ports import Barrier, Position, RunHeader, RunQuery, StoredRecord
 from abstractruntime.core.records import is_extension, is_terminal_status
 from abstractruntime.core.vars import is_paused
@@ -342,6 +343,7 @@ def _matches(run: RunState, query: RunQuery) -> bool:
         and (not query.root_only or run.parent_run_id is None)
         and (query.id_prefix is None or run.run_id.startswith(query.id_prefix))
         and (query.status is None or run.status is query.status)
+        and (query.outcome is None or outcome_of(run) is query.outcome)
     )
 
 

@@ -15,6 +15,7 @@ from abstractruntime.core.models import (
     WaitReason,
     WaitState,
 )
+from abstractruntime.core.outcome import child_failure
 from abstractruntime.effects.memory._owners import MemoryHost
 from abstractruntime.effects.memory._payload import text_of, whole_number
 from abstractruntime.effects.memory.compact_workflow import (
@@ -24,7 +25,7 @@ from abstractruntime.effects.memory.compact_workflow import (
     compact_child_vars,
     parse_summary,
 )
-from abstractruntime.effects.subworkflow import ChildHost, child_failure
+from abstractruntime.effects.subworkflow import ChildHost
 
 _PRESERVE_RECENT: Final = 6
 _MODES: Final = frozenset({"light", "standard", "heavy"})

@@ -47,9 +47,6 @@ class Health:
             run_id=run_id,
         )
 
-    def set_aside(self, run_id: str) -> AbstractRuntimeError | None:
-        return self._engine.set_aside(run_id)
-
     def unlisted(self, known: Collection[str]) -> Iterator[Damage]:
         """Give the runs that have files but are not `known`, each with what is wrong with it.
 

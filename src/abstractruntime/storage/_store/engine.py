@@ -407,7 +407,7 @@ class DirectoryEngine:
         among = self.services.inboxes.runs_with_commands() if query.has_commands else None
         return self.services.index.find(query, among=among)
 
-    def _load_header(self, run_id: str) -> tuple[JsonObject, int] | None:
+    def _load_header(self, run_id: str) -> tuple[RunHeader, int]:
         header, size = self._recovery.header(run_id)
         # What drives runs of 0.4.x also changes them without a record; they are read each time.
         return header, UNCOUNTED if size is None else size

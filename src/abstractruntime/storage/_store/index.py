@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import json
 import threading
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from abstractruntime.core.models import RunStatus, WaitReason
+from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.errors import AbstractRuntimeError, NotFound, StoreError
 from abstractruntime.storage._files.layout import is_readable_id, run_ids
@@ -32,12 +34,11 @@ from abstractruntime.storage._store.index_file import IndexFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from abstractruntime._json import JsonObject
     from abstractruntime.core.ports import Clock
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
 
-_SCHEMA_VERSION = 6
+_SCHEMA_VERSION = 7
 _ROWS_PER_BATCH = 64
 # As many as people look at.
 _ROWS_PER_PAGE = 100
@@ -53,12 +54,13 @@ _BEGINNING = "beginning"
 _IS_LIVE = "status NOT IN ('completed', 'failed', 'cancelled')"
 _SCHEMA = (
     """CREATE TABLE runs (
-  run_id TEXT PRIMARY KEY, workflow_id TEXT, status TEXT, wait_reason TEXT, wait_key TEXT,
+  run_id TEXT PRIMARY KEY, workflow_id TEXT, status TEXT, outcome TEXT, wait_reason TEXT, wait_key TEXT,
   wait_until TEXT, parent_run_id TEXT, actor_id TEXT, session_id TEXT, created_at TEXT,
   updated_at TEXT, listening TEXT, ledger_bytes INTEGER NOT NULL
 ) WITHOUT ROWID""",
     f"CREATE INDEX runs_live ON runs (ledger_bytes) WHERE {_IS_LIVE}",
     "CREATE INDEX runs_by_status ON runs (status, updated_at)",
+    "CREATE INDEX runs_by_outcome ON runs (outcome, updated_at)",
     "CREATE INDEX runs_by_due ON runs (wait_until) WHERE wait_until IS NOT NULL",
     "CREATE INDEX runs_by_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL",
     "CREATE INDEX runs_by_wait_key ON runs (wait_key) WHERE wait_key IS NOT NULL",
@@ -69,6 +71,7 @@ _SCHEMA = (
 # Answered from `runs_live` alone, which holds the primary key as every index does.
 _LIVE = f"SELECT run_id, ledger_bytes FROM runs WHERE {_IS_LIVE}"  # noqa: S608 - constant terms
 _STATUSES = {status.value: status for status in RunStatus}
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _REASONS: dict[str | None, WaitReason | None] = {
     None: None,
     **{reason.value: reason for reason in WaitReason},
@@ -92,7 +95,7 @@ class RunIndex:
         files: The store's file system.
         layout: The store's names.
         clock: Tells how old a modification of the directory is.
-        load: Gives header and committed ledger length of a run, or None when it has none.
+        load: Gives header and committed ledger length of a run.
         writable: False keeps the index in memory, for stores that must not be written.
     """
 
@@ -100,7 +103,7 @@ class RunIndex:
         self,
         files: StoreFiles,
         layout: Layout,
-        load: Callable[[str], tuple[JsonObject, int] | None],
+        load: Callable[[str], tuple[RunHeader, int]],
         clock: Clock,
         *,
         writable: bool = True,
@@ -118,10 +121,10 @@ class RunIndex:
         # Rows of a page that were compared with their runs.
         self._proven: dict[str, RunHeader] = {}
 
-    def put(self, header: JsonObject, ledger_bytes: int, *, now: bool = False) -> None:
+    def put(self, header: RunHeader, ledger_bytes: int, *, now: bool = False) -> None:
         """Note the present state of a run; written with the next batch or query, or `now`."""
         with self._guard:
-            self._queue[header["run_id"]] = _row(header, ledger_bytes)
+            self._queue[header.run_id] = _row(header, ledger_bytes)
             if now or len(self._queue) >= _ROWS_PER_BATCH:
                 self._database.use(self._write_queue)
 
@@ -162,7 +165,7 @@ class RunIndex:
             loaded = self._load(header.run_id)
         except AbstractRuntimeError:
             return True
-        if loaded is not None and _header(_row(*loaded)[:-1]) != header:
+        if loaded[0] != header:
             return False
         if len(self._proven) >= _KEPT_PROVEN:
             self._proven.clear()
@@ -249,13 +252,12 @@ class RunIndex:
                 is_whole = False
             except NotFound:
                 if size is not None:
-                    rows.append(_row({"run_id": run_id, "status": _BEGINNING}, size))
+                    rows.append(_beginning_row(run_id, size))
             except AbstractRuntimeError:
                 # A damaged run stops nobody else; opening it tells what is wrong.
                 continue
             else:
-                if loaded is not None:
-                    rows.append(_row(*loaded))
+                rows.append(_row(*loaded))
         return rows, is_whole
 
 
@@ -264,18 +266,18 @@ def _scanned_ns(db: IndexFile) -> int:
     return rows[0][0] if rows and isinstance(rows[0][0], int) else -1
 
 
-def _row(header: JsonObject, ledger_bytes: int) -> _Row:
-    waiting = header.get("waiting") or {}
-    wait = {
-        "wait_reason": waiting.get("reason"),
-        "wait_key": waiting.get("wait_key"),
-        "wait_until": waiting.get("until"),
-        "listening": _listed(header.get("listening")),
-    }
-    return (*(wait[c] if c in wait else header.get(c) for c in _COLUMNS), ledger_bytes)
+def _row(header: RunHeader, ledger_bytes: int) -> _Row:
+    values = (getattr(header, column) for column in _COLUMNS[:-1])
+    texts = (value.value if isinstance(value, Enum) else value for value in values)
+    return (*texts, _listed(header.listening), ledger_bytes)
 
 
-def _listed(keys: list[str] | None) -> str | None:
+def _beginning_row(run_id: str, ledger_bytes: int) -> _Row:
+    known = {"run_id": run_id, "status": _BEGINNING}
+    return (*(known.get(column) for column in _COLUMNS), ledger_bytes)
+
+
+def _listed(keys: Sequence[str]) -> str | None:
     """Give keys as lines of JSON, between line feeds, so that one can be searched for."""
     return "".join(["\n", *(f"{json.dumps(key)}\n" for key in keys)]) if keys else None
 
@@ -285,6 +287,7 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
     values: list[Any] = []
     equal = {
         "status": query.status.value if query.status else None,
+        "outcome": query.outcome.value if query.outcome else None,
         "wait_reason": query.wait_reason.value if query.wait_reason else None,
         "workflow_id": query.workflow_id,
         "session_id": query.session_id,
@@ -326,7 +329,7 @@ def _statement(query: RunQuery, among: list[str] | None) -> tuple[str, list[Any]
 
 def _header(row: tuple[Any, ...]) -> RunHeader | None:
     """Build a header; `_COLUMNS` has the order of its fields. None: nobody wrote such a row."""
-    run_id, workflow_id, status, reason, *rest, listening = row
+    run_id, workflow_id, status, outcome, reason, *rest, listening = row
     try:
         keys = tuple(json.loads(line) for line in (listening or "").splitlines() if line)
     except (ValueError, AttributeError):
@@ -337,4 +340,7 @@ def _header(row: tuple[Any, ...]) -> RunHeader | None:
     )
     if not is_written or status not in _STATUSES or reason not in _REASONS:
         return None
-    return RunHeader(run_id, workflow_id, _STATUSES[status], _REASONS[reason], *(*rest, keys))
+    if outcome not in _OUTCOMES:
+        return None
+    known = _STATUSES[status], _OUTCOMES[outcome], _REASONS[reason]
+    return RunHeader(run_id, workflow_id, *known, *(*rest, keys))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from abstractruntime._json import mapping
 from abstractruntime.core.models import RunStatus
+from abstractruntime.core.outcome import Outcome, ended_as
 from abstractruntime.core.ports import RunHeader, RunQuery
-from abstractruntime.core.records import STATUS_KEY_PREFIX
+from abstractruntime.core.record_fields import terminal_status
 from abstractruntime.errors import AbstractRuntimeError
 from abstractruntime.storage._files.jsonl import last_committed, parse_object, scan_lines
 from abstractruntime.storage._files.layout import run_ids
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from abstractruntime.storage._store.engine import DirectoryEngine
 
 
+_ENDED: Final = {status.value: status for status in RunStatus if status.is_terminal}
 # What hardly ever changes after the first record.
 _LASTING: Final = ("workflow_id", "parent_run_id", "actor_id", "session_id", "created_at")
 # What the row of a run that has ended cannot have.
@@ -44,8 +46,9 @@ def check_index(engine: DirectoryEngine) -> list[str]:
             replay = services.recovery.load(run_id)
         except AbstractRuntimeError:
             continue
-        if RunHeader.of(replay.run()) != row:
-            services.index.put(replay.image.header, replay.tail.end, now=True)
+        header = RunHeader.of(replay.run())
+        if header != row:
+            services.index.put(header, replay.tail.end, now=True)
             wrong.append(run_id)
     return wrong
 
@@ -60,16 +63,17 @@ def _is_right(engine: DirectoryEngine, row: RunHeader) -> bool:
         bool(began)
         and all(began.get(name) == getattr(row, name) for name in _LASTING)
         and not any(getattr(row, name) for name in _OPEN)
-        and _ended(engine, row.run_id) is row.status
+        and _ended(engine, row.run_id) == (row.status, row.outcome)
     )
 
 
-def _ended(engine: DirectoryEngine, run_id: str) -> RunStatus | None:
+def _ended(engine: DirectoryEngine, run_id: str) -> tuple[RunStatus, Outcome] | None:
     """Give what the record says that closes a run; None without one."""
     services = engine.services
     last = last_committed(services.files, services.layout.ledger(run_id))
     record = parse_object(last.data) if last is not None else None
-    key = str((record or {}).get("idempotency_key") or "")
-    found = key.removeprefix(STATUS_KEY_PREFIX)
-    is_known = found != key and found in {status.value for status in RunStatus}
-    return RunStatus(found) if is_known else None
+    status = _ENDED.get(terminal_status(record or {}) or "")
+    if status is None:
+        return None
+    said = mapping((record or {}).get("result")).get("outcome")
+    return status, Outcome.FAILED if said == Outcome.FAILED else ended_as(status)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from abstractruntime._json import JsonObject, isolate
 from abstractruntime.core.models import RunState, StepRecord
+from abstractruntime.core.ports import RunHeader
 from abstractruntime.errors import ChainBroken, HeadMismatch, IntegrityError, NotFound
 from abstractruntime.storage._files.fs import FileInfo
 from abstractruntime.storage._files.jsonl import Line, Tail, last_line, scan_lines
@@ -135,11 +136,11 @@ class Recovery:
         self._keep(run_id, stamp, replay)
         return run
 
-    def header(self, run_id: str) -> tuple[JsonObject, int | None]:
+    def header(self, run_id: str) -> tuple[RunHeader, int | None]:
         """Read the header of a run, and how long its ledger is; None for a run of 0.4.x."""
         stamp = self._stamp(run_id)
         replay = self.load(run_id)
-        found = dict(replay.image.header), None if replay.is_legacy else replay.tail.end
+        found = RunHeader.of(replay.run()), None if replay.is_legacy else replay.tail.end
         self._keep(run_id, stamp, replay)
         return found
 

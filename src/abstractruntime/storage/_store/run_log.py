@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._json import JsonObject
 from abstractruntime.core.commands import Command
 from abstractruntime.core.models import RunState, StepRecord
-from abstractruntime.core.ports import Barrier, Position
+from abstractruntime.core.ports import Barrier, Position, RunHeader
 from abstractruntime.core.records import RecordFactory, is_terminal_status
 from abstractruntime.errors import InvalidValue, WriterPoisoned
 from abstractruntime.storage._files.jsonl import scan_lines
@@ -395,7 +395,7 @@ class DirectoryRunLog:
 
     def index_now(self) -> None:
         """Write the row of this run in the index now."""
-        self._services.index.put(self._memory.image.header, self._memory.image.size, now=True)
+        self._services.index.put(RunHeader.of(self.run), self._memory.image.size, now=True)
 
     def _checkpoint_if_due(self) -> None:
         if self._memory.due is not None:
@@ -415,7 +415,7 @@ class DirectoryRunLog:
     def _update_index(self) -> None:
         memory = self._memory
         if memory.is_header_unindexed:
-            self._services.index.put(memory.image.header, memory.image.size)
+            self._services.index.put(RunHeader.of(self.run), memory.image.size)
             memory.is_header_unindexed = False
 
     def close(self) -> None:

@@ -13,6 +13,12 @@ from functools import singledispatch
 
 from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
+from abstractruntime.core.outcome import (
+    FLOW_ERROR,
+    FLOW_ERROR_LINE,
+    FLOW_ERROR_NODE,
+    FLOW_ERROR_RAISED,
+)
 from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
 from abstractruntime.nodes.base import (
     MISSING,
@@ -89,11 +95,12 @@ def _failure(step: Step, unit: Unit, cause: Exception) -> StepPlan:
     if unit.element.goes_on and following is not None:
         note_failure(step.state, unit, text)
         return StepPlan(unit.id, next_node=following)
-    run.vars["_flow_error"] = text
-    run.vars["_flow_error_node"] = unit.id
-    line = getattr(cause, "line", None)
-    if isinstance(line, int):
-        run.vars["_flow_error_line"] = line
+    run.vars[FLOW_ERROR] = text
+    run.vars[FLOW_ERROR_NODE] = unit.id
+    if isinstance(line := getattr(cause, "line", None), int):
+        run.vars[FLOW_ERROR_LINE] = line
+    if raised := getattr(cause, "raised", None):
+        run.vars[FLOW_ERROR_RAISED] = dict(raised)
     output = {"error": text, "success": False, "node": unit.id}
     return StepPlan(unit.id, complete_output=output)
 
@@ -303,7 +310,7 @@ def _finish(step: Step, unit: Unit, node: StagedNode, end: Finish) -> StepPlan:
     result = own(normalise(end.result))
     step.state.write("effects", unit.id, result)
     if end.error is not None:
-        step.run.vars["_flow_error"] = end.error
+        step.run.vars[FLOW_ERROR] = end.error
     if end.ambient is not MISSING:
         step.run.vars[AMBIENT] = own(normalise(end.ambient))
     if unit.output_key is not None:

@@ -14,6 +14,7 @@
 | `_temp._control.frames.<id>`  | their frames                                        |
 | `_flow_error`, `_flow_error_node` | the failure that ended the run                  |
 | `_flow_error_line`                | the line of the author's code that failed       |
+| `_flow_error_raised`              | class, message and traceback of what that code raised |
 
 Invariant: no value is shared between two of these places, or a run in memory would
 change in one place what a run read back from JSON would not.

@@ -5,7 +5,7 @@ from abstractruntime.visualflow_compiler.drawing._layout import (
     lay_out,
 )
 from abstractruntime.visualflow_compiler.drawing._outcomes import (
-    Outcome,
+    NodeOutcome,
     run_outcomes,
 )
 from abstractruntime.visualflow_compiler.drawing._picture import (
@@ -29,7 +29,7 @@ __all__ = [
     "Box",
     "Drawing",
     "Line",
-    "Outcome",
+    "NodeOutcome",
     "Picture",
     "draw_flow",
     "lay_out",

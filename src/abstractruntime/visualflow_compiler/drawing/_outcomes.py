@@ -6,18 +6,19 @@ known that they ran, from the output that they left, but not how often.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from abstractruntime._json import mapping
 from abstractruntime.core.models import RunState, RunStatus
+from abstractruntime.core.outcome import failure_of
 from abstractruntime.core.record_fields import (
     effect_type,
     is_completion,
     record_status,
+    started_child,
     terminal_status,
-    text_or_none,
 )
 from abstractruntime.nodes.base import ControlNode
 from abstractruntime.visualflow_compiler.graph import FlowGraph
@@ -33,7 +34,7 @@ _CURRENT: Final[dict[RunStatus, OutcomeState]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class NodeOutcome:
     """What became of one node in a run; `times` is how often it was done, 0 where nobody knows."""
 
     state: OutcomeState
@@ -48,35 +49,49 @@ class Outcome:
 
 
 def run_outcomes(
-    graph: FlowGraph, state: RunState, records: Iterable[Mapping[str, Any]]
-) -> dict[str, Outcome]:
-    """Give the outcome of every step of the flow that the run executes."""
-    times = _times_done(records)
+    graph: FlowGraph,
+    state: RunState,
+    records: Iterable[Mapping[str, Any]],
+    *,
+    failed_runs: Collection[str] = (),
+) -> dict[str, NodeOutcome]:
+    """Give the outcome of every step of the flow that the run executes.
+
+    A step that started one of `failed_runs` failed, whatever the run made of it.
+    """
+    times, failed = _times_done(records, failed_runs)
     seen = _left_output(state.vars) | set(times) | _entered(graph, state)
     _add_passed(graph, seen)
     found = {
-        step: Outcome("done" if step in seen else "not reached", times.get(step, 0))
+        step: NodeOutcome("done" if step in seen else "not reached", times.get(step, 0))
         for step in graph.steps
     }
     current = _CURRENT.get(state.status)
     if current is not None and state.current_node in found:
-        found[state.current_node] = Outcome(current, times.get(state.current_node, 0))
-    broken = text_or_none(state.vars.get("_flow_error_node"))
-    if broken in found:
-        found[broken] = Outcome("failed", times.get(broken, 0))
+        found[state.current_node] = NodeOutcome(current, times.get(state.current_node, 0))
+    failure = failure_of(state) if state.status is not RunStatus.CANCELLED else None
+    if failure is not None and failure.node_id is not None:
+        failed.add(failure.node_id)
+    for step in failed.intersection(found):
+        found[step] = NodeOutcome("failed", times.get(step, 0))
     return found
 
 
-def _times_done(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Count effects that completed, and waits that were answered; a child that failed counts as well."""
+def _times_done(
+    records: Iterable[Mapping[str, Any]], failed_runs: Collection[str]
+) -> tuple[dict[str, int], set[str]]:
+    """Count effects that completed, and waits that were answered; name the nodes whose last child failed."""
     times: dict[str, int] = {}
+    last_child: dict[str, str] = {}
     for record in records:
+        if child := started_child(record):
+            last_child[str(record.get("node_id"))] = child
         if record_status(record) != "completed" or terminal_status(record) is not None:
             continue
         if effect_type(record) is not None or is_completion(record):
             node_id = str(record.get("node_id"))
             times[node_id] = times.get(node_id, 0) + 1
-    return times
+    return times, {node_id for node_id, child in last_child.items() if child in failed_runs}
 
 
 def _left_output(variables: Mapping[str, Any]) -> set[str]:

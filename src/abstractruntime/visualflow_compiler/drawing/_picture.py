@@ -9,7 +9,7 @@ from typing import Final, Literal
 from abstractruntime._json import JsonObject
 from abstractruntime.nodes.base import ControlNode, Element
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
-from abstractruntime.visualflow_compiler.drawing._outcomes import Outcome
+from abstractruntime.visualflow_compiler.drawing._outcomes import NodeOutcome
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 BoxKind = Literal["entry", "step", "control", "pure", "dead"]
@@ -24,7 +24,7 @@ class Box:
     title: str
     type: str
     kind: BoxKind
-    outcome: Outcome | None = None
+    outcome: NodeOutcome | None = None
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class Picture:
 
 
 def draw_flow(
-    graph: FlowGraph, *, data: bool = False, outcomes: Mapping[str, Outcome] | None = None
+    graph: FlowGraph, *, data: bool = False, outcomes: Mapping[str, NodeOutcome] | None = None
 ) -> Picture:
     """Give the picture of a flow.
 
@@ -107,7 +107,7 @@ def draw_flow(
     return Picture(title, boxes, tuple(lines), _summary(outcomes or {}))
 
 
-def _box(graph: FlowGraph, element: Element, outcomes: Mapping[str, Outcome]) -> Box:
+def _box(graph: FlowGraph, element: Element, outcomes: Mapping[str, NodeOutcome]) -> Box:
     title = " ".join(element.label.split()) or element.type or element.id
     if not graph.is_step(element.id):
         title = _value_title(element, title)
@@ -164,7 +164,7 @@ def _handle(graph: FlowGraph, node_id: str, handle: str) -> str:
     return handle
 
 
-def _summary(outcomes: Mapping[str, Outcome]) -> str:
+def _summary(outcomes: Mapping[str, NodeOutcome]) -> str:
     states = [outcome.state for outcome in outcomes.values()]
     counts = {state: states.count(state) for state in dict.fromkeys(sorted(states))}
     return ", ".join(f"{count} {state}" for state, count in counts.items())

@@ -1,0 +1,142 @@
+"""What became of a run, in one word for people and scripts.
+
+`RunState.status` keeps the word of the ledger, which readers of 0.4.x know. A compiled flow whose
+node failed is `completed` there, with an error as its output; its outcome is `failed`. Whatever
+lists, shows, draws or follows runs, and the exit codes, take the outcome from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from abstractruntime.core.limits import reached_limit
+from abstractruntime.core.models import RunStatus
+from abstractruntime.core.vars import is_paused
+from abstractruntime.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from abstractruntime.core.models import JsonObject, RunState
+
+FLOW_ERROR: Final = "_flow_error"
+FLOW_ERROR_NODE: Final = "_flow_error_node"
+FLOW_ERROR_LINE: Final = "_flow_error_line"
+FLOW_ERROR_RAISED: Final = "_flow_error_raised"
+
+
+class Outcome(str, Enum):
+    """What became of a run.
+
+    A run that nobody drives though it could go on is `interrupted`; one that had killed who drove
+    it, again and again, is `quarantined`. These two need more than the run to be told.
+    """
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    LIMITED = "limited"
+    INTERRUPTED = "interrupted"
+    QUARANTINED = "quarantined"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of a command that drove the run as far as this."""
+        return _EXIT_CODES.get(self, ExitCode.WAITING)
+
+
+_EXIT_CODES: Final[Mapping[Outcome, ExitCode]] = {
+    Outcome.SUCCEEDED: ExitCode.OK,
+    Outcome.FAILED: ExitCode.FAILED,
+    Outcome.CANCELLED: ExitCode.CANCELLED,
+}
+_ENDED: Final[Mapping[RunStatus, Outcome]] = {
+    RunStatus.COMPLETED: Outcome.SUCCEEDED,
+    RunStatus.FAILED: Outcome.FAILED,
+    RunStatus.CANCELLED: Outcome.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run ended badly.
+
+    Attributes:
+        node_id: The node at which it ended; None where that is not known.
+        line: The line of the node's own code, from 1.
+        raised: `class`, and where it is known `message` and `traceback`, of what the code raised.
+    """
+
+    message: str
+    node_id: str | None
+    line: int | None = None
+    raised: Mapping[str, str] | None = None
+
+    @property
+    def summary(self) -> str:
+        """What was raised, with its class; the message where nothing was."""
+        return summary_of(self.message, self.raised)
+
+
+def summary_of(message: str, raised: Mapping[str, str] | None) -> str:
+    """Say what went wrong: what the code raised, with its class, or else the message."""
+    kind = (raised or {}).get("class")
+    if raised is None or not kind:
+        return message
+    return f"{kind}: {raised['message']}" if raised.get("message") else kind
+
+
+def failure_of(run: RunState) -> Failure | None:
+    """Give why a run ended badly; None when it did not, or has not ended."""
+    if run.status is RunStatus.COMPLETED:
+        return _flow_failure(run.vars)
+    if run.status in (RunStatus.FAILED, RunStatus.CANCELLED):
+        return Failure(run.error or "no reason given", run.current_node)
+    return None
+
+
+def _flow_failure(variables: JsonObject) -> Failure | None:
+    node_id = _text(variables.get(FLOW_ERROR_NODE))
+    if node_id is None:
+        return None
+    line, raised = variables.get(FLOW_ERROR_LINE), variables.get(FLOW_ERROR_RAISED)
+    return Failure(
+        _text(variables.get(FLOW_ERROR)) or "the node failed",
+        node_id,
+        line if isinstance(line, int) else None,
+        raised if isinstance(raised, dict) else None,
+    )
+
+
+def ended_as(status: RunStatus) -> Outcome:
+    """Give the outcome that a status which ends a run stands for, unless a node of its flow failed."""
+    return _ENDED[status]
+
+
+def outcome_of(run: RunState) -> Outcome:
+    """Give the outcome of a run, as far as the run itself tells it."""
+    if run.status is RunStatus.COMPLETED and _flow_failure(run.vars) is not None:
+        return Outcome.FAILED
+    if run.status in _ENDED:
+        return _ENDED[run.status]
+    if is_paused(run.vars):
+        return Outcome.PAUSED
+    if reached_limit(run.vars) is not None:
+        return Outcome.LIMITED
+    return Outcome(run.status.value)
+
+
+def child_failure(child: RunState) -> str:
+    """Say why a parent cannot go on after its child ended badly."""
+    failure = failure_of(child)
+    reason = failure.message if failure is not None else "no reason given"
+    return f"Subworkflow {child.workflow_id!r} {outcome_of(child).value}: {reason}"
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None

@@ -1,0 +1,105 @@
+"""One word for what became of a run, whoever says it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import flow_builder as build
+import pytest
+
+RAISES = "def transform(x):\n    prices = {}\n    return prices['tea']\n"
+
+
+def calling(flow_id: str, child: str, **config: str) -> dict[str, Any]:
+    call = build.node(
+        "k", "subflow", "exec-in", "exec-out output", subflowId=child, effectConfig=config
+    )
+    edges = "s > k; k > e; k.output > e.output"
+    return build.flow(build.START, call, build.end("output"), edges=edges) | {"id": flow_id}
+
+
+@pytest.fixture
+def flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    code = build.node("c", "code", "exec-in", "exec-out output", code=RAISES)
+    edges = "s > c; c > e; c.output > e.output"
+    leaf = build.flow(build.START, code, build.end("output"), edges=edges) | {"id": "leaf"}
+    going_on = calling("going-on", "middle", on_child_failure="continue")
+    for flow in (leaf, calling("middle", "leaf"), calling("top", "middle"), going_on):
+        (tmp_path / f"{flow['id']}.json").write_text(json.dumps(flow))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_failure_is_one_wherever_it_is_shown(art: Any, flows: Path) -> None:
+    """The ledger says `completed` of a flow whose node failed; nobody is told only that."""
+    assert (run := art("run", "leaf.json", "--run-id", "r", "--follow")).code == 1
+    assert "failed: run r" in run.err
+    assert "completed" not in run.err
+
+    document = art("inspect", "r", "--json").document
+    assert (document["status"], document["outcome"]) == ("completed", "failed")
+    assert "failed (status completed)" in art("inspect", "r").out
+    assert [row["outcome"] for row in art("runs", "--json").document["runs"]] == ["failed"]
+    assert art("runs", "-q", "--status", "failed").out == "r\n"
+    assert art("runs", "-q", "--status", "completed").out == "r\n"
+    assert art("runs", "-q", "--status", "succeeded").out == ""
+    nodes = art("graph", "r", "--json").document["nodes"]
+    assert {node["id"]: node["outcome"] for node in nodes}["c"] == "failed"
+    assert "emit_event failed" in art("ledger", "tail", "r").out
+
+
+def test_what_was_raised_is_kept(art: Any, flows: Path) -> None:
+    art("run", "leaf.json", "--run-id", "r")
+
+    error = art("inspect", "r", "--json").document["error"]
+
+    assert (error["line"], error["raised"]["class"]) == (3, "KeyError")
+    assert error["raised"]["traceback"] == "line 3, in transform\n    return prices['tea']"
+    assert "KeyError: 'tea' (node c, line 3 of its code" in art("inspect", "r").out
+    assert "return prices" not in art("inspect", "r").out
+    assert "return prices" in art("inspect", "r", "--debug").out
+
+
+def test_a_run_fails_with_its_child_and_names_the_deepest_cause(art: Any, flows: Path) -> None:
+    assert (run := art("run", "top.json", "--run-id", "r")).code == 1
+
+    error = art("inspect", "r", "--json").document["error"]
+    assert [cause["workflow_id"] for cause in error["causes"]] == ["middle", "leaf"]
+    assert error["causes"][-1]["raised"]["class"] == "KeyError"
+    assert "error: KeyError: 'tea' (node c, line 3 of its code)" in run.err
+    assert "called by node k of run r of flow top" in run.err
+    listed = art("runs", "--children", "--json").document["runs"]
+    assert {row["outcome"] for row in listed} == {"failed"}
+
+
+def test_a_failed_child_is_no_finished_step(art: Any, flows: Path) -> None:
+    assert art("run", "going-on.json", "--run-id", "r").code == 0
+
+    assert art("inspect", "r", "--json").document["outcome"] == "succeeded"
+    shown = art("inspect", "r").out
+    step = next(line for line in shown.splitlines() if "start_subworkflow" in line)
+    assert "failed" in step
+    nodes = art("graph", "r", "--json").document["nodes"]
+    assert {node["id"]: node["outcome"] for node in nodes} == {
+        "s": "done",
+        "k": "failed",
+        "e": "done",
+    }
+    output = art("inspect", "r", "--json").document["output"]
+    assert output["output"]["success"] is False
+
+
+def test_what_a_flow_tells_the_user_is_told(art: Any, flows: Path) -> None:
+    say = build.node(
+        "a", "answer_user", "exec-in message", "exec-out", pinDefaults={"message": "one\ntwo"}
+    )
+    flow = build.flow(build.START, say, build.END, edges="s > a; a > e")
+    Path("say.json").write_text(json.dumps(flow))
+
+    run = art("run", "say.json", "--run-id", "r")
+
+    assert "message: one\n  | two\n" in run.err
+    assert art("run", "say.json", "--quiet").err == ""
+    assert "answer_user one" in art("ledger", "tail", "r", "-f").out
