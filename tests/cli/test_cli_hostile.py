@@ -34,7 +34,7 @@ APPROVAL = str(ROOT / "bundles" / "release-approval" / "flow.json")
         (("run", str(ROOT)), 2),
         (("runs", "-n", "0"), 2),
         (("runs", "-n", "9" * 30), 0),
-        (("runs", "--since", "yesterday"), 2),
+        (("runs", "--since", "the day before"), 2),
         (("runs", "--since", "2020-01-31"), 0),
         (("tick", "--due", "--max-runs", "9" * 30), 2),
         (("inspect", "../x"), 66),

@@ -225,7 +225,7 @@ def test_repair_does_what_it_planned_and_records_it(ready: Any) -> None:
     records = ready("ledger", "show", "torn", "--json").document["records"]
     assert records[-1]["result"]["action"] == "repair"
     assert "needs no repair" in ready("repair", "torn", "--apply").err
-    assert ready("emit", "go", "--run", "torn", "--drive").out == "torn\tgot it\tcompleted\n"
+    assert ready("emit", "go", "--run", "torn", "--drive").out == "torn\tgot it\tsucceeded\n"
 
 
 def test_repair_makes_nothing_up(parked: Any, tmp_path: Path) -> None:

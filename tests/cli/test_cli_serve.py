@@ -33,7 +33,7 @@ def test_a_listener_goes_on(art: Any) -> None:
     result = serve(art)
 
     assert result.code == 0
-    assert result.out.endswith(" run l1: completed (an event or an unpause woke it)\n")
+    assert result.out.endswith(" run l1: succeeded (an event or an unpause woke it)\n")
     assert "1 times a run went on, 0 times one could not" in result.err
     assert (serve(art).out, art("inspect", "l1", "--json").document["status"]) == ("", "completed")
 
@@ -43,7 +43,7 @@ def test_the_answer_to_a_child_reaches_the_parent(art: Any, tmp_path: Path) -> N
     with open_store(tmp_path / "store") as owner:
         owner.post(child, Command("c1", Answer(payload={"response": "yes"}, actor="bob")))
 
-    assert " run top: completed" in serve(art).out
+    assert " run top: succeeded" in serve(art).out
 
 
 @pytest.mark.parametrize("grace, goes_on", [("0", True), ("3600", False)])
@@ -97,7 +97,7 @@ def test_a_run_that_others_drive_is_left_to_them(art: Any, tmp_path: Path) -> No
         assert (serve(art).out, art("tick", "--due", "--json").document["runs"]) == ("", [])
         log.close()
 
-    assert art("tick", "--due").out.startswith("l1\tcompleted")
+    assert art("tick", "--due").out.startswith("l1\tsucceeded")
 
 
 def test_a_bundle_is_compiled_once(
