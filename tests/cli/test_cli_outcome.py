@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import flow_builder as build
 import pytest
+
+from abstractruntime._runtime.driver import Driver
+from abstractruntime._runtime.runtime import Runtime
+from abstractruntime.scheduler.registry import WorkflowRegistry
+from abstractruntime.storage.directory import open_store
+from abstractruntime.visualflow_compiler import compile_visualflow_tree
 
 RAISES = "def transform(x):\n    prices = {}\n    return prices['tea']\n"
 
@@ -103,3 +110,46 @@ def test_what_a_flow_tells_the_user_is_told(art: Any, flows: Path) -> None:
     assert "message: one\n  | two\n" in run.err
     assert art("run", "say.json", "--quiet").err == ""
     assert "answer_user one" in art("ledger", "tail", "r", "-f").out
+
+
+def start_in_python(store: Path, **flows: dict[str, Any]) -> None:
+    """Start a run of the first flow as a host does, and drive it until it waits."""
+    specs = compile_visualflow_tree(flows_by_id=flows)
+    with contextlib.closing(open_store(store)) as engine:
+        registry = WorkflowRegistry()
+        for spec in specs.values():
+            registry.register(spec)
+        runtime = Runtime.on_engine(engine, workflow_registry=registry)
+        runtime.start(workflow=specs[next(iter(flows))], run_id="r")
+        Driver(runtime).drive("r")
+
+
+def asking() -> dict[str, Any]:
+    ask = build.node(
+        "a", "ask_user", "exec-in prompt", "exec-out response", pinDefaults={"prompt": "Go?"}
+    )
+    edges = "s > a; a > e; a.response > e.response"
+    return build.flow(build.START, ask, build.end("response"), edges=edges) | {"id": "asks"}
+
+
+def test_a_run_of_a_program_is_gone_on_with_from_here(
+    art: Any, flows: Path, tmp_path: Path
+) -> None:
+    start_in_python(tmp_path / "store", top=calling("top", "asks"), asks=asking())
+
+    assert art("graph", "r").code == 0
+    assert art("resume", "r", "--input", "yes").code == 0
+    assert art("ledger", "verify", "r").code in (0, 3)
+
+
+def test_what_a_program_keeps_for_itself_needs_that_program(
+    art: Any, flows: Path, tmp_path: Path
+) -> None:
+    specs = compile_visualflow_tree(flows_by_id={"top": calling("top", "asks")})
+    with contextlib.closing(open_store(tmp_path / "store")) as engine:
+        Runtime.on_engine(engine).start(workflow=specs["top"], run_id="r")
+
+    refused = art("tick", "r")
+
+    assert refused.code == 66
+    assert "compile_visualflow_tree" in refused.err

@@ -15,6 +15,7 @@ from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.core.commands import Answer, Cancel, Command
 from abstractruntime.core.models import EffectType, RunStatus, format_time
+from abstractruntime.core.outcome import Outcome
 from abstractruntime.errors import (
     Busy,
     IntegrityError,
@@ -401,6 +402,6 @@ def test_an_event_says_when_and_in_which_state(world):
 
     expected = ServeEvent(
         "failed", format_time(world.clock.now()), "n", "timer", RunStatus.WAITING,
-        world.broken["n"], 1.0,
+        world.broken["n"], 1.0, Outcome.WAITING,
     )  # fmt: skip
     assert world.events == [expected]

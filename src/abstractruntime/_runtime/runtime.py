@@ -37,12 +37,14 @@ from abstractruntime.core.models import (
     JsonObject,
     RunState,
     RunStatus,
+    StepRecord,
 )
 from abstractruntime.core.origin import RunOrigin, first_record
 from abstractruntime.core.policy import DefaultEffectPolicy, EffectPolicy
 from abstractruntime.core.ports import Clock, EffectOutcome, Engine, Evidence, Ids, RunLog
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.spec import RunContext, WorkflowSpec
+from abstractruntime.core.store import KeepsBundles
 from abstractruntime.core.traces import project_traces
 from abstractruntime.core.vars import NODE_TRACES, get_runtime, initial_vars
 from abstractruntime.effects.events import (
@@ -203,6 +205,9 @@ class Runtime(RuntimeReads):
     ) -> str:
         """Create a run durably at the entry node and give its id; nothing is executed yet.
 
+        A store that keeps bundles keeps the documents of a compiled flow with the first run that
+        is started from them, so that others can go on with it.
+
         Args:
             provenance: Facts for the run's first record, such as the bundle digest.
             run_id: Chosen id, `[A-Za-z0-9_-]{1,128}`; default a random UUID.
@@ -219,9 +224,26 @@ class Runtime(RuntimeReads):
             session_id=session_id,
             parent_run_id=parent_run_id,
         )
-        with closing(self._engine.create(run, first_record(self.records, run, provenance))) as log:
+        first = first_record(self.records, run, provenance)
+        if parent_run_id is None:
+            self._keep_source(workflow, first)
+        with closing(self._engine.create(run, first)) as log:
             log.settle()
         return run.run_id
+
+    def _keep_source(self, workflow: WorkflowSpec, first: StepRecord) -> None:
+        """Keep what a workflow was compiled from, and state it, unless it is stated already."""
+        engine, facts = self._engine, first.result
+        if workflow.source is None or not isinstance(engine, KeepsBundles):
+            return
+        if not isinstance(facts, dict) or "bundle_digest" in facts:
+            return
+        kept = workflow.source.packed()
+        if kept is None:
+            return
+        if engine.bundles.get(kept.digest, limit=1) is None:
+            engine.bundles.put(kept.digest, kept.data)
+        facts |= {"bundle_ref": kept.ref, "bundle_digest": kept.digest}
 
     def tick(
         self,

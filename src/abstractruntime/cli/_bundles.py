@@ -91,7 +91,8 @@ def installed_bundle(engine: Store, tree: RunTree) -> WorkflowBundle:
     if digest is None:
         raise NotFound(
             f"run {run_id!r} was not started from a bundle",
-            hint="go on with it in the program that started it",
+            hint="go on with it in the program that started it; a run of a flow that was compiled with"
+            " all the flows it runs (compile_visualflow_tree) can be gone on with from here",
             kind="bundle",
             run_id=run_id,
         )

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 
 from abstractruntime._files import make_private_directory
 from abstractruntime.errors import ConsentNeeded, UsageError
-from abstractruntime.nodes.registry import facts_of
 from abstractruntime.signing.keys import file_safe_name
-from abstractruntime.workflow_bundle.models import Requirements
+from abstractruntime.workflow_bundle.own_work import requirements
 from abstractruntime.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -81,13 +80,6 @@ def _require_known(grant: str) -> None:
         hint=f"{meant}known: {', '.join(names)}; one --allow for each",
         argument="--allow",
     )
-
-
-def requirements(documents: Iterable[FlowDocument]) -> Requirements:
-    """Derive what flows need from the node types they use."""
-    types = {element.type for document in documents for element in document.flow.elements}
-    found = {need for kind in types if (need := facts_of(kind).capability)}
-    return Requirements(None, tuple(sorted(types)), tuple(sorted(found)))
 
 
 def uses_files(documents: Iterable[FlowDocument]) -> bool:

@@ -6,24 +6,21 @@ later without the file, and needs neither signature nor consent.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abstractruntime._version import __version__
 from abstractruntime.cli._bundles import ARCHIVE_START, Loaded, naming, of_verdict
-from abstractruntime.cli._consent import requirements
 from abstractruntime.cli._files import require_documents
 from abstractruntime.errors import NotFound, Untrusted, UsageError
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.visualflow_compiler.check import check_documents, require_ok
 from abstractruntime.visualflow_compiler.document import FlowDocument
-from abstractruntime.workflow_bundle import BundlePlan, FlowLibrary, verify_bundle
-from abstractruntime.workflow_bundle.packer import collect_flows, pack_flows
+from abstractruntime.workflow_bundle import FlowLibrary, verify_bundle
+from abstractruntime.workflow_bundle.own_work import pack_own
+from abstractruntime.workflow_bundle.packer import collect_flows
 from abstractruntime.workflow_bundle.reader import read_archive_file
 
 if TYPE_CHECKING:
@@ -31,11 +28,6 @@ if TYPE_CHECKING:
 
     from abstractruntime.signing import TrustStore
     from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
-
-_UNFIT = re.compile(r"[^a-z0-9_-]+")
-# An id has at most 64 characters; so many digits tell two apart that look alike.
-_TELLING = 8
-_MOST_OF_ID = 64 - 1 - _TELLING
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +103,13 @@ def compile_bundle(
     findings = tuple(_for_bundle(item) for r in results.values() for item in r.diagnostics)
     require_ok(findings)
     flows = {flow_id: r.document for flow_id, r in results.items() if r.document is not None}
-    plan = BundlePlan(
-        entrypoints=[library.id_of(root) for root in roots],
-        bundle_id=sanitise_id(request.bundle_id)
-        if request.bundle_id
-        else own_id(next(iter(flows))),
-        bundle_version=request.version,
-        requires=requirements(flows.values()),
-        compiler={"name": "abstractruntime", "version": __version__},
+    packed, bundle = pack_own(
+        flows,
+        [library.id_of(root) for root in roots],
+        bundle_id=request.bundle_id,
+        version=request.version,
+        source=request.path,
     )
-    packed, bundle = pack_flows(flows, plan, source=request.path)
     return Loaded(packed, bundle, bundle.digest or ""), findings
 
 
@@ -172,16 +161,3 @@ def _only_root(library: FlowLibrary, directory: Path) -> str:
 def _for_bundle(finding: Diagnostic) -> Diagnostic:
     """Make an error of what a bundle cannot hold: a document that readers may read differently."""
     return replace(finding, severity="error") if finding.code == "VF002" else finding
-
-
-def own_id(flow_id: str) -> str:
-    """Give the bundle id of a flow; flows whose ids differ only in what it cannot hold have two."""
-    clean = sanitise_id(flow_id)
-    if clean == flow_id:
-        return clean
-    return f"{clean[:_MOST_OF_ID]}-{hashlib.sha256(flow_id.encode()).hexdigest()[:_TELLING]}"
-
-
-def sanitise_id(text: str) -> str:
-    """Give a bundle id: lower case, with a dash for what an id cannot hold."""
-    return _UNFIT.sub("-", text.lower()).strip("-_")[:64] or "bundle"

@@ -11,13 +11,14 @@ from abstractruntime.cli._bundles import bundle_document, of_verdict
 from abstractruntime.cli._keyring import load_private_key, require_may_sign
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import BUNDLE, write_result
-from abstractruntime.cli._packing import Request, compile_bundle, sanitise_id
+from abstractruntime.cli._packing import Request, compile_bundle
 from abstractruntime.cli._session import Session
 from abstractruntime.cli.bundle import bundle_lines
 from abstractruntime.errors import UsageError
 from abstractruntime.signing import SigningKey, TrustedKey, TrustStore
 from abstractruntime.visualflow_compiler.check import render_text
 from abstractruntime.workflow_bundle import sign_bundle, verify_bundle
+from abstractruntime.workflow_bundle.own_work import sanitise_id
 
 
 def compile_(  # noqa: PLR0917 - the options of the command

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from abstractruntime.core.models import RunState, StepPlan
 
-__all__ = ["NodeHandler", "RunContext", "StepPlan", "WorkflowSpec"]
+__all__ = ["KeptBundle", "NodeHandler", "RunContext", "StepPlan", "WorkflowSource", "WorkflowSpec"]
 
 
 class RunContext(Protocol):
@@ -26,6 +26,22 @@ class TreeContext(RunContext, Protocol):
         ...
 
 
+class KeptBundle(NamedTuple):
+    """A bundle that runs are started from: `id@version`, the digest that names it, its bytes."""
+
+    ref: str
+    digest: str
+    data: bytes
+
+
+class WorkflowSource(Protocol):
+    """What a workflow was compiled from, so that others can go on with its runs."""
+
+    def packed(self) -> KeptBundle | None:
+        """Give the bundle to keep; None where it would lack something that its runs need."""
+        ...
+
+
 NodeHandler = Callable[[RunState, RunContext], StepPlan]
 
 
@@ -36,13 +52,14 @@ class WorkflowSpec:
     A handler may change `run.vars`; it must not change anything else of the run,
     and must give the same plan for the same variables. The nodes in `guarded` touch the
     world beside the run: the state is committed before and after each of them, so that a
-    crash repeats at most that one node.
+    crash repeats at most that one node. `source` is kept with the runs that are started.
     """
 
     workflow_id: str
     entry_node: str
     nodes: dict[str, NodeHandler]
     guarded: frozenset[str] = frozenset()
+    source: WorkflowSource | None = field(default=None, compare=False, repr=False)
 
     def get_node(self, node_id: str) -> NodeHandler:
         """Give the handler of `node_id`.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Any, Literal, NamedTuple, Protocol
+from typing import IO, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from abstractruntime.core.models import JsonObject, RunState
 from abstractruntime.core.origin import RunOrigin
@@ -96,6 +96,14 @@ class BundleStore(Protocol):
     def address(self, digest: str) -> str:
         """Say where a person puts back a bundle that was lost."""
         ...
+
+
+@runtime_checkable
+class KeepsBundles(Protocol):
+    """A store that keeps bundles beside its runs."""
+
+    @property
+    def bundles(self) -> BundleStore: ...
 
 
 class HeadStore(Protocol):

@@ -12,6 +12,7 @@ from abstractruntime.core.spec import WorkflowSpec
 from abstractruntime.nodes.names import agent_workflow_id
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.visualflow_compiler._drawn import DrawnFlow
+from abstractruntime.visualflow_compiler._kept import KeptDocuments
 from abstractruntime.visualflow_compiler._lower._handlers import lower_program
 from abstractruntime.visualflow_compiler._lower._program import build_program
 from abstractruntime.visualflow_compiler._lower._python import lower_python
@@ -43,7 +44,9 @@ def compile_visualflow(raw: Any, *, services: Services | None = None) -> Workflo
         TypeError: `raw` is none of these.
         FlowError: the document has errors; `findings` lists all of them.
     """
-    return compile_flow(visual_to_flow(raw), services=services)
+    flow = visual_to_flow(raw)
+    spec = compile_flow(flow, services=services)
+    return replace(spec, source=KeptDocuments(flow.flow_id, {flow.flow_id: flow.document}))
 
 
 def visual_to_flow(visual: Any) -> DrawnFlow:
@@ -110,6 +113,7 @@ def compile_visualflow_tree(
     """
     services = services or Services()  # one for all of them, as they belong together
     parsed = {str(key): visual_to_flow(raw) for key, raw in flows_by_id.items()}
+    documents = {key: flow.document for key, flow in parsed.items()}
     root = (root_id or "").strip() or next(iter(parsed), "")
     specs: dict[str, WorkflowSpec] = {}
     seen = {root}
@@ -119,7 +123,8 @@ def compile_visualflow_tree(
         if key not in parsed:
             continue
         flow = parsed[key]
-        specs[flow.flow_id] = compile_flow(flow, services=services)
+        spec = compile_flow(flow, services=services)
+        specs[flow.flow_id] = replace(spec, source=KeptDocuments(flow.flow_id, documents))
         specs |= _agent_workflows(flow.document.flow, agents) if agents is not None else {}
         for listener in flow_listeners(flow.document):
             spec = compile_visualflow(listener.document, services=services)
