@@ -13,6 +13,7 @@ import pytest
 from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.scheduler.registry import WorkflowRegistry
+from abstractruntime.storage._store.engine import DirectoryEngine
 from abstractruntime.storage.directory import open_store
 from abstractruntime.visualflow_compiler import compile_visualflow_tree
 
@@ -153,3 +154,20 @@ def test_what_a_program_keeps_for_itself_needs_that_program(
 
     assert refused.code == 66
     assert "compile_visualflow_tree" in refused.err
+
+
+def test_a_long_run_is_shown_from_its_end(art: Any, flows: Path, monkeypatch: Any) -> None:
+    say = build.node(
+        "a", "answer_user", "exec-in message", "exec-out", pinDefaults={"message": "m"}
+    )
+    loop = build.node("w", "for", "exec-in start:number end:number", "loop done i:number",
+                      pinDefaults={"start": 0, "end": 150})  # fmt: skip
+    flow = build.flow(build.START, loop, say, build.END, edges="s > w; w.loop > a; w.done > e")
+    Path("long.json").write_text(json.dumps(flow))
+    assert art("run", "long.json", "--run-id", "r").code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryEngine, "records", None)
+        shown = art("inspect", "r", "-n", "2")
+
+    assert "records 0 to" in shown.out
+    assert shown.out.count("answer_user") == 2

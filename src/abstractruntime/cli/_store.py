@@ -205,12 +205,13 @@ def run_document(
     engine: Store, tree: RunTree, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
     """Give the `art-run/1` document of the run that a tree is seen from."""
-    from abstractruntime.core.usage import total_usage
+    from abstractruntime.core.usage import USAGE_WORDS, total_usage
     from abstractruntime.rendering.run_document import build_run_document
 
     run_id, state = tree.run_id, tree.state()
     outcome = outcome_in(engine, tree)
-    records = (item.record for run in tree.members() for item in engine.records(run.run_id))
+    members = (run.run_id for run in tree.members())
+    records = (item.record for run in members for item in engine.records_with(run, USAGE_WORDS))
     waits = [tree.state(wait.run_id) for wait in tree.open_waits()]
     last = engine.recent(run_id, 1)
     return build_run_document(

@@ -126,7 +126,8 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
                 id=state.workflow_id,
             )
         flow = document.graph
-        records = [engine.resolve(item.record) for item in engine.records(run_id)]
         failed = [run.run_id for run in tree.states() if failure_of(run) is not None]
-    outcomes = drawing.run_outcomes(flow, state, records, failed_runs=failed)
+        # What was offloaded tells nothing of how often a node was done.
+        records = (item.record for item in engine.records(run_id))
+        outcomes = drawing.run_outcomes(flow, state, records, failed_runs=failed)
     return Shown(flow, run_id, outcomes)

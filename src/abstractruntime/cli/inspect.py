@@ -20,6 +20,10 @@ from abstractruntime.errors import AbstractRuntimeError, NotFound
 from abstractruntime.rendering.timeline import build_timeline
 from abstractruntime.rendering.timeline_text import render_timeline
 
+# A step has as many records at most, nearly always; what lies before is said to be left out.
+_RECORDS_PER_STEP = 5
+_LEAST_RECORDS = 200
+
 
 @uses_store
 def inspect_(
@@ -29,7 +33,10 @@ def inspect_(
         int | None, typer.Option("--step", metavar="SEQ", help="One record, by its seq.")
     ] = None,
     steps: Annotated[
-        int, typer.Option("--steps", metavar="N", min=1, help="At most so many steps.")
+        int,
+        typer.Option(
+            "--steps", "-n", metavar="N", min=1, max=1_000_000, help="At most so many steps."
+        ),
     ] = 200,
     debug: Annotated[
         bool, typer.Option("--debug", help="The calls in the code of a node that failed.")
@@ -44,8 +51,9 @@ def inspect_(
         tree = RunTree(engine, run_id)
         labels = labels_of(engine, tree)
         document = run_document(engine, tree, labels=labels)
+        recent = engine.recent(run_id, max(_LEAST_RECORDS, steps * _RECORDS_PER_STEP))
         timeline = build_timeline(
-            (engine.resolve(item.record) for item in engine.records(run_id)),
+            (engine.resolve(item.record) for item in recent),
             labels=labels,
             outcomes={run.run_id: run.outcome.value for run in tree.members()},
         )

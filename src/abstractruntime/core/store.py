@@ -15,7 +15,7 @@ from typing import IO, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from abstractruntime.core.models import JsonObject, RunState
 from abstractruntime.core.origin import RunOrigin
-from abstractruntime.core.ports import Engine
+from abstractruntime.core.ports import Engine, StoredRecord
 from abstractruntime.errors import AbstractRuntimeError
 
 Level = Literal["note", "warning", "error"]
@@ -286,6 +286,10 @@ class Store(Engine, Protocol):
 
     def is_sealed(self, run_id: str) -> bool:
         """Tell whether this host wrote the last record of a run, and with it all of them."""
+        ...
+
+    def records_with(self, run_id: str, words: Collection[bytes]) -> Iterator[StoredRecord]:
+        """Give the records in whose lines one of these words stands, without reading the others."""
         ...
 
     def subscribe(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from abstractruntime._json import JsonObject, JsonValue
 
+# One of these stands in the line of every record that consumed something.
+USAGE_WORDS: Final = (b'"llm_call"', b'"tool_calls"')
 _HOMES: Final = ("usage", "token_usage", "tokens")
 _INPUT: Final = ("input_tokens", "prompt_tokens", "prompt", "input", "in")
 _OUTPUT: Final = ("output_tokens", "completion_tokens", "completion", "output", "out")

@@ -102,7 +102,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """One run as its ledger tells it; `status` is `running` while nothing else is recorded."""
+    """One run as its ledger tells it; `status` is `running` while nothing else is recorded.
+
+    `first_seq` is the record that it begins with; what lies before was not looked at.
+    """
 
     run_id: str | None
     status: str
@@ -116,6 +119,7 @@ class Timeline:
     error: str | None
     records: int
     final: bool
+    first_seq: int = 0
 
     @property
     def duration_ms(self) -> float | None:

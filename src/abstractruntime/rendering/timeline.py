@@ -88,12 +88,14 @@ class _Builder:
     error: str | None = None
     count: int = 0
     final: bool = False
+    first_seq: int = 0
 
     def add(self, record: Mapping[str, Any]) -> None:
         at = text_or_none(record.get("ended_at")) or text_or_none(record.get("started_at"))
         if self.count == 0:
             self.run_id = text_or_none(record.get("run_id"))
             self.started_at = text_or_none(record.get("started_at"))
+            self.first_seq = seq(record) or 0
         self.count, self.ended_at = self.count + 1, at or self.ended_at
         self.final = terminal_status(record) is not None
         self._handler(record)(record)
@@ -185,4 +187,5 @@ class _Builder:
             error=self._last_error(),
             records=self.count,
             final=self.final,
+            first_seq=self.first_seq,
         )

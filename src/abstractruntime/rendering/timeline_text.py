@@ -116,8 +116,12 @@ class _View:
         heading = f"{'seq':>5}  {'status':<{_STATUS}}{pad('step', label_width)}  "
         yield self.paint(f"{heading}{pad('effect', effect_width)}  time", "dim")
         hidden = max(0, len(timeline.steps) - max_steps)
-        if hidden:
-            yield self.paint(f"{'…':>5}  {plural(hidden, 'earlier step')} not shown", "dim")
+        if timeline.first_seq:
+            text = f"records 0 to {timeline.first_seq - 1:,} are not shown; more with --steps N"
+            yield self.paint(f"{'…':>5}  {text}", "dim")
+        elif hidden:
+            text = f"{plural(hidden, 'earlier step')} not shown; more with --steps N"
+            yield self.paint(f"{'…':>5}  {text}", "dim")
         shown = timeline.steps[hidden:]
         blocks = [(s.seq or 0, self._step_block(s, label_width, effect_width)) for s in shown]
         first = blocks[0][0] if hidden and blocks else 0

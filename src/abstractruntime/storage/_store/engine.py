@@ -21,6 +21,7 @@ from abstractruntime.core.store import LedgerHead, Owner
 from abstractruntime.errors import NotFound, Quarantined, UsageError
 from abstractruntime.storage._files.jsonl import (
     JsonlFile,
+    Line,
     last_committed,
     last_lines,
     scan_lines,
@@ -53,7 +54,7 @@ from abstractruntime.storage._store.store_file import (
 from abstractruntime.storage._store.views import LedgerView, RunsView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from typing_extensions import Self  # types only; not a dependency at run time
 
@@ -336,11 +337,19 @@ class DirectoryEngine:
             NotFound: no such run.
             ChainBroken: a line is not a JSON object.
         """
-        self._require_run(run_id)
-        path = self._layout.ledger(run_id)
-        for seq, line in enumerate(scan_lines(self._files, path)):
+        for seq, line in self._lines(run_id):
             if seq > after:
                 yield StoredRecord(seq, line.offset, line.data, parse_line(run_id, seq, line))
+
+    def records_with(self, run_id: str, words: Collection[bytes]) -> Iterator[StoredRecord]:
+        """Give the records in whose lines one of these words stands, without decoding the others."""
+        for seq, line in self._lines(run_id):
+            if any(word in line.data for word in words):
+                yield StoredRecord(seq, line.offset, line.data, parse_line(run_id, seq, line))
+
+    def _lines(self, run_id: str) -> Iterator[tuple[int, Line]]:
+        self._require_run(run_id)
+        return enumerate(scan_lines(self._files, self._layout.ledger(run_id)))
 
     def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
         """Give the last `limit` records, as `records` does, without reading those before them."""
