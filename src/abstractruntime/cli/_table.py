@@ -215,7 +215,12 @@ COMMANDS = Group(
         "check": CliCommand(
             "flow:check",
             "Find every problem of flow documents.",
-            ("art check flow.json", "art check flows/*.json --format github"),
+            (
+                "art check flow.json",
+                "art check flows/ --format github --fail-on warning",
+                "art check flows/ --ignore VF501",
+            ),
+            exits="0 no errors, 1 an error, or with --fail-on warning a warning; 66 a file or directory without flows",
         ),
         "fmt": CliCommand(
             "author:fmt",

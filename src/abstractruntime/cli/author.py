@@ -14,7 +14,7 @@ import typer
 
 from abstractruntime._files import read_bounded, read_stream
 from abstractruntime._json import JsonObject
-from abstractruntime.cli._files import flow_files, require_documents
+from abstractruntime.cli._files import find_flows, flows_below
 from abstractruntime.cli._outputs import rewritable, rewrite
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
@@ -73,7 +73,7 @@ def fmt(
     places = [Path(file) for file in files]
     for directory in filter(Path.is_dir, places):
         _require_inside(directory)
-    done = [_formatted(path) for path in flow_files(places)]
+    done = [_formatted(path) for path in find_flows(places).flows]
     changed = [item for item in done if item.is_changed]
     is_dry = check or diff
     if not is_dry:
@@ -85,7 +85,7 @@ def fmt(
 def _require_inside(directory: Path) -> None:
     """Refuse a directory whose documents are links to elsewhere: nobody named what they lead to."""
     inside = os.path.realpath(directory)
-    for path in require_documents(directory):
+    for path in flows_below(directory).flows:
         real = os.path.realpath(path)
         if os.path.commonpath([inside, real]) != inside:
             raise UsageError(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime.cli._bundles import bundle_document, of_verdict
+from abstractruntime.cli._findings import say_findings
 from abstractruntime.cli._keyring import load_private_key, require_may_sign
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import BUNDLE, write_result
@@ -16,7 +17,6 @@ from abstractruntime.cli._session import Session
 from abstractruntime.cli.bundle import bundle_lines
 from abstractruntime.errors import UsageError
 from abstractruntime.signing import SigningKey, TrustedKey, TrustStore
-from abstractruntime.visualflow_compiler.check import render_text
 from abstractruntime.workflow_bundle import sign_bundle, verify_bundle
 
 
@@ -43,8 +43,7 @@ def compile_(  # noqa: PLR0917 - the options of the command
     """
     signer = _signer(session, key, unsigned=unsigned)
     packed, findings = compile_bundle(Request(path, tuple(entry), bundle_id, version))
-    for item in findings:
-        session.out.note(*render_text(item).split("\n"))
+    say_findings(session, findings)
     data, trust = packed.data, TrustStore()
     if signer is not None:
         require_may_sign(session, signer, "bundle", packed.bundle.manifest.bundle_id)

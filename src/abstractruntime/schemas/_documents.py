@@ -50,10 +50,10 @@ ERROR: Final = document("art-error/1", "Error document", error=_ERROR)
 CHECK: Final = document(
     "art-check/1",
     "Findings about flow documents",
-    "ok:flag",
+    "ok:flag passed_over:texts",
     files=list_of(
         closed_object(
-            "file flow_id? ok:flag errors:count warnings:count omitted:count",
+            "file flow_id? ok:flag errors:count warnings:count infos:count omitted:count",
             diagnostics=list_of(_DIAGNOSTIC),
         )
     ),
