@@ -102,21 +102,25 @@ def test_a_huge_file_beside_flows_stops_nothing(art: Any, args: tuple[str, ...])
 @pytest.mark.parametrize(
     "flags, code, codes",
     [
-        ((), 1, {"VF201", "VF105"}),
-        (("--fail-on", "warning", "--ignore", "VF2"), 1, {"VF105"}),
-        (("--ignore", "VF2"), 0, {"VF105"}),
-        (("--ignore", "VF105,VF201", "--fail-on", "warning"), 0, set()),
-        (("--select", "VF105"), 0, {"VF105"}),
-        (("--select", "vf2", "--select", "VF105"), 1, {"VF201", "VF105"}),
-        (("--select", "VF", "--ignore", "VF2"), 0, {"VF105"}),
+        ((), 1, "VF105 VF201"),
+        (("--fail-on", "warning", "--ignore", "VF2"), 1, "VF105"),
+        (("--ignore", "VF2"), 0, "VF105"),
+        (("--ignore", "VF105,VF201", "--fail-on", "warning"), 0, ""),
+        (("--select", "VF105"), 0, "VF105"),
+        (("--select", "vf2", "--select", "VF105"), 1, "VF105 VF201"),
+        (("--select", "VF", "--ignore", "VF2"), 0, "VF105"),
     ],
     ids=str,
 )
-def test_what_counts(mixed: Any, flags: tuple[str, ...], code: int, codes: set[str]) -> None:
+def test_what_counts(mixed: Any, flags: tuple[str, ...], code: int, codes: str) -> None:
     done = mixed("check", "d", *flags, "--json")
 
     found = {i["code"] for file in done.document["files"] for i in file["diagnostics"]}
-    assert (done.code, done.document["ok"], found & {"VF201", "VF105"}) == (code, not code, codes)
+    assert (done.code, done.document["ok"], sorted(found & {"VF201", "VF105"})) == (
+        code,
+        not code,
+        codes.split(),
+    )
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ KEYS: Final = document(
     "Own and trusted keys",
     keys=list_of(
         closed_object(
-            "name label vkey status usages bundles:texts not_before? not_after? reason?"
+            "name label vkey status usages bundles:texts not_before? not_after? reason? since?"
             " private_key? public_key?",
             status=one_of("active", "retired", "revoked", "untrusted"),
             usages=list_of(one_of("bundle", "ledger")),
