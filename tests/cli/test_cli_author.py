@@ -204,11 +204,19 @@ def test_git_shows_flows_in_words(flow: Path, tmp_path: Path) -> None:
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "one")
-    git("config", "diff.flow.command", """sh -c 'art diff "$1" "$4" || test $? = 1'""")
+    git("config", "diff.flow.command", "art diff --driver")
     (flow.parent / ".gitattributes").write_text("flow.json diff=flow\n")
     edit(flow, '"hold_minutes": 60', '"hold_minutes": 30')
 
-    assert "default of hold_minutes: 60 => 30" in git("diff", "--ext-diff", "flow.json")
+    assert "default of hold_minutes: 60 => 30" in git("diff", "--ext-diff", "--", "flow.json")
+
+    flow.write_text("{broken")
+    shown = git("diff", "--ext-diff", "flow.json")
+    assert "cannot be compared as flows: document is not JSON" in shown
+    assert "+{broken" in shown
+
+    flow.unlink()
+    assert "- flow release-approval" in git("diff", "--ext-diff", "--", "flow.json")
 
 
 # -- graph -----------------------------------------------------------------------------------

@@ -119,10 +119,13 @@ def history_lines(document: JsonObject, retired: Mapping[str, str] | None = None
     by = f" by {' or '.join(keys)}" if signed else ""
     runs = "1 run" if document["runs"] == 1 else f"{document['runs']} runs"
     yield (
-        f"{document['verdict']}: history of run {document['root_run_id']}, {runs},"
+        f"{document['verdict']}: history of run {document['root_run_id'] or '(unknown)'}, {runs},"
         f" {signed} of {document['records']} records signed{by}"
     )
     for defect in document["defects"]:
+        if defect["code"] == "malformed":
+            yield f"  malformed: at {defect['expected']}: {defect['found']}"
+            continue
         where = "" if defect["record"] is None else f" record {defect['record']}:"
         run = f" run {defect['run_id']}," if defect["run_id"] else ""
         yield f"  {defect['code']}:{run}{where} expected {defect['expected']}, found {defect['found']}"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abstractruntime._ports_system import SystemClock
 from abstractruntime.errors import NotFound, Refused
 from abstractruntime.signing import (
     KeyEntry,
@@ -76,6 +75,9 @@ def require_may_sign(
     Raises:
         Refused: the key is revoked or retired, or is for something else.
     """
+    # Whoever only lists keys needs no clock.
+    from abstractruntime._ports_system import SystemClock
+
     now = SystemClock().now()
     if why := read_trust(session).why_not_sign(key.verifier, usage, bundle_id, now=now):
         what = f"bundle {bundle_id!r}" if bundle_id else f"{usage}s"

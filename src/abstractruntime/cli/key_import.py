@@ -14,6 +14,7 @@ from abstractruntime.cli.keys import (
     BundleOption,
     UsageOption,
     emit_key,
+    parse_bundles,
     parse_usages,
     require_trustable,
 )
@@ -46,7 +47,7 @@ def import_(
     A private key is opened with the passphrase in ART_KEY_PASSPHRASE, or in the file that
     ART_KEY_PASSPHRASE_FILE names, and kept encrypted with it. The file itself is left where it is.
     """
-    usages = parse_usages(usage)
+    usages, bundles = parse_usages(usage), parse_bundles(bundle)
     trust = read_trust(session)
     data = read_bounded(file, _MAX_BYTES)
     if b"PRIVATE KEY" in data:
@@ -62,7 +63,7 @@ def import_(
         public = _public(file, data, name)
         require_trustable(trust, public)
         entry = save_public_key(public, key_directory(session))
-    trusted = TrustedKey(entry.key, usages, tuple(bundle) or ("*",))
+    trusted = TrustedKey(entry.key, usages, bundles)
     write_trust(session, trust.with_key(trusted))
     session.out.note(f"trusted on this machine: {trust_path(session)}")
     emit_key(session, trusted, entry)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime._ports_system import SystemClock
 from abstractruntime.cli._confirm import YesOption, require_consent
 from abstractruntime.cli._keyring import (
     key_directory,
@@ -49,6 +48,7 @@ def new(
     that ART_KEY_PASSPHRASE_FILE names.
     """
     usages = parse_usages(usage)
+    bundles = parse_bundles(bundle)
     trust = read_trust(session)
     passphrase = session.passphrase
     entry = begun_key(name, key_directory(session), passphrase=passphrase)
@@ -56,7 +56,7 @@ def new(
         session.out.note(f"finishes the key that was begun before: {entry.private_path}")
     else:
         entry = save_signing_key(generate(name), key_directory(session), passphrase=passphrase)
-    trusted = TrustedKey(entry.key, usages, tuple(bundle) or ("*",))
+    trusted = TrustedKey(entry.key, usages, bundles)
     write_trust(session, trust.with_key(trusted))
     if passphrase is None:
         session.out.note("the private key has no passphrase; set ART_KEY_PASSPHRASE to give it one")
@@ -119,7 +119,7 @@ def trust(
     public = read_public_key(key)
     store = read_trust(session)
     require_trustable(store, public, again=again)
-    entry = TrustedKey(public, parse_usages(usage), tuple(bundle) or ("*",))
+    entry = TrustedKey(public, parse_usages(usage), parse_bundles(bundle))
     write_trust(session, store.with_key(entry))
     _emit(session, [_describe(entry, None)], full=True)
     return 0
@@ -163,12 +163,30 @@ def revoke(
     if not retire:
         standing = read_trust(session).find(key).key.label
         require_consent(f"Revoke key '{standing}'?", yes=yes)
+    from abstractruntime._ports_system import SystemClock
+
     store = read_trust(session).with_status(
         key, "retired" if retire else "revoked", reason=reason, now=SystemClock().now()
     )
     write_trust(session, store)
     _emit(session, [_describe(store.find(key), None)], full=True)
     return 0
+
+
+def parse_bundles(values: Iterable[str]) -> tuple[str, ...]:
+    """Give the globs over bundle ids; none means all.
+
+    Raises:
+        UsageError: one is empty, which no bundle id fits.
+    """
+    globs = tuple(values)
+    if any(not glob.strip() for glob in globs):
+        raise UsageError(
+            "--bundle is empty, and no bundle is called so",
+            hint="name bundles, such as 'acme-*', or leave it out for all",
+            argument="--bundle",
+        )
+    return globs or ("*",)
 
 
 def parse_usages(values: Iterable[str]) -> tuple[Usage, ...]:

@@ -72,7 +72,12 @@ def run(  # noqa: PLR0917 - the options of the command
     ] = None,
     inputs: Annotated[
         list[str],
-        typer.Option("--input", metavar="JSON|@FILE|-|K=V", help="Input; repeatable."),
+        typer.Option(
+            "--input",
+            metavar="OBJECT|@FILE|-|K=V",
+            help="Input, repeatable: a JSON object; or K=V, where V that is JSON counts as JSON, but for"
+            " parameters that the start declares as text.",
+        ),
     ] = [],  # noqa: B006 - the parser makes a new list for each call
     allow_extra_input: Annotated[
         bool,

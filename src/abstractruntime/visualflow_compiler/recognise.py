@@ -23,6 +23,8 @@ def looks_like_flow(data: bytes) -> bool:
     It is an object with nodes, edges or an entry node. What is no JSON counts when it has the
     key of one of them: a flow that was damaged, or saved in another encoding.
     """
+    if data.startswith(b"PK\x03\x04"):
+        return False  # an archive holds its documents as they are
     # UTF-16 puts a zero byte between the letters.
     plain = data.replace(b"\0", b"")
     if is_too_large(data) or not any(mark in plain for mark in _MARKS):
