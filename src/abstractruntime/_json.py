@@ -51,6 +51,10 @@ def dump_sorted(value: JsonValue) -> bytes:
     ).encode()
 
 
+# Of the message that Python gives for a number of too many digits; its advice is for programs.
+_DIGITS = "int_max_str_digits"
+
+
 def load_strict(data: bytes | str) -> JsonValue:
     """Read JSON, refusing duplicate keys, NaN and infinities.
 
@@ -61,7 +65,12 @@ def load_strict(data: bytes | str) -> JsonValue:
         data = data.decode(json.detect_encoding(data), "surrogatepass")
     if data.startswith(_BOM):
         raise json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", data, 0)
-    return _STRICT.decode(data)
+    try:
+        return _STRICT.decode(data)
+    except ValueError as cause:
+        if _DIGITS in str(cause):
+            raise ValueError(why_unread(cause)) from None
+        raise
 
 
 def why_unread(cause: Exception) -> str:
@@ -69,7 +78,7 @@ def why_unread(cause: Exception) -> str:
     text = str(cause)
     if isinstance(cause, RecursionError):
         return f"it is nested deeper than {MAX_DEPTH} levels"
-    if "int_max_str_digits" in text:
+    if _DIGITS in text:
         return "it holds a number of too many digits"
     return text
 

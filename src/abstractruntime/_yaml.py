@@ -12,6 +12,7 @@ import yaml
 
 _MAX_NODES: Final = 100_000
 _LONGEST_INT: Final = 64
+_MOST_DIGITS: Final = 1000
 
 
 def load_yaml(text: str | bytes) -> Any:
@@ -36,8 +37,9 @@ class _Loader(yaml.SafeLoader):
     def whole_number(self, node: yaml.ScalarNode) -> int | str:
         if ":" in node.value:
             return str(node.value)
-        value: int = self.construct_yaml_int(node)
-        if value.bit_length() > _LONGEST_INT:
+        # Hazard: Python reads no number of more than 4300 digits, and says so in its own words.
+        value: int = self.construct_yaml_int(node) if len(node.value) <= _MOST_DIGITS else -1
+        if value.bit_length() > _LONGEST_INT or len(node.value) > _MOST_DIGITS:
             problem = f"found a whole number of more than {_LONGEST_INT} bits"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         return value

@@ -83,6 +83,36 @@ def test_shell_examples_exit_as_written(document: Path, user: dict[str, str]) ->
         assert done.returncode == wanted, f"{text}\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('"type": "ask_user"', '"type": "ask_usr"'),
+        ('"sourceHandle": "response"', '"sourceHandle": "respons"'),
+        ('"interfaces": ', '"interfaces":   '),
+        ('"approve"', '"agree"'),
+    ],
+    ids=["unknown-type", "unknown-pin", "other-form", "other-behaviour"],
+)
+def test_the_recipe_for_ci_fails_on_a_broken_flow(user: dict[str, str], old: str, new: str) -> None:
+    (recipe,) = (
+        text for _, text in fences(ROOT / "docs/how-to/ci.md", "sh") if "art check" in text
+    )
+    flow = Path(user["HOME"]) / "bundles" / "release-approval" / "flow.json"
+    assert old in flow.read_text()
+    flow.write_text(flow.read_text().replace(old, new))
+
+    done = subprocess.run(
+        ["sh", "-c", recipe],
+        env=user,
+        cwd=user["HOME"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("document", with_fences("python"))
 def test_python_examples_run(document: Path, user: dict[str, str]) -> None:
     for _, text in fences(document, "python"):

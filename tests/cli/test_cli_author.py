@@ -33,7 +33,10 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def flow(work: Path) -> Path:
-    return work / "release-approval" / "flow.json"
+    path = work / "release-approval" / "flow.json"
+    # As an editor writes it.
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+    return path
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -82,7 +85,7 @@ def test_fmt_stdin(art: Any, flow: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_fmt_writes_nothing_when_one_document_is_in_doubt(art: Any, flow: Path) -> None:
     twice = flow.with_name("twice.json")
-    twice.write_text('{"id": "a", "id": "b"}')
+    twice.write_text('{"id": "a", "id": "b", "nodes": []}')
     before = flow.read_bytes()
 
     result = art("fmt", str(flow.parent))
@@ -104,7 +107,8 @@ def test_fmt_follows_a_link(art: Any, flow: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "args, code", [(("-", "x.json"), 2), ((), 2), (("nope.json",), 66), (("b",), 66)]
+    "args, code",
+    [(("-", "x.json"), 2), ((), 2), (("nope.json",), 66), (("b/price-orders/cases",), 66)],
 )
 def test_fmt_wrong_use(art: Any, work: Path, args: tuple[str, ...], code: int) -> None:
     assert art("fmt", *args).code == code
@@ -200,11 +204,19 @@ def test_git_shows_flows_in_words(flow: Path, tmp_path: Path) -> None:
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "one")
-    git("config", "diff.flow.command", """sh -c 'art diff "$1" "$4" || test $? = 1'""")
+    git("config", "diff.flow.command", "art diff --driver")
     (flow.parent / ".gitattributes").write_text("flow.json diff=flow\n")
     edit(flow, '"hold_minutes": 60', '"hold_minutes": 30')
 
-    assert "default of hold_minutes: 60 => 30" in git("diff", "--ext-diff", "flow.json")
+    assert "default of hold_minutes: 60 => 30" in git("diff", "--ext-diff", "--", "flow.json")
+
+    flow.write_text("{broken")
+    shown = git("diff", "--ext-diff", "flow.json")
+    assert "cannot be compared as flows: document is not JSON" in shown
+    assert "+{broken" in shown
+
+    flow.unlink()
+    assert "- flow release-approval" in git("diff", "--ext-diff", "--", "flow.json")
 
 
 # -- graph -----------------------------------------------------------------------------------

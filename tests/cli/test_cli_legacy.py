@@ -111,7 +111,8 @@ def test_verify_takes_an_imported_ledger_as_one(old: Any, tmp_path: Path) -> Non
 
 def test_resume_says_who_can_go_on_with_the_run(old: Any) -> None:
     result = old("resume", "r1", "--input", "yes")
-    assert result.code == 66
+    # The run exists, so it is not one that is not found.
+    assert result.code == 2
     assert "was not started from a bundle" in result.err
     assert "the program that started it" in result.err
 

@@ -16,6 +16,7 @@ from typing import Any
 from faults import KEY, ROOT, RUN, Process, World, comparable, ledgers_of
 
 from abstractruntime._json import dump_line
+from abstractruntime.cli._keyring import LedgerTrust
 from abstractruntime.cli.verify import verify_run
 from abstractruntime.errors import AbstractRuntimeError
 from abstractruntime.storage._files.simfs import Image, SimFileSystem
@@ -208,7 +209,7 @@ def verdicts_of(image: Image) -> dict[str, str]:
     """Give what verification says of the ledgers of a disk, to whom trusts the host's key."""
     with open_store(ROOT, fs=SimFileSystem(image)) as engine:
         found = [run_id for run_id, _ in ledgers_of(image)]
-        return {run_id: verify_run(engine, run_id, HOSTS).verdict for run_id in found}
+        return {run_id: verify_run(engine, run_id, LedgerTrust(HOSTS)).verdict for run_id in found}
 
 
 def told_of(image: Image) -> list[str]:
@@ -221,7 +222,7 @@ def told_of(image: Image) -> list[str]:
                 if name.startswith(f"{ROOT}/ledger_"):
                     run_id = name.removeprefix(f"{ROOT}/ledger_").removesuffix(".jsonl")
                     beside = [found for _, found in engine.health.contradictions(run_id)]
-                    verdict = verify_run(engine, run_id, HOSTS, beside=beside)
+                    verdict = verify_run(engine, run_id, LedgerTrust(HOSTS), beside=beside)
                     told += [defect.code for defect in verdict.defects]
                     told += verdict.warnings
             return told

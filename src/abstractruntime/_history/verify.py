@@ -39,7 +39,7 @@ from abstractruntime.storage.folding import run_of_records
 from abstractruntime.storage.large_values import LargeValues, holds_references, reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from abstractruntime._json import JsonObject, JsonValue
     from abstractruntime.core.models import RunState
@@ -68,7 +68,10 @@ _Defects = Iterator[HistoryDefect]
 
 
 def verify_history_bundle(
-    bundle: JsonValue, *, keys: Sequence[VerifierKey] | None = None
+    bundle: JsonValue,
+    *,
+    keys: Sequence[VerifierKey] | None = None,
+    revoked: Mapping[VerifierKey, str] | None = None,
 ) -> list[HistoryDefect]:
     """Give everything in which a bundle contradicts itself; empty means consistent.
 
@@ -79,12 +82,13 @@ def verify_history_bundle(
     Args:
         bundle: The parsed document; parse it with key order and big integers intact.
         keys: The host keys that the reader trusts.
+        revoked: Host keys that the reader did trust, each with its standing in words.
     """
     defects = list(_shape_defects(bundle))
     if defects:
         return defects
     for ledger in bundle["ledgers"].values():
-        defects += _ledger_defects(bundle, ledger, keys)
+        defects += _ledger_defects(bundle, ledger, keys, revoked)
     return [*defects, *_view_defects(bundle)]
 
 
@@ -150,7 +154,10 @@ def _shape_defects(bundle: JsonValue) -> _Defects:
 
 
 def _ledger_defects(
-    bundle: JsonObject, ledger: JsonObject, keys: Sequence[VerifierKey] | None
+    bundle: JsonObject,
+    ledger: JsonObject,
+    keys: Sequence[VerifierKey] | None,
+    revoked: Mapping[VerifierKey, str] | None,
 ) -> _Defects:
     run_id = ledger["run_id"]
     yield from _cursor_defects(ledger)
@@ -166,6 +173,7 @@ def _ledger_defects(
         [_stored_line(item) + b"\n" for item in ledger["items"]],
         heads=read_heads(heads),
         keys=trusted,
+        revoked=revoked,
         run_id=run_id,
     )
     yield from _line_defects(ledger)

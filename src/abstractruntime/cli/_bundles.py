@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from abstractruntime.cli._contract import input_schema
 from abstractruntime.core.run_tree import RunTree
-from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound
+from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, UsageError
 from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.workflow_bundle.reader import (
     MAX_ARCHIVE_BYTES,
@@ -82,6 +82,7 @@ def installed_bundle(engine: Store, tree: RunTree) -> WorkflowBundle:
     """Give the bundle that a run, or the root above it, was started from.
 
     Raises:
+        UsageError: the run was not started from one.
         NotFound: the store does not hold it.
         IntegrityError: it holds another one under this digest.
     """
@@ -89,11 +90,11 @@ def installed_bundle(engine: Store, tree: RunTree) -> WorkflowBundle:
     root = tree.root()
     digest = engine.origin(root).bundle_digest
     if digest is None:
-        raise NotFound(
+        # The run is there, so this is no case of exit code 66.
+        raise UsageError(
             f"run {run_id!r} was not started from a bundle",
             hint="go on with it in the program that started it; a run of a flow that was compiled with"
             " all the flows it runs (compile_visualflow_tree) can be gone on with from here",
-            kind="bundle",
             run_id=run_id,
         )
     return read_installed(engine, digest, root=root, run_id=run_id)
@@ -115,16 +116,16 @@ def read_installed(engine: Store, digest: str, *, root: str, run_id: str) -> Wor
             path=path,
             run_id=run_id,
         )
-    found, why = None, "another digest"
+    found, why = None, f"is another one than run {root!r} was started from"
     try:
         bundle = read_bundle(data, Path(path))
         found = bundle.digest
     except AbstractRuntimeError as cause:
-        why = f"other content: {cause};"
+        why = f"cannot be read, and run {root!r} was started from it: {cause}"
     if found == digest:
         return bundle
     raise IntegrityError(
-        f"bundle '{path}' has {why} than run {root!r} was started from",
+        f"bundle '{path}' {why}",
         hint="put the original bundle back",
         expected=digest,
         found=found,

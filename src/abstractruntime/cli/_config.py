@@ -205,7 +205,7 @@ def _parse(setting: Setting, raw: Any, origin: str, base: Path) -> Any:
         wanted = " or ".join(setting.choices) or "text"
         raise UsageError(
             f"setting {setting.name!r} in {origin} is {reprlib.repr(raw)}, expected {wanted}",
-            hint="see: art config show --origin",
+            hint=f"correct it in {origin}",
             argument=setting.name,
         )
     return str(base / home_path(raw)) if setting.kind == "path" else raw
@@ -220,6 +220,6 @@ def _number(setting: Setting, raw: Any, origin: str) -> float:
         return int(number) if number == int(number) else number
     raise UsageError(
         f"setting {setting.name!r} in {origin} is {reprlib.repr(raw)}, expected a number from 0",
-        hint="see: art config show --origin",
+        hint=f"correct it in {origin}",
         argument=setting.name,
     )

@@ -121,6 +121,9 @@ def prepare_workspace(session: Session, origin: RunOrigin) -> None:
     if workspace is None:
         return
     workspace.require_usable()
+    if session.flags.get("workspace") and not workspace.root.exists():
+        # A misspelt name would else go unnoticed.
+        session.out.note(f"note: there was no directory '{workspace.root}'; it is made")
     try:
         make_private_directory(workspace.root)
     except OSError as cause:

@@ -25,6 +25,8 @@ from abstractruntime.errors import (
     NotFound,
     StoreFull,
     StoreIOError,
+    UnsupportedFormat,
+    Untrusted,
     UsageError,
 )
 
@@ -39,10 +41,15 @@ _STEPS_BY_CLASS: tuple[tuple[type[AbstractRuntimeError], str], ...] = (
     (ArchiveInvalid, "get the file again from where it came; nothing of it was used"),
     (IntegrityError, "see what is damaged: art doctor"),
     (FlowError, "see every problem of a flow: art check FLOW"),
+    (
+        UnsupportedFormat,
+        "name a file in a form that this version reads, or update it: art --version",
+    ),
+    (Untrusted, "see which keys are trusted: art key list"),
 )
 _NEXT_STEPS: dict[ExitCode, str] = {
     ExitCode.USAGE: "see: art --help",
-    ExitCode.REFUSED: "see which keys are trusted: art key list",
+    ExitCode.REFUSED: "see what is allowed here: art config show --origin",
     ExitCode.NOT_FOUND: "check the spelling of what is named",
     ExitCode.IO: "check space and permissions, then repeat; nothing unfinished was acknowledged",
     ExitCode.BUSY: "repeat later, or stop the other process first",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from abstractruntime._files import open_file, read_bounded, read_start
@@ -12,6 +13,9 @@ from abstractruntime.errors import NotFound
 
 _HISTORY_MARKS = frozenset({"root_run_id", "ledgers"})
 _FIRST_LINE_BYTES = 1 << 20
+_CASE_SUFFIX = ".case.json"
+# What package managers put beside sources.
+_FOREIGN = frozenset({"node_modules", "__pycache__"})
 
 # The most that is read of a file of each kind; documents and archives have limits of their own.
 MAX_INPUT_BYTES = 16 * 1024 * 1024
@@ -28,35 +32,95 @@ def is_path(name: str) -> bool:
     return path.is_file() or (os.sep in name and path.exists())
 
 
-def flow_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Give the documents that paths name; a directory stands for those in it.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files of a walk.
+
+    Attributes:
+        flows: Flow documents, in order.
+        others: JSON files that are none.
+        too_large: JSON files that are larger than any flow document can be.
+    """
+
+    flows: tuple[Path, ...] = ()
+    others: tuple[Path, ...] = ()
+    too_large: tuple[Path, ...] = ()
+
+    def __add__(self, more: Found) -> Found:
+        return Found(
+            self.flows + more.flows, self.others + more.others, self.too_large + more.too_large
+        )
+
+
+def find_flows(paths: Iterable[Path]) -> Found:
+    """Give the documents that paths name; a directory stands for the flows in it and below.
 
     Raises:
-        NotFound: a path does not exist, or a directory holds no document.
+        NotFound: a directory holds no flow document.
     """
+    found = Found()
     for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        yield from require_documents(path)
+        found += flows_below(path) if path.is_dir() else Found((path,))
+    return found
+
+
+def flows_below(directory: Path) -> Found:
+    """Look for flow documents in a directory and below; see `require_documents`.
+
+    Links to directories, and directories with a name that begins with a dot, are left out.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = _sorted_out(_json_files_below(directory))
+    if found.flows:
+        return found
+    raise NotFound(
+        f"directory '{directory}' holds no flow document",
+        hint="documents are *.json files with nodes and edges",
+        path=str(directory),
+    )
 
 
 def require_documents(directory: Path) -> list[Path]:
-    """Give the flow documents of a directory: its `*.json` files, but not `*.case.json`.
+    """Give the flow documents of a directory: those of its `*.json` files that are flows.
 
     Raises:
         NotFound: it holds none; names the directories below that do.
     """
-    found = _documents(directory.glob("*.json"))
+    found = _sorted_out(directory.glob("*.json")).flows
     if found:
-        return found
-    below = sorted({str(path.parent) for path in _documents(directory.glob("*/*.json"))})
+        return list(found)
+    below = sorted({str(path.parent) for path in _sorted_out(directory.glob("*/*.json")).flows})
     raise NotFound(
         f"directory '{directory}' holds no flow document"
         + (f" itself, but {len(below)} directories in it do" if below else ""),
         hint=f"name one of them: {', '.join(below[:5])}" if below else "documents are *.json files",
         path=str(directory),
     )
+
+
+def _json_files_below(directory: Path) -> Iterator[Path]:
+    for place, directories, files in os.walk(directory):
+        directories[:] = sorted(
+            d for d in directories if not d.startswith(".") and d not in _FOREIGN
+        )
+        yield from (Path(place, file) for file in files if file.endswith(".json"))
+
+
+def _sorted_out(paths: Iterable[Path]) -> Found:
+    from abstractruntime.visualflow_compiler.recognise import is_too_large, looks_like_flow
+
+    flows: list[Path] = []
+    others: list[Path] = []
+    too_large: list[Path] = []
+    for path in sorted(paths):
+        if not path.is_file() or path.name.endswith(_CASE_SUFFIX):
+            continue
+        data = read_document(path)
+        chosen = too_large if is_too_large(data) else flows if looks_like_flow(data) else others
+        chosen.append(path)
+    return Found(tuple(flows), tuple(others), tuple(too_large))
 
 
 def read_document(path: Path) -> bytes:
@@ -77,10 +141,6 @@ def is_history(path: Path) -> bool:
     if not line_end and len(start) == _FIRST_LINE_BYTES:
         return all(b'"%s"' % mark.encode() in start for mark in _HISTORY_MARKS)
     return _is_history_text(first)
-
-
-def _documents(paths: Iterable[Path]) -> list[Path]:
-    return sorted(p for p in paths if p.is_file() and not p.name.endswith(".case.json"))
 
 
 def is_history_document(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,17 +64,21 @@ class HistoryVerdict:
         }
 
 
-def judge_history(data: bytes, keys: Sequence[VerifierKey]) -> HistoryVerdict:
+def judge_history(
+    data: bytes, keys: Sequence[VerifierKey], revoked: Mapping[VerifierKey, str] | None = None
+) -> HistoryVerdict:
     """Judge the bytes of an exported history under the host keys that the reader trusts.
 
     Without keys, damage still shows: heads are then checked with the keys the file names.
+    Where there were keys, and all are revoked, what they or others signed is as invalid as before.
     """
     try:
         document = load_strict(data)
     except (ValueError, RecursionError) as cause:
         found = HistoryDefect("malformed", expected="JSON", found=str(cause)[:200])
         return HistoryVerdict(None, 0, 0, (found,), is_signed=False, unsigned=0)
-    defects = verify_history_bundle(document, keys=tuple(keys) or None)
+    given = tuple(keys) if keys or revoked else None
+    defects = verify_history_bundle(document, keys=given, revoked=revoked)
     unsigned = [defect for defect in defects if defect.code == _UNSIGNED]
     real = tuple(defect for defect in defects if defect.code != _UNSIGNED)
     ledgers = _ledgers(document)
@@ -105,16 +109,23 @@ def _text(document: Any, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def history_lines(document: JsonObject) -> Iterator[str]:
-    """Give the verdict for people: one line, then the defects."""
+def history_lines(document: JsonObject, retired: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Give the verdict for people: one line, then the defects; retired keys with their standing."""
     signed = document["records"] - document["unsigned_tail"]
-    by = f" by {' or '.join(document['trusted_keys'])}" if signed else ""
+    standing = retired or {}
+    keys = [
+        f"{key}, {standing[key]}" if key in standing else key for key in document["trusted_keys"]
+    ]
+    by = f" by {' or '.join(keys)}" if signed else ""
     runs = "1 run" if document["runs"] == 1 else f"{document['runs']} runs"
     yield (
-        f"{document['verdict']}: history of run {document['root_run_id']}, {runs},"
+        f"{document['verdict']}: history of run {document['root_run_id'] or '(unknown)'}, {runs},"
         f" {signed} of {document['records']} records signed{by}"
     )
     for defect in document["defects"]:
+        if defect["code"] == "malformed":
+            yield f"  malformed: at {defect['expected']}: {defect['found']}"
+            continue
         where = "" if defect["record"] is None else f" record {defect['record']}:"
         run = f" run {defect['run_id']}," if defect["run_id"] else ""
         yield f"  {defect['code']}:{run}{where} expected {defect['expected']}, found {defect['found']}"

@@ -18,6 +18,7 @@ from abstractruntime.errors import NotFound, UsageError
 
 # How a text begins that opens one object or list in the other.
 _OPENED = re.compile(r'(?:[\s\[{]|"[^"\\]*"\s*:)*')
+_START = 64 * 1024
 _QUOTED = "for a text that begins so, quote it as JSON: --input {}"
 FORMS = "use JSON, @FILE, - for stdin, or name=value"
 
@@ -60,7 +61,33 @@ def _input(value: str, text_names: Collection[str]) -> JsonObject:
             f"input {value!r} has no form that is known", hint=FORMS, argument="--input"
         )
     name = name.strip()
-    return {name: text if name in text_names else parse_loosely(text)}
+    return {name: text if name in text_names else _value(text, value)}
+
+
+def _value(text: str, shown: str) -> Any:
+    """Give JSON where `text` is JSON, else the text itself.
+
+    Raises:
+        UsageError: it is an object or list that strict readers refuse, as one with a key twice.
+    """
+    try:
+        return load_strict(text)
+    except (ValueError, RecursionError) as cause:
+        if text.lstrip()[:1] in {"{", "["} and _is_lenient_json(text):
+            raise UsageError(
+                f"input {_short(shown)} is not JSON that can be kept: {why_unread(cause)}",
+                hint="correct the value, or quote it as JSON for a text: name='\"...\"'",
+                argument="--input",
+            ) from cause
+        return text
+
+
+def _is_lenient_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _json_object(text: str, shown: str) -> JsonObject:
@@ -83,7 +110,8 @@ def _json_object(text: str, shown: str) -> JsonObject:
 def _require_values(text: str) -> None:
     """Refuse a text of too many JSON values before they are made: each takes far more than its text."""
     if has_more_values(text.encode("utf-8", "replace"), MAX_VALUES):
-        opened = _OPENED.match(text)
+        # Hazard: matching takes memory for each opening, and a few too many tell enough.
+        opened = _OPENED.match(text[:_START])
         is_deep = opened is not None and len(re.findall(r"[\[{]", opened[0])) > MAX_DEPTH
         limit = MAX_DEPTH if is_deep else MAX_VALUES
         raise UsageError(

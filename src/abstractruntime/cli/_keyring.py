@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +75,11 @@ def require_may_sign(
     Raises:
         Refused: the key is revoked or retired, or is for something else.
     """
-    if why := read_trust(session).why_not_sign(key.verifier, usage, bundle_id):
+    # Whoever only lists keys needs no clock.
+    from abstractruntime._ports_system import SystemClock
+
+    now = SystemClock().now()
+    if why := read_trust(session).why_not_sign(key.verifier, usage, bundle_id, now=now):
         what = f"bundle {bundle_id!r}" if bundle_id else f"{usage}s"
         raise Refused(
             f"key '{key.verifier.label}' does not sign {what}: {why}",
@@ -94,6 +100,40 @@ def load_host_key(session: Session, name: str) -> SigningKey:
     key = load_private_key(session, name)
     require_may_sign(session, key, "ledger")
     return key
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerTrust:
+    """Whose signatures over ledgers count.
+
+    Attributes:
+        keys: Host keys that do, retired ones among them.
+        revoked: Those that no longer do, each with its standing in words.
+        retired: The standing of the retired ones, by label.
+    """
+
+    keys: tuple[VerifierKey, ...] = ()
+    revoked: Mapping[VerifierKey, str] = field(default_factory=dict)
+    retired: Mapping[str, str] = field(default_factory=dict)
+
+    def remarks(self, signers: Iterable[str]) -> tuple[str, ...]:
+        """Give what is to be said about those who signed."""
+        return tuple(f"signed by {s}, {self.retired[s]}" for s in signers if s in self.retired)
+
+
+def ledger_trust(session: Session, named: Iterable[str] = ()) -> LedgerTrust:
+    """Give whom this user believes about ledgers; `named` keys or files instead, if there are any.
+
+    A key that is revoked here counts for nothing, even when it is named.
+    """
+    trust = read_trust(session)
+    given = tuple(read_public_key(text) for text in named)
+    keys = given or trust.ledger_keys()
+    revoked = {key: trust.standing_of(key) for key in given if trust.status_of(key) == "revoked"}
+    if not given:
+        revoked = trust.revoked_ledger_keys()
+    retired = {k.label: trust.standing_of(k) for k in keys if trust.status_of(k) == "retired"}
+    return LedgerTrust(tuple(keys), revoked, retired)
 
 
 def read_public_key(text: str) -> VerifierKey:

@@ -78,9 +78,15 @@ def write_result(
 
     Raises:
         NotFound: there is no such directory; a misspelt path must not become a new place.
-        UsageError: the path is one that is never written over, or of another kind.
+        UsageError: the path is `-`, or one that is never written over, or of another kind.
         StoreIOError: the operating system refused.
     """
+    if str(path) == "-":
+        raise UsageError(
+            f"'-' names no file for {kind.name}",
+            hint="name a file, or /dev/stdout; with -q nothing else is printed",
+            argument="--output",
+        )
     if _OPEN_FILE.fullmatch(str(path)) or _is_stream(path):
         _write_into(path, data)
         return

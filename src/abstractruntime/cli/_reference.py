@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from abstractruntime.cli._api_reference import error_parts, python_parts
+from abstractruntime.cli._flow_page import flow_document_parts
 from abstractruntime.cli._lazy import root_command
 from abstractruntime.cli._settings import SETTINGS, ProjectRule
 from abstractruntime.cli._table import COMMANDS, CliCommand, Group
@@ -28,6 +29,7 @@ def pages() -> dict[str, str]:
     """Give every reference page by file name."""
     return {
         "cli.md": _page("Command line", _cli()),
+        "flow-document.md": _page("The flow document", flow_document_parts()),
         "exit-codes.md": _page("Exit codes and errors", _exit_codes()),
         "errors.md": _page("Errors and what to do about them", error_parts()),
         "python.md": _page("Python", python_parts()),
@@ -161,7 +163,15 @@ def _exit_codes() -> Iterator[str]:
             _kinds(AbstractRuntimeError), key=lambda kind: (kind.exit_code, kind.code)
         )
     ]
-    yield "\n".join(["| Code | Exit | Meaning |", "|---|---|---|", *rows])
+    own = [f"| `{code}` | {number} | {meaning} |" for code, number, meaning in _OF_THE_TOOL]
+    yield "\n".join(["| Code | Exit | Meaning |", "|---|---|---|", *rows, *own])
+
+
+# What the tool itself reports, and no library raises.
+_OF_THE_TOOL = (
+    ("internal", 70, "A defect of ours."),
+    ("output", 74, "Stdout took nothing more; what the command did is kept."),
+)
 
 
 def _kinds(base: type[AbstractRuntimeError]) -> set[type[AbstractRuntimeError]]:

@@ -118,10 +118,22 @@ _KEY = Group(
             "Trust someone's public key.",
             ("art key trust acme.vkey --bundle 'acme-*'", "art key trust host.vkey --usage host"),
         ),
+        "import": CliCommand(
+            "key_import:import_",
+            "Take a key that was made elsewhere, and trust it.",
+            (
+                "art key import acme.vkey --bundle 'acme-*'",
+                "art key import old-machine/release.pem",
+                "art key import key.pem --name example.org/release",
+            ),
+        ),
         "revoke": CliCommand(
             "keys:revoke",
-            "Stop trusting a key, for good.",
-            ("art key revoke release --reason 'laptop lost'",),
+            "Stop trusting a key, for good; or retire it.",
+            (
+                "art key revoke release --reason 'laptop lost'",
+                "art key revoke host-2025 --retire --reason 'replaced by host-2026'",
+            ),
         ),
     },
 )
@@ -215,7 +227,12 @@ COMMANDS = Group(
         "check": CliCommand(
             "flow:check",
             "Find every problem of flow documents.",
-            ("art check flow.json", "art check flows/*.json --format github"),
+            (
+                "art check flow.json",
+                "art check flows/ --format github --fail-on warning",
+                "art check flows/ --ignore VF501",
+            ),
+            exits="0 no errors, 1 an error, or with --fail-on warning a warning; 66 a file or directory without flows",
         ),
         "fmt": CliCommand(
             "author:fmt",

@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime._files import read_bounded, read_stream
+from abstractruntime._files import read_bounded, read_start, read_stream
 from abstractruntime._json import JsonObject
-from abstractruntime.cli._files import flow_files, require_documents
+from abstractruntime._text import log_line
+from abstractruntime.cli._files import find_flows, flows_below
 from abstractruntime.cli._outputs import rewritable, rewrite
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
@@ -24,6 +25,7 @@ from abstractruntime.visualflow_compiler.document import MAX_DOCUMENT_BYTES
 from abstractruntime.visualflow_compiler.fmt import format_document
 
 _STDIN = "-"
+_GIT_ARGUMENTS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def fmt(
     places = [Path(file) for file in files]
     for directory in filter(Path.is_dir, places):
         _require_inside(directory)
-    done = [_formatted(path) for path in flow_files(places)]
+    done = [_formatted(path) for path in find_flows(places).flows]
     changed = [item for item in done if item.is_changed]
     is_dry = check or diff
     if not is_dry:
@@ -85,7 +87,7 @@ def fmt(
 def _require_inside(directory: Path) -> None:
     """Refuse a directory whose documents are links to elsewhere: nobody named what they lead to."""
     inside = os.path.realpath(directory)
-    for path in require_documents(directory):
+    for path in flows_below(directory).flows:
         real = os.path.realpath(path)
         if os.path.commonpath([inside, real]) != inside:
             raise UsageError(
@@ -148,13 +150,28 @@ def _report(session: Session, done: list[Formatted], *, is_dry: bool, diff: bool
 
 def diff(
     session: Session,
-    before: Annotated[Path, typer.Argument(metavar="A", help="A document, bundle or directory.")],
-    after: Annotated[Path, typer.Argument(metavar="B", help="A document, bundle or directory.")],
+    places: Annotated[
+        list[Path], typer.Argument(metavar="A B", help="Documents, bundles or directories.")
+    ],
+    driver: Annotated[
+        bool,
+        typer.Option(
+            "--driver", help="Be a diff driver of git, which names the files, and never fail."
+        ),
+    ] = False,
 ) -> int:
     """Say what changed between two flows, apart from how they are drawn.
 
-    Exit code 0 when they mean the same, 1 when not, and 2 when one of them cannot be read.
+    Exit code 0 when they mean the same, 1 when not, and 2 when one of them cannot be read. As a
+    driver always 0; what cannot be compared as flows is compared as lines.
     """
+    if driver:
+        return _drive_git(session, [str(place) for place in places])
+    if len(places) != 2:
+        raise UsageError(
+            f"two things are compared, not {len(places)}", hint="art diff OLD NEW", argument="A B"
+        )
+    before, after = places
     found = _compared(before, after)
     session.out.emit(
         {**found.to_dict(), "before": str(before), "after": str(after)},
@@ -170,7 +187,45 @@ def _compared(before: Path, after: Path) -> BundleDiff:
     try:
         return diff_sides(*paired(load_side(before), load_side(after)))
     except FlowError as cause:
-        # Exit code 1 says "different", so what cannot be compared needs another one.
-        raise UsageError(
-            f"cannot compare: {cause.message}", hint=cause.hint, **cause.details
-        ) from cause
+        raise _not_compared(cause) from cause
+
+
+def _not_compared(cause: FlowError) -> UsageError:
+    """Name the place; exit code 1 says "different", so what cannot be compared needs another one."""
+    first = next(iter(cause.findings), None)
+    file = first.file if first is not None else None
+    where = f"{file}:{first.line}:{first.column}" if first and first.line is not None else file
+    return UsageError(
+        f"cannot compare: {cause.message}",
+        hint=cause.hint or f"see what is wrong with it: art check {file or 'FLOW'}",
+        **{"file": where, **cause.details},
+    )
+
+
+def _drive_git(session: Session, given: list[str]) -> int:
+    """Answer git: `PATH OLD HEX MODE NEW HEX MODE`, and more when the file was renamed.
+
+    Invariant: the exit code is 0 whatever the files hold, because git stops at any other.
+    """
+    name = given[0] if given else ""
+    if len(given) < _GIT_ARGUMENTS:
+        # A path with a conflict comes alone.
+        session.out.raw(log_line(f"* {name}: unmerged"))
+        return 0
+    before, after = Path(given[1]), Path(given[4])
+    try:
+        lines = list(diff_lines(_compared(before, after)))
+    except AbstractRuntimeError as cause:
+        why = cause.message.removeprefix("cannot compare: ")
+        lines = [f"cannot be compared as flows: {why}", *_as_lines(before, after, name)]
+    for line in (f"flow {name}", *lines):
+        session.out.raw(log_line(line))
+    return 0
+
+
+def _as_lines(before: Path, after: Path, name: str) -> list[str]:
+    try:
+        old, new = (_lines(read_start(path, MAX_DOCUMENT_BYTES)) for path in (before, after))
+    except AbstractRuntimeError as cause:
+        return [f"nor as lines: {cause.message}"]
+    return list(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm=""))

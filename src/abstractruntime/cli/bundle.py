@@ -11,7 +11,14 @@ import typer
 from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
-from abstractruntime.cli._bundles import Loaded, bundle_document, named_signers, naming, of_verdict
+from abstractruntime.cli._bundles import (
+    ARCHIVE_START,
+    Loaded,
+    bundle_document,
+    named_signers,
+    naming,
+    of_verdict,
+)
 from abstractruntime.cli._files import MAX_SIGNATURE_BYTES
 from abstractruntime.cli._keyring import (
     load_private_key,
@@ -138,9 +145,22 @@ def sign(
 def verified(path: Path, trust: TrustStore, **options: Any) -> Loaded:
     """Open a bundle under the trust policy."""
     data = read_archive_file(path)
+    if not data.startswith(ARCHIVE_START) and _is_flow(data):
+        raise UsageError(
+            f"'{path}' is a flow document, expected a bundle",
+            hint=f"compile it: art compile {path}; or check it: art check {path}",
+            path=str(path),
+        )
     with naming(path):
         verdict = verify_bundle(data, trust, now=SystemClock().now(), source=path, **options)
     return of_verdict(data, verdict)
+
+
+def _is_flow(data: bytes) -> bool:
+    # Whoever verifies an archive needs no node types.
+    from abstractruntime.visualflow_compiler.recognise import looks_like_flow
+
+    return looks_like_flow(data)
 
 
 def trust_in(keys: list[str]) -> TrustStore:

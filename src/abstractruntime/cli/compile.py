@@ -7,17 +7,22 @@ from typing import Annotated
 
 import typer
 
-from abstractruntime.cli._bundles import bundle_document, of_verdict
+from abstractruntime.cli._bundles import (
+    Loaded,
+    bundle_document,
+    of_verdict,
+    open_bundle_or_flow,
+)
+from abstractruntime.cli._findings import say_findings
 from abstractruntime.cli._keyring import load_private_key, require_may_sign
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import BUNDLE, write_result
 from abstractruntime.cli._packing import Request, compile_bundle
 from abstractruntime.cli._session import Session
 from abstractruntime.cli.bundle import bundle_lines
-from abstractruntime.errors import UsageError
+from abstractruntime.errors import AbstractRuntimeError, UsageError
 from abstractruntime.signing import SigningKey, TrustedKey, TrustStore
-from abstractruntime.visualflow_compiler.check import render_text
-from abstractruntime.workflow_bundle import sign_bundle, verify_bundle
+from abstractruntime.workflow_bundle import WorkflowBundle, sign_bundle, verify_bundle
 from abstractruntime.workflow_bundle.own_work import sanitise_id
 
 
@@ -44,8 +49,7 @@ def compile_(  # noqa: PLR0917 - the options of the command
     """
     signer = _signer(session, key, unsigned=unsigned)
     packed, findings = compile_bundle(Request(path, tuple(entry), bundle_id, version))
-    for item in findings:
-        session.out.note(*render_text(item).split("\n"))
+    say_findings(session, findings)
     data, trust = packed.data, TrustStore()
     if signer is not None:
         require_may_sign(session, signer, "bundle", packed.bundle.manifest.bundle_id)
@@ -56,10 +60,27 @@ def compile_(  # noqa: PLR0917 - the options of the command
     if bundle_id and sanitise_id(bundle_id) != bundle_id:
         session.out.note(f"bundle id {bundle_id!r} becomes {manifest.bundle_id!r}")
     target = output or Path(f"{manifest.bundle_id}.flowbundle")
+    if output is None:
+        _say_replaced(session, target, loaded)
     write_result(session, target, data, kind=BUNDLE, mode=0o644, inputs=[path], force=force)
     document = bundle_document(loaded, file=str(target))
     session.out.emit(document, text=lambda: bundle_lines(document))
     return 0
+
+
+def _say_replaced(session: Session, target: Path, loaded: Loaded) -> None:
+    """Say what goes when nobody named the file: another flow may have this id, too."""
+    if not target.is_file():
+        return
+    try:
+        held = open_bundle_or_flow(target)
+    except AbstractRuntimeError:
+        return  # what it is will be judged when it is written over
+    if isinstance(held, WorkflowBundle) and held.digest != loaded.digest:
+        shown = f"{held.manifest.bundle_id}@{held.manifest.bundle_version}"
+        session.out.note(
+            f"note: '{target}' held another bundle, {shown} with digest {held.digest}; it is replaced"
+        )
 
 
 def _signer(session: Session, key: str | None, *, unsigned: bool) -> SigningKey | None:

@@ -13,6 +13,7 @@ import typer
 
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.trees import cancel_tree
+from abstractruntime.cli._confirm import YesOption, require_consent
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
@@ -33,7 +34,11 @@ OnlyOption = Annotated[
 
 @uses_store
 def cancel(
-    session: Session, run: RunArgument, reason: ReasonOption = None, only: OnlyOption = False
+    session: Session,
+    run: RunArgument,
+    reason: ReasonOption = None,
+    only: OnlyOption = False,
+    yes: YesOption = False,
 ) -> int:
     """Cancel a run and everything below it, leaves first.
 
@@ -43,6 +48,10 @@ def cancel(
     with writing(session) as engine:
         run_id = _chosen(session, engine, run)
         before = _tree(engine, run_id, only=only)
+        live = sum(not state.status.is_terminal for state in before)
+        if live:
+            more = f" and {live - 1} below it" if live > 1 else ""
+            require_consent(f"Cancel run {run_id}{more}?", yes=yes)
         runtime = control_runtime(engine)
         if only:
             runtime.cancel_run(run_id, reason=reason)

@@ -64,7 +64,7 @@ def doctor(session: Session) -> int:
     Reads every ledger from its start. Exit code 1 when something is wrong; warnings alone are 0.
     """
     session.says_ignored = False
-    findings = [item for check in _CHECKS for item in _guarded(check, session)]
+    findings = [item for check in _checks(session) for item in _guarded(check, session)]
     ok = all(item.level != "error" for item in findings)
     document = {
         "format": "art-doctor/1",
@@ -80,6 +80,20 @@ def doctor(session: Session) -> int:
 
     session.out.emit(document, text=text, items="findings")
     return int(ExitCode.OK if ok else ExitCode.FAILED)
+
+
+def _checks(session: Session) -> tuple[Callable[[Session], Iterator[HealthNote]], ...]:
+    """Give what can be looked at: without a configuration, nobody knows where the rest is."""
+    try:
+        _ = session.config
+    except (AbstractRuntimeError, OSError):
+        return (_installation, _configuration, _unseen)
+    return _CHECKS
+
+
+def _unseen(_session: Session) -> Iterator[HealthNote]:
+    message = "keys, trust, sandbox and store were not looked at"
+    yield HealthNote("note", "the rest", message, "correct the configuration, then: art doctor")
 
 
 def _guarded(

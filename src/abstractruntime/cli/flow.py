@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,8 @@ import typer
 from abstractruntime._json import JsonObject
 from abstractruntime._text import log_line, one_line
 from abstractruntime._version import __version__
-from abstractruntime.cli._files import flow_files, read_document
+from abstractruntime.cli._files import Found, find_flows, read_document
+from abstractruntime.cli._findings import Policy, count_by_severity, count_text, read_policy, shown
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
@@ -24,14 +27,19 @@ from abstractruntime.visualflow_compiler.check import (
     render_sarif,
     render_text,
 )
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
+from abstractruntime.visualflow_compiler.document import MAX_DOCUMENT_BYTES
 
 _FORMATS = ("text", "json", "github", "sarif")
+_STDIN = "-"
+_STDIN_NAME = "<stdin>"
 
 
 def check(
     session: Session,
     flows: Annotated[
-        list[Path], typer.Argument(metavar="FLOW|DIR...", help="Documents, or directories of them.")
+        list[Path],
+        typer.Argument(metavar="FLOW|DIR|-...", help="Documents, directories of them, or stdin."),
     ],
     report: Annotated[
         str,
@@ -41,22 +49,65 @@ def check(
         bool,
         typer.Option("--tree", help="The documents are complete: missing subflows are errors."),
     ] = False,
+    fail_on: Annotated[
+        str, typer.Option("--fail-on", metavar="error|warning", help="What exit code 1 is for.")
+    ] = "error",
+    select: Annotated[
+        list[str],
+        typer.Option("--select", metavar="CODES", help="Only these, such as VF3,VF501."),
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
+    ignore: Annotated[
+        list[str], typer.Option("--ignore", metavar="CODES", help="Not these, such as VF501.")
+    ] = [],  # noqa: B006 - as above
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Show infos, which ask for nothing, and files passed over."
+        ),
+    ] = False,
 ) -> int:
-    """Find every problem of flow documents. Exit code 1 when there is an error."""
+    """Find every problem of flow documents.
+
+    A directory stands for the flow documents in it and below; its other JSON files are passed over.
+    """
     if report not in _FORMATS:
         raise UsageError(f"unknown format {report!r}", hint=f"use {', '.join(_FORMATS)}")
     if report == "json":
         session.mode_flag = Mode.JSON
-    documents = {str(path): read_document(path) for path in flow_files(flows)}
-    results = check_all(documents, tree=tree)
+    policy = read_policy(select, ignore, fail_on)
+    found = find_flows(path for path in flows if str(path) != _STDIN)
+    documents = {str(path): read_document(path) for path in found.flows}
+    if Path(_STDIN) in flows:
+        documents[_STDIN_NAME] = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
+    checked = check_all(documents, tree=tree)
+    results = {file: policy.applied(result) for file, result in checked.items()}
+    done = Checked(results, policy, found, verbose=verbose)
     if report == "sarif":
-        found = [item for result in results.values() for item in result.diagnostics]
+        items = list(done.shown())
         session.out.raw(
-            json.dumps(render_sarif(found, version=__version__), indent=2, ensure_ascii=False)
+            json.dumps(render_sarif(items, version=__version__), indent=2, ensure_ascii=False)
         )
     else:
-        _emit(session, results, report)
-    return int(ExitCode.OK if all(item.ok for item in results.values()) else ExitCode.FAILED)
+        _emit(session, done, render_github if report == "github" else None)
+    _say_total(session, done)
+    return int(ExitCode.OK if done.ok else ExitCode.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found, and how it is judged and shown."""
+
+    results: Mapping[str, CheckResult]
+    policy: Policy
+    files: Found
+    verbose: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not any(map(self.policy.fails, self.results.values()))
+
+    def shown(self) -> Iterator[Diagnostic]:
+        return (item for r in self.results.values() for item in shown(r, verbose=self.verbose))
 
 
 def check_all(documents: dict[str, bytes], *, tree: bool) -> dict[str, CheckResult]:
@@ -65,44 +116,54 @@ def check_all(documents: dict[str, bytes], *, tree: bool) -> dict[str, CheckResu
     return {file: check_document(data, file=file) for file, data in documents.items()}
 
 
-def check_report(results: dict[str, CheckResult]) -> JsonObject:
+def check_report(done: Checked) -> JsonObject:
     """Give the `art-check/1` document."""
     return {
         "format": "art-check/1",
-        "ok": all(result.ok for result in results.values()),
-        "files": [_file_report(file, result) for file, result in results.items()],
+        "ok": done.ok,
+        "files": [_file_report(f, r, done.policy) for f, r in done.results.items()],
+        "passed_over": [str(path) for path in (*done.files.others, *done.files.too_large)],
     }
 
 
-def _file_report(file: str, result: CheckResult) -> JsonObject:
-    warnings = [item for item in result.diagnostics if item.severity == "warning"]
+def _file_report(file: str, result: CheckResult, policy: Policy) -> JsonObject:
+    counts = count_by_severity([result])
     return {
         "file": file,
         "flow_id": result.document.id if result.document else None,
-        "ok": result.ok,
-        "errors": len(result.errors),
-        "warnings": len(warnings),
+        "ok": not policy.fails(result),
+        "errors": counts["error"],
+        "warnings": counts["warning"],
+        "infos": counts["info"],
         "omitted": result.omitted,
         "diagnostics": [item.to_dict() for item in result.diagnostics],
     }
 
 
-def _emit(session: Session, results: dict[str, CheckResult], report: str) -> None:
+def _emit(session: Session, done: Checked, render: Callable[[Diagnostic], str] | None) -> None:
     def text() -> Iterator[str]:
-        for result in results.values():
-            for item in result.diagnostics:
-                if is_github:
-                    yield render_github(item)
-                else:
-                    yield from render_text(item).split("\n")
+        for item in done.shown():
+            yield from [render(item)] if render else render_text(item).split("\n")
 
-    is_github = report == "github"
     # Workflow commands are what this form is for; it escapes what it quotes.
-    form = one_line if is_github else log_line
-    session.out.emit(check_report(results), text=text, items="files", line=form)
-    for file, result in results.items():
+    form = one_line if render else log_line
+    session.out.emit(check_report(done), text=text, items="files", line=form)
+
+
+def _say_total(session: Session, done: Checked) -> None:
+    note = session.out.note
+    for file, result in done.results.items():
         if result.omitted:
-            session.out.note(f"{file}: {result.omitted} more findings are left out")
-    bad = sum(not result.ok for result in results.values())
-    total = f"{len(results)} document{'s' if len(results) != 1 else ''}"
-    session.out.note(f"{total}: {f'{bad} with errors' if bad else 'no errors'}")
+            note(f"{file}: {result.omitted} more findings are left out")
+    for path in done.files.too_large:
+        note(f"warning: '{path}' is larger than any flow document can be; it is passed over")
+    if done.verbose:
+        for path in done.files.others:
+            note(f"passed over, as it is no flow document: {path}")
+    counts = count_by_severity(done.results.values())
+    hidden = counts["info"] and not done.verbose
+    more = "; infos ask for nothing, see them with -v" if hidden else ""
+    if others := len(done.files.others):
+        more += f"; {others} other JSON file{'s' if others != 1 else ''} passed over"
+    total = f"{len(done.results)} document{'s' if len(done.results) != 1 else ''}"
+    note(f"{total}: {count_text(counts)}{more}")

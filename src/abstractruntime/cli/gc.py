@@ -9,6 +9,7 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
+from abstractruntime.cli._confirm import YesOption, require_consent
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, writing
@@ -41,6 +42,7 @@ def gc(
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="Torn bytes that recovery kept aside, too.")
     ] = False,
+    yes: YesOption = False,
 ) -> int:
     """Say which files no run needs, or remove them; runs may go on meanwhile.
 
@@ -62,6 +64,8 @@ def gc(
             purge=[_run_to_purge(engine, text) for text in purge],
             quarantine=quarantine,
         )
+        if apply and purge:
+            require_consent(f"Remove {plural(len(purge), 'run')} and all below?", yes=yes)
         report = engine.care.collect(plan).to_dict() if apply else None
     document = _document(plan.to_dict(), report)
     session.out.emit(document, text=lambda: _lines(document), items="items")

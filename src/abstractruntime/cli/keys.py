@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime.cli._confirm import YesOption, require_consent
 from abstractruntime.cli._keyring import (
     key_directory,
     own_keys,
@@ -19,9 +20,10 @@ from abstractruntime.cli._keyring import (
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.signing import KeyEntry, TrustedKey, TrustStore, generate, save_signing_key
-from abstractruntime.signing.keys import begun_key, unfinished_keys
+from abstractruntime.signing.keys import VerifierKey, begun_key, unfinished_keys
+from abstractruntime.signing.trust import Usage
 
-_USAGES = {"bundle": "bundle", "host": "ledger", "ledger": "ledger"}
+_USAGES: Mapping[str, Usage] = {"bundle": "bundle", "host": "ledger", "ledger": "ledger"}
 
 UsageOption = Annotated[
     list[str],
@@ -46,6 +48,7 @@ def new(
     that ART_KEY_PASSPHRASE_FILE names.
     """
     usages = parse_usages(usage)
+    bundles = parse_bundles(bundle)
     trust = read_trust(session)
     passphrase = session.passphrase
     entry = begun_key(name, key_directory(session), passphrase=passphrase)
@@ -53,13 +56,18 @@ def new(
         session.out.note(f"finishes the key that was begun before: {entry.private_path}")
     else:
         entry = save_signing_key(generate(name), key_directory(session), passphrase=passphrase)
-    trusted = TrustedKey(entry.key, usages, tuple(bundle) or ("*",))  # type: ignore[arg-type] # values come from the table
+    trusted = TrustedKey(entry.key, usages, bundles)
     write_trust(session, trust.with_key(trusted))
     if passphrase is None:
         session.out.note("the private key has no passphrase; set ART_KEY_PASSPHRASE to give it one")
     session.out.note(f"trusted on this machine: {trust_path(session)}")
-    _emit(session, [_describe(trusted, entry)], full=True)
+    emit_key(session, trusted, entry)
     return 0
+
+
+def emit_key(session: Session, trusted: TrustedKey, entry: KeyEntry) -> None:
+    """Show a key of this machine."""
+    _emit(session, [_describe(trusted, entry)], full=True)
 
 
 def list_(session: Session) -> int:
@@ -110,19 +118,30 @@ def trust(
     """Trust someone's public key. One that was revoked stays so, under every name."""
     public = read_public_key(key)
     store = read_trust(session)
-    status = store.status_of(public)
-    if status == "revoked":
-        raise UsageError(
-            f"key '{public.label}' is revoked for good", hint="ask its owner for a new key"
-        )
-    if status == "retired" and not again:
-        raise UsageError(
-            f"key '{public.label}' is retired", hint="to trust it as before, add --again"
-        )
-    entry = TrustedKey(public, parse_usages(usage), tuple(bundle) or ("*",))  # type: ignore[arg-type] # values come from the table
+    require_trustable(store, public, again=again)
+    entry = TrustedKey(public, parse_usages(usage), parse_bundles(bundle))
     write_trust(session, store.with_key(entry))
     _emit(session, [_describe(entry, None)], full=True)
     return 0
+
+
+def require_trustable(store: TrustStore, key: VerifierKey, *, again: bool = False) -> None:
+    """Do nothing when a key can be trusted.
+
+    Raises:
+        UsageError: it is revoked, or retired and not to be trusted again.
+    """
+    status = store.status_of(key)
+    if status == "revoked":
+        raise UsageError(
+            f"key '{key.label}' is {store.standing_of(key)}; that is for good",
+            hint="ask its owner for a new key",
+        )
+    if status == "retired" and not again:
+        raise UsageError(
+            f"key '{key.label}' is {store.standing_of(key)}",
+            hint=f"to trust it as before: art key trust '{key.vkey}' --again",
+        )
 
 
 def revoke(
@@ -130,17 +149,47 @@ def revoke(
     key: KeyArgument,
     reason: Annotated[str | None, typer.Option("--reason", help="Kept with the key.")] = None,
     retire: Annotated[
-        bool, typer.Option("--retire", help="Accept nothing new; what is installed stays good.")
+        bool,
+        typer.Option(
+            "--retire", help="Accept nothing new; installed bundles and old ledgers stay good."
+        ),
     ] = False,
+    yes: YesOption = False,
 ) -> int:
-    """Stop trusting a key. Revoking cannot be undone."""
-    store = read_trust(session).with_status(key, "retired" if retire else "revoked", reason=reason)
+    """Stop trusting a key, under every name, and let it sign nothing more.
+
+    Revoked, it vouches for nothing, also of what it signed before; that cannot be undone.
+    """
+    if not retire:
+        standing = read_trust(session).find(key).key.label
+        require_consent(f"Revoke key '{standing}'?", yes=yes)
+    from abstractruntime._ports_system import SystemClock
+
+    store = read_trust(session).with_status(
+        key, "retired" if retire else "revoked", reason=reason, now=SystemClock().now()
+    )
     write_trust(session, store)
     _emit(session, [_describe(store.find(key), None)], full=True)
     return 0
 
 
-def parse_usages(values: Iterable[str]) -> tuple[str, ...]:
+def parse_bundles(values: Iterable[str]) -> tuple[str, ...]:
+    """Give the globs over bundle ids; none means all.
+
+    Raises:
+        UsageError: one is empty, which no bundle id fits.
+    """
+    globs = tuple(values)
+    if any(not glob.strip() for glob in globs):
+        raise UsageError(
+            "--bundle is empty, and no bundle is called so",
+            hint="name bundles, such as 'acme-*', or leave it out for all",
+            argument="--bundle",
+        )
+    return globs or ("*",)
+
+
+def parse_usages(values: Iterable[str]) -> tuple[Usage, ...]:
     """Give the usages as the trust store names them; none means `bundle`.
 
     Raises:
@@ -176,6 +225,7 @@ def _describe(trusted: TrustedKey, own: KeyEntry | None, *, known: bool = True) 
         "not_before": trusted.not_before,
         "not_after": trusted.not_after,
         "reason": trusted.reason,
+        "since": trusted.since,
         "private_key": str(private) if private else None,
         "public_key": str(own.vkey_path) if own else None,
     }
@@ -199,7 +249,7 @@ def _emit(session: Session, keys: list[JsonObject], *, full: bool = False) -> No
 def _facts(key: JsonObject) -> list[str]:
     shown: dict[str, Any] = {
         "key": key["label"],
-        "status": key["status"],
+        "status": f"{key['status']}{f' since {since}' if (since := key['since']) else ''}",
         "vouches for": ", ".join(key["usages"]),
         "bundles": ", ".join(key["bundles"]),
         "reason": key["reason"],

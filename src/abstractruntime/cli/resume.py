@@ -27,12 +27,19 @@ from abstractruntime.cli._options import (
 )
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._session import Session, os_user
-from abstractruntime.cli._store import resolve_run, writing
+from abstractruntime.cli._store import reading, resolve_run, writing
 from abstractruntime.core.models import WaitReason
 from abstractruntime.core.run_tree import Decision, OpenWait, RunTree
 from abstractruntime.errors import UsageError, WaitMismatch
 
 # What --force would do, by what the details of a refusal name.
+_ANY = "add --input ANSWER --wait-key {wait.wait_key}"
+# What ends a wait, by its reason.
+_STEPS = {
+    WaitReason.USER: "add --input ANSWER, --approve or --deny",
+    WaitReason.EVENT: "it waits for the event {wait.wait_key}: add --event NAME, or art emit NAME --run {run}",
+    WaitReason.UNTIL: "nobody is asked: it waits until {wait.until}; art tick {run} goes on with it then",
+}
 _FORCED = {"choices": "or add --force", "until": "--force ends the wait now"}
 
 
@@ -83,7 +90,9 @@ def resume(  # noqa: PLR0917 - the options of the command
         llm_stub=llm_stub,
         accept_origin=accept_origin,
     )
-    payload = answer_payload(answer, event=event, approve=approve, deny=deny)
+    if answer is event is None and not (approve or deny):
+        raise _nothing_said(session, run)
+    payload = answer_payload(answer, approve=approve, deny=deny)
     with writing(session) as engine, stop_on_signals() as stop:
         run_id = resolve_run(engine, run)
         tree = RunTree(engine, run_id)
@@ -107,11 +116,11 @@ def resume(  # noqa: PLR0917 - the options of the command
         )
 
 
-def answer_payload(answer: str | None, *, event: str | None, approve: bool, deny: bool) -> Any:
+def answer_payload(answer: str | None, *, approve: bool, deny: bool) -> Any:
     """Give the payload that the options of `resume` describe.
 
     Raises:
-        UsageError: none or several of them say what to answer.
+        UsageError: several of them say what to answer.
     """
     chosen = [answer is not None, approve, deny]
     if sum(chosen) > 1:
@@ -122,11 +131,22 @@ def answer_payload(answer: str | None, *, event: str | None, approve: bool, deny
         return Decision(approve)
     if answer is not None:
         return parse_answer(answer)
-    if event is not None:
-        return {}
-    raise UsageError(
-        "there is no answer", hint="add --input ANSWER, --approve, --deny or --event NAME"
-    )
+    return {}
+
+
+def _nothing_said(session: Session, run: str) -> UsageError:
+    """Say what a run waits for, when nobody said what to give it."""
+    with reading(session) as engine:
+        run_id = resolve_run(engine, run)
+        waits = RunTree(engine, run_id).open_waits()
+    if not waits:
+        return UsageError(
+            f"there is no answer, and run {run_id!r} waits for none",
+            hint=f"see where it stands: art inspect {run_id}",
+            run_id=run_id,
+        )
+    hints = dict.fromkeys(_STEPS.get(w.reason, _ANY).format(wait=w, run=run_id) for w in waits)
+    return UsageError("there is no answer", hint="; ".join(hints), run_id=run_id)
 
 
 def event_key(waits: Sequence[OpenWait], name: str, run_id: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,10 +23,11 @@ from abstractruntime.cli._consent import (
     workspace_of,
     workspace_root,
 )
-from abstractruntime.cli._contract import check_input, input_schema
+from abstractruntime.cli._contract import checked_input, input_notes
+from abstractruntime.cli._findings import say_findings
 from abstractruntime.cli._follow import telling
 from abstractruntime.cli._host import make_driver
-from abstractruntime.cli._inputs import parse_inputs, parse_labels
+from abstractruntime.cli._inputs import parse_labels
 from abstractruntime.cli._interrupts import stop_on_signals
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
@@ -49,14 +48,11 @@ from abstractruntime.core.origin import TRUST_CODE, RunOrigin
 from abstractruntime.core.store import Store
 from abstractruntime.errors import NotFound, Refused, UsageError
 from abstractruntime.storage.directory import artifacts_in, check_id
-from abstractruntime.visualflow_compiler.check import render_text
-from abstractruntime.visualflow_compiler.document import FlowDocument
 
 if TYPE_CHECKING:
     from abstractruntime.signing import TrustStore
 
 _ONCE_CHARS = 32
-_NOTED_INPUTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +73,17 @@ def run(  # noqa: PLR0917 - the options of the command
     ] = None,
     inputs: Annotated[
         list[str],
-        typer.Option("--input", metavar="JSON|@FILE|-|K=V", help="Input; repeatable."),
+        typer.Option(
+            "--input",
+            metavar="OBJECT|@FILE|-|K=V",
+            help="Input, repeatable: a JSON object; or K=V, where V that is JSON counts as JSON, but for"
+            " parameters that the start declares as text.",
+        ),
     ] = [],  # noqa: B006 - the parser makes a new list for each call
+    allow_extra_input: Annotated[
+        bool,
+        typer.Option("--allow-extra-input", help="Take inputs that the flow does not declare."),
+    ] = False,
     run_id: Annotated[
         str | None, typer.Option("--run-id", metavar="ID", help="Id of the new run.")
     ] = None,
@@ -158,7 +163,7 @@ def run(  # noqa: PLR0917 - the options of the command
     if in_process and program.has_code:
         session.out.note("warning: code nodes run in this process, outside of the sandbox")
     document = loaded.bundle.documents[program.entry]
-    values = checked_input(document, inputs)
+    values = checked_input(document, inputs, allow_extra=allow_extra_input)
     overrides = _overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process)
     origin = RunOrigin(
         workflow_id=program.entry,
@@ -202,42 +207,12 @@ def _load(
         entry=entry,
         is_installed=partial(holds_bundle, session),
     )
-    for item in findings:
-        session.out.note(*render_text(item).split("\n"))
+    say_findings(session, findings)
     for warning in loaded.warnings:
         session.out.note(f"warning: {warning}")
     if loaded.rule == "unsigned_warn":
         session.out.note(f"warning: nobody trusted signed '{path}'; sign it: art bundle sign")
     return loaded
-
-
-def checked_input(document: FlowDocument, given: Iterable[str]) -> JsonObject:
-    """Give the input of a run of this flow document.
-
-    Raises:
-        UsageError: it has no known form, or a value has another type than its start pin.
-    """
-    schema = input_schema(document)
-    texts = {name for name, rule in schema["properties"].items() if rule.get("type") == "string"}
-    values = parse_inputs(given, text_names=texts)
-    check_input(schema, values)
-    return values
-
-
-def input_notes(document: FlowDocument, values: JsonObject) -> Iterator[str]:
-    """Give what is odd about an input without being wrong: flows can read variables by name."""
-    parameters = input_schema(document)["properties"]
-    known = f"its parameters: {', '.join(parameters)}" if parameters else "it declares none"
-    unknown = [name for name in values if name not in parameters and not name.startswith("_")]
-    for name in unknown[:_NOTED_INPUTS]:
-        near = difflib.get_close_matches(name, parameters, n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        yield f"note: input {name!r} is no parameter of the flow; {meant}{known}"
-    if len(unknown) > _NOTED_INPUTS:
-        yield f"note: {len(unknown) - _NOTED_INPUTS} more inputs are no parameters of the flow"
-    missing = [n for n, rule in parameters.items() if "default" not in rule and n not in values]
-    if missing:
-        yield f"note: no input for {', '.join(missing)}; without a default it is null"
 
 
 def _drive(

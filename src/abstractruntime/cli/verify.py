@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 
 from abstractruntime._files import lines_of, open_file, read_bounded
 from abstractruntime.cli._files import MAX_HISTORY_BYTES, is_history, is_path
-from abstractruntime.cli._keyring import read_public_key, read_trust
+from abstractruntime.cli._keyring import LedgerTrust, ledger_trust, read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
@@ -32,7 +33,6 @@ from abstractruntime.signing import (
     SignedHead,
     TreeHead,
     TrustPolicy,
-    VerifierKey,
     read_heads,
     verify_ledger,
 )
@@ -79,19 +79,24 @@ def verify(
     """
     if everything == (target is not None):
         raise UsageError("name one run or ledger file, or --all", hint="art ledger verify @last")
-    trust = read_trust(session)
-    keys = tuple(read_public_key(key) for key in vkey) if vkey else tuple(trust.ledger_keys())
+    policy = read_trust(session).policy
+    trust = ledger_trust(session, vkey)
     if target is not None and is_path(target) and is_history(Path(target)):
         _refuse_options(heads, pin)
         from abstractruntime.cli._history_verdict import history_lines, judge_history
 
-        histories = [judge_history(read_bounded(Path(target), MAX_HISTORY_BYTES), keys)]
-        session.out.emit(histories[0].to_dict(), text=lambda: history_lines(histories[0].to_dict()))
-        return _conclude(session, histories, trust.policy, require_signed=require_signed)
+        data = read_bounded(Path(target), MAX_HISTORY_BYTES)
+        history = judge_history(data, trust.keys, trust.revoked)
+        document = history.to_dict()
+        session.out.emit(document, text=lambda: history_lines(document, trust.retired))
+        return _conclude(session, [history], policy, require_signed=require_signed)
     pinned = last_head(pin) if pin is not None else None
-    verdicts = _verdicts(session, target, heads, keys, pinned)
+    verdicts = [
+        replace(found, warnings=(*found.warnings, *trust.remarks(found.signers)))
+        for found in _verdicts(session, target, heads, trust, pinned)
+    ]
     _emit(session, verdicts, many=everything)
-    return _conclude(session, verdicts, trust.policy, require_signed=require_signed)
+    return _conclude(session, verdicts, policy, require_signed=require_signed)
 
 
 def _refuse_options(heads: Path | None, pin: Path | None) -> None:
@@ -132,21 +137,22 @@ def _verdicts(
     session: Session,
     target: str | None,
     heads: Path | None,
-    keys: Sequence[VerifierKey],
+    trust: LedgerTrust,
     pin: TreeHead | None,
 ) -> list[LedgerVerdict]:
+    judge = partial(verify_ledger, keys=trust.keys, revoked=trust.revoked, pin=pin)
     if target == STDIN:
-        return [verify_ledger(sys.stdin.buffer, heads=heads_of(heads), keys=keys, pin=pin)]
+        return [judge(sys.stdin.buffer, heads=heads_of(heads))]
     if target is not None and is_path(target):
         with open_file(Path(target)) as file:
-            return [verify_ledger(file, heads=heads_of(heads), keys=keys, pin=pin)]
+            return [judge(file, heads=heads_of(heads))]
     if heads is not None:
         raise NotFound(f"no ledger file '{target}'", hint="check the path", path=target)
     with reading(session) as engine:
         if target is not None:
             run_id = resolve_run(engine, target)
             beside = [found for _, found in engine.health.contradictions(run_id)]
-            return [verify_run(engine, run_id, keys, pin, beside=beside)]
+            return [verify_run(engine, run_id, trust, pin, beside=beside)]
         ids = {header.run_id for header in engine.find(RunQuery(limit=_ALL_RUNS))}
         ids.update([run_id for run_id, _ in engine.health.unlisted(ids)])
         by_run: dict[str, list[Contradiction]] = {run_id: [] for run_id in sorted(ids)}
@@ -154,7 +160,7 @@ def _verdicts(
             by_run.setdefault(run_id, []).append(found)
         bundles = BundleJudge(engine)
         return [
-            verify_run(engine, one, keys, pin, beside=told, bundles=bundles)
+            verify_run(engine, one, trust, pin, beside=told, bundles=bundles)
             for one, told in by_run.items()
         ]
 
@@ -162,7 +168,7 @@ def _verdicts(
 def verify_run(
     engine: Store,
     run_id: str,
-    keys: Sequence[VerifierKey] = (),
+    trust: LedgerTrust | None = None,
     pin: TreeHead | None = None,
     *,
     beside: Iterable[Contradiction] = (),
@@ -172,6 +178,7 @@ def verify_run(
     # Hazard: what speaks about the ledger is read before it; one that grows would else look cut.
     reached = engine.health.reached(run_id)
     heads = list(read_heads(engine.heads.lines(run_id)))
+    given = trust or LedgerTrust()
     defects = list(_defects_beside(bundles or BundleJudge(engine), run_id, beside))
     if not heads:
         defects += _lost_heads(engine, run_id)
@@ -179,7 +186,8 @@ def verify_run(
         return verify_ledger(
             file,
             heads=heads,
-            keys=keys,
+            keys=given.keys,
+            revoked=given.revoked,
             origin=engine.store_origin,
             run_id=run_id,
             pin=pin,

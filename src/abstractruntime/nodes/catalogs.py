@@ -21,6 +21,7 @@ from abstractruntime.nodes.base import (
     Pin,
     Scope,
     ValueNode,
+    older,
     register,
     settings,
 )
@@ -68,7 +69,9 @@ class ProviderModels(_CatalogNode):
         Pin("allowed_models", "array", doc="names, with or without the provider"),
     )
     outputs = (Pin("provider", "provider"), Pin("models", "array"))
-    data_schema = settings("providerModelsConfig", provider=TEXT, allowedModels=TEXTS)
+    data_schema = settings(
+        "providerModelsConfig", provider=TEXT, allowedModels=TEXTS, allowed_models=older(TEXTS)
+    )
     examples = (
         Example(
             {"provider": "local", "allowed_models": ["small"]},

@@ -17,6 +17,7 @@ from abstractruntime.nodes.base import (
     PlannedEffect,
     Problem,
     Scope,
+    older,
     register,
     settings,
 )
@@ -85,7 +86,7 @@ class EmitEventNode(EffectNode):
         Pin("available_listeners_in_session", "array", "Up to 15 names, when nobody got it."),
     )
     data_schema = settings(
-        "effectConfig", name=TEXT, scope=_SCOPE_SCHEMA, sessionId=TEXT, session_id=TEXT
+        "effectConfig", name=TEXT, scope=_SCOPE_SCHEMA, session_id=TEXT, sessionId=older(TEXT)
     )
     examples = (
         Example(

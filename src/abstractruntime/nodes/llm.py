@@ -40,6 +40,7 @@ from abstractruntime.nodes.base import (
     Scope,
     Stage,
     StagedNode,
+    older,
     register,
     settings,
 )
@@ -147,9 +148,11 @@ class LlmCallNode(StagedNode):
         temperature={"type": "number"},
         seed=WHOLE,
         tools={"type": "array"},
-        max_input_tokens=WHOLE,
-        max_output_tokens=WHOLE,
+        max_in_tokens=WHOLE,
+        max_out_tokens=WHOLE,
+        **dict.fromkeys((*MAX_IN.aliases, *MAX_OUT.aliases), older(WHOLE)),
         include_context=FLAG,
+        use_context=older(FLAG),
         structured_output_fallback=FLAG,
     )
     compat = (

@@ -12,6 +12,7 @@ from abstractruntime.nodes.base import (
     Pin,
     PlannedEffect,
     Scope,
+    older,
     register,
     settings,
 )
@@ -58,7 +59,7 @@ class MemoryNoteNode(EffectNode):
     )
     primary_pin = "note_id"
     outputs = (Pin("note_id", "string"), Pin("raw", "object"))
-    data_schema = settings("effectConfig", keep_in_context=FLAG)
+    data_schema = settings("effectConfig", keep_in_context=FLAG, keepInContext=older(FLAG))
     examples = (
         Example(
             {"content": "likes tea", "tags": {"topic": "taste"}},

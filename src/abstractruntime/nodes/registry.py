@@ -12,10 +12,18 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from abstractruntime import nodes
-from abstractruntime.nodes.base import _REGISTRY, UNKNOWN, NodeType
+from abstractruntime._json import JsonObject
+from abstractruntime.nodes.base import _REGISTRY, COMMON_DATA, UNKNOWN, NodeType
 from abstractruntime.nodes.refused import REFUSED_TYPES
 
-__all__ = ["REFUSED_TYPES", "facts_of", "find_node_type", "node_types", "similar_types"]
+__all__ = [
+    "REFUSED_TYPES",
+    "config_schema",
+    "facts_of",
+    "find_node_type",
+    "node_types",
+    "similar_types",
+]
 
 
 @cache
@@ -34,6 +42,16 @@ def find_node_type(name: str) -> NodeType | None:
 def facts_of(name: str) -> NodeType:
     """Give the type of this name, `UNKNOWN` when there is none."""
     return node_types().get(name, UNKNOWN)
+
+
+def config_schema(node_type: NodeType) -> JsonObject:
+    """Give the JSON Schema properties of `data` for a node type, by key.
+
+    The keys of the type come first, then those that every node may have. A configuration block is
+    an object whose `properties` are the keys in it; without `properties` any key is fine. Older
+    spellings are `deprecated`. What only says how a node is drawn is not among them.
+    """
+    return {**node_type.data_schema, **COMMON_DATA}
 
 
 def similar_types(name: str) -> list[str]:

@@ -9,7 +9,7 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, filled, text_of, whole_or
 from abstractruntime.nodes._pure import BareNode, PureNode
 from abstractruntime.nodes._tool_lines import tool_line
-from abstractruntime.nodes.base import TEXT, Element, Example, Pin, Scope, register, settings
+from abstractruntime.nodes.base import TEXT, Element, Example, Pin, Scope, older, register, settings
 from abstractruntime.rendering import render_agent_trace_markdown
 
 _META_SCHEMA = "abstractcode.agent.v1.meta"
@@ -252,7 +252,9 @@ class ToolParameters(PureNode):
         Pin("*", "any", "The parameters, as they came in.", dynamic=True),
     )
     data_schema = settings(
-        "toolParametersConfig", tool={**TEXT, "description": "Name of the tool."}
+        "toolParametersConfig",
+        tool={**TEXT, "description": "Name of the tool."},
+        name=older(TEXT),
     )
     examples = (
         Example(

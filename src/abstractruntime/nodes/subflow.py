@@ -17,6 +17,7 @@ from abstractruntime.nodes.base import (
     PlannedEffect,
     Problem,
     Scope,
+    older,
     register,
     settings,
 )
@@ -64,9 +65,19 @@ class SubflowNode(EffectNode):
         Pin("child_output", "object", doc="The child's whole output."),
         Pin("results", dynamic=True, doc="One pin per value of the child's output."),
     )
-    data_schema = dict.fromkeys(ID_KEYS, TEXT) | settings(
-        "effectConfig", inherit_context=FLAG, on_child_failure={"enum": ["fail", "continue"]}
-    )
+    data_schema = {  # noqa: RUF012 - class data, never changed
+        ID_KEYS[0]: TEXT,
+        **dict.fromkeys(ID_KEYS[1:], older(TEXT)),
+        **settings(
+            "effectConfig",
+            inherit_context=FLAG,
+            inheritContext=older(FLAG),
+            on_child_failure={"enum": ["fail", "continue"]},
+        ),
+        "inherit_context": older(FLAG),
+        "inheritContext": older(FLAG),
+        "on_child_failure": older({"enum": ["fail", "continue"]}),
+    }
     examples = (
         Example(
             {"topic": "tea"},

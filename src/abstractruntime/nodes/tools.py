@@ -15,6 +15,7 @@ from abstractruntime.nodes.base import (
     PlannedEffect,
     Problem,
     Scope,
+    older,
     register,
     settings,
 )
@@ -52,7 +53,7 @@ class _ToolNode(EffectNode):
     family = "tools"
     capability = "tool:*"
     waits = "sometimes"
-    data_schema = settings("effectConfig", allowed_tools=TEXTS)
+    data_schema = settings("effectConfig", allowed_tools=TEXTS, allowedTools=older(TEXTS))
     compat = _COMPAT
 
     def check(self, element: Element) -> Iterable[Problem]:

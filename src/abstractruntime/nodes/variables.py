@@ -10,6 +10,7 @@ from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime._ports_system import random_hex
 from abstractruntime.core.models import format_time
 from abstractruntime.nodes.base import (
+    FLAG,
     MISSING,
     TEXT,
     Element,
@@ -69,7 +70,12 @@ class BoolVar(ValueNode):
     reads_variables = True
     doc = "Reads a variable that is a boolean; anything else gives the declared default."
     outputs = (Pin("name", "string"), Pin("value", "boolean"))
-    data_schema: ClassVar[JsonObject] = {"literalValue": {"type": ["string", "object"]}}
+    data_schema: ClassVar[JsonObject] = {
+        "literalValue": {
+            "type": ["string", "object"],
+            "properties": {"name": TEXT, "default": FLAG},
+        }
+    }
     examples = (
         Example(
             {}, {"name": "on", "value": True}, {"literalValue": {"name": "on", "default": True}}

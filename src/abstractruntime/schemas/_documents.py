@@ -50,10 +50,10 @@ ERROR: Final = document("art-error/1", "Error document", error=_ERROR)
 CHECK: Final = document(
     "art-check/1",
     "Findings about flow documents",
-    "ok:flag",
+    "ok:flag passed_over:texts",
     files=list_of(
         closed_object(
-            "file flow_id? ok:flag errors:count warnings:count omitted:count",
+            "file flow_id? ok:flag errors:count warnings:count infos:count omitted:count",
             diagnostics=list_of(_DIAGNOSTIC),
         )
     ),
@@ -141,7 +141,7 @@ KEYS: Final = document(
     "Own and trusted keys",
     keys=list_of(
         closed_object(
-            "name label vkey status usages bundles:texts not_before? not_after? reason?"
+            "name label vkey status usages bundles:texts not_before? not_after? reason? since?"
             " private_key? public_key?",
             status=one_of("active", "retired", "revoked", "untrusted"),
             usages=list_of(one_of("bundle", "ledger")),

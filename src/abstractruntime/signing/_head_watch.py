@@ -2,8 +2,9 @@
 
 1. Heads arrive in the order of the file and are read one ahead, so memory stays constant.
 2. After one head does not match, later ones cannot: the first mismatch names the range.
-3. With trusted keys given, heads that none of them signed are a defect; a ledger without
-   any head is merely unsigned.
+3. With keys given, heads that none of them signed are a defect; a ledger without any head is
+   merely unsigned. A revoked key is given as such: it vouches for nothing, and what it signed,
+   or what somebody else signed, is no better for its revocation.
 4. A host vouches for what it recorded. So heads count for a ledger whose first record names the
    host that signed the first of them. Others show that nothing changed since they were signed,
    and nothing of who wrote what they found.
@@ -19,7 +20,7 @@ from abstractruntime.signing.note import verify_note
 from abstractruntime.signing.record_checks import Defect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from abstractruntime.signing.keys import VerifierKey
     from abstractruntime.signing.merkle import TreeState
@@ -38,6 +39,7 @@ class HeadWatch:
         report: Callable[[Defect], None],
         *,
         keys: Sequence[VerifierKey],
+        revoked: Mapping[VerifierKey, str],
         origin: str | None,
         pin: TreeHead | None,
     ) -> None:
@@ -51,12 +53,15 @@ class HeadWatch:
         self._heads = iter(heads)
         self._report = report
         self._keys = keys
+        self._ended = {key.public: f"{key.label}, {why}" for key, why in revoked.items()}
+        self._known = (*keys, *revoked)
         self._store_origin = origin
         self._pin = pin
         self._next = next(self._heads, None)
         self._good_size = 0
         self._mismatched = False
         self._unknown: SignedHead | None = None
+        self._revoked: tuple[SignedHead, str] | None = None
         self._suspect: int | None = None
 
     @property
@@ -103,6 +108,7 @@ class HeadWatch:
             self._next = next(self._heads, None)
         if furthest:
             self._report(_beyond("head_beyond_ledger", furthest, tree.size))
+        self._judge_revoked()
         self._judge_unknown()
 
     def _check_pin(self, pin: TreeHead, tree: TreeState) -> None:
@@ -145,12 +151,15 @@ class HeadWatch:
             self._report(Defect("head_origin_mismatch", record, None, expected, item.head.origin))
             return None
         try:
-            signers = verify_note(item.note, self._keys)
+            found = verify_note(item.note, self._known)
         except IntegrityError as cause:
             signer = cause.details.get("signer")
             self._report(Defect("head_signature_invalid", record, None, None, signer))
             return None
-        if not signers:
+        signers = tuple(key for key in found if key.public not in self._ended)
+        if not signers and found:
+            self._revoked = self._revoked or (item, self._ended[found[0].public])
+        elif not signers:
             self._unknown = self._unknown or item
         return signers
 
@@ -173,13 +182,26 @@ class HeadWatch:
         record = first if self._suspect is None else min(self._suspect, last)
         return Defect(code, record, None, head.root.hex(), root.hex(), detail)
 
+    def _judge_revoked(self) -> None:
+        if self._revoked is None:
+            return
+        item, standing = self._revoked
+        if self.heads_held:
+            self.warnings[f"heads signed by {standing}"] = None
+            return
+        last = max(0, item.head.size - 1)
+        detail = "whoever has the key could have written this"
+        self._report(
+            Defect("head_key_revoked", last, None, "a host key in force", standing, detail)
+        )
+
     def _judge_unknown(self) -> None:
         item = self._unknown
         if item is None:
             return
         names = ", ".join(f"{s.name}+{s.key_id.hex()}" for s in item.note.signatures)
-        if self._keys and not self.heads_held:
-            known = ", ".join(key.label for key in self._keys)
+        if self._known and not self.heads_held:
+            known = ", ".join(key.label for key in self._keys) or "a host key in force"
             self._report(
                 Defect("head_key_unknown", max(0, item.head.size - 1), None, known, names[:200])
             )

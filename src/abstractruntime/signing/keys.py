@@ -20,12 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from abstractruntime._files import doubt_about, read_bounded, write_atomic
 from abstractruntime.errors import NotFound, Refused, UsageError
+from abstractruntime.signing.pem import parse_private_pem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ED25519 = b"\x01"
 _KEY_FILE_LIMIT = 64 * 1024
+_MAX_FILE_NAME = 80
+# A name stands in every signature line, and in messages.
+_MAX_NAME = 200
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _HEX_ID = re.compile(r"[0-9a-f]{8}")
 
@@ -143,11 +147,21 @@ def check_key_name(name: str) -> None:
             f"key name {name!r} must be non-empty, without white space and '+'",
             hint="use a name such as 'example.org/release'",
         )
+    if len(name) > _MAX_NAME:
+        raise UsageError(
+            f"key name {name[:40] + '...'!r} has {len(name)} characters, the limit is {_MAX_NAME}",
+            hint="use a name such as 'example.org/release'",
+        )
 
 
 def file_safe_name(name: str) -> str:
     """Give a key name in the characters of a file name; different names can meet."""
-    return _UNSAFE.sub("-", name).strip("-.")[:80] or "key"
+    safe = _UNSAFE.sub("-", name).strip("-.")
+    if safe and len(safe) <= _MAX_FILE_NAME:
+        return safe
+    # What is left tells nothing, or not all: the digest keeps such names apart.
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{safe[: _MAX_FILE_NAME - 9] or 'key'}-{digest}"
 
 
 def parse_vkey(line: str) -> VerifierKey:
@@ -199,11 +213,32 @@ def save_signing_key(
     private = directory / f"{file_safe_name(key.name)}.pem"
     public = private.with_suffix(".vkey")
     if private.exists() or public.exists():
-        raise UsageError(
-            f"'{private}' or '{public}' exists already", hint="choose another key name"
-        )
+        raise _taken(key.name, private, public)
     write_atomic(private, key.to_pem(passphrase), mode=0o600, replace=False)
     return _publish(key.verifier, private)
+
+
+def save_public_key(key: VerifierKey, directory: Path) -> KeyEntry:
+    """Write a verifier-key line into a key directory, never over an existing file.
+
+    Raises:
+        UsageError: a key of this file name is already there.
+    """
+    private = directory / f"{file_safe_name(key.name)}.pem"
+    public = private.with_suffix(".vkey")
+    if private.exists() or public.exists():
+        raise _taken(key.name, private, public)
+    write_atomic(public, f"{key.vkey}\n".encode(), mode=0o644, replace=False)
+    return KeyEntry(key, public, None)
+
+
+def _taken(name: str, private: Path, public: Path) -> UsageError:
+    there = public if public.exists() else private
+    held = load_vkey(public).name if public.exists() else name
+    of = "" if held == name else f", of the key {held!r}"
+    return UsageError(
+        f"'{there}' exists already{of}", hint="choose another key name", path=str(there)
+    )
 
 
 def _publish(key: VerifierKey, private: Path) -> KeyEntry:
@@ -260,12 +295,16 @@ def load_signing_key(
         UsageError: not an Ed25519 key, a wrong passphrase, no name, or a `.vkey` of another key.
     """
     _refuse_shared(path)
-    private = _parse_pem(read_bounded(path, _KEY_FILE_LIMIT), passphrase, path)
+    private = parse_private_pem(read_bounded(path, _KEY_FILE_LIMIT), passphrase, path)
     beside = path.with_suffix(".vkey")
     published = load_vkey(beside) if beside.exists() else None
     chosen = name or (published.name if published else None)
     if chosen is None:
-        raise UsageError(f"key '{path}' has no name", hint=f"give a name, or write '{beside}'")
+        raise UsageError(
+            f"key '{path}' has no name: its public line '{beside}' is missing",
+            hint=f"take it over under its name: art key import {path} --name NAME",
+            path=str(path),
+        )
     key = SigningKey._wrap(chosen, private)  # noqa: SLF001 - same module
     if published is not None and published.public != key.verifier.public:
         raise UsageError(f"'{beside}' belongs to another key than '{path}'", path=str(path))
@@ -288,31 +327,6 @@ def _refuse_shared(path: Path) -> None:
             raise Refused(
                 f"key '{path}' is not used: {doubt.reason}", hint=doubt.fix, path=str(doubt.path)
             )
-
-
-def _parse_pem(data: bytes, passphrase: bytes | None, path: Path) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - slow import
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - slow import
-        Ed25519PrivateKey,
-    )
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - slow import
-        load_pem_private_key,
-    )
-
-    try:
-        private = load_pem_private_key(data, passphrase or None)
-    except TypeError as cause:  # a passphrase is missing, or given for an open key
-        raise UsageError(
-            f"key '{path}': {str(cause)[:1].lower()}{str(cause)[1:]}", path=str(path)
-        ) from cause
-    except (ValueError, UnsupportedAlgorithm) as cause:
-        raise UsageError(
-            f"key '{path}' is not a readable PKCS#8 PEM file, or the passphrase is wrong",
-            path=str(path),
-        ) from cause
-    if not isinstance(private, Ed25519PrivateKey):
-        raise UsageError(f"key '{path}' is not an Ed25519 key", path=str(path))
-    return private
 
 
 def load_vkey(path: Path) -> VerifierKey:

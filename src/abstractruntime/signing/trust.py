@@ -38,7 +38,13 @@ _MEANING: Final = {"bundle": "bundles", "ledger": "ledgers"}
 
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """One key and what it may vouch for; `bundles` are globs over bundle ids."""
+    """One key and what it may vouch for.
+
+    Attributes:
+        bundles: Globs over bundle ids.
+        since: When it got its status, if that was ever changed.
+        reason: Why it was.
+    """
 
     key: VerifierKey
     usages: tuple[Usage, ...] = ("bundle",)
@@ -47,9 +53,10 @@ class TrustedKey:
     not_before: str | None = None
     not_after: str | None = None
     reason: str | None = None
+    since: str | None = None
 
     def __post_init__(self) -> None:
-        for moment in (self.not_before, self.not_after):
+        for moment in (self.not_before, self.not_after, self.since):
             if moment is not None:
                 _parse_time(moment)
 
@@ -61,6 +68,12 @@ class TrustedKey:
             return False
         begun = self.not_before is None or _parse_time(self.not_before) <= now
         return begun and (self.not_after is None or now < _parse_time(self.not_after))
+
+    @property
+    def standing(self) -> str:
+        """Give the status in words: `revoked on 2026-03-01: laptop lost`."""
+        day = f" on {_parse_time(self.since).date()}" if self.since else ""
+        return f"{self.status}{day}{f': {self.reason}' if self.reason else ''}"
 
     def may_sign_bundle(self, bundle_id: str) -> bool:
         return "bundle" in self.usages and any(fnmatchcase(bundle_id, g) for g in self.bundles)
@@ -98,15 +111,19 @@ class TrustStore:
         return next((status for status in _WORST_FIRST if status in found), None)
 
     def why_not_sign(
-        self, key: VerifierKey, usage: Usage, bundle_id: str | None = None
+        self,
+        key: VerifierKey,
+        usage: Usage,
+        bundle_id: str | None = None,
+        *,
+        now: datetime | None = None,
     ) -> str | None:
         """Say why nobody who decides as this store does would count a signature made now."""
         entries = [entry for entry in self.keys if entry.key.public == key.public]
         if not entries:
             return None
-        status = self.status_of(key)
-        if status != "active":
-            return f"it is {status}"
+        if self.status_of(key) != "active":
+            return f"it is {self.standing_of(key)}"
         fit = [entry for entry in entries if usage in entry.usages]
         if not fit:
             return (
@@ -114,7 +131,20 @@ class TrustStore:
             )
         if bundle_id is not None and not any(entry.may_sign_bundle(bundle_id) for entry in fit):
             return f"it may sign {', '.join(g for entry in fit for g in entry.bundles)} only"
+        if (
+            usage == "bundle"
+            and now is not None
+            and not any(entry.is_current(now) for entry in fit)
+        ):
+            window = f"from {fit[0].not_before or 'ever'} to {fit[0].not_after or 'ever'}"
+            return f"it is valid {window}"
         return None
+
+    def standing_of(self, key: VerifierKey) -> str:
+        """Give the status of a key in words, under whatever name it has the worst; empty for none."""
+        status = self.status_of(key)
+        found = (e for e in self.keys if e.key.public == key.public and e.status == status)
+        return max((entry.standing for entry in found), key=len, default="")
 
     def revoked_of(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Give those of some signers whose key was revoked, under whatever name."""
@@ -142,6 +172,13 @@ class TrustStore:
         """Give the keys that may sign heads: active and retired host keys."""
         entries = (entry for entry in self.keys if "ledger" in entry.usages)
         return tuple(e.key for e in entries if self.status_of(e.key) != "revoked")
+
+    def revoked_ledger_keys(self) -> dict[VerifierKey, str]:
+        """Give the host keys that were revoked, each with its standing."""
+        entries = (entry for entry in self.keys if "ledger" in entry.usages)
+        return {
+            e.key: self.standing_of(e.key) for e in entries if self.status_of(e.key) == "revoked"
+        }
 
     def find(self, label: str) -> TrustedKey:
         """Find a key by `<name>+<8 hex>`, or by name alone when only one has it.
@@ -174,7 +211,7 @@ class TrustStore:
                 f"key '{entry.key.label}' is revoked for good", hint="make and trust a new key"
             )
         others = tuple(
-            replace(k, status=entry.status) if k.key.public == entry.key.public else k
+            _with_standing(k, entry) if k.key.public == entry.key.public else k
             for k in self.keys
             if k.key != entry.key
         )
@@ -184,7 +221,12 @@ class TrustStore:
         return replace(changed, policy=replace(self.policy, unsigned="deny"))
 
     def with_status(
-        self, label: str, status: KeyStatus, *, reason: str | None = None
+        self,
+        label: str,
+        status: KeyStatus,
+        *,
+        reason: str | None = None,
+        now: datetime | None = None,
     ) -> TrustStore:
         """Change the status of a key.
 
@@ -193,7 +235,19 @@ class TrustStore:
             UsageError: several do, or a revoked key would come back.
         """
         entry = self.find(label)
-        return self.with_key(replace(entry, status=status, reason=reason or entry.reason))
+        if self.status_of(entry.key) == status:
+            # What was decided first stays on record.
+            return self.with_key(replace(entry, status=status, reason=entry.reason or reason))
+        since = now.astimezone(timezone.utc).isoformat(timespec="seconds") if now else None
+        return self.with_key(
+            replace(entry, status=status, since=since, reason=reason or entry.reason)
+        )
+
+
+def _with_standing(entry: TrustedKey, other: TrustedKey) -> TrustedKey:
+    """Give an entry with the status of another one of the same key, and why it has that."""
+    reason = entry.reason or (other.reason if other.status != "active" else None)
+    return replace(entry, status=other.status, since=other.since, reason=reason)
 
 
 def parse_trust(data: bytes) -> TrustStore:
@@ -225,7 +279,8 @@ def parse_trust(data: bytes) -> TrustStore:
 
 
 def _parse_entry(raw: Any) -> TrustedKey:
-    allowed = {"vkey", "usages", "bundles", "status", "not_before", "not_after", "reason"}
+    allowed = {"vkey", "usages", "bundles", "status", "not_before", "not_after"}
+    allowed |= {"reason", "since"}
     _check_keys(raw, allowed, "key entry")
     if not isinstance(raw.get("vkey"), str):
         raise UsageError("key entry of the trust store has no 'vkey' text")
@@ -236,7 +291,7 @@ def _parse_entry(raw: Any) -> TrustedKey:
             f"key entry has usages {usages!r} and status {status!r}",
             hint="usages are 'bundle' and 'ledger'; status is active, retired or revoked",
         )
-    moments = [_optional_text(raw, name) for name in ("not_before", "not_after", "reason")]
+    moments = [_optional_text(raw, name) for name in ("not_before", "not_after", "reason", "since")]
     bundles = tuple(_texts(raw, "bundles", ["*"]))
     return TrustedKey(parse_vkey(raw["vkey"]), tuple(usages), bundles, status, *moments)  # type: ignore[arg-type] # membership checked above
 
@@ -326,6 +381,7 @@ def _render_entry(entry: TrustedKey) -> dict[str, Any]:
             "not_before": entry.not_before,
             "not_after": entry.not_after,
             "reason": entry.reason,
+            "since": entry.since,
         }
     )
 

@@ -24,7 +24,7 @@ from abstractruntime.signing.merkle import TreeState
 from abstractruntime.signing.record_checks import ChainState, Defect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from abstractruntime.signing.heads import BadHead, SignedHead
     from abstractruntime.signing.keys import VerifierKey
@@ -113,6 +113,7 @@ def verify_ledger(  # noqa: PLR0913 - all but the first are optional, and indepe
     *,
     heads: Iterable[SignedHead | BadHead] = (),
     keys: Iterable[VerifierKey] = (),
+    revoked: Mapping[VerifierKey, str] | None = None,
     origin: str | None = None,
     run_id: str | None = None,
     pin: TreeHead | None = None,
@@ -127,6 +128,7 @@ def verify_ledger(  # noqa: PLR0913 - all but the first are optional, and indepe
         lines: A binary file, or its lines, each with its LF.
         heads: The lines of its heads file, in order (`read_heads`).
         keys: The host keys that the caller trusts.
+        revoked: Host keys that were, each with its standing in words; they win over `keys`.
         origin: The store origin that the heads must name, when known.
         run_id: The run that the ledger must belong to, when known.
         pin: A head that the caller saw earlier and that must still hold.
@@ -138,7 +140,9 @@ def verify_ledger(  # noqa: PLR0913 - all but the first are optional, and indepe
         max_line_bytes: A longer line ends the pass with a defect, as do 10,000 defects.
     """
     found = _Findings()
-    watch = HeadWatch(heads, found.add, keys=tuple(keys), origin=origin, pin=pin)
+    watch = HeadWatch(
+        heads, found.add, keys=tuple(keys), revoked=revoked or {}, origin=origin, pin=pin
+    )
     values = LargeValueWatch(large_values, found.add) if large_values is not None else None
     ledger = _LedgerPass(watch, ChainState(run_id=run_id), found, max_line_bytes, reached, values)
     ledger.run(lines)

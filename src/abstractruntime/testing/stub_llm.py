@@ -211,6 +211,9 @@ def _as_answer(value: Any) -> StubAnswer:
     )
 
 
+_FORM = f'a file of answers is {{"format": "{FORMAT}", "answers": [{{"reply": "..."}}]}}'
+
+
 def _read(path: Path) -> JsonObject:
     try:
         data = read_bounded(path, _MAX_BYTES)
@@ -222,24 +225,36 @@ def _read(path: Path) -> JsonObject:
     try:
         document = load_yaml(text) if path.suffix in (".yaml", ".yml") else load_strict(text)
     except (ValueError, RecursionError) as cause:
-        raise UsageError(f"{path}: {cause}", hint="correct the file") from None
+        raise UsageError(
+            f"'{path}' is no file of answers: {cause}", hint="correct the file", path=str(path)
+        ) from None
     return _checked_document(document, path)
 
 
 def _checked_document(document: JsonValue, path: Path) -> JsonObject:
     if not isinstance(document, dict):
-        raise UsageError(f"{path}: expected an object with format and answers")
+        raise UsageError(
+            f"'{path}' is no file of answers: expected an object with format and answers",
+            hint=_FORM,
+            path=str(path),
+        )
     found = document.get("format")
     if found != FORMAT:
         raise UnsupportedFormat(
-            f"{path}: format is {found!r}, expected {FORMAT!r}", found=found, supported=FORMAT
+            f"'{path}' is no file of answers: format is {found!r}, expected {FORMAT!r}",
+            hint=_FORM,
+            found=found,
+            supported=FORMAT,
+            path=str(path),
         )
     _refuse_unknown(document, {"format", "answers", "default"}, str(path))
     answers, default = document.get("answers", []), document.get("default")
     if not isinstance(answers, list):
-        raise UsageError(f"{path}: answers is {type(answers).__name__}, expected a list")
+        raise UsageError(
+            f"{path}: answers is {type(answers).__name__}, expected a list", hint=_FORM
+        )
     if not isinstance(default, str | None):
-        raise UsageError(f"{path}: default is {type(default).__name__}, expected text")
+        raise UsageError(f"{path}: default is {type(default).__name__}, expected text", hint=_FORM)
     return {"answers": answers, "default": default}
 
 
@@ -258,12 +273,13 @@ _SHAPES: Mapping[str, _Shape] = {
 
 def _answer(item: JsonValue, where: str) -> StubAnswer:
     if not isinstance(item, dict):
-        raise UsageError(f"{where}: {type(item).__name__}, expected an object")
+        raise UsageError(f"{where}: {type(item).__name__}, expected an object", hint=_FORM)
     _refuse_unknown(item, set(_SHAPES), where)
     for name, value in item.items():
         if not isinstance(value, _SHAPES[name].kinds):
             raise UsageError(
-                f"{where}: {name} is {type(value).__name__}, expected {_SHAPES[name].name}"
+                f"{where}: {name} is {type(value).__name__}, expected {_SHAPES[name].name}",
+                hint=_FORM,
             )
     if not {"reply", "data", "fail", "tool_calls"} & item.keys():
         raise UsageError(f"{where}: says nothing", hint="give reply, data, tool_calls or fail")
@@ -275,7 +291,9 @@ def _check_regex(pattern: str | None, where: str) -> None:
     try:
         re.compile(pattern or "")
     except re.error as cause:
-        raise UsageError(f"{where}: regex {pattern!r}: {cause}") from None
+        raise UsageError(
+            f"{where}: regex {pattern!r}: {cause}", hint="correct the regular expression"
+        ) from None
 
 
 def _refuse_unknown(item: JsonObject, known: set[str], where: str) -> None:

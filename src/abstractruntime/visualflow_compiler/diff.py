@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from abstractruntime._json import JsonObject, JsonValue, dump_line
-from abstractruntime.nodes.base import Element
+from abstractruntime.nodes.base import DRAWING_KEYS, Element
 from abstractruntime.visualflow_compiler._diff_match import match_elements
 from abstractruntime.visualflow_compiler._load import EdgeEntry, read_edges
 from abstractruntime.visualflow_compiler._model import EXEC_IN
@@ -29,13 +29,9 @@ _ABSENT: Final = object()
 _TOP_LEVEL: Final = ("id", "name", "description", "interfaces")
 _CODE: Final = ("code", "expression")
 # What only the drawing uses, and what is compared in another way.
-_NOT_SETTINGS: Final = frozenset(
-    {
-        *_CODE, "label", "inputs", "outputs", "pinDefaults", "nodeType", "codeBody", "icon", "color",
-        "headerColor", "description", "position", "size", "width", "height", "style", "selected",
-        "collapsed", "zIndex",
-    }
-)  # fmt: skip
+_NOT_SETTINGS: Final = DRAWING_KEYS | {
+    *_CODE, "label", "inputs", "outputs", "pinDefaults", "codeBody",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

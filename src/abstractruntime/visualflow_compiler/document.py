@@ -45,6 +45,7 @@ __all__ = ["MAX_DOCUMENT_BYTES", "FlowDocument", "decode"]
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 MAX_DOCUMENT_VALUES = 500_000
 _REPEATED = "duplicate key"
+_ARCHIVE = b"PK\x03\x04"
 _T = TypeVar("_T")
 
 
@@ -258,6 +259,14 @@ def _require_size(data: bytes, file: str | None) -> None:
 
 
 def _text_of(data: bytes, file: str | None) -> str:
+    if data.startswith(_ARCHIVE):
+        raise _unreadable(
+            "VF001",
+            "this is a bundle, expected a flow document",
+            file=file,
+            hint=f"see what it holds: art bundle show {file or 'FILE'}; its flows as documents:"
+            f" art bundle unpack {file or 'FILE'} -o DIR",
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as cause:

@@ -13,6 +13,8 @@ from abstractruntime.errors import NotFound
 from abstractruntime.nodes.base import MISSING, Example, NodeType, Pin, ValueNode
 from abstractruntime.nodes.registry import REFUSED_TYPES, find_node_type, similar_types
 from abstractruntime.visualflow_compiler.check import RULES, Rule
+from abstractruntime.visualflow_compiler.fmt import format_document
+from abstractruntime.visualflow_compiler.node_template import config_lines, node_template
 
 _EXAMPLE_ORDER: Final = ("data", "around", "inputs", "asks", "result", "output", "after")
 
@@ -72,7 +74,7 @@ def explain_node(name: str) -> Explanation:
             id=name,
             near=near,
         )
-    return Explanation(name, node_type.family, "\n\n".join(_node_parts(node_type)))
+    return Explanation(name, node_type.family, "\n\n".join(_node_parts(name, node_type)))
 
 
 def _rule_text(rule: Rule) -> str:
@@ -88,17 +90,25 @@ def _rule_text(rule: Rule) -> str:
     )
 
 
-def _node_parts(node_type: NodeType) -> Iterator[str]:
+def _template_text(template: JsonObject) -> str:
+    document = {"nodes": [template]}
+    lines = format_document(json.dumps(document, ensure_ascii=False).encode()).decode().split("\n")
+    # The node alone, as `art fmt` writes it within a document.
+    return "\n".join(line[4:] for line in lines[2:-3])
+
+
+def _node_parts(name: str, node_type: NodeType) -> Iterator[str]:
     yield node_type.doc
     yield f"Kind: {node_type.kind}."
+    template = node_template(name, node_type)
+    yield "To paste:\n\n" + _fenced(_template_text(template))
     yield from _pin_part("Input pins", node_type.inputs)
     yield from _pin_part("Output pins", node_type.outputs)
     if not isinstance(node_type, ValueNode):
         handles = ", ".join(f"`{handle}`" for handle in node_type.handles)
         yield f"Execution handles: {handles or 'none'}."
     if node_type.data_schema:
-        keys = ", ".join(f"`data.{key}`" for key in node_type.data_schema)
-        yield f"Configuration: {keys}."
+        yield "Configuration:\n\n" + "\n".join(config_lines(node_type.data_schema))
     for example in node_type.examples:
         yield "Example:\n\n" + _fenced(_example_text(example))
     if node_type.compat:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from abstractruntime._json import JsonObject
-from abstractruntime.nodes.base import MISSING, NodeType, Pin
+from abstractruntime.nodes.base import COMMON_DATA, MISSING, NodeType, Pin
 from abstractruntime.nodes.registry import node_types
 
 SCHEMA_ID = "urn:abstractruntime:schema:visualflow"
@@ -85,15 +85,9 @@ def _node(types: Iterable[str]) -> JsonObject:
             "data": {
                 "type": "object",
                 "properties": {
-                    "label": {"type": "string"},
+                    **COMMON_DATA,
                     "inputs": {"type": "array", "items": {"$ref": "#/$defs/pin"}},
                     "outputs": {"type": "array", "items": {"$ref": "#/$defs/pin"}},
-                    "pinDefaults": {"type": "object"},
-                    "onError": {
-                        "enum": ["fail", "continue"],
-                        "default": "fail",
-                        "description": "continue: an error is given at the pin `error`, and the flow goes on",
-                    },
                 },
             },
         },

@@ -74,7 +74,7 @@ class FlowLibrary:
         base = directory.resolve()
         documents = {}
         for path in sorted(directory.glob("*.json")):
-            if path.is_file() and path.resolve().is_relative_to(base):
+            if _may_be_read(path) and path.resolve().is_relative_to(base):
                 # A directory may hold other files; one that is needed is reported as missing.
                 with contextlib.suppress(WorkflowBundleError):
                     documents[path.stem] = _read_document(path)
@@ -113,6 +113,10 @@ class FlowLibrary:
         """Give the id inside the document that an entrypoint names, perhaps by its file name."""
         document = self.find(wanted)
         return (document.id if document else "") or wanted
+
+
+def _may_be_read(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= DEFAULT_LIMITS.archive
 
 
 def _read_document(path: Path) -> FlowDocument:

@@ -296,7 +296,8 @@ class _Judge:
         if not item.keys:
             return SignatureReport(item.member, "unknown_key", reason="signed by no known key")
         if all(self.trust.status_of(key) == "revoked" for key in item.keys):
-            return SignatureReport(item.member, "revoked", labels, "the key is revoked")
+            standing = "; ".join(self.trust.standing_of(key) for key in item.keys)
+            return SignatureReport(item.member, "revoked", labels, f"the key is {standing}")
         reason = "the key is retired, out of date, or not for this bundle id"
         return SignatureReport(item.member, "not_for_this_bundle", labels, reason)
 
