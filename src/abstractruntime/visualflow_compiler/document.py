@@ -186,7 +186,7 @@ class FlowDocument:
         key = unescape_pointer(pointer.rpartition("/")[2])
         message = f"key {key!r} occurs twice in one object, the last one counts"
         hint = "remove one of the two; readers disagree which one counts"
-        return (_finding("VF002", "warning", message, self.file, pointer, place, hint),)
+        return (_finding("VF002", "error", message, self.file, pointer, place, hint),)
 
     @cached_property
     def _derived(self) -> dict[Callable[[FlowDocument], Any], Any]:
