@@ -125,6 +125,9 @@ class SubflowNode(EffectNode):
     def subflow(self, element: Element) -> str:
         return subflow_id(element.data)
 
+    def input_names(self, element: Element) -> frozenset[str] | None:
+        return super().input_names(element) if element.inputs else None
+
     def takes_bus(self, element: Element) -> bool:
         return not element.inputs
 

@@ -118,7 +118,8 @@ def _is_common(element: Element, node_type: NodeType, handle: str) -> bool:
 
 
 def _pin_note(side: str, known: Iterable[str]) -> str:
-    return f"it has the {side} pins {', '.join(sorted(known)) or 'none'}"
+    names = ", ".join(sorted(known))
+    return f"its {side} pins are: {names}" if names else f"it has no {side} pins"
 
 
 def _near(name: str, names: Iterable[str]) -> list[str]:
@@ -216,7 +217,9 @@ def useless_default(graph: FlowGraph) -> Iterator[Finding]:
                     node_pointer(graph, node_id, f"/data/pinDefaults/{escape_pointer(pin)}"),
                     node_id=node_id,
                     pin=pin,
-                    notes=(_pin_note("input", known),),
+                    notes=(
+                        _pin_note("output" if node_type.declares_parameters else "input", known),
+                    ),
                     hint=did_you_mean(_near(pin, known)) or "delete it",
                 )
 

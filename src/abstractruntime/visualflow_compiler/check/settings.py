@@ -52,7 +52,6 @@ _UNBUILT: Final = {
         END,
         edges=_CHAIN,
     ),
-    spares_dead_nodes=True,
 )
 def not_built(graph: FlowGraph) -> Iterator[Finding]:
     if graph.flow.raw.get("functions"):

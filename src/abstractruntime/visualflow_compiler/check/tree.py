@@ -31,7 +31,7 @@ __all__ = ["check_documents", "check_tree"]
 _OWN_RESULTS = frozenset(
     {"sub_run_id", "output", "child_output", "result", "response", "success", "error", "node"}
 )
-_HOST_PARAMETERS = ("_", "context", "workspace", "session", "child_session")
+_HOST_PARAMETERS = ("_", "context", "workspace", "session", "child_session", "childSession")
 
 
 def _itself(inputs: str, outputs: str, *edges: str) -> dict[str, object]:
@@ -178,7 +178,8 @@ def _unknown_parameters(element: Element, child: FlowGraph) -> list[str]:
     if known is None:
         return []
     own = {"vars", "input", "inherit_context", "inheritContext", *known}
-    given = (pin for pin in element.input_ids if pin in element.wired or _is_given(element, pin))
+    pins = element.input_ids or sorted({*element.wired, *element.pin_defaults})
+    given = (pin for pin in pins if pin in element.wired or _is_given(element, pin))
     return [p for p in given if p not in own and not p.startswith(_HOST_PARAMETERS)]
 
 
