@@ -70,6 +70,14 @@ def pack(names, *edges):
             id="open pins",
         ),
         pytest.param(
+            around(
+                node("m", "ask_user", "exec-in prompt", "exec-out respons"),
+                "m.respons > end.answer",
+            ),
+            *("VF313", "/edges/2/sourceHandle", "did you mean 'response'?"),
+            id="open pins, declared under the wrong name",
+        ),
+        pytest.param(
             flow(
                 *(START, {"id": "m", "type": "switch", "data": SWITCH}, END),
                 edges=("start > m", "start.text > m.value", "m.case:ys > end"),

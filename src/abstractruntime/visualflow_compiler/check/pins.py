@@ -155,7 +155,7 @@ def undeclared_pin(graph: FlowGraph) -> Iterator[Finding]:
             if is_foreign and not into.mentions(target, edge.pin):
                 yield _undeclared(edge, "targetHandle", edge.target, edge.pin, names)
         if out_of is not None and out_of.output_names(source) is None:
-            names = {*source.output_ids, *_typed(out_of.outputs), *_BARE_HANDLES}
+            names = {*_meant(source, out_of), *_typed(out_of.outputs), *_BARE_HANDLES}
             names |= _OUTCOME_PINS if source.goes_on else set()
             is_foreign = _is_foreign(edge.handle, names, declared=bool(source.output_ids))
             if is_foreign and not out_of.mentions(source, edge.handle):
@@ -164,6 +164,15 @@ def undeclared_pin(graph: FlowGraph) -> Iterator[Finding]:
 
 def _typed(pins: tuple[Pin, ...]) -> set[str]:
     return {name for pin in pins if not pin.dynamic for name in (pin.id, *pin.aliases)}
+
+
+def _meant(element: Element, node_type: NodeType) -> set[str]:
+    """Give the declared outputs, without those that look like one of the type that is not declared."""
+    declared = set(element.output_ids)
+    if node_type.subflow(element) is not None:
+        return declared  # What they are called is compared with the child.
+    missing = _typed(node_type.outputs) - declared
+    return {name for name in declared if not difflib.get_close_matches(name, missing, 1, 0.85)}
 
 
 def _is_foreign(name: str, names: set[str], *, declared: bool) -> bool:
