@@ -137,7 +137,7 @@ class FlowDocument:
         """Give the document itself, if nothing that matters had to be left out of `flow`.
 
         Raises:
-            FlowError: it has no id, an edge leads to a missing node, or a value cannot be stored.
+            FlowError: it has no id, an edge cannot be read or leads nowhere, or a value cannot be stored.
         """
         errors = tuple(item for item in self.findings if item.severity == "error")
         if errors:
