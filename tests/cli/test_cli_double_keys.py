@@ -1,4 +1,4 @@
-"""A document that readers may read differently: `check` warns, and no bundle holds it."""
+"""A document that readers may read differently: `check` refuses it, and no bundle holds it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flow_builder import END, START, flow
 from abstractruntime.cli.app import main
 
 
-def test_a_key_that_occurs_twice_is_the_one_error_of_compile(tmp_path, capsys):
+def test_a_key_that_occurs_twice_is_the_one_error_of_check_and_compile(tmp_path, capsys):
     path = tmp_path / "f.json"
     text = json.dumps(flow(START, END, edges="s > e", name="one"))
     path.write_text(text.replace('"name": "one"', '"name": "one", "name": "two"'))
@@ -21,6 +21,6 @@ def test_a_key_that_occurs_twice_is_the_one_error_of_compile(tmp_path, capsys):
     )
 
     found = json.loads(capsys.readouterr().out)["error"]["diagnostics"]
-    assert (checked, compiled) == (0, 1)
+    assert (checked, compiled) == (1, 1)
     assert [item["code"] for item in found if item["severity"] == "error"] == ["VF002"]
     assert not (tmp_path / "f.flowbundle").exists()

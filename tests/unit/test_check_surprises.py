@@ -196,8 +196,9 @@ def test_computed_names_may_be_any():
     assert not found(document, "VF501") + found(document, "VF502")
 
 
-def test_a_subflow_must_fit_its_flow():
-    run = node("run", "subflow", "exec-in texxt input", "exec-out answr", subflowId="child")
+@pytest.mark.parametrize("pins", [("exec-in texxt input", "exec-out answr"), ("", "")])
+def test_a_subflow_must_fit_its_flow(pins):
+    run = node("run", "subflow", *pins, subflowId="child")
     edges = ("start > run", "run > end", "start.text > run.texxt", "run.answr > end.answer")
     parent = json.dumps(flow(START, run, END, edges=edges)).encode()
     child = json.dumps({**PASS, "id": "child"}).encode()

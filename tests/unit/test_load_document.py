@@ -56,7 +56,7 @@ def test_duplicate_key_is_a_finding_and_the_last_one_counts():
 
     assert document.raw["n"] == {"a/b": 2}
     (finding,) = document.repeated_keys
-    assert (finding.code, finding.severity) == ("VF002", "warning")
+    assert (finding.code, finding.severity) == ("VF002", "error")
     assert (finding.pointer, finding.line, finding.column) == ("/n/a~1b", 3, 3)
 
 
@@ -168,9 +168,8 @@ def test_unusable_edges_are_left_out_and_reported(edge, code, pointer):
 
     assert not document.flow.data_edges
     assert not document.flow.exec_edges
-    severity = "error" if code == "VF010" else "warning"
     assert [(item.code, item.pointer, item.severity) for item in document.findings] == [
-        (code, pointer, severity)
+        (code, pointer, "error")
     ]
 
 

@@ -106,7 +106,7 @@ on_flow_end      | * |
 on_user_request  | message context | message context
 on_agent_message | sender message  | sender message channel
 
-get_var          | name                    | value
+get_var          | name default            | value
 bool_var         |                         | name value
 var_decl         |                         | name value
 set_var          | name value              | value

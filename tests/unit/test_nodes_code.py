@@ -4,8 +4,9 @@ from datetime import datetime, timezone
 
 import pytest
 
-from abstractruntime.nodes.base import Element, HostRandom
+from abstractruntime.nodes.base import Element
 from abstractruntime.nodes.code import Code, Function
+from abstractruntime.nodes.services import HostRandom
 from abstractruntime.sandbox import default_runner
 
 ADD = "def transform(_input):\n    return _input['x'] + 1\n"

@@ -32,6 +32,11 @@ def test_get_var(name, value):
     assert evaluate("get_var", {"name": name}, VARS) == {"value": value}
 
 
+@pytest.mark.parametrize(("variables", "value"), [({}, 7), ({"n": None}, None), ({"n": 0}, 0)])
+def test_the_default_of_get_var_is_for_what_is_missing(variables, value):
+    assert evaluate("get_var", {"name": "n", "default": 7}, variables) == {"value": value}
+
+
 @pytest.mark.parametrize(
     ("config", "stored", "value"),
     [

@@ -7,7 +7,7 @@ later without the file, and needs neither signature nor consent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,7 +100,7 @@ def compile_bundle(
         _require_entry(library, request.path, entry, first)
     roots = request.entries or (first or _only_root(library, request.path),)
     results = check_documents(collect_flows(library, roots))
-    findings = tuple(_for_bundle(item) for r in results.values() for item in r.diagnostics)
+    findings = tuple(item for r in results.values() for item in r.diagnostics)
     require_ok(findings)
     flows = {flow_id: r.document for flow_id, r in results.items() if r.document is not None}
     packed, bundle = pack_own(
@@ -156,8 +156,3 @@ def _only_root(library: FlowLibrary, directory: Path) -> str:
         argument="--entry",
         path=str(directory),
     )
-
-
-def _for_bundle(finding: Diagnostic) -> Diagnostic:
-    """Make an error of what a bundle cannot hold: a document that readers may read differently."""
-    return replace(finding, severity="error") if finding.code == "VF002" else finding

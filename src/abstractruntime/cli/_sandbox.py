@@ -10,7 +10,7 @@ from abstractruntime.errors import Refused
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.cli._session import Session
-    from abstractruntime.nodes.base import CodePool, CodeRunner
+    from abstractruntime.nodes.services import CodePool, CodeRunner
     from abstractruntime.sandbox.pool import WorkerPool
 
 _DOC = "see docs/explanation/sandbox.md"

@@ -30,6 +30,16 @@ def format_fields(template: str, values: JsonObject) -> str:
         return str(storable(_SafeFormatter().vformat(template, (), values)))
 
 
+def field_names(template: str) -> list[str]:
+    """Give the names of a template's fields, none when it cannot be read."""
+    try:
+        fields = [name for _text, name, _format, _how in string.Formatter().parse(template)]
+    except ValueError:
+        return []
+    names = (re.split(r"[.\[]", name)[0] for name in fields if name)
+    return [name for name in names if name and not name.isdecimal()]
+
+
 class _SafeFormatter(string.Formatter):
     """Formats one template; counts what its fields take."""
 

@@ -31,17 +31,33 @@ def render_template(template: str, values: JsonObject) -> str:
     return joined("\n", (_render_line(line, values) for line in template.split("\n")))
 
 
+def placeholders(template: str) -> Iterator[str]:
+    """Give the paths that the placeholders of a template name."""
+    for line in template.split("\n"):
+        for _text, expression in _split(line):
+            path = (expression or "").split("|")[0].strip()
+            if path:
+                yield path
+
+
 def _render_line(line: str, values: JsonObject) -> str:
     return joined("", _parts_of(line, values))
 
 
 def _parts_of(line: str, values: JsonObject) -> Iterator[str]:
+    for text, expression in _split(line):
+        yield text
+        if expression is not None:
+            yield _fill(expression, values)
+
+
+def _split(line: str) -> Iterator[tuple[str, str | None]]:
+    """Give each text with the placeholder that follows it; none follows the last."""
     rest = 0
     while (start := line.find("{{", rest)) >= 0 and (end := line.find("}}", start + 2)) >= 0:
-        yield line[rest:start]
-        yield _fill(line[start + 2 : end], values)
+        yield line[rest:start], line[start + 2 : end]
         rest = end + 2
-    yield line[rest:]
+    yield line[rest:], None
 
 
 def _fill(expression: str, values: JsonObject) -> str:

@@ -16,10 +16,6 @@ from abstractruntime.nodes._settings import (
     text,
 )
 from abstractruntime.nodes.base import (
-    FLAG,
-    TEXT,
-    TEXTS,
-    WHOLE,
     Element,
     Example,
     Finish,
@@ -27,10 +23,9 @@ from abstractruntime.nodes.base import (
     Scope,
     Stage,
     StagedNode,
-    older,
     register,
-    settings,
 )
+from abstractruntime.nodes.keys import FLAG, TEXT, TEXTS, WHOLE, older, settings
 from abstractruntime.nodes.llm import compact_json
 
 META_SCHEMA = "abstractcode.agent.v1.meta"
@@ -53,6 +48,7 @@ _TEA: JsonObject = {
 @register
 class AgentNode(StagedNode):
     type = "agent"
+    unread = ("workspace_root",)  # Its files are those of the workspace of the run.
     family = "llm"
     capability = "llm:*"
     runs_agent = True

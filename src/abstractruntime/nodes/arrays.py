@@ -15,7 +15,7 @@ _LIST = (Pin("result", "array", "The list."),)
 _PARTS = (
     Pin("a", "any", "The first value."),
     Pin("b", "any", "The second value."),
-    Pin("*", "any", "Further values.", dynamic=True),
+    Pin("*", "any", "Further values.", dynamic=True, declared=True),
 )
 _NULL_COMPAT = "A null list counts as an empty one (quirk 13)."
 
@@ -57,6 +57,7 @@ class ArrayConcat(_ListNode):
 @register
 class ArrayAppend(_ListNode):
     type = "array_append"
+    needs = ("array",)
     doc = (
         "Gives a copy of the list with one more item at its end. Null is an empty list, and any "
         "other value that is not a list becomes the first element. A missing item adds null."
@@ -71,6 +72,7 @@ class ArrayAppend(_ListNode):
 @register
 class ArrayLength(_ListNode):
     type = "array_length"
+    needs = ("array",)
     doc = "Counts the elements of a list; anything that is not a list has none."
     inputs = (Pin("array", "array", "The list."),)
     outputs = (Pin("result", "number", "The number of elements, an integer."),)
@@ -84,6 +86,7 @@ class ArrayLength(_ListNode):
 @register
 class HasTools(_ListNode):
     type = "has_tools"
+    needs = ("array",)
     doc = "True when the list has at least one element, as in a list of requested tool calls."
     inputs = (Pin("array", "array", "The list."),)
     outputs = (Pin("result", "boolean", "True or false."),)
@@ -97,6 +100,7 @@ class HasTools(_ListNode):
 @register
 class ArrayMap(_ListNode):
     type = "array_map"
+    needs = ("items", "key")
     doc = (
         "Gives the value of one key from every object in the list, null where it is missing; "
         "elements that are not objects stay as they are. The key is a name, not a path."
@@ -117,6 +121,7 @@ class ArrayMap(_ListNode):
 @register
 class ArrayFilter(_ListNode):
     type = "array_filter"
+    needs = ("items",)
     doc = (
         "Keeps the objects whose `key` equals `value`, and the other elements that equal `value` "
         "themselves. Numbers are compared by value (1 equals 1.0 and true). Without a `value`, "
@@ -146,6 +151,7 @@ def _keyed(item: JsonValue, key: Any) -> JsonValue:
 @register
 class ArrayDedup(_ListNode):
     type = "array_dedup"
+    needs = ("array",)
     doc = (
         "Drops repeated elements and keeps the first of each. Elements are equal when type and "
         "value are: 1, 1.0, true and the text 1 all differ. With a `key`, which is a path, elements "
@@ -191,6 +197,7 @@ class _Pick(PureNode):
 @register
 class GetElement(_Pick):
     type = "get_element"
+    needs = ("array",)
     doc = (
         "Gives the element at `index`, from 0; negative indexes count from the end. An index "
         "that is not a number means 0, and a fraction is cut off. Outside the list, or without a "
@@ -218,6 +225,7 @@ class GetElement(_Pick):
 @register
 class GetRandomElement(_Pick):
     type = "get_random_element"
+    needs = ("array",)
     doc = (
         "Draws one element of the list; without elements the result is `default` and `found` is "
         "false. The draw is kept with the run."

@@ -25,16 +25,16 @@ Rules:
 
 from __future__ import annotations
 
-import random as _random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes.services import Catalog, Files
+from abstractruntime.nodes.services import Catalog, CodeRunner, Files, RandomSource
+from abstractruntime.nodes.shape import Shape, ShapeOf
 
 if TYPE_CHECKING:
     from abstractruntime.core.store import Artifacts
@@ -46,6 +46,10 @@ class _Missing(Enum):
 
 MISSING: Final = _Missing.MISSING
 """Stands for "no default"; None is a real default."""
+
+
+Constant = Callable[[str], JsonValue]
+"""Gives the constant at an input pin, None when there is none or it is computed."""
 
 
 class NodeError(ValueError):
@@ -60,7 +64,10 @@ class Pin:
     """One data pin of a node type.
 
     `aliases` are older spellings accepted when inputs are read. `control_plane` pins
-    never take an ambient value. `dynamic` marks the placeholder for "any further pins".
+    never take an ambient value. `dynamic` marks the placeholder for "any further pins", `declared`
+    one for those that the document declares, if it declares any. `choices` are the texts that mean
+    something here; others are taken as the default, or fail. A `strict` pin does not use a value
+    of another type.
 
     `role` says what the checks may conclude from its value: its truth chooses the way
     (`condition`), a person or a model said it (`speech`); it names a variable that the node
@@ -74,6 +81,9 @@ class Pin:
     aliases: tuple[str, ...] = ()
     control_plane: bool = False
     dynamic: bool = False
+    declared: bool = False
+    choices: tuple[str, ...] = ()
+    strict: bool = False
     role: PinRole | None = None
 
 
@@ -163,33 +173,6 @@ class Element:
         return tuple(pin.id for pin in self.outputs)
 
 
-class CodeRunner(Protocol):
-    """Runs author code outside this process."""
-
-    def call(self, source: str, function: str, value: JsonValue) -> JsonValue:
-        """Run `function(value)` of `source` and give its JSON result.
-
-        Raises:
-            NodeError: the code failed, or broke a limit; the text says which line.
-        """
-        ...
-
-
-@runtime_checkable
-class CodePool(Protocol):
-    """Keeps apart the author code that belongs to different trees of runs or bundles."""
-
-    def runner(self, tree: str, bundle: str) -> CodeRunner: ...
-
-
-class RandomSource(Protocol):
-    def randint(self, a: int, b: int, /) -> int: ...
-    def random(self) -> float: ...
-    def uniform(self, a: float, b: float, /) -> float: ...
-    def choice(self, seq: Any, /) -> Any: ...
-    def randrange(self, start: int, /) -> int: ...
-
-
 class Scope(Protocol):
     """What a node may use besides its inputs."""
 
@@ -261,10 +244,16 @@ class NodeType:
     """True when evaluating it changes or reads files: a crash repeats at most this one step."""
     reads_variables: ClassVar[bool] = False
     """True when the output is taken from the run's variables as it is."""
+    has_whole: ClassVar[bool] = True
+    """True when the handles `result` and `output` may stand for the whole output record."""
     ends_run: ClassVar[bool] = False
     """True when the run completes here unless an execution edge leaves."""
     bare_input: ClassVar[str | None] = None
     """The pin that takes a bare (non-object) ambient value when nothing else is given."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Input pins without which the node has nothing to do."""
+    unread: ClassVar[tuple[str, ...]] = ()
+    """Input pins that other editors draw and that change nothing here."""
     data_schema: ClassVar[JsonObject] = {}
     """JSON Schema properties of the `data` keys that mean something to this type."""
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -273,6 +262,30 @@ class NodeType:
 
     def check(self, element: Element) -> Iterable[Problem]:
         """Find what is wrong with the configuration of `element`."""
+        return ()
+
+    def input_names(self, element: Element) -> frozenset[str] | None:
+        """Give the names under which a value can come in; None when any name is fine."""
+        return _names(self.inputs, element.input_ids)
+
+    def output_names(self, element: Element) -> frozenset[str] | None:
+        """Give the names under which a value can be taken; None when any name may be."""
+        return _names(self.outputs, element.output_ids)
+
+    def branches_of(self, element: Element) -> tuple[str, ...]:
+        """Give the handles that the configuration names, where the type has them for any name."""
+        return ()
+
+    def mentions(self, element: Element, pin: str) -> bool:
+        """Tell whether the node itself names a pin that it does not declare."""
+        return False
+
+    def shape(self, element: Element, incoming: ShapeOf) -> Shape:
+        """Give what is known of the object that the node makes."""
+        return None
+
+    def lookups(self, element: Element, constant: Constant) -> Iterable[tuple[str, str]]:
+        """Give the paths that the node looks up, each with the pin whose object they are looked up in."""
         return ()
 
     def subflow(self, element: Element) -> str | None:
@@ -298,45 +311,16 @@ class NodeType:
         raise NotImplementedError
 
 
+def _names(typed: tuple[Pin, ...], declared: tuple[str, ...]) -> frozenset[str] | None:
+    names = {name for pin in typed if not pin.dynamic for name in (pin.id, *pin.aliases)}
+    further = next((pin for pin in typed if pin.dynamic), None)
+    if further is None or (further.declared and (declared or names)):
+        return frozenset(names.union(declared if further else ()))
+    return None
+
+
 UNKNOWN: Final = NodeType()
 """Stands for a type that is not in the registry, so that its facts are the usual ones."""
-
-TEXT: Final[JsonObject] = {"type": "string"}
-TEXTS: Final[JsonObject] = {"type": "array", "items": TEXT}
-WHOLE: Final[JsonObject] = {"type": "integer"}
-FLAG: Final[JsonObject] = {"type": "boolean"}
-
-COMMON_DATA: Final[JsonObject] = {
-    "label": TEXT,
-    "inputs": {"type": "array"},
-    "outputs": {"type": "array"},
-    "pinDefaults": {"type": "object"},
-    "onError": {
-        "enum": ["fail", "continue"],
-        "default": "fail",
-        "description": "continue: an error is given at the pin `error`, and the flow goes on",
-    },
-    "inputKey": {**TEXT, "description": "The variable that is the node's input."},
-    "outputKey": {**TEXT, "description": "The variable that gets the node's output."},
-}
-"""JSON Schema properties of the `data` keys that every node may have."""
-DRAWING_KEYS: Final = frozenset(
-    {
-        "nodeType", "icon", "color", "headerColor", "description", "position", "size", "width", "height",
-        "style", "selected", "collapsed", "zIndex", "comment", "notes",
-    }
-)  # fmt: skip
-"""Keys of `data` that say how a node is drawn, and nothing about what it does."""
-
-
-def older(schema: JsonObject) -> JsonObject:
-    """Give the schema of a key that still works and has another name now."""
-    return {**schema, "deprecated": True}
-
-
-def settings(key: str, **properties: JsonObject) -> JsonObject:
-    """Give the `data_schema` of a type that is configured by the object `data[key]`."""
-    return {key: {"type": "object", "properties": properties}}
 
 
 class FunctionNode(NodeType):
@@ -363,16 +347,6 @@ def register(cls: type[NodeType]) -> type[NodeType]:
         raise ValueError(f"node type {cls.type!r} is registered twice")
     _REGISTRY[cls.type] = cls()
     return cls
-
-
-class HostRandom:
-    """The process-wide random source, which hosts may seed."""
-
-    randint = staticmethod(_random.randint)
-    random = staticmethod(_random.random)
-    uniform = staticmethod(_random.uniform)
-    choice = staticmethod(_random.choice)
-    randrange = staticmethod(_random.randrange)
 
 
 @dataclass(frozen=True, slots=True)

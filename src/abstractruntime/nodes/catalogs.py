@@ -13,18 +13,14 @@ from typing import TypeVar
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import filled, whole_or
 from abstractruntime.nodes.base import (
-    TEXT,
-    TEXTS,
-    WHOLE,
     Element,
     Example,
     Pin,
     Scope,
     ValueNode,
-    older,
     register,
-    settings,
 )
+from abstractruntime.nodes.keys import TEXT, TEXTS, WHOLE, older, settings
 
 _COMPAT = (
     "Q54: what was discovered is kept with the run. Effects 13: without discovery the allowed names are "

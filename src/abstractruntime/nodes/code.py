@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.nodes._code_body import PERMISSIONS, says_the_same, with_function
 from abstractruntime.nodes._code_checks import (
     CodeProblem,
     check_expression,
@@ -24,9 +28,14 @@ from abstractruntime.nodes.base import (
 )
 
 _DEFAULT_FUNCTION = "transform"
+_SANDBOX = (None, "", "sandbox")
 _CODE_SCHEMA: JsonObject = {
     "code": {"type": "string", "description": "Python source that defines the function"},
     "functionName": {"type": "string", "default": _DEFAULT_FUNCTION},
+    "codeBody": {
+        "type": "string",
+        "description": "The body of the function, when there is no code",
+    },
 }
 
 
@@ -40,7 +49,8 @@ class Code(FunctionNode):
         "Calls a Python function with all inputs as one object; what it returns is the output, and keys of "
         "a returned object are pins. Imports and names with double underscores are refused, inputs are "
         "copies, the result must be JSON, and time, memory and output are limited. Nothing survives from "
-        "one call to the next. A node with branch outputs returns an object with a text `branch`."
+        "one call to the next. A node with branch outputs returns an object with a text `branch`. Without "
+        "`code`, `codeBody` is the body of the function: it sees `_input`, and each declared input by its name."
     )
     inputs = (Pin("input", doc="any further pins arrive as keys of the object", dynamic=True),)
     outputs = (Pin("output", doc="the returned value"),)
@@ -54,19 +64,86 @@ class Code(FunctionNode):
         ),
     )
     compat = (
+        "`codeBody` alone was not run before: the inputs came back. "
         "Q17: one sandbox with limits, in another process; exception classes, repr, any and all are defined. "
         "Q36: results are JSON, anything else fails naming its place. Inputs are copies, not live references."
     )
 
+    def output_names(self, element: Element) -> frozenset[str] | None:
+        return None  # every key of a returned object
+
+    def mentions(self, element: Element, pin: str) -> bool:
+        texts = (element.data.get(key) for key in ("code", "codeBody", "expression"))
+        return any(re.search(rf"\b{re.escape(pin)}\b", t) for t in texts if isinstance(t, str))
+
     def check(self, element: Element) -> Iterable[Problem]:
-        return _check_text(element, "code", check_source)
+        if not _is_body(element):
+            return [*_check_text(element, "code", check_source), *_check_both(element)]
+        return [
+            *_check_text(element, "codeBody", partial(_check_body, element)),
+            *_check_permissions(element),
+        ]
 
     def evaluate(self, element: Element, inputs: JsonValue, scope: Scope) -> JsonValue:
-        source = element.data.get("code")
-        if source is None:
-            return inputs
-        name = element.data.get("functionName") or _DEFAULT_FUNCTION
-        return scope.code.call(source, str(name), inputs)
+        source, name = element.data.get("code"), _function_name(element)
+        if _is_body(element):
+            source, _ = _body_source(element)
+            inputs = _without_permissions(inputs)
+        return inputs if source is None else scope.code.call(source, name, inputs)
+
+
+def _function_name(element: Element) -> str:
+    return str(element.data.get("functionName") or _DEFAULT_FUNCTION)
+
+
+def _is_body(element: Element) -> bool:
+    return element.data.get("code") is None and element.data.get("codeBody") is not None
+
+
+def _body_source(element: Element) -> tuple[str, int]:
+    return with_function(element.data["codeBody"], _function_name(element), element.input_ids)
+
+
+def _check_body(element: Element, body: str) -> list[CodeProblem]:
+    source, before = _body_source(element)
+    shift = before - (len(body) - len(body.lstrip("\n")))
+    return [_moved(problem, shift) for problem in check_source(source)]
+
+
+def _moved(problem: CodeProblem, lines: int) -> CodeProblem:
+    line = problem.line - lines
+    message = problem.message.replace(f"line {problem.line})", f"line {line})")
+    return replace(problem, line=line, message=message)
+
+
+def _check_both(element: Element) -> Iterable[Problem]:
+    code, body = element.data.get("code"), element.data.get("codeBody")
+    if isinstance(code, str) and isinstance(body, str) and not says_the_same(code, body):
+        yield Problem(
+            "codeBody says something else than code, which is what runs",
+            "VF406",
+            pointer="/data/codeBody",
+            hint="delete the one that is out of date",
+        )
+
+
+def _check_permissions(element: Element) -> Iterable[Problem]:
+    wish = element.pin_defaults.get(PERMISSIONS)
+    if PERMISSIONS not in element.wired and wish not in _SANDBOX:
+        yield Problem(
+            f"asks for the permissions {wish!r}, which this version does not give",
+            "VF118",
+            pin=PERMISSIONS,
+            hint="code runs in a sandbox; put what needs more into a tool of the host",
+        )
+
+
+def _without_permissions(inputs: JsonValue) -> JsonValue:
+    if not isinstance(inputs, dict) or PERMISSIONS not in inputs:
+        return inputs
+    if inputs[PERMISSIONS] not in _SANDBOX:
+        raise NodeError(f"code cannot have the permissions {inputs[PERMISSIONS]!r}, only 'sandbox'")
+    return {name: value for name, value in inputs.items() if name != PERMISSIONS}
 
 
 @register

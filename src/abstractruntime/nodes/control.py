@@ -13,7 +13,6 @@ from collections.abc import Iterable
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes.base import (
-    TEXT,
     ControlNode,
     Element,
     Example,
@@ -23,8 +22,8 @@ from abstractruntime.nodes.base import (
     Scope,
     Turn,
     register,
-    settings,
 )
+from abstractruntime.nodes.keys import TEXT, settings
 
 _ITERATION = (Pin("item"), Pin("index", "number"))
 
@@ -32,6 +31,7 @@ _ITERATION = (Pin("item"), Pin("index", "number"))
 @register
 class If(FunctionNode):
     type = "if"
+    needs = ("condition",)
     family = "control"
     handles = ("true", "false")
     bare_input = "condition"
@@ -57,6 +57,7 @@ class If(FunctionNode):
 @register
 class Switch(FunctionNode):
     type = "switch"
+    needs = ("value",)
     family = "control"
     handles = ("case:*", "default")
     bare_input = "value"
@@ -84,6 +85,9 @@ class Switch(FunctionNode):
 
     def takes_bus(self, element: Element) -> bool:
         return False
+
+    def branches_of(self, element: Element) -> tuple[str, ...]:
+        return tuple(f"case:{case_id}" for case_id, _ in _cases(element))
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         value = inputs.get("value")
@@ -195,6 +199,7 @@ def _next_branch(frame: JsonObject) -> Turn | None:
 @register
 class Loop(ControlNode):
     type = "loop"
+    needs = ("items",)
     family = "control"
     handles = ("loop", "done")
     exit_handle = "done"
@@ -238,6 +243,7 @@ class Loop(ControlNode):
 @register
 class While(ControlNode):
     type = "while"
+    needs = ("condition",)
     family = "control"
     handles = ("loop", "done")
     exit_handle = "done"
@@ -283,6 +289,7 @@ class While(ControlNode):
 @register
 class For(ControlNode):
     type = "for"
+    needs = ("start", "end")
     family = "control"
     handles = ("loop", "done")
     exit_handle = "done"

@@ -5,6 +5,7 @@ Lists have their own module, `arrays`; both use the one path grammar of `_paths`
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
@@ -13,16 +14,17 @@ from abstractruntime.nodes._parse import parse_loose_json
 from abstractruntime.nodes._pure import BareNode, PureNode
 from abstractruntime.nodes.base import (
     MISSING,
-    TEXTS,
+    Constant,
     Element,
     Example,
     NodeError,
     Pin,
     Scope,
     register,
-    settings,
 )
+from abstractruntime.nodes.keys import TEXTS, settings
 from abstractruntime.nodes.paths import parse_path, read_path, write_path
+from abstractruntime.nodes.shape import Shape, ShapeOf
 
 _OBJECT = (Pin("result", "object", "The object."),)
 
@@ -30,6 +32,7 @@ _OBJECT = (Pin("result", "object", "The object."),)
 @register
 class Get(PureNode):
     type = "get"
+    needs = ("object", "key")
     family = "data"
     doc = (
         "Reads one value out of an object or list by its path: names separated by dots, `[n]` or a "
@@ -47,6 +50,11 @@ class Get(PureNode):
         Example({"object": {"a": None}, "key": "a", "default": "d"}, {"value": "d"}),
     )
 
+    def lookups(self, element: Element, constant: Constant) -> Iterable[tuple[str, str]]:
+        key = constant("key")
+        has_default = "default" in element.wired or "default" in element.pin_defaults
+        return [("object", key)] if isinstance(key, str) and not has_default else []
+
     def compute(self, inputs: JsonObject) -> JsonObject:
         path = text_of(inputs.get("key"))
         found = read_path(inputs.get("object"), path) if path else None
@@ -57,6 +65,7 @@ class Get(PureNode):
 @register
 class Set(BareNode):
     type = "set"
+    needs = ("key",)
     family = "data"
     doc = (
         "Gives a copy of the object with one value set at a path; missing objects on the way are "
@@ -78,6 +87,13 @@ class Set(BareNode):
         "(quirk 13); a list on the path is changed in place instead of being replaced by an object, "
         "and `[n]` is an index (quirks 25 and 26)."
     )
+
+    def shape(self, element: Element, incoming: ShapeOf) -> Shape:
+        key, base = element.pin_defaults.get("key"), incoming("object")
+        if base is None or "key" in element.wired or not isinstance(key, str):
+            return None
+        name, *inner = map(str, parse_path(key))
+        return {**base, name: None if inner else incoming("value")}
 
     def compute(self, inputs: JsonObject) -> JsonValue:
         # Compat: a key without any name is the empty name, not an error.
@@ -104,6 +120,10 @@ class Merge(BareNode):
         "whole object (quirk 10)."
     )
 
+    def shape(self, element: Element, incoming: ShapeOf) -> Shape:
+        first, second = incoming("a"), incoming("b")
+        return None if first is None or second is None else {**first, **second}
+
     def compute(self, inputs: JsonObject) -> JsonValue:
         first, second = self.arguments(inputs)
         return as_dict(first) | as_dict(second)
@@ -122,6 +142,10 @@ class MakeObject(BareNode):
     examples = (Example({"k": 1, "n": None, "_x": 2}, {"k": 1, "n": None}),)
     compat = "A key named `result` or `output` does not replace the whole object (quirk 10)."
 
+    def shape(self, element: Element, incoming: ShapeOf) -> Shape:
+        given = element.wired.union(element.pin_defaults)
+        return {name: incoming(name) for name in given if not name.startswith("_")}
+
     def compute(self, inputs: JsonObject) -> JsonObject:
         return {name: value for name, value in inputs.items() if not name.startswith("_")}
 
@@ -129,6 +153,8 @@ class MakeObject(BareNode):
 @register
 class BreakObject(PureNode):
     type = "break_object"
+    has_whole = False
+    needs = ("object",)
     family = "data"
     doc = (
         "Takes an object apart: every path in `breakConfig.selectedPaths` becomes an output pin of "
@@ -149,13 +175,22 @@ class BreakObject(PureNode):
         Example({"object": '{"a": 1}'}, {"a": 1}, {"breakConfig": {"selectedPaths": ["a"]}}),
     )
 
+    def output_names(self, element: Element) -> frozenset[str]:
+        return frozenset(_selected(element))
+
+    def lookups(self, element: Element, constant: Constant) -> Iterable[tuple[str, str]]:
+        return [("object", path) for path in _selected(element)]
+
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonObject:
         source = _parsed(inputs.get("object"))
-        selected = element.config("breakConfig").get("selectedPaths")
-        texts = selected if isinstance(selected, list) else ()
-        paths = [path.strip() for path in texts if isinstance(path, str) and path.strip()]
-        found = {path: read_path(source, path) for path in paths}
+        found = {path: read_path(source, path) for path in _selected(element)}
         return {path: None if value is MISSING else value for path, value in found.items()}
+
+
+def _selected(element: Element) -> list[str]:
+    paths = element.config("breakConfig").get("selectedPaths")
+    texts = paths if isinstance(paths, list) else ()
+    return [path.strip() for path in texts if isinstance(path, str) and path.strip()]
 
 
 def _parsed(value: JsonValue) -> JsonValue:

@@ -8,7 +8,6 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
 from abstractruntime.nodes._events import SCOPES, filled_text, scope_address, scope_name
 from abstractruntime.nodes.base import (
-    TEXT,
     EffectNode,
     Element,
     Example,
@@ -17,10 +16,9 @@ from abstractruntime.nodes.base import (
     PlannedEffect,
     Problem,
     Scope,
-    older,
     register,
-    settings,
 )
+from abstractruntime.nodes.keys import TEXT, older, settings
 
 _ANY_EVENT = "*"
 _SCOPE_SCHEMA = {"enum": list(SCOPES)}
@@ -66,7 +64,13 @@ class EmitEventNode(EffectNode):
             control_plane=True,
             role="emits",
         ),
-        Pin("scope", "string", "session, workflow, run or global.", control_plane=True),
+        Pin(
+            "scope",
+            "string",
+            "session, workflow, run or global.",
+            control_plane=True,
+            choices=SCOPES,
+        ),
         Pin("payload", doc="What comes with it."),
         Pin(
             "session_id",
@@ -164,7 +168,13 @@ class OnEventNode(EffectNode):
     )
     inputs = (
         Pin("name", "string", "Name of the event; blank for any.", control_plane=True),
-        Pin("scope", "string", "session, workflow, run or global.", control_plane=True),
+        Pin(
+            "scope",
+            "string",
+            "session, workflow, run or global.",
+            control_plane=True,
+            choices=SCOPES,
+        ),
     )
     primary_pin = "event"
     outputs = (

@@ -61,6 +61,7 @@ class _FileNode(FunctionNode):
 @register
 class ReadFile(_FileNode):
     type = "read_file"
+    needs = ("file_path",)
     capability = "file:read:*"
     doc = (
         "Reads a UTF-8 file of the workspace; the host must have granted reading. A `*.json` file must be JSON and is given as its value; of "
@@ -107,6 +108,7 @@ def _content(path: str, text: str) -> JsonValue:
 @register
 class WriteFile(_FileNode):
     type = "write_file"
+    needs = ("file_path",)
     capability = "file:write:*"
     doc = (
         "Writes a file of the workspace, with its folders; the file appears whole or not at all. Objects "
@@ -197,6 +199,7 @@ class ListFolderFiles(_FileNode):
 @register
 class ImportWorkspaceFile(_FileNode):
     type = "import_workspace_file"
+    needs = ("file_path",)
     capability = "file:read:*"
     doc = (
         "Keeps the content of a workspace file as an artifact, which later steps and runs can read even "
@@ -242,6 +245,7 @@ class ImportWorkspaceFile(_FileNode):
 @register
 class ExportArtifact(_FileNode):
     type = "export_artifact"
+    needs = ("artifact", "file_path")
     capability = "file:write:*"
     doc = "Writes the content of an artifact to a file of the workspace. The host must have granted writing."
     inputs = (
@@ -268,6 +272,7 @@ class ExportArtifact(_FileNode):
 @register
 class ReadArtifact(_FileNode):
     type = "read_artifact"
+    needs = ("artifact",)
     doc = (
         "Gives the content of an artifact: the value of JSON, or text. One that is neither must be exported "
         "to a file instead."

@@ -21,14 +21,23 @@ from abstractruntime.nodes.base import (
     register,
 )
 
-_SCOPE = Pin("scope", "string", doc="run, session or global; run when nothing is given")
-_ANY_SCOPE = Pin("scope", "string", doc="run, session, global or all; run when nothing is given")
+_SCOPES = ("run", "session", "global")
+_SCOPE = Pin(
+    "scope", "string", doc="run, session or global; run when nothing is given", choices=_SCOPES
+)
+_ANY_SCOPE = Pin(
+    "scope",
+    "string",
+    doc="run, session, global or all; run when nothing is given",
+    choices=(*_SCOPES, "all"),
+)
 _OWNER = Pin("owner_id", "string", doc="the owner of the scope, when it is not this run's own")
 _LEVEL = Pin(
     "recall_level",
     "string",
     aliases=("recallLevel",),
     doc="urgent, standard or deep; sets and bounds the limits",
+    choices=("urgent", "standard", "deep"),
 )
 _PACKED = (
     "effort",
@@ -50,6 +59,7 @@ _SAME: JsonObject = {"ok": True, "candidates": [{"id": "ex:ada", "score": 1.0}],
 @register
 class MemoryKgAssertNode(EffectNode):
     type = "memory_kg_assert"
+    needs = ("assertions",)
     family = "graph"
     capability = "memory"
     doc = (
@@ -122,7 +132,12 @@ class MemoryKgQueryNode(EffectNode):
         _LEVEL,
         Pin("min_score", "number", doc="how near the meaning must be, 0 to 1"),
         Pin("limit", "number", doc="100 when nothing is given"),
-        Pin("order", "string", doc="asc or desc by time; desc when nothing is given"),
+        Pin(
+            "order",
+            "string",
+            doc="asc or desc by time; desc when nothing is given",
+            choices=("asc", "desc"),
+        ),
         Pin("max_input_tokens", "number", aliases=("max_in_tokens", "maxInputTokens")),
         Pin("model", "model", doc="whose tokens are counted"),
     )
@@ -166,6 +181,7 @@ class MemoryKgQueryNode(EffectNode):
 @register
 class MemoryKgResolveNode(EffectNode):
     type = "memory_kg_resolve"
+    needs = ("label",)
     family = "graph"
     capability = "memory"
     doc = (

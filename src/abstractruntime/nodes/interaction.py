@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from abstractruntime._json import JsonObject, JsonValue, dump_line
 from abstractruntime.core.models import format_time
 from abstractruntime.nodes.base import (
-    FLAG,
     EffectNode,
     Element,
     Example,
@@ -19,8 +18,8 @@ from abstractruntime.nodes.base import (
     Problem,
     Scope,
     register,
-    settings,
 )
+from abstractruntime.nodes.keys import FLAG, settings
 
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 _LEVELS = {"message": "message", "warning": "warning", "error": "error", "warn": "warning"}
@@ -45,7 +44,7 @@ class AskUserNode(EffectNode):
     )
     inputs = (
         Pin("prompt", "string", default="Please respond:"),
-        Pin("choices", "array", default=[]),
+        Pin("choices", "array", default=[], strict=True),
     )
     primary_pin = "response"
     outputs = (
@@ -75,7 +74,7 @@ class AskUserNode(EffectNode):
 
     def check(self, element: Element) -> Iterable[Problem]:
         config = element.config("effectConfig")
-        is_closed = config.get("allowFreeText", config.get("allow_free_text")) is False
+        is_closed = config.get("allowFreeText") is False
         has_choices = "choices" in element.wired or element.pin_defaults.get("choices")
         if is_closed and not has_choices:
             yield Problem(
@@ -85,6 +84,9 @@ class AskUserNode(EffectNode):
                 hint="connect choices, or allow free text",
                 pointer="/data/effectConfig",
             )
+
+    def output_names(self, element: Element) -> frozenset[str] | None:
+        return None  # every key of the answer
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         prompt, choices = inputs.get("prompt"), inputs.get("choices", [])
@@ -114,7 +116,10 @@ class AnswerUserNode(EffectNode):
     family = "interaction"
     bare_input = "message"
     doc = "Shows a message to the user and goes on."
-    inputs = (Pin("message", "string", default=""), Pin("level", "string", default="message"))
+    inputs = (
+        Pin("message", "string", default=""),
+        Pin("level", "string", default="message", choices=tuple(_LEVELS)),
+    )
     primary_pin = "message"
     outputs = (Pin("message", "string"), Pin("level", "string"))
     examples = (
@@ -138,6 +143,7 @@ class AnswerUserNode(EffectNode):
 @register
 class WaitUntilNode(EffectNode):
     type = "wait_until"
+    needs = ("duration",)
     family = "interaction"
     waits = "always"
     doc = (
@@ -221,7 +227,7 @@ class WaitEventNode(EffectNode):
     inputs = (
         Pin("event_key", "string", default="default", role="awaits"),
         Pin("prompt", "string"),
-        Pin("choices", "array"),
+        Pin("choices", "array", strict=True),
         Pin("allow_free_text", "boolean", default=True),
     )
     primary_pin = "event_data"

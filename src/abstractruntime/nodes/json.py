@@ -14,6 +14,7 @@ from abstractruntime.rendering.json_stringify import json_pieces
 @register
 class ParseJson(BareNode):
     type = "parse_json"
+    needs = ("text",)
     family = "json"
     doc = (
         "Reads a value out of a text, as models write it: JSON with or without a Markdown fence, "
@@ -52,6 +53,7 @@ class ParseJson(BareNode):
 @register
 class StringifyJson(BareNode):
     type = "stringify_json"
+    needs = ("value",)
     family = "json"
     doc = (
         "Writes a value as JSON text. `mode` is `beautify` (several lines), `none` (one line) or "
@@ -61,7 +63,12 @@ class StringifyJson(BareNode):
     )
     inputs = (
         Pin("value", "any", "The value to write."),
-        Pin("mode", "string", "beautify, none or minified."),
+        Pin(
+            "mode",
+            "string",
+            "beautify, none or minified.",
+            choices=("beautify", "none", "minified"),
+        ),
         Pin("indent", "number", "Spaces per level of `beautify`.", default=2),
         Pin("sort_keys", "boolean", "Sort the keys of objects.", default=False),
     )

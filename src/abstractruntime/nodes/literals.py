@@ -8,6 +8,7 @@ from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.nodes._coerce import storable
 from abstractruntime.nodes._pure import PureNode
 from abstractruntime.nodes.base import Element, Example, Pin, Scope, register
+from abstractruntime.nodes.shape import Shape, ShapeOf, shape_of
 
 
 class _Literal(PureNode):
@@ -30,6 +31,13 @@ class _Literal(PureNode):
         if len(element.outputs) == 1:
             record[element.outputs[0].id] = value
         return record
+
+    def output_names(self, element: Element) -> frozenset[str]:
+        single = element.output_ids if len(element.outputs) == 1 else ()
+        return frozenset({self.output_pin, *single})
+
+    def shape(self, element: Element, incoming: ShapeOf) -> Shape:
+        return shape_of(element.data.get("literalValue"))
 
     def constant(self, literal: JsonValue) -> JsonValue:
         """Give the value to publish for `data.literalValue`."""

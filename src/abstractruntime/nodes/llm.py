@@ -30,9 +30,6 @@ from abstractruntime.nodes._settings import (
     unique,
 )
 from abstractruntime.nodes.base import (
-    FLAG,
-    TEXT,
-    WHOLE,
     Element,
     Example,
     Pin,
@@ -40,11 +37,10 @@ from abstractruntime.nodes.base import (
     Scope,
     Stage,
     StagedNode,
-    older,
     register,
-    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
+from abstractruntime.nodes.keys import FLAG, TEXT, WHOLE, older, settings
 
 META_SCHEMA = "abstractflow.llm_call.v1.meta"
 SCHEMA_NAME = "LLM_StructuredOutput"

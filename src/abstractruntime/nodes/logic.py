@@ -28,6 +28,7 @@ _VERDICT = (Pin("result", "boolean", "True or false."),)
 @register
 class Compare(BareNode):
     type = "compare"
+    needs = ("a", "b")
     family = "logic"
     doc = (
         "Compares `a` with `b` by `op`: == != < <= > >=. Numbers are compared by value (1 equals "
@@ -37,7 +38,7 @@ class Compare(BareNode):
     inputs = (
         Pin("a", "any", "The left value."),
         Pin("b", "any", "The right value."),
-        Pin("op", "string", "The comparison.", default="=="),
+        Pin("op", "string", "The comparison.", default="==", choices=tuple(_OPERATORS)),
     )
     outputs = _VERDICT
     examples = (
@@ -116,6 +117,7 @@ class Or(_Truth):
 @register
 class Not(_Truth):
     type = "not"
+    needs = ("value",)
     doc = 'True when the value is false, empty, 0 or missing. The text "false" counts as true.'
     inputs = (Pin("value", "boolean", "The value to negate.", default=False),)
     examples = (Example({"value": False}, True), Example({"value": "false"}, False))
@@ -136,7 +138,7 @@ class Coalesce(BareNode):
     inputs = (
         Pin("a", "any", "The first choice."),
         Pin("b", "any", "The second choice."),
-        Pin("*", "any", "Further choices.", dynamic=True),
+        Pin("*", "any", "Further choices.", dynamic=True, declared=True),
     )
     examples = (Example({"a": None, "b": 2}, 2), Example({"a": "", "b": "x"}, ""))
 

@@ -44,6 +44,7 @@ class _Binary(BareNode):
 @register
 class Add(_Binary):
     type = "add"
+    needs = ("a", "b")
     doc = "Adds two numbers. Numeric texts and bools are converted; a missing number is 0."
     examples = (Example({"a": 7, "b": "3"}, 10.0), Example({"b": 4}, 4.0))
 
@@ -54,6 +55,7 @@ class Add(_Binary):
 @register
 class Subtract(_Binary):
     type = "subtract"
+    needs = ("a", "b")
     doc = "Subtracts `b` from `a`. Numeric texts and bools are converted; a missing number is 0."
     examples = (Example({"a": 7, "b": 3}, 4.0),)
 
@@ -64,6 +66,7 @@ class Subtract(_Binary):
 @register
 class Multiply(_Binary):
     type = "multiply"
+    needs = ("a", "b")
     doc = "Multiplies two numbers. A missing number is 0, so one missing factor gives 0."
     examples = (Example({"a": 7, "b": 3}, 21.0), Example({"a": 7}, 0.0))
 
@@ -74,6 +77,7 @@ class Multiply(_Binary):
 @register
 class Divide(_Binary):
     type = "divide"
+    needs = ("a", "b")
     doc = "Divides `a` by `b`. Dividing by zero is an error; a missing divisor is 1."
     inputs = (
         Pin("a", "number", "The dividend.", default=0),
@@ -90,6 +94,7 @@ class Divide(_Binary):
 @register
 class Modulo(_Binary):
     type = "modulo"
+    needs = ("a", "b")
     doc = (
         "Gives the remainder of `a` divided by `b`, which has the sign of `b`: -7 modulo 3 is 2. "
         "Zero as `b` is an error; a missing `b` is 1."
@@ -109,6 +114,7 @@ class Modulo(_Binary):
 @register
 class Power(_Binary):
     type = "power"
+    needs = ("base", "exp")
     doc = (
         "Raises `base` to `exp`. An overflow, zero to a negative power and a negative base with "
         "a fractional exponent are errors."
@@ -127,6 +133,7 @@ class Power(_Binary):
 @register
 class Abs(BareNode):
     type = "abs"
+    needs = ("value",)
     family = "math"
     doc = "Gives the number without its sign. Numeric texts are converted; a missing one is 0."
     inputs = (Pin("value", "number", "The number.", default=0),)
@@ -142,6 +149,7 @@ class Abs(BareNode):
 @register
 class Round(BareNode):
     type = "round"
+    needs = ("value",)
     family = "math"
     doc = (
         "Rounds to `decimals` places; a negative number of places rounds to tens, hundreds and "

@@ -5,22 +5,22 @@ from __future__ import annotations
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, whole_or
 from abstractruntime.nodes.base import (
-    FLAG,
     EffectNode,
     Element,
     Example,
     Pin,
     PlannedEffect,
     Scope,
-    older,
     register,
-    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
+from abstractruntime.nodes.keys import FLAG, older, settings
 
 _DEFAULT_LIMIT = 10
 _DEFAULT_PLACEMENT = "after_summary"
-_PLACEMENTS = frozenset({_DEFAULT_PLACEMENT, "after_system", "end"})
+_PLACEMENTS = (_DEFAULT_PLACEMENT, "after_system", "end")
+_SCOPES = ("run", "session", "global")
+_LEVELS = ("urgent", "standard", "deep")
 
 
 def _executed(output: str, **facts: JsonValue) -> JsonObject:
@@ -37,6 +37,7 @@ _REHYDRATED: JsonObject = {"inserted": 4, "skipped": 1, "artifacts": ["a1"]}
 @register
 class MemoryNoteNode(EffectNode):
     type = "memory_note"
+    needs = ("content",)
     family = "memory"
     capability = "memory"
     bare_input = "content"
@@ -49,7 +50,12 @@ class MemoryNoteNode(EffectNode):
         Pin("tags", "object", doc="texts by name; `kind` belongs to the runtime"),
         Pin("sources", "object", doc="what it is about: run_id, span_ids, message_ids"),
         Pin("location", "string", doc="where it was made"),
-        Pin("scope", "string", doc="run, session or global; run when nothing is given"),
+        Pin(
+            "scope",
+            "string",
+            doc="run, session or global; run when nothing is given",
+            choices=_SCOPES,
+        ),
         Pin(
             "keep_in_context",
             "boolean",
@@ -100,14 +106,29 @@ class MemoryQueryNode(EffectNode):
     inputs = (
         Pin("query", "string", default="", doc="text to search for; empty finds everything"),
         Pin("limit", "number", default=_DEFAULT_LIMIT, doc="how many at most"),
-        Pin("recall_level", "string", doc="urgent, standard or deep; sets and bounds the limits"),
+        Pin(
+            "recall_level",
+            "string",
+            doc="urgent, standard or deep; sets and bounds the limits",
+            choices=_LEVELS,
+        ),
         Pin("tags", "object", doc="a text, or a list of texts, by name"),
-        Pin("tags_mode", "string", doc="all or any of the tags; all when nothing is given"),
+        Pin(
+            "tags_mode",
+            "string",
+            doc="all or any of the tags; all when nothing is given",
+            choices=("all", "any"),
+        ),
         Pin("usernames", "array", doc="authors"),
         Pin("locations", "array"),
         Pin("since", "string", doc="ISO 8601"),
         Pin("until", "string", doc="ISO 8601"),
-        Pin("scope", "string", doc="run, session, global or all; run when nothing is given"),
+        Pin(
+            "scope",
+            "string",
+            doc="run, session, global or all; run when nothing is given",
+            choices=(*_SCOPES, "all"),
+        ),
     )
     primary_pin = "results"
     outputs = (
@@ -164,6 +185,7 @@ class MemoryQueryNode(EffectNode):
 @register
 class MemoryTagNode(EffectNode):
     type = "memory_tag"
+    needs = ("span_id",)
     family = "memory"
     capability = "memory"
     doc = (
@@ -175,7 +197,7 @@ class MemoryTagNode(EffectNode):
         Pin("span_id", "string", aliases=("spanId",), doc="id of a note or archive, or its place"),
         Pin("tags", "object", doc="texts by name; `kind` belongs to the runtime"),
         Pin("merge", "boolean", doc="add to the present tags; true when nothing is given"),
-        Pin("scope", "string", doc="run, session, global or all"),
+        Pin("scope", "string", doc="run, session, global or all", choices=(*_SCOPES, "all")),
     )
     primary_pin = "rendered"
     outputs = (
@@ -232,7 +254,12 @@ class MemoryCompactNode(EffectNode):
     )
     inputs = (
         Pin("preserve_recent", "number", doc="how many messages stay; 6 when nothing is given"),
-        Pin("compression_mode", "string", doc="light, standard or heavy"),
+        Pin(
+            "compression_mode",
+            "string",
+            doc="light, standard or heavy",
+            choices=("light", "standard", "heavy"),
+        ),
         Pin("focus", "string", doc="what the summary must keep"),
     )
     primary_pin = "span_id"
@@ -262,6 +289,7 @@ class MemoryCompactNode(EffectNode):
 @register
 class MemoryRehydrateNode(EffectNode):
     type = "memory_rehydrate"
+    needs = ("span_ids",)
     family = "memory"
     capability = "memory"
     doc = (
@@ -275,9 +303,15 @@ class MemoryRehydrateNode(EffectNode):
             "string",
             default=_DEFAULT_PLACEMENT,
             doc="after_summary, after_system or end",
+            choices=_PLACEMENTS,
         ),
         Pin("max_messages", "number", doc="how many messages at most; 0 inserts none"),
-        Pin("recall_level", "string", doc="urgent, standard or deep; sets and bounds max_messages"),
+        Pin(
+            "recall_level",
+            "string",
+            doc="urgent, standard or deep; sets and bounds max_messages",
+            choices=_LEVELS,
+        ),
     )
     primary_pin = "raw"
     outputs = (

@@ -13,7 +13,12 @@ from pkgutil import iter_modules
 
 from abstractruntime import nodes
 from abstractruntime._json import JsonObject
-from abstractruntime.nodes.base import _REGISTRY, COMMON_DATA, UNKNOWN, NodeType
+from abstractruntime.nodes.base import (
+    _REGISTRY,
+    UNKNOWN,
+    NodeType,
+)
+from abstractruntime.nodes.keys import COMMON_DATA
 from abstractruntime.nodes.refused import REFUSED_TYPES
 
 __all__ = [
@@ -44,12 +49,14 @@ def facts_of(name: str) -> NodeType:
     return node_types().get(name, UNKNOWN)
 
 
+@cache
 def config_schema(node_type: NodeType) -> JsonObject:
     """Give the JSON Schema properties of `data` for a node type, by key.
 
     The keys of the type come first, then those that every node may have. A configuration block is
     an object whose `properties` are the keys in it; without `properties` any key is fine. Older
-    spellings are `deprecated`. What only says how a node is drawn is not among them.
+    spellings are `deprecated`. What only says how a node is drawn is not among them. The object is
+    shared.
     """
     return {**node_type.data_schema, **COMMON_DATA}
 

@@ -9,7 +9,14 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_list, filled, text_of, whole_or
 from abstractruntime.nodes._pure import BareNode, PureNode
 from abstractruntime.nodes._tool_lines import tool_line
-from abstractruntime.nodes.base import TEXT, Element, Example, Pin, Scope, older, register, settings
+from abstractruntime.nodes.base import (
+    Element,
+    Example,
+    Pin,
+    Scope,
+    register,
+)
+from abstractruntime.nodes.keys import TEXT, older, settings
 from abstractruntime.rendering import render_agent_trace_markdown
 
 _META_SCHEMA = "abstractcode.agent.v1.meta"
@@ -246,10 +253,10 @@ class ToolParameters(PureNode):
         "with a value become arguments, null ones do not; every declared pin is given on as an "
         "output of the same name."
     )
-    inputs = (Pin("*", "any", "One pin per parameter of the tool.", dynamic=True),)
+    inputs = (Pin("*", "any", "One pin per parameter of the tool.", dynamic=True, declared=True),)
     outputs = (
         Pin("tool_call", "object", "The call: `name` and `arguments`."),
-        Pin("*", "any", "The parameters, as they came in.", dynamic=True),
+        Pin("*", "any", "The parameters, as they came in.", dynamic=True, declared=True),
     )
     data_schema = settings(
         "toolParametersConfig",
@@ -282,6 +289,7 @@ class ToolParameters(PureNode):
 @register
 class FormatToolResults(BareNode):
     type = "format_tool_results"
+    needs = ("tool_results",)
     family = "reports"
     doc = (
         "Writes tool results as lines for a prompt: `- name(first argument) [SUCCESS] : text`. "
@@ -314,6 +322,7 @@ class FormatToolResults(BareNode):
 @register
 class AgentTraceReport(BareNode):
     type = "agent_trace_report"
+    needs = ("scratchpad",)
     family = "reports"
     doc = (
         "Writes the trace in an agent's scratchpad as a Markdown report: every step in the order "

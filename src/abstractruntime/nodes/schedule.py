@@ -9,7 +9,6 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType, format_time, parse_moment
 from abstractruntime.nodes._events import filled_text
 from abstractruntime.nodes.base import (
-    TEXT,
     EffectNode,
     Element,
     Example,
@@ -19,9 +18,9 @@ from abstractruntime.nodes.base import (
     Problem,
     Scope,
     register,
-    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
+from abstractruntime.nodes.keys import TEXT, settings
 from abstractruntime.nodes.schedules import Schedule, read_schedule
 
 _DEFAULT = "15s"

@@ -1,9 +1,12 @@
-"""What nodes may ask of the host: model discovery, files of the workspace."""
+"""What nodes may ask of the host: models, files of the workspace, randomness, a sandbox for code."""
 
 from __future__ import annotations
 
+import random as _random
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from abstractruntime._json import JsonValue
 
 
 class Catalog(Protocol):
@@ -44,3 +47,40 @@ class Files(Protocol):
     def list_files(self, folder: str, *, pattern: str, recursive: bool, limit: int) -> FileListing:
         """Give the files of a folder whose names match a pattern with `*` and `?`."""
         ...
+
+
+class CodeRunner(Protocol):
+    """Runs author code outside this process."""
+
+    def call(self, source: str, function: str, value: JsonValue) -> JsonValue:
+        """Run `function(value)` of `source` and give its JSON result.
+
+        Raises:
+            NodeError: the code failed, or broke a limit; the text says which line.
+        """
+        ...
+
+
+@runtime_checkable
+class CodePool(Protocol):
+    """Keeps apart the author code that belongs to different trees of runs or bundles."""
+
+    def runner(self, tree: str, bundle: str) -> CodeRunner: ...
+
+
+class RandomSource(Protocol):
+    def randint(self, a: int, b: int, /) -> int: ...
+    def random(self) -> float: ...
+    def uniform(self, a: float, b: float, /) -> float: ...
+    def choice(self, seq: Any, /) -> Any: ...
+    def randrange(self, start: int, /) -> int: ...
+
+
+class HostRandom:
+    """The process-wide random source, which hosts may seed."""
+
+    randint = staticmethod(_random.randint)
+    random = staticmethod(_random.random)
+    uniform = staticmethod(_random.uniform)
+    choice = staticmethod(_random.choice)
+    randrange = staticmethod(_random.randrange)

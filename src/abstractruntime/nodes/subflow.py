@@ -8,8 +8,6 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType
 from abstractruntime.nodes._history import inherit_context
 from abstractruntime.nodes.base import (
-    FLAG,
-    TEXT,
     EffectNode,
     Element,
     Example,
@@ -17,11 +15,10 @@ from abstractruntime.nodes.base import (
     PlannedEffect,
     Problem,
     Scope,
-    older,
     register,
-    settings,
 )
 from abstractruntime.nodes.interaction import as_flag
+from abstractruntime.nodes.keys import FLAG, TEXT, older, settings
 
 ID_KEYS = ("subflowId", "flowId", "workflowId", "workflow_id")
 _SESSION_KEYS = ("child_session_id", "childSessionId", "session_id", "sessionId")
@@ -56,7 +53,7 @@ class SubflowNode(EffectNode):
         Pin("inherit_context", "boolean", aliases=("inheritContext",), control_plane=True),
         Pin("child_session_id", "string", aliases=("childSessionId",), control_plane=True),
         Pin("session_id", "string", aliases=("sessionId",), control_plane=True),
-        Pin("parameters", dynamic=True, doc="One pin per parameter of the child."),
+        Pin("parameters", dynamic=True, declared=True, doc="One pin per parameter of the child."),
     )
     primary_pin = "output"
     outputs = (
@@ -127,6 +124,9 @@ class SubflowNode(EffectNode):
 
     def subflow(self, element: Element) -> str:
         return subflow_id(element.data)
+
+    def input_names(self, element: Element) -> frozenset[str] | None:
+        return super().input_names(element) if element.inputs else None
 
     def takes_bus(self, element: Element) -> bool:
         return not element.inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from abstractruntime._json import JsonObject, JsonValue
@@ -13,11 +14,19 @@ from abstractruntime.nodes._coerce import (
     whole,
     whole_or,
 )
-from abstractruntime.nodes._format import format_fields
+from abstractruntime.nodes._format import field_names, format_fields
 from abstractruntime.nodes._pure import BareNode
-from abstractruntime.nodes._template import render_template
-from abstractruntime.nodes.base import TEXT, Element, Example, Pin, Scope, register, settings
+from abstractruntime.nodes._template import placeholders, render_template
+from abstractruntime.nodes.base import (
+    Constant,
+    Element,
+    Example,
+    Pin,
+    Scope,
+    register,
+)
 from abstractruntime.nodes.budget import joined, replaced
+from abstractruntime.nodes.keys import TEXT, settings
 
 _TEXT = (Pin("result", "string", "The text."),)
 _NULL_COMPAT = "A null input counts as absent instead of becoming the text None (quirk 13)."
@@ -51,7 +60,7 @@ class Concat(_TextNode):
     inputs = (
         Pin("a", "string", "The first text."),
         Pin("b", "string", "The second text."),
-        Pin("*", "string", "Further texts.", dynamic=True),
+        Pin("*", "string", "Further texts.", dynamic=True, declared=True),
     )
     data_schema = settings(
         "concatConfig",
@@ -81,6 +90,7 @@ def _letters_first(name: str) -> tuple[bool, str]:
 @register
 class Split(_TextNode):
     type = "split"
+    needs = ("text",)
     doc = (
         "Cuts a text at every delimiter; \\n, \\t and \\r in the delimiter mean the control "
         "characters. Parts are trimmed and empty ones dropped unless the flags say otherwise; a "
@@ -119,6 +129,7 @@ def _split_count(limit: int | None) -> int:
 @register
 class Join(_TextNode):
     type = "join"
+    needs = ("items",)
     doc = (
         "Joins the items of a list into one text; \\n, \\t and \\r in the delimiter mean the "
         "control characters. Null items are empty texts; something that is not a list is one item. "
@@ -145,6 +156,7 @@ class Join(_TextNode):
 @register
 class Format(_TextNode):
     type = "format"
+    needs = ("template",)
     doc = (
         "Fills a template with `{name}` fields from `values`, with Python's format rules for width, "
         "precision and `!r`; `{name[key]}` and `{name[0]}` reach into objects and lists. A field "
@@ -164,6 +176,14 @@ class Format(_TextNode):
         "widths and precisions above 10000 are refused."
     )
 
+    def lookups(self, element: Element, constant: Constant) -> Iterable[tuple[str, str]]:
+        template = constant("template")
+        return (
+            [("values", name) for name in field_names(template)]
+            if isinstance(template, str)
+            else []
+        )
+
     def compute(self, inputs: JsonObject) -> str:
         template = text_of(inputs.get("template"))
         values = inputs.get("values", {})
@@ -173,6 +193,7 @@ class Format(_TextNode):
 @register
 class StringTemplate(_TextNode):
     type = "string_template"
+    needs = ("template",)
     doc = (
         "Fills `{{path}}` placeholders from `vars`: names separated by dots, `[n]` or a number for "
         'list elements. Filters follow after pipes: `json`, `join(", ")`, `trim`, `lower`, '
@@ -188,6 +209,12 @@ class StringTemplate(_TextNode):
         Example({"template": "{{l[1]}} {{l|json}}", "vars": {"l": [1, "x"]}}, 'x [1, "x"]'),
         Example({"template": '{{l | join(" & ")}}', "vars": {"l": ["a", "b"]}}, "a & b"),
     )
+
+    def lookups(self, element: Element, constant: Constant) -> Iterable[tuple[str, str]]:
+        template = constant("template")
+        return (
+            [("vars", path) for path in placeholders(template)] if isinstance(template, str) else []
+        )
 
     def compute(self, inputs: JsonObject) -> str:
         values = inputs.get("vars")
@@ -211,6 +238,7 @@ class _OneText(_TextNode):
 @register
 class Uppercase(_OneText):
     type = "uppercase"
+    needs = ("text",)
     doc = "Gives the text in upper case. Values that are not texts are turned into text first."
     examples = (Example({"text": "Héllo"}, "HÉLLO"), Example({"text": None}, ""))
 
@@ -221,6 +249,7 @@ class Uppercase(_OneText):
 @register
 class Lowercase(_OneText):
     type = "lowercase"
+    needs = ("text",)
     doc = "Gives the text in lower case. Values that are not texts are turned into text first."
     examples = (Example({"text": "HÉllo"}, "héllo"),)
 
@@ -231,6 +260,7 @@ class Lowercase(_OneText):
 @register
 class Trim(_OneText):
     type = "trim"
+    needs = ("text",)
     doc = "Removes white space, line ends included, from both ends of the text."
     examples = (Example({"text": "\n a\tb \r\n"}, "a\tb"),)
 
@@ -241,6 +271,7 @@ class Trim(_OneText):
 @register
 class Length(_OneText):
     type = "length"
+    needs = ("text",)
     doc = (
         "Counts the characters of the text. For a list it counts the characters of its text; use "
         "`array_length` to count elements."
@@ -255,6 +286,7 @@ class Length(_OneText):
 @register
 class Substring(_TextNode):
     type = "substring"
+    needs = ("text",)
     doc = (
         "Cuts out the characters from `start` up to, not including, `end`; without `end`, up to "
         "the end of the text. Negative positions count from the end. Positions outside the text "
@@ -279,6 +311,7 @@ class Substring(_TextNode):
 @register
 class Contains(_TextNode):
     type = "contains"
+    needs = ("text", "pattern")
     doc = "True when `pattern` occurs in `text`, case included. An empty pattern occurs nowhere."
     inputs = (
         Pin("text", "string", "The text to search in."),
@@ -298,6 +331,7 @@ class Contains(_TextNode):
 @register
 class IsEmptyString(_TextNode):
     type = "is_empty_string"
+    needs = ("text",)
     doc = "True when `text` has no character at all; null and a missing value count as empty, blanks do not."
     inputs = (Pin("text", "string", "The text to look at."),)
     outputs = (Pin("result", "boolean", "True or false."),)
@@ -315,6 +349,7 @@ class IsEmptyString(_TextNode):
 @register
 class Replace(_TextNode):
     type = "replace"
+    needs = ("text", "pattern")
     doc = (
         "Replaces `pattern` in `text`. `mode` is `all` (the default), `first`, or a number of "
         "occurrences: 0 replaces none, a negative number all. An empty pattern changes nothing."
@@ -323,7 +358,13 @@ class Replace(_TextNode):
         Pin("text", "string", "The text."),
         Pin("pattern", "string", "The text to replace."),
         Pin("replacement", "string", "What to put there.", default=""),
-        Pin("mode", "any", "all, first, or how many occurrences.", default="all"),
+        Pin(
+            "mode",
+            "any",
+            "all, first, or how many occurrences.",
+            default="all",
+            choices=("all", "first"),
+        ),
     )
     examples = (
         Example({"text": "a-b-a", "pattern": "a", "replacement": "x"}, "x-b-x"),

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from abstractruntime._json import JsonObject, JsonValue, load_strict
 from abstractruntime.nodes._settings import text, unique
 from abstractruntime.nodes.base import (
-    TEXTS,
     EffectNode,
     Element,
     Example,
@@ -15,10 +14,9 @@ from abstractruntime.nodes.base import (
     PlannedEffect,
     Problem,
     Scope,
-    older,
     register,
-    settings,
 )
+from abstractruntime.nodes.keys import TEXTS, older, settings
 
 _ALLOWED = Pin(
     "allowed_tools",
@@ -76,6 +74,7 @@ class _ToolNode(EffectNode):
 @register
 class ToolCallsNode(_ToolNode):
     type = "tool_calls"
+    needs = ("tool_calls",)
     doc = (
         "Calls tools in the order of the list and gives their results in the same order. A tool that is "
         "unknown, not allowed or raises an error is a failed result; the flow goes on, and `success` "
@@ -116,6 +115,7 @@ class ToolCallsNode(_ToolNode):
 @register
 class CallToolNode(_ToolNode):
     type = "call_tool"
+    needs = ("tool_call",)
     doc = (
         "Calls one tool and gives what it returned, or the text of its error when `success` is false. "
         "The flow goes on either way."

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.nodes.base import (
-    TEXT,
     Element,
     Example,
     FunctionNode,
     Pin,
     Scope,
     register,
-    settings,
 )
+from abstractruntime.nodes.keys import TEXT, settings
 
 
 @register
@@ -26,7 +25,7 @@ class FlowStart(FunctionNode):
         "that name, else the pin's default, else null. Without declared pins all run variables whose "
         "names do not start with an underscore come out. Defaults that are used become run variables."
     )
-    outputs = (Pin("parameters", dynamic=True, doc="One pin per run parameter."),)
+    outputs = (Pin("parameters", dynamic=True, declared=True, doc="One pin per run parameter."),)
     examples = (
         Example(
             {},
@@ -70,7 +69,9 @@ class FlowEnd(FunctionNode):
         "where nothing arrives; without declared pins everything that arrives is. `success` is true "
         "unless a pin says otherwise. With an outgoing execution edge the flow goes on instead."
     )
-    inputs = (Pin("results", dynamic=True, doc="One pin per value of the run's output."),)
+    inputs = (
+        Pin("results", dynamic=True, declared=True, doc="One pin per value of the run's output."),
+    )
     examples = (Example({"answer": 42}, {"answer": 42}),)
     compat = "Q45: a `success` pin that nothing reaches does not turn success into null."
 

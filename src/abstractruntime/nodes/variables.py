@@ -10,9 +10,7 @@ from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime._ports_system import random_hex
 from abstractruntime.core.models import format_time
 from abstractruntime.nodes.base import (
-    FLAG,
     MISSING,
-    TEXT,
     Element,
     Example,
     NodeError,
@@ -21,8 +19,8 @@ from abstractruntime.nodes.base import (
     Scope,
     ValueNode,
     register,
-    settings,
 )
+from abstractruntime.nodes.keys import FLAG, TEXT, settings
 from abstractruntime.nodes.paths import assign, read_path
 
 _TYPES = ("boolean", "number", "string", "object", "array", "any")
@@ -42,13 +40,17 @@ _EMPTY: dict[str, JsonValue] = {
 @register
 class GetVar(ValueNode):
     type = "get_var"
+    needs = ("name",)
     family = "variables"
     reads_variables = True
     doc = (
         "Reads a run variable by name or path (`order.lines[0].sku`, `order.lines.0.sku`), anew each "
-        "time. Anything missing on the way gives null."
+        "time. Anything missing on the way gives the `default`, null without one; a stored null is kept."
     )
-    inputs = (Pin("name", "string", role="reads"),)
+    inputs = (
+        Pin("name", "string", role="reads"),
+        Pin("default", doc="Given when nothing is stored."),
+    )
     outputs = (Pin("value"),)
     examples = (
         Example(
@@ -57,10 +59,11 @@ class GetVar(ValueNode):
             around={"variables": {"user": {"name": "Ada"}}},
         ),
     )
-    compat = "Q26: `[n]` works beside dotted numbers."
+    compat = "Q26: `[n]` works beside dotted numbers. `default` was ignored."
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
-        return {"value": _lookup(scope.vars, _text(inputs.get("name")))}
+        found = read_path(scope.vars, _text(inputs.get("name")))
+        return {"value": inputs.get("default") if found is MISSING else found}
 
 
 @register
@@ -172,6 +175,7 @@ def context_record(variables: JsonObject) -> JsonObject:
 @register
 class SetVar(PassThroughNode):
     type = "set_var"
+    needs = ("name",)
     family = "variables"
     doc = (
         "Stores a value in a run variable; a dotted name reaches into objects and lists. Without a "
@@ -204,6 +208,7 @@ class SetVar(PassThroughNode):
 @register
 class SetVarProperty(PassThroughNode):
     type = "set_var_property"
+    needs = ("name", "key")
     family = "variables"
     doc = "Sets one property of an object variable, also a nested one, and gives the whole object."
     inputs = (Pin("name", "string", role="changes"), Pin("key", "string"), Pin("value"))
@@ -240,6 +245,7 @@ class SetVarProperty(PassThroughNode):
 @register
 class SetVars(PassThroughNode):
     type = "set_vars"
+    needs = ("updates",)
     family = "variables"
     doc = (
         "Stores several variables at once: `updates` is an object (or its JSON text) from path to "

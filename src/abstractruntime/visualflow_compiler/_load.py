@@ -248,7 +248,8 @@ def read_edges(document: Mapping[str, Any]) -> tuple[list[EdgeEntry], list[Diagn
             continue
         key, what = _edge_problem(entry)
         pointer = f"/edges/{index}" + (f"/{escape_pointer(key)}" if key else "")
-        findings.append(_left_out("VF009", f"edge {index} {what}, it is left out", pointer))
+        message = f"edge {index} {what}, so it leads nowhere"
+        findings.append(_left_out("VF009", message, pointer, severity="error"))
     return edges, findings
 
 
@@ -311,8 +312,9 @@ def _missing_end(edge: EdgeEntry, known: set[str]) -> Diagnostic | None:
 def _control_into_data(edge: EdgeEntry) -> Diagnostic:
     return _left_out(
         "VF011",
-        f"edge {edge.index} leads from {EXEC_OUT!r} into the data pin {edge.pin!r}, it is left out",
+        f"edge {edge.index} leads from {EXEC_OUT!r} into the data pin {edge.pin!r}",
         f"/edges/{edge.index}/targetHandle",
+        severity="error",
         node_id=edge.target,
         hint=f"connect {EXEC_OUT!r} to {EXEC_IN!r}, or a data output to {edge.pin!r}",
     )

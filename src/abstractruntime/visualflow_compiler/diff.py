@@ -17,7 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from abstractruntime._json import JsonObject, JsonValue, dump_line
-from abstractruntime.nodes.base import DRAWING_KEYS, Element
+from abstractruntime.nodes.base import (
+    Element,
+)
+from abstractruntime.nodes.keys import DRAWING_KEYS
 from abstractruntime.visualflow_compiler._diff_match import match_elements
 from abstractruntime.visualflow_compiler._load import EdgeEntry, read_edges
 from abstractruntime.visualflow_compiler._model import EXEC_IN
@@ -245,7 +248,8 @@ def _pin_changes(side: str, was: Mapping[str, str], now: Mapping[str, str]) -> I
 
 
 def _code_changes(old: Element, new: Element) -> Iterator[Change]:
-    for name in _CODE:
+    has_code = old.data.get("code") is not None or new.data.get("code") is not None
+    for name in _CODE if has_code else (*_CODE, "codeBody"):
         was, now = (str(element.data.get(name) or "") for element in (old, new))
         if was != now:
             lines = difflib.unified_diff(was.splitlines(), now.splitlines(), n=2, lineterm="")

@@ -138,7 +138,7 @@ class FlowDocument:
         """Give the document itself, if nothing that matters had to be left out of `flow`.
 
         Raises:
-            FlowError: it has no id, an edge leads to a missing node, or a value cannot be stored.
+            FlowError: it has no id, an edge cannot be read or leads nowhere, or a value cannot be stored.
         """
         errors = tuple(item for item in self.findings if item.severity == "error")
         if errors:
@@ -187,7 +187,7 @@ class FlowDocument:
         key = unescape_pointer(pointer.rpartition("/")[2])
         message = f"key {key!r} occurs twice in one object, the last one counts"
         hint = "remove one of the two; readers disagree which one counts"
-        return (_finding("VF002", "warning", message, self.file, pointer, place, hint),)
+        return (_finding("VF002", "error", message, self.file, pointer, place, hint),)
 
     @cached_property
     def _derived(self) -> dict[Callable[[FlowDocument], Any], Any]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from abstractruntime.errors import FlowError
@@ -96,7 +96,7 @@ def _ambiguous(finding: Diagnostic) -> FlowError:
     key = finding.message.partition(" occurs")[0]
     return FlowError(
         f"{key} occurs twice in one object at line {finding.line}, so its meaning is in doubt",
-        findings=(replace(finding, severity="error"),),
+        findings=(finding,),
         hint="remove one of the two, then format again",
     )
 

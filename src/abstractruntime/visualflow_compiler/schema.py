@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from abstractruntime._json import JsonObject
-from abstractruntime.nodes.base import COMMON_DATA, MISSING, NodeType, Pin
+from abstractruntime.nodes.base import (
+    MISSING,
+    NodeType,
+    Pin,
+)
+from abstractruntime.nodes.keys import COMMON_DATA
 from abstractruntime.nodes.registry import node_types
 
 SCHEMA_ID = "urn:abstractruntime:schema:visualflow"

@@ -19,19 +19,16 @@ from typing import TYPE_CHECKING
 from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.core.models import RunState
 from abstractruntime.core.spec import RunContext, TreeContext
-from abstractruntime.nodes.base import (
-    MISSING,
+from abstractruntime.nodes.base import MISSING, EffectNode, FunctionNode, NodeError, ValueNode
+from abstractruntime.nodes.budget import ValueTooLarge, bounded
+from abstractruntime.nodes.services import (
+    Catalog,
     CodePool,
     CodeRunner,
-    EffectNode,
-    FunctionNode,
+    Files,
     HostRandom,
-    NodeError,
     RandomSource,
-    ValueNode,
 )
-from abstractruntime.nodes.budget import ValueTooLarge, bounded
-from abstractruntime.nodes.services import Catalog, Files
 from abstractruntime.visualflow_compiler._lower._failures import failure_of, outcome_pin
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, Durable, own

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
 from abstractruntime.nodes.base import ControlNode, FunctionNode
+from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 
@@ -90,3 +91,41 @@ def ambient_reach(graph: FlowGraph, node_id: str) -> Iterator[str]:
             yield edge.target
             if not replaces_ambient(graph, edge.target):
                 todo.append(edge.target)
+
+
+ANY_NAME = "*"
+
+
+def given_names(graph: FlowGraph, node_id: str) -> Iterator[str]:
+    """Give the names that a step's result can put into the ambient value, `*` for any."""
+    element, facts = graph.elements[node_id], graph.facts(node_id)
+    is_loop = isinstance(facts, ControlNode) and facts.outputs
+    if facts.ends_run or not (is_loop or replaces_ambient(graph, node_id)):
+        return
+    yield from element.output_ids
+    # What starts the flow or chooses the way gives its pins only, and so does an effect.
+    is_known = facts.is_trigger or EXEC_OUT not in facts.handles or facts.replaces_ambient
+    if not (element.declares_pins and is_known):
+        yield ANY_NAME
+
+
+def ambient_sources(graph: FlowGraph, node_id: str) -> frozenset[str] | None:
+    """Give the steps whose result may be the ambient value of a step; None when hosts may give it."""
+    found: set[str] = set()
+    seen, todo = {node_id}, [node_id]
+    while todo:
+        step = todo.pop()
+        edges = [e for e in graph.exec_in.get(step, ()) if graph.is_step(e.source)]
+        if not edges:
+            return None
+        for edge in edges:
+            source = edge.source
+            if isinstance(graph.facts(source), ControlNode):
+                # What ran in a branch before comes along.
+                found |= graph.reachable_from(source)
+            if replaces_ambient(graph, source):
+                found.add(source)
+            elif source not in seen:
+                seen.add(source)
+                todo.append(source)
+    return frozenset(found)

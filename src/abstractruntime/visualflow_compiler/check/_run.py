@@ -16,6 +16,8 @@ from abstractruntime.visualflow_compiler.check import (
     document,
     edges,
     endings,
+    pins,
+    settings,
     structure,
     types,
     values,
@@ -40,7 +42,7 @@ __all__ = [
     "require_ok",
 ]
 
-RULE_MODULES = (document, structure, endings, types, edges, values, code, variables)
+RULE_MODULES = (document, structure, endings, types, settings, edges, pins, values, code, variables)
 MAX_FINDINGS = 100
 
 
@@ -101,14 +103,15 @@ def require_ok(diagnostics: Iterable[Diagnostic]) -> None:
     raise FlowError(errors[0].message + more, findings=findings, hint=errors[0].hint)
 
 
-# Compat: 0.4.2 compiled flows with edges to deleted nodes; `art check` refuses them.
-_LEFT_OUT: Final = frozenset({"VF010"})
+# Compat: 0.4.2 compiled flows with edges to nodes and pins that do not exist, and left those edges
+# out; `art check`, `art compile` and `art run` refuse them.
+_LEFT_OUT: Final = frozenset({"VF010", "VF304", "VF305"})
 
 
 def compilable(document: FlowDocument) -> None:
     """Do nothing when a document compiles.
 
-    Edges to missing nodes are left out when a flow is compiled, and not reported.
+    Edges to missing nodes or pins are left out when Python compiles a flow, and not reported.
 
     Raises:
         FlowError: it does not; `findings` has what else `check_flow` finds.
@@ -133,7 +136,8 @@ class _Examination:
         """Give it in the order of the rules; `only_errors` leaves out rules that only warn."""
         graph, answers = self._graph, self._answers
         for name, rule in RULES.items():
-            if rule.check is not None and (rule.severity == "error" or not only_errors):
+            is_asked = not only_errors or (rule.severity == "error" and name not in _LEFT_OUT)
+            if rule.check is not None and is_asked:
                 if name not in answers:
                     answers[name] = [diagnose(rule, graph, item) for item in rule.check(graph)]
                 yield from answers[name]

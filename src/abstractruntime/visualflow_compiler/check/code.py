@@ -14,6 +14,12 @@ def _with_code(source: str) -> JsonObject:
     return flow(START, middle, END, edges=("start > work", "work > end"))
 
 
+def _with_both(body: str) -> JsonObject:
+    document = _with_code('def transform(_input):\n    return {"answer": _input.get("text")}\n')
+    document["nodes"][1]["data"]["codeBody"] = body
+    return document
+
+
 _GOOD = _with_code('def transform(_input):\n    return {"answer": _input.get("text")}\n')
 
 declare(
@@ -72,5 +78,16 @@ declare(
             edges=("start > work", "work > end"),
         ),
         good=_GOOD,
+    )
+)
+declare(
+    Rule(
+        "VF406",
+        "warning",
+        "code and codeBody differ",
+        "The node has a whole function in data.code and the body of one in data.codeBody, and they say "
+        "different things. data.code is what runs; newer editors show and run the body.",
+        bad=_with_both("return {}"),
+        good=_with_both('return {"answer": _input.get("text")}'),
     )
 )

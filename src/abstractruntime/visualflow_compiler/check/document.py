@@ -20,10 +20,10 @@ declare(
 declare(
     Rule(
         "VF002",
-        "warning",
+        "error",
         "a key occurs twice in one object",
-        "JSON readers disagree which of two equal keys counts. Here the last one does, as in "
-        "earlier versions, but another tool may show the other value to a reviewer.",
+        "JSON readers disagree which of two equal keys counts, so another tool may show a reviewer "
+        "another value than the one that runs.",
         bad='{"id": "first", "id": "example", "nodes": [{"id": "s", "type": "on_flow_start"}]}',
         good=PASS,
     )
@@ -97,10 +97,11 @@ declare(
 declare(
     Rule(
         "VF009",
-        "warning",
-        "an edge entry is left out",
+        "error",
+        "an edge entry cannot be read",
         "An edge needs source, sourceHandle, target and targetHandle, all of them text. An "
-        "edge without handles comes from a drawing tool that does not know pins.",
+        "edge without handles comes from a drawing tool that does not know pins. Left out, the value "
+        "or control that it should carry would be missing without a word.",
         bad={**PASS, "edges": [*PASS["edges"], {"source": "start", "target": "end"}]},
         good=PASS,
     )
@@ -119,10 +120,10 @@ declare(
 declare(
     Rule(
         "VF011",
-        "warning",
+        "error",
         "an execution output is connected to a data pin",
-        "exec-out carries control, not a value. The edge is left out, and the pin stays "
-        "without a value from it.",
+        "exec-out carries control, not a value, so the pin would stay without one. Often the name "
+        "exec-in is misspelt.",
         bad=flow(START, END, edges=("start > end", "start.exec-out > end.answer")),
         good=PASS,
     )

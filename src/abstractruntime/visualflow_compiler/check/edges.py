@@ -6,7 +6,7 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from abstractruntime.nodes.base import ControlNode, Element, NodeType, Pin
+from abstractruntime.nodes.base import ControlNode, Element, NodeType
 from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecEdge
 from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler.check._rules import (
@@ -18,8 +18,6 @@ from abstractruntime.visualflow_compiler.check._rules import (
 )
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
-_BARE_HANDLES = frozenset({"result", "output"})
-_OUTCOME_PINS = frozenset({"success", "error"})
 _SPEECH = frozenset({"response", "answer", "text"})
 
 _IF = node("check", "if", "exec-in condition", "true false")
@@ -58,13 +56,15 @@ def unknown_handle(graph: FlowGraph) -> Iterator[Finding]:
 def _legal_handles(element: Element, node_type: NodeType) -> tuple[str, ...]:
     if node_type.ends_run:
         return (EXEC_OUT,)
-    if not isinstance(node_type, ControlNode):
+    configured = node_type.branches_of(element)
+    if not isinstance(node_type, ControlNode) and not configured:
         return node_type.handles
     # Compat: sequences of 0.4.2 had to declare their branches; here the edges do when
     # no branch is declared, and declared branches stay the only legal ones.
     legal: list[str] = []
     for pattern in node_type.handles:
-        declared = [handle for handle in element.exec_outputs if _matches(handle, pattern)]
+        known = dict.fromkeys((*configured, *element.exec_outputs))
+        declared = [handle for handle in known if _matches(handle, pattern)]
         legal += declared if pattern.endswith("*") and declared else [pattern]
     return tuple(legal)
 
@@ -132,90 +132,6 @@ def crowded_pin(graph: FlowGraph) -> Iterator[Finding]:
                     notes=(f"they come from {_names(edge.source for edge in rivals)}",),
                     hint="delete all but one of them",
                 )
-
-
-@rule(
-    "VF304",
-    "warning",
-    "a data edge enters a pin that does not exist",
-    explanation="Neither the node nor its type has this input pin, so the value is not used.",
-    bad=flow(
-        START,
-        _UPPER,
-        END,
-        edges=("start > end", "start.text > upper.txet", "upper.result > end.answer"),
-    ),
-    good=flow(START, _UPPER, END, edges=_USED),
-)
-def unknown_input(graph: FlowGraph) -> Iterator[Finding]:
-    for edge in graph.flow.data_edges:
-        element, node_type = graph.elements[edge.target], graph.types[edge.target]
-        if node_type is None or not element.declares_pins or _has(node_type.inputs, edge.pin):
-            continue
-        known = _known_pins(element.input_ids, node_type.inputs)
-        if known is not None and edge.pin not in known:
-            yield Finding(
-                f"edge {edge.index} enters {node_type.type} node {edge.target!r} "
-                f"at pin {edge.pin!r}, which does not exist",
-                edge_pointer(edge.index, "targetHandle"),
-                node_id=edge.target,
-                pin=edge.pin,
-                notes=(_pin_note(node_type, "input", element.input_ids),),
-                hint=did_you_mean(difflib.get_close_matches(edge.pin, known, n=1)),
-            )
-
-
-@rule(
-    "VF305",
-    "warning",
-    "a data edge leaves a pin that does not exist",
-    explanation="Neither the node nor its type has this output pin, so nothing arrives at the "
-    "other end. The handles result and output always give a bare value.",
-    bad=flow(
-        START,
-        _UPPER,
-        END,
-        edges=("start > end", "start.text > upper.text", "upper.resutl > end.answer"),
-    ),
-    good=flow(START, _UPPER, END, edges=_USED),
-)
-def unknown_output(graph: FlowGraph) -> Iterator[Finding]:
-    for edge in graph.flow.data_edges:
-        element, node_type = graph.elements[edge.source], graph.types[edge.source]
-        if node_type is None or not element.declares_pins or edge.handle in _BARE_HANDLES:
-            continue
-        if element.goes_on and edge.handle in _OUTCOME_PINS:
-            continue
-        if _has(node_type.outputs, edge.handle):
-            continue
-        known = _known_pins(element.output_ids, node_type.outputs)
-        if known is not None and edge.handle not in known:
-            yield Finding(
-                f"edge {edge.index} leaves {node_type.type} node {edge.source!r} "
-                f"at pin {edge.handle!r}, which does not exist",
-                edge_pointer(edge.index, "sourceHandle"),
-                node_id=edge.source,
-                pin=edge.handle,
-                notes=(_pin_note(node_type, "output", element.output_ids),),
-                hint=did_you_mean(difflib.get_close_matches(edge.handle, known, n=1)),
-            )
-
-
-def _has(typed: tuple[Pin, ...], pin_id: str) -> bool:
-    """Tell quickly that a node type has a pin of this name, or takes any."""
-    return any(pin.id == pin_id or pin.dynamic for pin in typed)
-
-
-def _known_pins(declared: tuple[str, ...], typed: tuple[Pin, ...]) -> list[str] | None:
-    """Give every legal pin id; None when the type takes any."""
-    if any(pin.dynamic for pin in typed):
-        return None
-    names = [name for pin in typed for name in (pin.id, *pin.aliases)]
-    return list(dict.fromkeys((*declared, *names)))
-
-
-def _pin_note(node_type: NodeType, side: str, declared: tuple[str, ...]) -> str:
-    return f"node type {node_type.type} has here the {side} pins: {', '.join(declared) or 'none'}"
 
 
 def _names(node_ids: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from abstractruntime.nodes.base import ControlNode, Pin
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
@@ -75,8 +75,8 @@ def endless(graph: FlowGraph) -> Iterator[Finding]:
     "VF117",
     "warning",
     "the flow always calls itself",
-    explanation="Every way through the flow runs the flow again, and none waits for anything before. Each run "
-    "starts another one, until somebody stops them.",
+    explanation="Every way through the flow runs the flow again, itself or through others, and none waits for "
+    "anything before. Each run starts another one, until somebody stops them.",
     bad=flow(START, _AGAIN, END, edges=("start > again", "again > end")),
     good=flow(
         START,
@@ -93,18 +93,31 @@ def endless(graph: FlowGraph) -> Iterator[Finding]:
     ),
 )
 def recursive(graph: FlowGraph) -> Iterator[Finding]:
-    calls = [n for n in graph.steps if _called(graph, n) == graph.flow.id]
-    if not calls or graph.entry is None:
-        return
-    before = _before(graph, graph.entry.node_id, frozenset(calls))
-    if any(_may_end(graph, n) or _may_wait(graph, n) for n in before):
-        return
-    yield Finding(
-        f"every way through flow {graph.flow.id!r} runs it again",
-        node_pointer(graph, calls[0]),
-        node_id=calls[0],
+    calls = always_runs(graph, {graph.flow.id})
+    if calls:
+        yield recursion(graph, calls[0], "it again")
+
+
+def recursion(graph: FlowGraph, node_id: str, what: str) -> Finding:
+    return Finding(
+        f"every way through flow {graph.flow.id!r} runs {what}",
+        node_pointer(graph, node_id),
+        node_id=node_id,
         hint="run it on one branch of an if only",
     )
+
+
+def always_runs(graph: FlowGraph, flow_ids: Container[str]) -> list[str]:
+    """Give the nodes that run one of these flows, if no way through the flow passes all of them by.
+
+    Empty when a way ends, or waits, before it comes to one of them.
+    """
+    calls = [n for n in graph.steps if (_called(graph, n) or None) in flow_ids]
+    if not calls or graph.entry is None:
+        return []
+    before = _before(graph, graph.entry.node_id, frozenset(calls))
+    passes = any(_may_end(graph, n) or _may_wait(graph, n) for n in before)
+    return [] if passes else calls
 
 
 def _called(graph: FlowGraph, node_id: str) -> str | None:

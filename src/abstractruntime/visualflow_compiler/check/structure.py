@@ -236,12 +236,13 @@ def loose_entry(graph: FlowGraph) -> Iterator[Finding]:
 
 @rule(
     "VF110",
-    "warning",
+    "error",
     "an execution edge touches a pure node",
     explanation="A pure node is computed when its value is pulled; control can neither enter "
     "nor leave it, so the chain ends before it.",
     bad=flow(START, _UPPER, edges=("start > upper", "start.text > upper.text")),
     good=PASS,
+    spares_dead_nodes=False,
 )
 def control_at_pure_node(graph: FlowGraph) -> Iterator[Finding]:
     for edge in graph.flow.exec_edges:

@@ -21,6 +21,7 @@ from abstractruntime.visualflow_compiler.check._rules import (
     node_pointer,
 )
 from abstractruntime.visualflow_compiler.check._run import CheckResult, check_flow
+from abstractruntime.visualflow_compiler.check.endings import always_runs, recursion
 from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
 from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.graph import FlowGraph
@@ -30,7 +31,7 @@ __all__ = ["check_documents", "check_tree"]
 _OWN_RESULTS = frozenset(
     {"sub_run_id", "output", "child_output", "result", "response", "success", "error", "node"}
 )
-_HOST_PARAMETERS = ("_", "context", "workspace", "session", "child_session")
+_HOST_PARAMETERS = ("_", "context", "workspace", "session", "child_session", "childSession")
 
 
 def _itself(inputs: str, outputs: str, *edges: str) -> dict[str, object]:
@@ -91,9 +92,44 @@ def _checked(readers: Mapping[str, Callable[[], FlowDocument]]) -> dict[str, Che
             results[name] = CheckResult(None, unreadable.findings)
     readable = {name: r.document for name, r in results.items() if r.document is not None}
     children = {document.id: document.graph for document in readable.values()}
+    rings = _endless(children)
     for name, document in readable.items():
-        results[name] = check_flow(document, _of_subflows(document.graph, children))
+        more = (*_of_subflows(document.graph, children), *_of_ring(document.graph, rings, children))
+        results[name] = check_flow(document, more)
     return results
+
+
+def _endless(flows: Mapping[str, FlowGraph]) -> dict[str, str]:
+    """Give the flows that always run each other: a node of each that does, by flow id."""
+    calls = dict.fromkeys(flows, "")
+    while True:
+        found = {key: always_runs(flows[key], calls) for key in calls}
+        kept = {key: nodes[0] for key, nodes in found.items() if nodes}
+        if len(kept) == len(calls):
+            return kept
+        calls = kept
+
+
+def _of_ring(
+    graph: FlowGraph, rings: Mapping[str, str], flows: Mapping[str, FlowGraph]
+) -> Iterator[Diagnostic]:
+    ring = _ring(graph.flow.id, rings, flows)
+    if ring:
+        what = f"flow {ring[0]!r}, and every way through that comes back to it"
+        yield diagnose(RULES["VF117"], graph, recursion(graph, rings[graph.flow.id], what))
+
+
+def _ring(flow_id: str, rings: Mapping[str, str], flows: Mapping[str, FlowGraph]) -> list[str]:
+    """Give the flows through which a flow runs itself again; empty when it does not, or does so directly."""
+    passed: list[str] = []
+    child = flow_id
+    while child in rings:
+        graph = flows[child]
+        child = graph.facts(rings[child]).subflow(graph.elements[rings[child]]) or ""
+        if child in passed:
+            break
+        passed.append(child)
+    return passed if len(passed) > 1 and passed[-1] == flow_id else []
 
 
 def _of_subflows(graph: FlowGraph, children: Mapping[str, FlowGraph]) -> Iterator[Diagnostic]:
@@ -142,7 +178,8 @@ def _unknown_parameters(element: Element, child: FlowGraph) -> list[str]:
     if known is None:
         return []
     own = {"vars", "input", "inherit_context", "inheritContext", *known}
-    given = (pin for pin in element.input_ids if pin in element.wired or _is_given(element, pin))
+    pins = element.input_ids or sorted({*element.wired, *element.pin_defaults})
+    given = (pin for pin in pins if pin in element.wired or _is_given(element, pin))
     return [p for p in given if p not in own and not p.startswith(_HOST_PARAMETERS)]
 
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 
 from abstractruntime._json import JsonValue, escape_pointer
-from abstractruntime.nodes.base import ControlNode, Element, NodeType
-from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge
+from abstractruntime.nodes.base import Element, NodeType
+from abstractruntime.visualflow_compiler._model import DataEdge
 from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler.check._order import (
+    ANY_NAME,
     Order,
     ambient_reach,
-    replaces_ambient,
+    given_names,
 )
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
@@ -148,36 +149,20 @@ def older_name(graph: FlowGraph) -> Iterator[Finding]:
     good=PASS,
 )
 def unfed_end(graph: FlowGraph) -> Iterator[Finding]:
-    given = {name for node_id in graph.steps for name in _given_names(graph, node_id)}
+    given = {name for node_id in graph.steps for name in given_names(graph, node_id)}
     for node_id in graph.steps:
         element = graph.elements[node_id]
         pins = [pin for pin in element.input_ids if pin != "success"]
         if not graph.facts(node_id).ends_run or node_id not in graph.served or not pins:
             continue
         fed = {*element.wired, *element.pin_defaults, *given}
-        if _ANY not in given and fed.isdisjoint(pins):
+        if ANY_NAME not in given and fed.isdisjoint(pins):
             yield Finding(
                 f"no pin of end node {node_id!r} is fed, its output is all null",
                 node_pointer(graph, node_id, "/data/inputs"),
                 node_id=node_id,
                 hint=f"connect a value to {pins[0]!r}, or delete the pins",
             )
-
-
-_ANY = "*"
-
-
-def _given_names(graph: FlowGraph, node_id: str) -> Iterator[str]:
-    """Give the names that a step's result can put into the ambient value, `*` for any."""
-    element, facts = graph.elements[node_id], graph.facts(node_id)
-    is_loop = isinstance(facts, ControlNode) and facts.outputs
-    if facts.ends_run or not (is_loop or replaces_ambient(graph, node_id)):
-        return
-    yield from element.output_ids
-    # What starts the flow or chooses the way gives its pins only, and so does an effect.
-    is_known = facts.is_trigger or EXEC_OUT not in facts.handles or facts.replaces_ambient
-    if not (element.declares_pins and is_known):
-        yield _ANY
 
 
 @rule(
@@ -242,7 +227,9 @@ _SECRET_NAME = re.compile(
     r"(?:^|_)(?:api_?key|password|passwd|secret|access_token|auth_token)$", re.IGNORECASE
 )
 _PLACEHOLDER = re.compile(r"[<{$*]|\b(?:your|example|dummy|changeme|xxx+|todo)\b", re.IGNORECASE)
-_TEXTS = ("pinDefaults", "literalValue", "code", "expression", "effectConfig", "agentConfig")
+_TEXTS = (
+    "pinDefaults", "literalValue", "code", "codeBody", "expression", "effectConfig", "agentConfig",
+)  # fmt: skip
 
 
 @rule(

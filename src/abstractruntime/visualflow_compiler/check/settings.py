@@ -1,0 +1,342 @@
+"""Rules about what a node's `data` says: keys that mean nothing, constants, and what is not built."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from abstractruntime._json import JsonObject, JsonValue, escape_pointer
+from abstractruntime.nodes.base import Element, NodeType, Pin
+from abstractruntime.nodes.keys import DRAWING_KEYS
+from abstractruntime.nodes.registry import config_schema
+from abstractruntime.visualflow_compiler._fields import json_kind
+from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._rules import (
+    Finding,
+    did_you_mean,
+    edge_pointer,
+    node_pointer,
+    rule,
+)
+from abstractruntime.visualflow_compiler.graph import FlowGraph
+
+_CHAIN = ("start > middle", "middle > end")
+_ROUTES: Final = ("entryRoutes", "inputRouteOverrides")
+_PIN_KEYS: Final = frozenset({"id", "type", "label", "description"})
+_UNBUILT: Final = {
+    "pinExpressions": "compute the value in a node, and connect it",
+    **dict.fromkeys(_ROUTES, ""),
+}
+"""Keys of `data` that ask for something, with what to do instead; VF111 explains the routes."""
+
+
+@rule(
+    "VF118",
+    "error",
+    "the document asks for what is not built",
+    explanation="Newer editors write pinExpressions, functions, loopLimit and continueOnError, and code nodes "
+    "that need the host's full access. This version does not have them, and without them the flow "
+    "would compute something else.",
+    bad=flow(
+        START,
+        node(
+            "middle", "answer_user", "exec-in message", "exec-out", pinExpressions={"message": "1"}
+        ),
+        END,
+        edges=_CHAIN,
+    ),
+    good=flow(
+        START,
+        node("middle", "answer_user", "exec-in message", "exec-out", pinExpressions={}),
+        END,
+        edges=_CHAIN,
+    ),
+)
+def not_built(graph: FlowGraph) -> Iterator[Finding]:
+    if graph.flow.raw.get("functions"):
+        yield _unbuilt(
+            "the document", "functions", "/functions", "write the functions into the code nodes"
+        )
+    for node_id, element in graph.elements.items():
+        for key, pointer, hint in _unbuilt_keys(element):
+            where = node_pointer(graph, node_id, pointer)
+            yield _unbuilt(f"node {node_id!r}", key, where, hint, node_id)
+    edges = graph.flow.raw.get("edges")
+    for index, edge in enumerate(edges if isinstance(edges, list) else ()):
+        data = edge.get("data") if isinstance(edge, dict) else None
+        if isinstance(data, dict) and data.get("loopLimit") is not None:
+            pointer = edge_pointer(index, "data/loopLimit")
+            yield _unbuilt(
+                f"edge {index}", "loopLimit", pointer, "count the turns with for, or a variable"
+            )
+
+
+def _unbuilt(what: str, key: str, pointer: str, hint: str, node_id: str | None = None) -> Finding:
+    message = f"{what} has {key}, which this version does not support"
+    return Finding(message, pointer, node_id=node_id, hint=hint)
+
+
+def _unbuilt_keys(element: Element) -> Iterator[tuple[str, str, str]]:
+    for key, hint in _UNBUILT.items():
+        if hint and element.data.get(key):
+            yield key, f"/data/{key}", hint
+    for key in ("continueOnError", "continue_on_error"):
+        if element.config("effectConfig").get(key):
+            yield key, f"/data/effectConfig/{key}", 'set data.onError to "continue"'
+
+
+@rule(
+    "VF210",
+    "warning",
+    "a constant is none of those that count",
+    explanation="The pin or key has a fixed set of values. Any other is taken as the default, or fails when the "
+    "node is reached; choices that are no list are left out.",
+    bad=flow(
+        START,
+        node("middle", "answer_user", "exec-in level", "exec-out", pinDefaults={"level": "eror"}),
+        END,
+        edges=_CHAIN,
+    ),
+    good=flow(
+        START,
+        node("middle", "answer_user", "exec-in level", "exec-out", pinDefaults={"level": "error"}),
+        END,
+        edges=_CHAIN,
+    ),
+)
+def wrong_constant(graph: FlowGraph) -> Iterator[Finding]:
+    for node_id, element in graph.elements.items():
+        node_type = graph.types[node_id]
+        if node_type is None:
+            continue
+        for pin in node_type.inputs:
+            for value, pointer in _constants_at(graph, element, pin):
+                yield from _not_possible(pin, value, pointer, node_id)
+        yield from _wrong_settings(graph, element, node_type)
+
+
+def _constants_at(graph: FlowGraph, element: Element, pin: Pin) -> Iterator[tuple[JsonValue, str]]:
+    if not (pin.choices or pin.strict):
+        return
+    for name in (pin.id, *pin.aliases):
+        if name in element.pin_defaults and name not in element.wired:
+            key = escape_pointer(name)
+            yield (
+                element.pin_defaults[name],
+                node_pointer(graph, element.id, f"/data/pinDefaults/{key}"),
+            )
+    for edge in graph.data_in.get(element.id, ()):
+        if edge.pin in (pin.id, *pin.aliases):
+            yield graph.literal(edge.source, "string"), edge_pointer(edge.index, "targetHandle")
+
+
+def _not_possible(pin: Pin, value: JsonValue, pointer: str, node_id: str) -> Iterator[Finding]:
+    if pin.strict and value not in (None, "") and not isinstance(value, list):
+        yield Finding(
+            f"pin {pin.id!r} of node {node_id!r} is {json_kind(value)}, expected an array; it is left out",
+            pointer,
+            node_id=node_id,
+            pin=pin.id,
+            hint='write a list, such as ["yes", "no"]',
+        )
+    elif pin.choices and isinstance(value, str) and not _is_choice(value, pin.choices):
+        yield Finding(
+            f"pin {pin.id!r} of node {node_id!r} is {value!r}, expected {_alternatives(pin.choices)}",
+            pointer,
+            node_id=node_id,
+            pin=pin.id,
+            hint=did_you_mean(_near(value, pin.choices)),
+        )
+
+
+def _is_choice(text: str, choices: Iterable[str]) -> bool:
+    word = text.strip().lower()
+    return not word or word in choices or word.lstrip("-").isdecimal()
+
+
+def _alternatives(choices: Iterable[str]) -> str:
+    *most, last = choices
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _wrong_settings(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Finding]:
+    told = {problem.pointer for problem in node_type.check(element)}
+    for key, schema, value in _described(element.data, config_schema(node_type)):
+        if key == "literalValue":
+            yield from _wrong_literal(graph, element, schema, value)
+        choices: list[str] = schema.get("enum", [])
+        is_wrong = choices and value is not None and value not in choices
+        if not is_wrong or (isinstance(value, str) and _is_choice(value, choices)):
+            continue
+        pointer = f"/data/{key}"
+        if pointer not in told and key != "onError":
+            yield Finding(
+                f"{key.replace('/', '.')} of node {element.id!r} is {value!r}, expected {_alternatives(choices)}",
+                node_pointer(graph, element.id, pointer),
+                node_id=element.id,
+                hint=did_you_mean(_near(str(value), choices)),
+            )
+
+
+def _wrong_literal(
+    graph: FlowGraph, element: Element, schema: JsonObject, value: JsonValue
+) -> Iterator[Finding]:
+    kind, name = _KINDS.get(str(schema.get("type")), (object, ""))
+    if value is not None and not isinstance(value, kind):
+        yield Finding(
+            f"literalValue of node {element.id!r} is {json_kind(value)}, expected {name}; it is not used",
+            node_pointer(graph, element.id, "/data/literalValue"),
+            node_id=element.id,
+        )
+
+
+def _described(
+    data: Mapping[str, JsonValue], schema: JsonObject
+) -> Iterator[tuple[str, JsonObject, JsonValue]]:
+    """Give each key of `data`, and of the blocks in it, that its schema describes."""
+    for key, value in data.items():
+        described = schema.get(key)
+        if described is not None:
+            yield key, described, value
+            inner = described.get("properties", {})
+            for name, item in value.items() if isinstance(value, dict) else ():
+                if name in inner:
+                    yield f"{key}/{name}", inner[name], item
+
+
+def _near(name: str, names: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, sorted(names), n=1)
+
+
+@rule(
+    "VF211",
+    "warning",
+    "a key means nothing",
+    explanation="Nodes of this type read no such key, so what it says has no effect. Values of pins belong into "
+    "pinDefaults; what a person or a tool notes for itself may have a key that starts with an underscore.",
+    bad=flow(
+        START,
+        node(
+            "middle", "answer_user", "exec-in message", "exec-out", pinDefalts={"message": "hello"}
+        ),
+        END,
+        edges=_CHAIN,
+    ),
+    good=flow(
+        START,
+        node(
+            "middle", "answer_user", "exec-in message", "exec-out", pinDefaults={"message": "hello"}
+        ),
+        END,
+        edges=_CHAIN,
+    ),
+)
+def unknown_key(graph: FlowGraph) -> Iterator[Finding]:
+    for node_id, element in graph.elements.items():
+        node_type = graph.types[node_id]
+        if node_type is None:
+            continue
+        schema = config_schema(node_type)
+        for path, names in _strange_keys(element, schema):
+            yield Finding(
+                f"{path.replace('/', '.')} of {element.type} node {node_id!r} means nothing",
+                node_pointer(graph, node_id, f"/data/{path}"),
+                node_id=node_id,
+                hint=_key_hint(path, names, schema, node_type),
+            )
+
+
+def _strange_keys(element: Element, schema: JsonObject) -> Iterator[tuple[str, list[str]]]:
+    """Give the path of each key that nothing reads, with the names that there are in its place."""
+    for key, value in element.data.items():
+        if key not in schema and key not in DRAWING_KEYS and key not in _UNBUILT and key[:1] != "_":
+            yield escape_pointer(key), [*schema]
+        inner = schema.get(key, {}).get("properties")
+        if inner is not None and isinstance(value, dict):
+            known = [name for name in inner if not inner[name].get("deprecated")]
+            for name in value.keys() - inner.keys():
+                if name not in ("continueOnError", "continue_on_error") and name[:1] != "_":
+                    yield f"{key}/{escape_pointer(name)}", known
+    for side in ("inputs", "outputs"):
+        pins = element.data.get(side)
+        for index, pin in enumerate(pins if isinstance(pins, list) else ()):
+            for name in pin.keys() - _PIN_KEYS if isinstance(pin, dict) else ():
+                yield f"{side}/{index}/{escape_pointer(name)}", [*_PIN_KEYS]
+
+
+def _key_hint(path: str, names: list[str], schema: JsonObject, node_type: NodeType) -> str:
+    block, _, name = path.rpartition("/")
+    if block.startswith(("inputs", "outputs")) and name == "default":
+        return "write the value into data.pinDefaults, under the name of the pin"
+    near = did_you_mean(_near(name, names))
+    blocks = [key for key, value in schema.items() if name in value.get("properties", ())]
+    if any(pin.id == name for pin in node_type.inputs):
+        return f"write it as data.pinDefaults.{name}"
+    if not near and blocks:
+        return f"write it as data.{blocks[0]}.{name}"
+    return near or "delete it"
+
+
+@rule(
+    "VF212",
+    "error",
+    "a part of a node has the wrong type",
+    explanation="data, pinDefaults and the configuration blocks are objects, inputs and outputs are arrays of pins, "
+    "each of them an object with an id. Anything else would be left out, and the node would do something else.",
+    bad=flow(
+        START,
+        node("middle", "answer_user", "exec-in message", "exec-out", pinDefaults=["hello"]),
+        END,
+        edges=_CHAIN,
+    ),
+    good=flow(
+        START,
+        node(
+            "middle", "answer_user", "exec-in message", "exec-out", pinDefaults={"message": "hello"}
+        ),
+        END,
+        edges=_CHAIN,
+    ),
+)
+def wrong_type(graph: FlowGraph) -> Iterator[Finding]:
+    entries = graph.flow.raw.get("nodes")
+    for element, index in graph.placed:
+        data = entries[index].get("data") if isinstance(entries, list) else None
+        if data and not isinstance(data, dict):
+            yield _mistyped(element.id, "data", data, "an object", f"/nodes/{index}/data")
+        for key, schema, value in _described(element.data, config_schema(graph.facts(element.id))):
+            kind, name = _KINDS.get(str(schema.get("type")), (object, ""))
+            is_block = "/" not in key and key != "literalValue"
+            if value and is_block and not isinstance(value, kind):
+                yield _mistyped(element.id, key, value, name, f"/nodes/{index}/data/{key}")
+        yield from _mistyped_pins(element, index)
+
+
+_KINDS: Final[Mapping[str, tuple[type, str]]] = {
+    "object": (dict, "an object"),
+    "array": (list, "an array"),
+}
+
+
+def _mistyped(node_id: str, key: str, value: JsonValue, kind: str, pointer: str) -> Finding:
+    message = f"{key} of node {node_id!r} is {json_kind(value)}, expected {kind}"
+    return Finding(message, pointer, node_id=node_id)
+
+
+def _mistyped_pins(element: Element, index: int) -> Iterator[Finding]:
+    for side in ("inputs", "outputs"):
+        pins = element.data.get(side)
+        for place, pin in enumerate(pins if isinstance(pins, list) else ()):
+            name = pin.get("id") if isinstance(pin, dict) else None
+            if not isinstance(name, str) or not name.strip():
+                what = (
+                    "has no id"
+                    if isinstance(pin, dict)
+                    else f"is {json_kind(pin)}, expected an object"
+                )
+                yield Finding(
+                    f"{side}[{place}] of node {element.id!r} {what}",
+                    f"/nodes/{index}/data/{side}/{place}",
+                    node_id=element.id,
+                )
