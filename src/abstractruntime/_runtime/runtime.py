@@ -7,9 +7,10 @@ asks about its own run, gets the log that is already open.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from abstractruntime._json import isolate
@@ -32,6 +33,7 @@ from abstractruntime.core.commands import (
 from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.event_keys import build_event_wait_key
 from abstractruntime.core.handlers import Handler
+from abstractruntime.core.limits import run_limits, set_limits
 from abstractruntime.core.models import (
     EffectType,
     JsonObject,
@@ -57,7 +59,7 @@ from abstractruntime.effects.registry import (
     builtin_handlers,
     merge_handlers,
 )
-from abstractruntime.errors import Busy, UsageError
+from abstractruntime.errors import Busy, NotFound, UsageError
 
 Handlers = Mapping[EffectType, Callable[..., EffectOutcome] | Handler]
 
@@ -116,7 +118,7 @@ class Runtime(RuntimeReads):
         self.records = RecordFactory(self._clock, self._ids)
         self.chain = CallChain(self._engine)
         self._host = EffectHost(self)
-        self.trees = RuntimeContext(self._clock, self._host.root_run_id)
+        self.trees = RuntimeContext(self._clock, self._host.peek, self._engine)
         effects = EffectRunner(
             handlers=merge_handlers(builtin_handlers(self._host), effect_handlers or {}),
             policy=lambda: self._policy,
@@ -128,6 +130,7 @@ class Runtime(RuntimeReads):
             records=self.records,
             effects=effects,
             context=context or self.trees,
+            tree=self.trees,
             evidence=self._evidence,
             objection=Claims(self._engine, self.get_node_traces).objection,
         )
@@ -212,7 +215,7 @@ class Runtime(RuntimeReads):
             workflow_id=workflow.workflow_id,
             status=RunStatus.RUNNING,
             current_node=workflow.entry_node,
-            vars=initial_vars({} if vars is None else vars, self._config),
+            vars=self._initial_vars(vars, parent_run_id),
             created_at=self._clock.now_iso(),
             updated_at=self._clock.now_iso(),
             actor_id=actor_id,
@@ -222,6 +225,16 @@ class Runtime(RuntimeReads):
         with closing(self._engine.create(run, first_record(self.records, run, provenance))) as log:
             log.settle()
         return run.run_id
+
+    def _initial_vars(self, given: JsonObject | None, parent_run_id: str | None) -> JsonObject:
+        """Give the variables of a new run; a child has the limits of its parent."""
+        own = initial_vars({} if given is None else given, self._config)
+        limits = asdict(self._config.run_limits) if self._config.run_limits else {}
+        if parent_run_id is not None:
+            with contextlib.suppress(NotFound):  # Compat: its store may not hold it.
+                limits = run_limits(self._host.peek(parent_run_id).vars)
+        set_limits(own, limits)
+        return own
 
     def tick(
         self,
@@ -336,7 +349,10 @@ class Runtime(RuntimeReads):
         return self._control(run_id, Unpause())
 
     def update_limits(self, run_id: str, updates: JsonObject) -> None:
-        """Set limits of a run; names that are no limits are left out."""
+        """Set limits of a run; names that are no limits are left out.
+
+        A run that rests at a limit can go on when that is above what it has used.
+        """
         self._control(run_id, SetLimits(dict(updates)))
 
     def _control(self, run_id: str, request: Request) -> RunState:

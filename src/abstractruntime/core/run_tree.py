@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime.core.limits import reached_limit
 from abstractruntime.core.models import RunState, RunStatus, WaitReason, WaitState
 from abstractruntime.core.ports import Engine, RunHeader, RunQuery
 from abstractruntime.errors import AbstractRuntimeError, NotFound, UsageError, WaitMismatch
@@ -216,15 +217,26 @@ class RunTree:
         return [self.state(run.run_id) for run in self.members() if self.is_member(run)]
 
     def open_waits(self) -> list[OpenWait]:
-        """Give the leaf waits of the run and its descendants, oldest run first, listeners last."""
+        """Give the leaf waits of the run and its descendants, oldest run first, listeners last.
+
+        A run that rests at a limit waits for nothing that an answer could end.
+        """
         waiting = (run for run in self.members() if run.status is RunStatus.WAITING)
         runs = (self.state(run.run_id) for run in waiting if self.is_member(run))
         waits = [
             OpenWait.of(run.run_id, run.waiting)
             for run in runs
-            if run.waiting and run.waiting.reason is not WaitReason.SUBWORKFLOW
+            if run.waiting
+            and run.waiting.reason is not WaitReason.SUBWORKFLOW
+            and not reached_limit(run.vars)
         ]
         return sorted(waits, key=lambda wait: wait.listens)
+
+    def limited(self) -> list[RunState]:
+        """Give the run and its descendants that rest at a limit, parents before children."""
+        waiting = (run for run in self.members() if run.wait_reason is WaitReason.USER)
+        runs = (self.state(run.run_id) for run in waiting if self.is_member(run))
+        return [run for run in runs if reached_limit(run.vars)]
 
     def choose_wait(self, wait_key: str | None = None, *, force: bool = False) -> OpenWait:
         """Give the one open wait that an answer means.
@@ -262,6 +274,8 @@ class RunTree:
         )
 
     def _nothing_waits(self, timers: list[OpenWait]) -> WaitMismatch:
+        for limited in self.limited():
+            return at_limit(limited)
         if timers:
             return WaitMismatch(
                 f"run {self.run_id!r} waits until {timers[0].until}, not for an answer",
@@ -288,6 +302,18 @@ class RunTree:
             return ""
         actor = (answers[-1].get("result") or {}).get("actor") or "somebody"
         return f"; {actor} answered at {answers[-1]['ended_at']}"
+
+
+def at_limit(run: RunState) -> WaitMismatch:
+    """Give what there is to say to whoever answers a run that rests at a limit."""
+    reached = reached_limit(run.vars) or {}
+    name = reached.get("limit")
+    return WaitMismatch(
+        f"run {run.run_id!r} rests at its limit of {reached.get('max')} {name}",
+        hint=f"raise it: art limits {run.run_id} {name}=NUMBER",
+        run_id=run.run_id,
+        **reached,
+    )
 
 
 def root_of(peek: Callable[[str], RunState], run_id: str) -> str:
