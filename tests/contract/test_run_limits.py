@@ -12,6 +12,7 @@ from abstractruntime.core.config import RunLimits, RuntimeConfig
 from abstractruntime.core.limits import reached_limit, run_limits
 from abstractruntime.core.models import RunStatus, StepPlan
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import WaitMismatch
 
 _NONE = dict.fromkeys(("steps", "ledger_bytes", "seconds", "depth", "runs", "failures"), 0)
@@ -244,6 +245,18 @@ def test_a_runtime_without_limits_counts_nothing(make):
 
 
 def _tree(rt: Any, root: str) -> list[str]:
-    from abstractruntime.core.run_tree import RunTree
-
     return [run.run_id for run in RunTree(rt.engine, root).members()]
+
+
+@pytest.mark.parametrize("until", ["idle", "waiting", "done"])
+def test_who_drives_a_limited_tree_does_not_wait_for_more(make, until):
+    start = {"workflow_id": "child", "vars": {}, "async": True, "wait": True}
+    workflow = spec("w", a=asks(START, start, then="z"), z=done)
+    rt = make(ok, workflow, spec("child", **endless().nodes), config=limited(steps=3))
+    run_id = rt.start(workflow=workflow, vars={})
+
+    for _ in range(2):
+        assert Driver(rt).drive(run_id, until=until).status is RunStatus.WAITING
+    assert [facts(run) for run in RunTree(rt.engine, run_id).limited()] == [("steps", 3, 3)]
+    with pytest.raises(WaitMismatch, match="rests at its limit of 3 steps"):
+        Driver(rt).answer(run_id, "yes")

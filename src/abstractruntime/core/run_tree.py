@@ -190,12 +190,12 @@ class RunTree:
         if run_id not in self._children:
             found = self._engine.find(RunQuery(parent_run_id=run_id, limit=0))
             children = {child.run_id: child for child in found}
-            if awaited := self._awaited_by(parent):
+            if awaited := self.awaited_by(parent):
                 children[awaited.run_id] = awaited
             self._children[run_id] = sorted(children.values(), key=lambda run: run.created_at)
         return self._children[run_id]
 
-    def _awaited_by(self, parent: RunHeader) -> RunHeader | None:
+    def awaited_by(self, parent: RunHeader) -> RunHeader | None:
         """Give the child that a run waits for, as it is, whatever a listing says of it."""
         if parent.wait_reason is not WaitReason.SUBWORKFLOW:
             return None
@@ -204,6 +204,17 @@ class RunTree:
         except AbstractRuntimeError:
             return None  # driving the run says what is wrong with it
         return child if child.parent_run_id == parent.run_id else None
+
+    def parent_waiting_for(self, child: RunHeader) -> RunHeader | None:
+        """Give the parent of a run, if it waits for that run."""
+        if child.parent_run_id is None:
+            return None
+        try:
+            parent = RunHeader.of(self.state(child.parent_run_id))
+        except AbstractRuntimeError:
+            return None  # driving it says what is wrong with it
+        is_awaited = parent.wait_key == f"subworkflow:{child.run_id}"
+        return parent if is_awaited and parent.wait_reason is WaitReason.SUBWORKFLOW else None
 
     def is_member(self, run: RunHeader) -> bool:
         """Tell whether a run that a listing puts into the tree says so itself.
