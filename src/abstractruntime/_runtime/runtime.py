@@ -117,6 +117,8 @@ class Runtime(RuntimeReads):
         self._trace_records = trace_records
         self.records = RecordFactory(self._clock, self._ids)
         self.chain = CallChain(self._engine)
+        # Told of each step before it is done, for whoever shows how a long run goes.
+        self.on_step: Callable[[RunState, RunLog], None] = lambda *_: None
         self._host = EffectHost(self)
         self.trees = RuntimeContext(self._clock, self._host.peek, self._engine)
         effects = EffectRunner(
@@ -131,6 +133,7 @@ class Runtime(RuntimeReads):
             effects=effects,
             context=context or self.trees,
             tree=self.trees,
+            on_step=self._tell_step,
             evidence=self._evidence,
             objection=Claims(self._engine, self.get_node_traces).objection,
         )
@@ -446,6 +449,9 @@ class Runtime(RuntimeReads):
         spec = self._registry.get(workflow_id) if self._registry is not None else None
         found: WorkflowSpec | None = spec or INTERNAL_WORKFLOWS.get(workflow_id)
         return found
+
+    def _tell_step(self, run: RunState, log: RunLog) -> None:
+        self.on_step(run, log)
 
     def _settled(self, log: RunLog, *, traced: bool = False) -> RunState:
         log.settle()

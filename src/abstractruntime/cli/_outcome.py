@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abstractruntime.cli._follow import records_behind
+from abstractruntime.cli._limits import limit_lines, rests_at_limit
 from abstractruntime.cli._store import run_document
 from abstractruntime.core.record_fields import effect_type
 from abstractruntime.core.run_tree import RunTree
@@ -77,6 +78,9 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
     if document["paused"]:
         yield "it is paused; timers, events and ended children wait"
         yield f"  = hint: let it go on: art unpause {run_id}"
+        return
+    yield from limit_lines(document)
+    if rests_at_limit(document):
         return
     questions = sum(not _listens(wait) for wait in document["waits"])
     for wait in document["waits"]:

@@ -204,6 +204,7 @@ def run_document(
     engine: Store, tree: RunTree, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
     """Give the `art-run/1` document of the run that a tree is seen from."""
+    from abstractruntime.core.tree_limits import limits_of_tree
     from abstractruntime.core.usage import total_usage
     from abstractruntime.rendering.run_document import build_run_document
 
@@ -218,9 +219,16 @@ def run_document(
         leaf_waits=[(run.run_id, run.waiting) for run in waits if run.waiting],
         node_labels=labels or {},
         usage=total_usage(records),
-        interrupted=state.status.value == "running" and engine.owner(run_id) is None,
+        interrupted=is_interrupted(engine, tree),
+        limits=limits_of_tree(tree, lambda run: engine.head(run).bytes),
         last_record=last[0].record if last else None,
     )
+
+
+def is_interrupted(engine: Store, tree: RunTree) -> bool:
+    """Tell whether what a run is about, itself or the child it waits for, runs and nobody drives it."""
+    leaf = tree.awaited_leaf()
+    return leaf.status.value == "running" and engine.owner(leaf.run_id) is None
 
 
 def header_row(header: RunHeader, labels: Mapping[str, str]) -> dict[str, Any]:

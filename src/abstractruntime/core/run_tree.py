@@ -205,6 +205,14 @@ class RunTree:
             return None  # driving the run says what is wrong with it
         return child if child.parent_run_id == parent.run_id else None
 
+    def awaited_leaf(self) -> RunHeader:
+        """Give the run itself, or what it waits for, however many children that goes through."""
+        run, seen = RunHeader.of(self.state()), {self.run_id}
+        while (child := self.awaited_by(run)) is not None and child.run_id not in seen:
+            seen.add(child.run_id)
+            run = child
+        return run
+
     def parent_waiting_for(self, child: RunHeader) -> RunHeader | None:
         """Give the parent of a run, if it waits for that run."""
         if child.parent_run_id is None:

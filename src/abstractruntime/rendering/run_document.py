@@ -37,7 +37,7 @@ _EXIT_CODES: Final[dict[str, ExitCode]] = {
 }
 
 
-def build_run_document(
+def build_run_document(  # noqa: PLR0913 - the parts of the document, keyword-only
     *,
     state: RunState,
     ledger: LedgerHead,
@@ -46,6 +46,7 @@ def build_run_document(
     node_labels: Mapping[str, str] | None = None,
     usage: Usage | None = None,
     interrupted: bool = False,
+    limits: Sequence[JsonObject] = (),
     last_record: Mapping[str, Any] | None = None,
 ) -> JsonObject:
     """Give the run document.
@@ -61,16 +62,18 @@ def build_run_document(
             a run that has ended belong to listeners or children that go on without it.
         node_labels: Node id to the name its author gave it.
         usage: Totals of the run and its children.
-        interrupted: True if the run is running and nobody owns it.
+        interrupted: True if the run, or the one that it waits for, is running and nobody owns it.
+        limits: What of its limits is nearly or all used; see `core.tree_limits.limits_of_tree`.
         last_record: The last record of the ledger; locates the error.
     """
     origin = origin or RunOrigin()
-    waits = _waits(state, leaf_waits)
+    status = _status(state, interrupted=interrupted)
+    waits = _waits(state, leaf_waits, is_interrupted=status == "interrupted")
     return {
         "format": RUN_DOCUMENT_FORMAT,
         "run_id": state.run_id,
         "workflow_id": state.workflow_id,
-        "status": _status(state, interrupted=interrupted),
+        "status": status,
         "output": state.output,
         "error": _error(state, node_labels or {}, last_record or {}),
         "waiting": waits[0] if waits and state.status is RunStatus.WAITING else None,
@@ -82,6 +85,7 @@ def build_run_document(
         "parent_run_id": state.parent_run_id,
         "session_id": state.session_id,
         "paused": state.status.value in ("running", "waiting") and is_paused(state.vars),
+        "limits": list(limits),
         "labels": dict(origin.labels),
         "usage": (usage or Usage()).to_dict(),
     }
@@ -99,15 +103,15 @@ def exit_code_for(run_document: Mapping[str, Any]) -> ExitCode:
 
 
 def _status(state: RunState, *, interrupted: bool) -> str:
-    if interrupted and state.status is RunStatus.RUNNING:
-        return "interrupted"
-    return state.status.value
+    return "interrupted" if interrupted and not state.status.is_terminal else state.status.value
 
 
-def _waits(state: RunState, leaf_waits: Sequence[tuple[str, WaitState]]) -> list[JsonObject]:
+def _waits(
+    state: RunState, leaf_waits: Sequence[tuple[str, WaitState]], *, is_interrupted: bool
+) -> list[JsonObject]:
     if state.status is RunStatus.RUNNING:
         return []
-    if not leaf_waits and state.waiting is not None:
+    if not leaf_waits and state.waiting is not None and not is_interrupted:
         leaf_waits = [(state.run_id, state.waiting)]
     return [_wait(run_id, wait) for run_id, wait in leaf_waits]
 

@@ -149,6 +149,14 @@ KEYS: Final = document(
     ),
 )
 
+_USE: Final = "run_id limit used:count max:count rests:flag"
+LIMITS: Final = document(
+    "art-limits/1",
+    "What a run and everything below it uses of its limits",
+    "run_id",
+    limits=list_of(closed_object(_USE)),
+)
+
 CONFIG: Final = document(
     "art-config/1",
     "Settings in force",
@@ -175,6 +183,7 @@ _WAIT: Final = open_object(
     "reason wait_key? prompt? choices?:list allow_free_text:flag until? run_id details?:object",
     reason=one_of("event", "until", "user", "job", "subworkflow"),
 )
+_LIMIT: Final = open_object(_USE)
 _BLAME: Final = {**COUNT, "description": "line of the author's code, where one is to blame"}
 RUN: Final[JsonObject] = {
     "$schema": DRAFT,
@@ -182,7 +191,7 @@ RUN: Final[JsonObject] = {
     "description": "One run: what it is, where it stands, what it waits for, what it gave.",
     **open_object(
         "format run_id workflow_id status output:any error waiting waits bundle ledger"
-        " created_at updated_at parent_run_id? session_id? paused labels usage",
+        " created_at updated_at parent_run_id? session_id? paused limits labels usage",
         format={"const": "art-run/1"},
         status=one_of(*_STATUSES),
         error=nullable(
@@ -193,6 +202,7 @@ RUN: Final[JsonObject] = {
         bundle=nullable(open_object("id? version? digest? signers:texts")),
         ledger=open_object("records:count head_hash? signed_records:count bytes:count"),
         paused={"type": "boolean", "description": "rests until `art unpause`"},
+        limits=list_of(_LIMIT),
         labels=map_of(TEXT),
         usage=open_object(
             "llm_calls:count tool_calls:count input_tokens:count output_tokens:count"

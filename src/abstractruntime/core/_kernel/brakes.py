@@ -25,6 +25,9 @@ from abstractruntime.core.limits import (
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.core.ports import RunLog
 
+# Told of each step before it is done; must not change anything.
+OnStep = Callable[[RunState, RunLog], None]
+
 
 class LimitMet(Exception):  # noqa: N818 - a signal to the loop, which lets the run rest
     """What a node asks for may not be had."""
@@ -58,8 +61,9 @@ _WANTED: Final[Mapping[EffectType, Mapping[str, Callable[[TreeUse, RunState], in
 class Stint:
     """One stretch in which a run is driven; counts what it uses of its limits."""
 
-    def __init__(self, log: RunLog, changes: Changes) -> None:
+    def __init__(self, log: RunLog, changes: Changes, on_step: OnStep) -> None:
         self._log = log
+        self._on_step = on_step
         self._clock = changes.clock
         self._began_s = self._clock.monotonic()
         self._before_s = float((log.run.used or {}).get("seconds", 0))
@@ -73,6 +77,7 @@ class Stint:
 
     def count_step(self) -> None:
         run = self._log.run
+        self._on_step(run, self._log)
         if not run_limits(run.vars):
             return
         seconds = self._before_s + self._clock.monotonic() - self._began_s
@@ -83,12 +88,13 @@ class Stint:
 class Brakes:
     """The kernel's part for limits."""
 
-    def __init__(self, changes: Changes, tree: TreeUse) -> None:
+    def __init__(self, changes: Changes, tree: TreeUse, on_step: OnStep) -> None:
         self._changes = changes
         self._tree = tree
+        self._on_step = on_step
 
     def begin(self, log: RunLog) -> Stint:
-        return Stint(log, self._changes)
+        return Stint(log, self._changes, self._on_step)
 
     def allow(self, run: RunState, effect: Effect) -> None:
         """Let a run have what an effect asks for.

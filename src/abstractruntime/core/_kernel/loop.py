@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from abstractruntime.core._kernel.brakes import Brakes, LimitMet, Stint, TreeUse
+from abstractruntime.core._kernel.brakes import Brakes, LimitMet, OnStep, Stint, TreeUse
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.control import Control, Objection
 from abstractruntime.core._kernel.effects import EffectRunner, PolicyFailed
@@ -51,6 +51,7 @@ class Kernel:
         tree: TreeUse,
         evidence: Callable[[], Evidence | None] = lambda: None,
         objection: Objection = lambda *_: None,
+        on_step: OnStep = lambda *_: None,
     ) -> None:
         self._clock = clock
         self._context = context
@@ -58,7 +59,7 @@ class Kernel:
         self._changes = Changes(clock, records, evidence)
         self._outcomes = Outcomes(self._changes, effects)
         self._waits = Waits(self._changes, self._outcomes)
-        self._brakes = Brakes(self._changes, tree)
+        self._brakes = Brakes(self._changes, tree, on_step)
         self._control = Control(self._changes, self._waits, self._brakes, objection)
 
     def apply_commands(self, log: RunLog) -> None:
