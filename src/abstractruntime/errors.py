@@ -54,7 +54,7 @@ _MEANINGS: dict[ExitCode, str] = {
     ExitCode.FAILED: "the thing asked about is bad: run failed, ledger invalid, check found errors",
     ExitCode.USAGE: "wrong flags or arguments",
     ExitCode.REFUSED: "policy said no: unsigned or untrusted bundle, missing consent, newer format",
-    ExitCode.WAITING: "the run is parked on an answer, an event or a timer",
+    ExitCode.WAITING: "the run is parked on an answer, an event or a timer, or rests at a limit",
     ExitCode.CANCELLED: "the run was cancelled",
     ExitCode.NOT_FOUND: "no such run, bundle or file",
     ExitCode.INTERNAL: "a defect of ours; the text says how to report it",

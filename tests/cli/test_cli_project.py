@@ -20,6 +20,7 @@ from abstractruntime.cli._authority import is_sealed, seal
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._settings import SETTINGS
 from abstractruntime.core.commands import Cancel, Command
+from abstractruntime.core.limits import RUN_LIMITS
 from abstractruntime.core.origin import RunOrigin
 
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
@@ -532,4 +533,6 @@ def test_the_first_record_says_what_was_in_force_and_where_it_came_from(
 def test_only_what_permits_nothing_is_left_out_of_it() -> None:
     unstated = {setting.name for setting in SETTINGS if not setting.is_stated}
 
-    assert unstated == {"lock_timeout", "llm.attempts", "llm.script"}
+    # Limits stand in the variables of the run, which its first record holds.
+    limits = {f"limits.{name}" for name in RUN_LIMITS}
+    assert unstated == {"lock_timeout", "llm.attempts", "llm.script", *limits}

@@ -53,7 +53,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         # A child is read beside its parent, and each of them once.
         pytest.param("inspect top", 2, 2, id="inspect a family"),
         # What the child came to is read again when the parent takes it: a command is not believed.
-        pytest.param("resume top --input yes", 11, 2, id="resume a family"),
+        pytest.param("resume top --input yes", 13, 2, id="resume a family"),
     ],
 )
 def test_a_command_looks_no_oftener_than_it_must(

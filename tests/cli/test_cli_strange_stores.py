@@ -283,7 +283,7 @@ def test_belief_in_rows_of_children_is_caught(
     family(art)
     art("runs")
     spoil(tmp_path, HIDING[1])
-    monkeypatch.setattr(RunTree, "_awaited_by", lambda *_: None)
+    monkeypatch.setattr(RunTree, "awaited_by", lambda *_: None)
     assert art("resume", "top", "--input", "x").code == 2
 
 

@@ -39,6 +39,10 @@ class ToyLog:
         text = self._row.pending
         return StepRecord.from_dict(json.loads(text)) if text else None
 
+    @property
+    def ledger_bytes(self) -> int:
+        return sum(len(line) + 1 for line in self._row.lines)
+
     def next_occurrence(self) -> int:
         return self._row.occurrence
 

@@ -64,6 +64,7 @@ def test_document_of_a_completed_run():
         "parent_run_id": None,
         "session_id": "run-1",
         "paused": False,
+        "limits": [],
         "labels": {"team": "core"},
         "usage": Usage(1, 0, 30, 12, 42).to_dict(),
     }
@@ -161,11 +162,11 @@ def test_bundle_says_only_what_is_known(started, bundle):
 
 @pytest.mark.parametrize(
     ("status", "shown"),
-    [("running", "interrupted"), ("waiting", "waiting"), ("completed", "completed")],
+    [("running", "interrupted"), ("waiting", "interrupted"), ("completed", "completed")],
 )
-def test_only_running_runs_can_be_interrupted(status, shown):
+def test_only_runs_that_go_on_can_be_interrupted(status, shown):
     state = a_run(status=status)
-    outcome = Outcome.INTERRUPTED if status == "running" else None
+    outcome = Outcome.INTERRUPTED if status != "completed" else None
     assert document(state, outcome=outcome)["status"] == shown
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from awkward_hosts import asks, done, spec
 
 from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.runtime import Runtime
-from abstractruntime.core.models import EffectType, RunState, RunStatus
+from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus, StepPlan
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.spec import WorkflowSpec
@@ -135,3 +136,27 @@ def test_a_damaged_run_is_driven_into_its_error(monkeypatch):
     monkeypatch.setattr(runtime.engine, "peek", damaged)
     with pytest.raises(IntegrityError, match="bad line"):
         Driver(runtime).drive("r")
+
+
+def test_driving_a_chain_of_children_costs_in_line_with_its_depth(monkeypatch):
+    def cost(depth: int) -> int:
+        def calls(run, ctx):
+            left = run.vars["left"]
+            if not left:
+                return StepPlan("a", complete_output={"depth": 0})
+            payload = {"workflow_id": "w", "vars": {"left": left - 1}, "async": True, "wait": True}
+            return StepPlan("a", Effect(EffectType.START_SUBWORKFLOW, payload), "z")
+
+        workflow = spec("w", a=calls, z=done)
+        runtime = make_runtime(workflow)
+        asked: list[Mock] = []
+        for name in ("peek", "find"):
+            counted = Mock(side_effect=getattr(runtime.engine, name))
+            monkeypatch.setattr(runtime.engine, name, counted)
+            asked.append(counted)
+        root = runtime.start(workflow=workflow, vars={"left": depth})
+        assert Driver(runtime).drive(root).status is RunStatus.COMPLETED
+        return sum(counted.call_count for counted in asked)
+
+    small, large = cost(10), cost(80)
+    assert large < 10 * small

@@ -1,22 +1,27 @@
 """Driving a tree of runs in the foreground: the root, its children, their timers.
 
-One pass asks the store for the tree and does everything that can be done now:
+One pass asks the store for the tree and does what can be done now:
 1. apply commands that were posted while a run was owned;
 2. advance running runs, newest first, and runs whose deadline has passed;
 3. hand the results of finished children to parents that wait for them.
 Passes repeat until nothing moves; what is left are waits.
+
+A pass goes from a run that moved to the child that it waits for now, and from a run that
+ended to its parent, without asking for the tree again. Asking costs in line with the runs of the
+tree, so a pass makes as many moves as it found runs, and no more: others want to go on, too.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
 from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.readiness import CHILD, COMMAND, INTERRUPTED, TIMER, Readiness
 from abstractruntime._runtime.runtime import Runtime
-from abstractruntime.core.models import RunState, parse_moment
+from abstractruntime.core.models import RunState, RunStatus, parse_moment
 from abstractruntime.core.ports import Clock, RunHeader
 from abstractruntime.core.run_tree import Decision, OpenWait, RunTree
 from abstractruntime.core.vars import is_paused
@@ -26,6 +31,7 @@ Until = Literal["idle", "waiting", "done"]
 
 _STEPS_PER_TICK = 1000
 _LONGEST_SLEEP_S = 1.0
+_LEAST_MOVES = 4
 # Commands come first. Whoever drives a tree drives every running run in it.
 _CAUSES = (CHILD, TIMER, INTERRUPTED)
 
@@ -52,7 +58,7 @@ class Driver:
         """Drive the whole tree that `run_id` belongs to, and give the state of its root.
 
         `idle` stops when nothing can run now; `waiting` sleeps through timers; `done` waits
-        for whatever else may come, until the root has ended. A root that has ended takes its idle
+        for whatever else may come, until the root has ended. All stop at a limit. A root that has ended takes its idle
         listeners with it, unless they are kept.
         """
         tree = RunTree(self._engine, run_id).from_root()
@@ -60,9 +66,10 @@ class Driver:
             self._listeners.start(tree.run_id)
             while not self._stop():
                 tree = self._after_commands(tree)
-                if not self._pass(tree) and not self._rest(tree, until):
+                moved = self._pass(tree)
+                if moved is None and not self._rest(tree, until):
                     break
-                tree = RunTree(self._engine, tree.run_id)
+                tree = moved or RunTree(self._engine, tree.run_id)
             return tree.state()
         finally:
             self._runtime.trees.release(tree.run_id)
@@ -76,28 +83,29 @@ class Driver:
                 self._runtime.apply_commands(run_id)
         return RunTree(self._engine, tree.run_id) if asked else tree
 
-    def _pass(self, tree: RunTree) -> bool:
-        """Do what can be done now; True when something moved."""
+    def _pass(self, tree: RunTree) -> RunTree | None:
+        """Do what can be done now, and give a look at what came of it; None when nothing moved."""
         live = tree.members(live_only=True)
-        if self._advance(tree, live):
-            return True
+        if moved := self._advance(tree, live):
+            return moved
         # Rare: something goes on below a run that has ended already.
         known = {run.run_id for run in live}
         return self._advance(tree, [run for run in tree.members() if run.run_id not in known])
 
-    def _advance(self, tree: RunTree, runs: list[RunHeader]) -> bool:
-        moved, blocked = False, None
-        for run in reversed(runs):
-            if self._stop():
-                return moved
+    def _advance(self, tree: RunTree, runs: list[RunHeader]) -> RunTree | None:
+        moves, most, blocked = 0, max(_LEAST_MOVES, len(runs)), None
+        todo = deque(runs)
+        while todo and moves < most and not self._stop():
+            run = todo.pop()
             try:
                 if self._go_on(tree, run):
-                    moved, tree = True, RunTree(self._engine, tree.run_id)
+                    moves, tree = moves + 1, RunTree(self._engine, tree.run_id)
+                    _note_next(todo, run, tree)
             except (Busy, IntegrityError, Quarantined) as error:
                 blocked = error  # concerns that run alone; the others go on first
-        if blocked is not None and not moved:
+        if blocked is not None and not moves:
             raise blocked
-        return moved
+        return tree if moves else None
 
     def _go_on(self, tree: RunTree, run: RunHeader) -> bool:
         cause = next((c for c in _CAUSES if self._readiness.is_ready(c, run, tree)), None)
@@ -130,7 +138,7 @@ class Driver:
         root = tree.state()
         if root.status.is_terminal:
             return self._listeners.close(root.run_id)
-        if until == "idle" or is_paused(root.vars):
+        if until == "idle" or is_paused(root.vars) or tree.limited():
             return False
         return self._sleep(tree, until)
 
@@ -186,3 +194,16 @@ class Driver:
             occurrence=wait.occurrence,
         )
         return wait
+
+
+def _note_next(todo: deque[RunHeader], moved: RunHeader, tree: RunTree) -> None:
+    """Note what can go on because a run moved: a child at once, the run or its parent in the end."""
+    run = RunHeader.of(tree.state(moved.run_id))
+    child = tree.awaited_by(run)
+    is_woken = run.status is RunStatus.RUNNING and moved.status is not RunStatus.RUNNING
+    if child is not None and not child.status.is_terminal:
+        todo.append(child)
+    elif child is not None or is_woken:
+        todo.appendleft(run)
+    elif run.status.is_terminal and (parent := tree.parent_waiting_for(run)):
+        todo.appendleft(parent)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from abstractruntime._runtime.call_chain import CallChain
 from abstractruntime._runtime.reads import with_large_values
+from abstractruntime._runtime.tree_context import RuntimeContext
 from abstractruntime.core.commands import Command
 from abstractruntime.core.models import JsonObject, RunState, RunStatus
 from abstractruntime.core.origin import first_record
@@ -37,6 +38,8 @@ class HostedRuntime(Protocol):
     def clock(self) -> Clock: ...
     @property
     def chain(self) -> CallChain: ...
+    @property
+    def trees(self) -> RuntimeContext: ...
     @property
     def records(self) -> RecordFactory: ...
     @property
@@ -97,6 +100,7 @@ class EffectHost:
                 parent_run_id=parent.run_id,
                 run_id=run_id,
             )
+            self._runtime.trees.child_begun(parent)
             return self._engine.peek(run_id)
 
     def drive_child(self, run_id: str) -> RunState:
@@ -124,18 +128,18 @@ class EffectHost:
     # -- the tree that a run belongs to ------------------------------------------
 
     def root_run_id(self, run_id: str) -> str:
-        return root_of(self._peek, run_id)
+        return root_of(self.peek, run_id)
 
     def may_reach(self, from_run: RunState, target_run_id: str) -> bool:
         """Tell whether a run may look into another: of the same tree, or the same session."""
         if target_run_id == from_run.run_id:
             return True
-        target = self._peek(target_run_id)
+        target = self.peek(target_run_id)
         if from_run.session_id and from_run.session_id == target.session_id:
             return True
         return self.root_run_id(from_run.run_id) == self.root_run_id(target_run_id)
 
-    def _peek(self, run_id: str) -> RunState:
+    def peek(self, run_id: str) -> RunState:
         """Read a run; one that this chain drives is read as it is now."""
         log = self._chain.open_log(run_id)
         return log.run if log is not None else self._engine.peek(run_id)
@@ -144,7 +148,7 @@ class EffectHost:
 
     def read_owner(self, owner_id: str) -> RunState | None:
         try:
-            return self._peek(owner_id)
+            return self.peek(owner_id)
         except NotFound:
             return None
 

@@ -7,9 +7,10 @@ asks about its own run, gets the log that is already open.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from abstractruntime._json import isolate
@@ -32,6 +33,7 @@ from abstractruntime.core.commands import (
 from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.event_keys import build_event_wait_key
 from abstractruntime.core.handlers import Handler
+from abstractruntime.core.limits import run_limits, set_limits
 from abstractruntime.core.models import (
     EffectType,
     JsonObject,
@@ -59,7 +61,7 @@ from abstractruntime.effects.registry import (
     builtin_handlers,
     merge_handlers,
 )
-from abstractruntime.errors import Busy, UsageError
+from abstractruntime.errors import Busy, NotFound, UsageError
 
 Handlers = Mapping[EffectType, Callable[..., EffectOutcome] | Handler]
 
@@ -117,8 +119,10 @@ class Runtime(RuntimeReads):
         self._trace_records = trace_records
         self.records = RecordFactory(self._clock, self._ids)
         self.chain = CallChain(self._engine)
+        # Told of each step before it is done, for whoever shows how a long run goes.
+        self.on_step: Callable[[RunState, RunLog], None] = lambda *_: None
         self._host = EffectHost(self)
-        self.trees = RuntimeContext(self._clock, self._host.root_run_id)
+        self.trees = RuntimeContext(self._clock, self._host.peek, self._engine)
         effects = EffectRunner(
             handlers=merge_handlers(builtin_handlers(self._host), effect_handlers or {}),
             policy=lambda: self._policy,
@@ -130,6 +134,8 @@ class Runtime(RuntimeReads):
             records=self.records,
             effects=effects,
             context=context or self.trees,
+            tree=self.trees,
+            on_step=self._tell_step,
             evidence=self._evidence,
             objection=Claims(self._engine, self.get_node_traces).objection,
         )
@@ -217,7 +223,7 @@ class Runtime(RuntimeReads):
             workflow_id=workflow.workflow_id,
             status=RunStatus.RUNNING,
             current_node=workflow.entry_node,
-            vars=initial_vars({} if vars is None else vars, self._config),
+            vars=self._initial_vars(vars, parent_run_id),
             created_at=self._clock.now_iso(),
             updated_at=self._clock.now_iso(),
             actor_id=actor_id,
@@ -244,6 +250,16 @@ class Runtime(RuntimeReads):
         if engine.bundles.get(kept.digest, limit=1) is None:
             engine.bundles.put(kept.digest, kept.data)
         facts |= {"bundle_ref": kept.ref, "bundle_digest": kept.digest}
+
+    def _initial_vars(self, given: JsonObject | None, parent_run_id: str | None) -> JsonObject:
+        """Give the variables of a new run; a child has the limits of its parent."""
+        own = initial_vars({} if given is None else given, self._config)
+        limits = asdict(self._config.run_limits) if self._config.run_limits else {}
+        if parent_run_id is not None:
+            with contextlib.suppress(NotFound):  # Compat: its store may not hold it.
+                limits = run_limits(self._host.peek(parent_run_id).vars)
+        set_limits(own, limits)
+        return own
 
     def tick(
         self,
@@ -358,7 +374,10 @@ class Runtime(RuntimeReads):
         return self._control(run_id, Unpause())
 
     def update_limits(self, run_id: str, updates: JsonObject) -> None:
-        """Set limits of a run; names that are no limits are left out."""
+        """Set limits of a run; names that are no limits are left out.
+
+        A run that rests at a limit can go on when that is above what it has used.
+        """
         self._control(run_id, SetLimits(dict(updates)))
 
     def _control(self, run_id: str, request: Request) -> RunState:
@@ -452,6 +471,9 @@ class Runtime(RuntimeReads):
         spec = self._registry.get(workflow_id) if self._registry is not None else None
         found: WorkflowSpec | None = spec or INTERNAL_WORKFLOWS.get(workflow_id)
         return found
+
+    def _tell_step(self, run: RunState, log: RunLog) -> None:
+        self.on_step(run, log)
 
     def _settled(self, log: RunLog, *, traced: bool = False) -> RunState:
         log.settle()

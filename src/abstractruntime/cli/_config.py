@@ -197,7 +197,7 @@ def _flatten(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _parse(setting: Setting, raw: Any, origin: str, base: Path) -> Any:
     """Give the value of a setting in its type; paths become absolute."""
-    if setting.kind == "number":
+    if setting.kind in ("number", "count"):
         return _number(setting, raw, origin)
     if setting.kind == "choice" and raw is False:
         raw = "off"  # YAML reads a bare `off` as false
@@ -216,10 +216,11 @@ def _number(setting: Setting, raw: Any, origin: str) -> float:
         number = float("nan") if isinstance(raw, bool) else float(raw)
     except (TypeError, ValueError):
         number = float("nan")
-    if 0 <= number < float("inf"):
+    if 0 <= number < float("inf") and (setting.kind == "number" or number == int(number)):
         return int(number) if number == int(number) else number
+    wanted = "a whole number" if setting.kind == "count" else "a number"
     raise UsageError(
-        f"setting {setting.name!r} in {origin} is {reprlib.repr(raw)}, expected a number from 0",
+        f"setting {setting.name!r} in {origin} is {reprlib.repr(raw)}, expected {wanted} from 0",
         hint=f"correct it in {origin}",
         argument=setting.name,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from abstractruntime._json import JsonObject
-from abstractruntime.nodes.base import COMMON_DATA
+from abstractruntime.nodes.keys import COMMON_DATA
 from abstractruntime.visualflow_compiler.schema import visualflow_schema
 
 EXAMPLE: Final[JsonObject] = {

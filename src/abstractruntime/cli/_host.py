@@ -12,7 +12,9 @@ from abstractruntime.cli._authority import believed_origin
 from abstractruntime.cli._bundles import installed_bundle
 from abstractruntime.cli._consent import workspace_of
 from abstractruntime.cli._keyring import read_trust
+from abstractruntime.cli._limits import limits_of
 from abstractruntime.cli._sandbox import require_confined
+from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
@@ -44,6 +46,7 @@ def make_runtime(session: Session, engine: Store, program: Program) -> Runtime:
         effect_handlers=handlers,
         effect_policy=effect_policy(session.config),
         artifact_store=engine.artifacts,
+        config=RuntimeConfig(run_limits=limits_of(session.config)),
         # Node traces cost a read per tick, and no command shows them.
         trace_records=0,
     )

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 from abstractruntime.errors import ExitCode
@@ -48,18 +48,18 @@ def raised_by_interrupts() -> None:
 
 @dataclass
 class StopFlag:
-    """Set by SIGINT and SIGTERM; the driver asks between records, which is when `on_poll` runs."""
+    """Set by SIGINT and SIGTERM; the driver asks between records, which is when `polls` run."""
 
     code: ExitCode | None = None
-    on_poll: Callable[[], None] | None = None
+    polls: list[Callable[[], None]] = field(default_factory=list)
 
     def __call__(self) -> bool:
         self.poll()
         return self.code is not None
 
     def poll(self) -> None:
-        if self.on_poll is not None:
-            self.on_poll()
+        for poll in self.polls:
+            poll()
 
 
 @contextmanager

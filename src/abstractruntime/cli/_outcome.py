@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abstractruntime.cli._limits import limit_lines
 from abstractruntime.cli._store import run_document
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import ExitCode
@@ -74,6 +75,7 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
         yield "it is paused; timers, events and ended children wait"
         yield f"  = hint: let it go on: art unpause {run_id}"
         return
+    yield from limit_lines(document)
     questions = sum(not _listens(wait) for wait in document["waits"])
     for wait in document["waits"]:
         yield from wait_lines(run_id, wait, several=questions > 1)
@@ -94,6 +96,9 @@ def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]
     first, *more = (wait["prompt"] or wait["wait_key"] or "").splitlines() or [""]
     yield f"waits for {'an answer' if wait['reason'] == 'user' else wait['reason']}: {first}"
     yield from (f"  | {line}" for line in more)
+    if wait["reason"] == "event":
+        yield f"  = hint: let it hear that: art emit NAME --run {run_id} --drive"
+        return
     if wait["choices"]:
         yield f"  choices: {', '.join(map(str, wait['choices']))}"
     key = f" --wait-key '{wait['wait_key']}'" if several else ""

@@ -145,6 +145,8 @@ def _settings() -> Iterator[str]:
 
 def _leeway(rule: ProjectRule) -> str:
     order = f" ({' < '.join(rule.loosest_first)})" if rule.loosest_first else ""
+    if rule.leeway == "tighten" and not order:
+        order = " (to less)"
     return f"`{rule.leeway}`{order}: {rule.why}"
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["text", "path", "number", "choice", "flag"]
+Kind = Literal["text", "path", "number", "count", "choice", "flag"]
 Leeway = Literal["free", "inside", "tighten", "never"]
 
 
@@ -20,16 +21,19 @@ class ProjectRule:
         leeway: `free` any value; `inside` a path in the project; `tighten` a value at least as
             strict as what counts without it; `never` none.
         why: The reason, for the reference.
-        loosest_first: The values of a setting that may be tightened.
+        loosest_first: The values of a setting that may be tightened; none of a limit, which less
+            tightens and 0, no limit, loosens most.
     """
 
     leeway: Leeway
     why: str
     loosest_first: tuple[str, ...] = ()
 
-    def loosens(self, value: str, than: str) -> bool:
+    def loosens(self, value: Any, than: Any) -> bool:
         """Say whether a value is less strict than another one."""
         order = self.loosest_first
+        if not order:
+            return (value or math.inf) > (than or math.inf)
         return order.index(value) < order.index(than)
 
 
@@ -62,8 +66,18 @@ class Setting:
     is_stated: bool = True
 
 
+LIMITS_SECTION = "limits"
 _NO_KEY = _never("whoever names the key has something signed in your name")
 _NO_STUB = _never("a stub answers only where a person asked for it")
+
+
+def _limit(name: str, default: int, doc: str) -> Setting:
+    return Setting(
+        f"{LIMITS_SECTION}.{name}", f"{doc} after which a run rests; 0: no limit",
+        _tighten("a project must not use more of your machine than you let it"),
+        f"ART_LIMITS_{name.upper()}", "count", default=default, is_stated=False,
+    )  # fmt: skip
+
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
@@ -125,5 +139,11 @@ SETTINGS: tuple[Setting, ...] = (
         "llm.script", "file of answers for the handler 'stub'", _NO_STUB, "ART_LLM_SCRIPT", "path",
         is_stated=False,
     ),
+    _limit("steps", 100_000, "calls of nodes, of one run,"),
+    _limit("ledger_bytes", 128 * 1024 * 1024, "bytes of its ledger"),
+    _limit("seconds", 24 * 60 * 60, "seconds for which it was driven, waits not counted,"),
+    _limit("depth", 64, "levels of runs that start runs"),
+    _limit("runs", 1000, "runs of one tree"),
+    _limit("failures", 100, "failures of one node in a row"),
 )  # fmt: skip
 BY_NAME = {setting.name: setting for setting in SETTINGS}

@@ -205,6 +205,7 @@ def run_document(
     engine: Store, tree: RunTree, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
     """Give the `art-run/1` document of the run that a tree is seen from."""
+    from abstractruntime.core.tree_limits import limits_of_tree
     from abstractruntime.core.usage import USAGE_WORDS, total_usage
     from abstractruntime.rendering.run_document import build_run_document
 
@@ -223,6 +224,7 @@ def run_document(
         usage=total_usage(records),
         outcome=outcome,
         causes=tree.failures()[1:],
+        limits=limits_of_tree(tree, lambda run: engine.head(run).bytes),
         last_record=last[0].record if last else None,
     )
 

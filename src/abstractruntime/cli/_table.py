@@ -207,6 +207,12 @@ COMMANDS = Group(
             ("art unpause 3f2a && art tick 3f2a",),
             exits="0 also when it was not paused",
         ),
+        "limits": CliCommand(
+            "limits:limits",
+            "Show what a run uses of its limits, or let it use more.",
+            ("art limits @last", "art limits 3f2a steps=200000 && art tick 3f2a"),
+            exits="0 also when nothing changed",
+        ),
         "inspect": CliCommand(
             "inspect:inspect_",
             "Show where a run stands and how it came there.",

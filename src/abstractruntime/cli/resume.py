@@ -26,6 +26,7 @@ from abstractruntime.cli._options import (
     set_flags,
 )
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
+from abstractruntime.cli._progress import showing_progress
 from abstractruntime.cli._session import Session, os_user
 from abstractruntime.cli._store import reading, resolve_run, writing
 from abstractruntime.core.models import WaitReason
@@ -98,7 +99,7 @@ def resume(  # noqa: PLR0917 - the options of the command
         tree = RunTree(engine, run_id)
         program = program_of_run(session, engine, tree)
         keep = leaves_listeners(engine, tree)
-        _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
+        runtime, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         if event is not None:
             wait_key = event_key(tree.open_waits(), event, run_id)
         try:
@@ -109,7 +110,10 @@ def resume(  # noqa: PLR0917 - the options of the command
             forced = [words for name, words in _FORCED.items() if name in refused.details]
             refused.hint = "; ".join([refused.hint or "", *forced])
             raise
-        with telling(session, engine, run_id, program.labels):
+        with (
+            telling(session, engine, run_id, program.labels),
+            showing_progress(session, runtime, program.labels, stop),
+        ):
             driver.drive(run_id, until=until.value)
         return conclude(
             session, engine, tree.root(), labels=program.labels, waiting_ok=waiting_ok, stop=stop

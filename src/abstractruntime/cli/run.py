@@ -31,6 +31,7 @@ from abstractruntime.cli._inputs import parse_labels
 from abstractruntime.cli._interrupts import stop_on_signals
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._limits import LimitOption, set_limit_flags
 from abstractruntime.cli._options import (
     DurabilityOption,
     HostKeyOption,
@@ -41,6 +42,7 @@ from abstractruntime.cli._options import (
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._packing import load_bundle_or_flow
 from abstractruntime.cli._program import Program, code_services, compile_program
+from abstractruntime.cli._progress import showing_progress
 from abstractruntime.cli._sandbox import confined
 from abstractruntime.cli._session import Session, os_user
 from abstractruntime.cli._store import holds_bundle, writing
@@ -106,6 +108,7 @@ def run(  # noqa: PLR0917 - the options of the command
         list[str],
         typer.Option("--allow", metavar="CAPABILITY", help="Grant such as file:read; repeatable."),
     ] = [],  # noqa: B006 - the parser makes a new list for each call
+    limit: LimitOption = [],  # noqa: B006 - the parser makes a new list for each call
     keep_listeners: Annotated[
         bool,
         typer.Option("--keep-listeners", help="Listeners of the flow live on when the run ends."),
@@ -141,6 +144,7 @@ def run(  # noqa: PLR0917 - the options of the command
         sandbox=sandbox,
         workspace=workspace,
     )
+    set_limit_flags(session, limit)
     if trust_code and sandbox not in {None, "in-process"}:
         raise UsageError(
             f"--trust-code and --sandbox {sandbox} say the opposite", hint="leave one of them out"
@@ -235,7 +239,10 @@ def _drive(
         if not existing:
             _create(session, runtime, program, start, engine)
         session.out.note(f"run {run_id}" + (" exists already" if existing else ""))
-        with telling(session, engine, run_id, program.labels, steps=follow):
+        with (
+            telling(session, engine, run_id, program.labels, steps=follow),
+            showing_progress(session, runtime, program.labels, stop),
+        ):
             driver.drive(run_id, until=until.value)
         stop.poll()
         return conclude(

@@ -26,6 +26,7 @@ from abstractruntime.cli._options import (
     set_flags,
 )
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
+from abstractruntime.cli._progress import showing_progress
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, resolve_run, row_of, writing
 from abstractruntime.core.run_tree import RunTree
@@ -70,8 +71,11 @@ def tick(  # noqa: PLR0917 - the options of the command
         program = program_of_run(session, engine, tree)
         root = tree.root()
         keep = engine.origin(root).keep_listeners
-        _, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
-        with telling(session, engine, run_id, program.labels):
+        runtime, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
+        with (
+            telling(session, engine, run_id, program.labels),
+            showing_progress(session, runtime, program.labels, stop),
+        ):
             driver.drive(run_id, until=until.value)
         return conclude(
             session, engine, root, labels=program.labels, waiting_ok=waiting_ok, stop=stop

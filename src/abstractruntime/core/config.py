@@ -12,9 +12,33 @@ DEFAULT_RECOMMENDED_MAX_INPUT_TOKENS = -1
 _SAFETY_TOKENS = 256
 
 
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """What a run may use before it rests until somebody raises the limit; 0 is no limit.
+
+    Attributes:
+        steps: Calls of nodes, of one run.
+        ledger_bytes: Bytes of the ledger of one run, without the values that lie beside it.
+        seconds: Time for which one run was driven, its waits not counted.
+        depth: How deep runs start runs below the root of their tree.
+        runs: Runs of the whole tree.
+        failures: Failures of one node after which its run went on, without a success between.
+    """
+
+    steps: int = 100_000
+    ledger_bytes: int = 128 * 1024 * 1024
+    seconds: int = 24 * 60 * 60
+    depth: int = 64
+    runs: int = 1000
+    failures: int = 100
+
+
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """Limits are counts and tokens; None means "from the model's capabilities, else unknown"."""
+    """Limits are counts and tokens; None means "from the model's capabilities, else unknown".
+
+    `run_limits` are what new runs may use; None, the default, leaves them unlimited.
+    """
 
     max_iterations: int = 25
     warn_iterations_pct: int = 80
@@ -26,6 +50,7 @@ class RuntimeConfig:
     provider: str | None = None
     model: str | None = None
     model_capabilities: dict[str, Any] = field(default_factory=dict)
+    run_limits: RunLimits | None = None
 
     def to_limits_dict(self) -> dict[str, Any]:
         """Give the initial `_limits` of a run."""

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from abstractruntime._json import mapping
+
 ON_FAILURE: Final = "on_failure"
+ON_CHILD_FAILURE: Final = "on_child_failure"
 CONTINUE: Final = "continue"
 _KEYS: Final = frozenset({"success", "error"})
 
@@ -28,3 +31,16 @@ def failure_result(error: str) -> dict[str, Any]:
 def is_failure(value: Any) -> bool:
     """Tell whether a stored value stands for a failure."""
     return isinstance(value, dict) and value.keys() == _KEYS and value["success"] is False
+
+
+def has_failed(facts: Mapping[str, Any] | None, value: Any) -> bool:
+    """Tell whether a result stands for a failure after which the run goes on.
+
+    Args:
+        facts: The payload of the effect, or the details of the wait, that gave the result.
+        value: The result, or what a child that ended badly answered.
+    """
+    if facts is not None and facts.get(ON_CHILD_FAILURE) == CONTINUE:
+        output = mapping(mapping(value).get("output"))
+        return output.get("success") is False
+    return goes_on(facts) and is_failure(value)

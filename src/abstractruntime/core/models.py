@@ -1,7 +1,7 @@
 """The data model: runs, steps, effects and waits.
 
 JSON form is `to_dict()`: field order is the serialised order, enums are their values.
-Public shapes are those of 0.4.x; `RunState.ledger_seq` and `listening`, `StepRecord.seq`
+Public shapes are those of 0.4.x; `RunState.ledger_seq`, `listening` and `used`, `StepRecord.seq`
 and `commit` are new, trailing, and omitted from JSON while unset.
 """
 
@@ -206,7 +206,9 @@ class RunState:
     """One execution of a workflow; the only mutable copy belongs to its open run log.
 
     `listening` holds the keys of events that the run keeps waiting for: one that arrives
-    while it is busy stays in its inbox until it waits for that key again.
+    while it is busy stays in its inbox until it waits for that key again. `used` is what a run
+    with limits has used so far, `{steps, seconds[, failures: {node: count}]}`; it is replaced,
+    never changed in place.
     """
 
     run_id: str
@@ -224,6 +226,7 @@ class RunState:
     parent_run_id: str | None = None
     ledger_seq: int | None = None
     listening: list[str] | None = None
+    used: JsonObject | None = None
 
     @classmethod
     def new(
@@ -257,6 +260,8 @@ class RunState:
             del data["ledger_seq"]
         if not self.listening:
             del data["listening"]
+        if self.used is None:
+            del data["used"]
         return data
 
     @classmethod

@@ -150,6 +150,11 @@ class RunLog(Protocol):
     run: RunState
     pending: StepRecord | None
 
+    @property
+    def ledger_bytes(self) -> int | None:
+        """The size of the ledger; None where nobody knows it."""
+        ...
+
     def next_occurrence(self) -> int:
         """Give the ordinal of the next effect occurrence of this run."""
         ...

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime.core.limits import reached_limit
 from abstractruntime.core.models import RunState, RunStatus, WaitReason, WaitState
 from abstractruntime.core.outcome import Outcome, child_failure, failure_of, outcome_of
 from abstractruntime.core.ports import Engine, RunHeader, RunQuery
@@ -190,12 +191,12 @@ class RunTree:
         if run_id not in self._children:
             found = self._engine.find(RunQuery(parent_run_id=run_id, limit=0))
             children = {child.run_id: child for child in found}
-            if awaited := self._awaited_by(parent):
+            if awaited := self.awaited_by(parent):
                 children[awaited.run_id] = awaited
             self._children[run_id] = sorted(children.values(), key=lambda run: run.created_at)
         return self._children[run_id]
 
-    def _awaited_by(self, parent: RunHeader) -> RunHeader | None:
+    def awaited_by(self, parent: RunHeader) -> RunHeader | None:
         """Give the child that a run waits for, as it is, whatever a listing says of it."""
         if parent.wait_reason is not WaitReason.SUBWORKFLOW:
             return None
@@ -204,6 +205,25 @@ class RunTree:
         except AbstractRuntimeError:
             return None  # driving the run says what is wrong with it
         return child if child.parent_run_id == parent.run_id else None
+
+    def awaited_leaf(self) -> RunHeader:
+        """Give the run itself, or what it waits for, however many children that goes through."""
+        run, seen = RunHeader.of(self.state()), {self.run_id}
+        while (child := self.awaited_by(run)) is not None and child.run_id not in seen:
+            seen.add(child.run_id)
+            run = child
+        return run
+
+    def parent_waiting_for(self, child: RunHeader) -> RunHeader | None:
+        """Give the parent of a run, if it waits for that run."""
+        if child.parent_run_id is None:
+            return None
+        try:
+            parent = RunHeader.of(self.state(child.parent_run_id))
+        except AbstractRuntimeError:
+            return None  # driving it says what is wrong with it
+        is_awaited = parent.wait_key == f"subworkflow:{child.run_id}"
+        return parent if is_awaited and parent.wait_reason is WaitReason.SUBWORKFLOW else None
 
     def is_member(self, run: RunHeader) -> bool:
         """Tell whether a run that a listing puts into the tree says so itself.
@@ -217,26 +237,24 @@ class RunTree:
         return [self.state(run.run_id) for run in self.members() if self.is_member(run)]
 
     def open_waits(self) -> list[OpenWait]:
-        """Give the leaf waits of the run and its descendants, oldest run first, listeners last."""
+        """Give the leaf waits of the run and its descendants, oldest run first, listeners last.
+
+        A run that rests at a limit waits for nothing that an answer could end.
+        """
         waiting = (run for run in self.members() if run.status is RunStatus.WAITING)
         runs = (self.state(run.run_id) for run in waiting if self.is_member(run))
         waits = [
             OpenWait.of(run.run_id, run.waiting)
             for run in runs
-            if run.waiting and run.waiting.reason is not WaitReason.SUBWORKFLOW
+            if run.waiting
+            and run.waiting.reason is not WaitReason.SUBWORKFLOW
+            and not reached_limit(run.vars)
         ]
         return sorted(waits, key=lambda wait: wait.listens)
 
     def leading(self) -> RunState:
-        """Give the run that the tree's run waits for, at the end of the chain of waiting parents."""
-        run, seen = self.state(), {self.run_id}
-        while run.waiting is not None and run.waiting.reason is WaitReason.SUBWORKFLOW:
-            child = self._awaited_by(RunHeader.of(run))
-            if child is None or child.run_id in seen:
-                break
-            seen.add(child.run_id)
-            run = self.state(child.run_id)
-        return run
+        """Give the run itself, or what it waits for, however many children that goes through."""
+        return self.state(self.awaited_leaf().run_id)
 
     def outcome(self, is_driven: Callable[[str], bool]) -> Outcome:
         """Give what became of the tree's run; one that waits for a child is as far as that is.
@@ -267,6 +285,12 @@ class RunTree:
                 break
             chain.append(cause)
         return chain
+
+    def limited(self) -> list[RunState]:
+        """Give the run and its descendants that rest at a limit, parents before children."""
+        waiting = (run for run in self.members() if run.wait_reason is WaitReason.USER)
+        runs = (self.state(run.run_id) for run in waiting if self.is_member(run))
+        return [run for run in runs if reached_limit(run.vars)]
 
     def choose_wait(self, wait_key: str | None = None, *, force: bool = False) -> OpenWait:
         """Give the one open wait that an answer means.
@@ -304,6 +328,8 @@ class RunTree:
         )
 
     def _nothing_waits(self, timers: list[OpenWait]) -> WaitMismatch:
+        for limited in self.limited():
+            return at_limit(limited)
         if timers:
             return WaitMismatch(
                 f"run {self.run_id!r} waits until {timers[0].until}, not for an answer",
@@ -330,6 +356,18 @@ class RunTree:
             return ""
         actor = (answers[-1].get("result") or {}).get("actor") or "somebody"
         return f"; {actor} answered at {answers[-1]['ended_at']}"
+
+
+def at_limit(run: RunState) -> WaitMismatch:
+    """Give what there is to say to whoever answers a run that rests at a limit."""
+    reached = reached_limit(run.vars) or {}
+    name = reached.get("limit")
+    return WaitMismatch(
+        f"run {run.run_id!r} rests at its limit of {reached.get('max')} {name}",
+        hint=f"raise it: art limits {run.run_id} {name}=NUMBER",
+        run_id=run.run_id,
+        **reached,
+    )
 
 
 def root_of(peek: Callable[[str], RunState], run_id: str) -> str:

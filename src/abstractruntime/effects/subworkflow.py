@@ -7,13 +7,13 @@ finds the child that the first one created, and drives it on instead of starting
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from abstractruntime._json import mapping
 from abstractruntime.core.answers import stored_answer, tool_result
 from abstractruntime.core.commands import Command, Deliver, FailWait
 from abstractruntime.core.derived_ids import child_run_id
-from abstractruntime.core.failures import CONTINUE
+from abstractruntime.core.failures import CONTINUE, ON_CHILD_FAILURE
 from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import (
     Effect,
@@ -27,7 +27,6 @@ from abstractruntime.core.outcome import Outcome, child_failure, outcome_of
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.effects.waits import continuation, truthy
 
-ON_CHILD_FAILURE: Final = "on_child_failure"
 _INHERITED = (
     "workspace_root",
     "workspace_access_mode",

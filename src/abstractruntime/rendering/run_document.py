@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RUN_DOCUMENT_FORMAT: Final = "art-run/1"
 
 
-def build_run_document(  # noqa: PLR0913 - what a document is made of, by name
+def build_run_document(  # noqa: PLR0913 - the parts of the document, keyword-only
     *,
     state: RunState,
     ledger: LedgerHead,
@@ -34,6 +34,7 @@ def build_run_document(  # noqa: PLR0913 - what a document is made of, by name
     usage: Usage | None = None,
     outcome: Outcome | None = None,
     causes: Sequence[RunState] = (),
+    limits: Sequence[JsonObject] = (),
     last_record: Mapping[str, Any] | None = None,
 ) -> JsonObject:
     """Give the run document.
@@ -51,12 +52,15 @@ def build_run_document(  # noqa: PLR0913 - what a document is made of, by name
         usage: Totals of the run and its children.
         outcome: What became of it, where more is known than the run itself tells.
         causes: The runs below it that made it fail, each the reason of the one before.
+        limits: What of its limits is nearly or all used; see `core.tree_limits.limits_of_tree`.
         last_record: The last record of the ledger; locates the error.
     """
     origin = origin or RunOrigin()
-    waits = _waits(state, leaf_waits)
     outcome = outcome or outcome_of(state)
-    interrupted = state.status is RunStatus.RUNNING and outcome is Outcome.INTERRUPTED
+    interrupted = outcome is Outcome.INTERRUPTED
+    # A run that rests at a limit, or waits for a child that nobody drives, asks nobody.
+    asks = outcome not in (Outcome.LIMITED, Outcome.INTERRUPTED)
+    waits = _waits(state, leaf_waits, asks=asks)
     error = _error(state, node_labels or {}, last_record or {})
     if error is not None:
         error["causes"] = [_cause(run, node_labels or {}) for run in causes]
@@ -77,6 +81,7 @@ def build_run_document(  # noqa: PLR0913 - what a document is made of, by name
         "parent_run_id": state.parent_run_id,
         "session_id": state.session_id,
         "paused": state.status.value in ("running", "waiting") and is_paused(state.vars),
+        "limits": list(limits),
         "labels": dict(origin.labels),
         "usage": (usage or Usage()).to_dict(),
     }
@@ -90,10 +95,12 @@ def exit_code_for(run_document: Mapping[str, Any]) -> ExitCode:
     return Outcome(run_document["outcome"]).exit_code
 
 
-def _waits(state: RunState, leaf_waits: Sequence[tuple[str, WaitState]]) -> list[JsonObject]:
+def _waits(
+    state: RunState, leaf_waits: Sequence[tuple[str, WaitState]], *, asks: bool
+) -> list[JsonObject]:
     if state.status is RunStatus.RUNNING:
         return []
-    if not leaf_waits and state.waiting is not None:
+    if not leaf_waits and state.waiting is not None and asks:
         leaf_waits = [(state.run_id, state.waiting)]
     return [_wait(run_id, wait) for run_id, wait in leaf_waits]
 

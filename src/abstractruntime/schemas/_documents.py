@@ -149,6 +149,14 @@ KEYS: Final = document(
     ),
 )
 
+_USE: Final = "run_id limit used:count max:count rests:flag"
+LIMITS: Final = document(
+    "art-limits/1",
+    "What a run and everything below it uses of its limits",
+    "run_id",
+    limits=list_of(closed_object(_USE)),
+)
+
 CONFIG: Final = document(
     "art-config/1",
     "Settings in force",
@@ -186,13 +194,14 @@ _RAISED: Final = {
 _CAUSE: Final = open_object(
     "run_id workflow_id message node_id? node_label? | line raised", **_RAISED
 )
+_LIMIT: Final = open_object(_USE)
 RUN: Final[JsonObject] = {
     "$schema": DRAFT,
     "title": "Run document",
     "description": "One run: what it is, where it stands, what it waits for, what it gave.",
     **open_object(
         "format run_id workflow_id status outcome output:any error waiting waits bundle ledger"
-        " created_at updated_at parent_run_id? session_id? paused labels usage",
+        " created_at updated_at parent_run_id? session_id? paused limits labels usage",
         format={"const": "art-run/1"},
         status=one_of(*_STATUSES),
         outcome={**one_of(*_OUTCOMES), "description": "what became of it, in one word"},
@@ -208,6 +217,7 @@ RUN: Final[JsonObject] = {
         bundle=nullable(open_object("id? version? digest? signers:texts")),
         ledger=open_object("records:count head_hash? signed_records:count bytes:count"),
         paused={"type": "boolean", "description": "rests until `art unpause`"},
+        limits=list_of(_LIMIT),
         labels=map_of(TEXT),
         usage=open_object(
             "llm_calls:count tool_calls:count input_tokens:count output_tokens:count"

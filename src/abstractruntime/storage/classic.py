@@ -172,6 +172,11 @@ class ClassicRunLog:
         self._position = count_records(engine.ledgers, run.run_id)
         self._reusable = self._index_tail()
 
+    @property
+    def ledger_bytes(self) -> None:
+        """Unknown: a ledger store says nothing of sizes."""
+        return None
+
     def next_occurrence(self) -> int:
         """Give the number of records that the saved state has absorbed: a death does not move it."""
         absorbed = self.run.ledger_seq

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from abstractruntime._json import mapping
+from abstractruntime.core._kernel.brakes import Brakes
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.core.commands import (
@@ -26,7 +27,13 @@ from abstractruntime.core.commands import (
     Unknown,
     Unpause,
 )
-from abstractruntime.core.limits import SETTABLE
+from abstractruntime.core.limits import (
+    SETTABLE,
+    change_limits,
+    go_on_from,
+    reached_limit,
+    settable_run_limits,
+)
 from abstractruntime.core.models import RunState, RunStatus, StepRecord, WaitReason
 from abstractruntime.core.ports import RunLog
 from abstractruntime.core.vars import RUNTIME, ensure_limits, get_namespace, get_runtime, is_paused
@@ -40,9 +47,12 @@ Objection = Callable[[RunState, Command], str | None]
 class Control:
     """The kernel's part for requests from outside."""
 
-    def __init__(self, changes: Changes, waits: Waits, objection: Objection) -> None:
+    def __init__(
+        self, changes: Changes, waits: Waits, brakes: Brakes, objection: Objection
+    ) -> None:
         self._changes = changes
         self._waits = waits
+        self._brakes = brakes
         self._objection = objection
         self._appliers: Mapping[type, Callable[[RunLog, Any, _Ids], None]] = {
             Cancel: self._cancel,
@@ -91,6 +101,7 @@ class Control:
         if run.status.is_terminal:
             return
         _clear_control(run, "paused", "paused_at", "pause_reason")
+        go_on_from(run.vars)
         self._changes.apply(log, request)
         record = self._record(log, "cancel", reason=request.reason)
         self._changes.commit_ending(log, record, commands=commands)
@@ -118,13 +129,18 @@ class Control:
         log.commit(self._record(log, "unpause"), commands=commands)
 
     def _set_limits(self, log: RunLog, request: SetLimits, commands: _Ids) -> None:
-        known = {name: value for name, value in request.updates.items() if name in SETTABLE}
-        if not known:
+        warned = {name: value for name, value in request.updates.items() if name in SETTABLE}
+        brakes = settable_run_limits(request.updates)
+        if not warned and not brakes:
             self._acknowledge(log, commands)
             return
-        ensure_limits(log.run.vars).update(known)
+        if warned:
+            ensure_limits(log.run.vars).update(warned)
+        if brakes:
+            change_limits(log.run.vars, brakes)
+            self._brakes.release(log)
         log.run.updated_at = self._changes.clock.now_iso()
-        log.commit(self._record(log, "limits", updates=known), commands=commands)
+        log.commit(self._record(log, "limits", updates={**warned, **brakes}), commands=commands)
 
     def _refuse(self, log: RunLog, request: Unknown | Altered, commands: _Ids) -> None:
         self._acknowledge(log, commands, refused=f"unknown command {request.kind!r}")
@@ -159,7 +175,9 @@ def _listens_now(run: RunState) -> bool:
 
 def _asks_a_person(run: RunState) -> bool:
     wait = run.waiting
-    return run.status is RunStatus.WAITING and wait is not None and wait.reason is WaitReason.USER
+    if run.status is not RunStatus.WAITING or wait is None or reached_limit(run.vars):
+        return False
+    return wait.reason is WaitReason.USER
 
 
 def _clear_control(run: RunState, *names: str) -> None:

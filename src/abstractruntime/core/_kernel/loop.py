@@ -5,8 +5,8 @@ Rules:
 2. Pure hops are deterministic, so they ride along with the next record; a run of hops is
    committed every 64 of them, every second, and before the loop returns. A hop into or out
    of a guarded node is committed at once.
-3. A node that raises leaves no trace in the variables: they are rolled back before the
-   failure is committed. Hops before it that no commit holds yet are walked again, each
+3. A node that raises, or asks for more than its run may have, leaves no trace in the variables:
+   they are rolled back before the failure, or the rest, is committed. Hops before it that no commit holds yet are walked again, each
    with a commit, so that the rollback takes back that node alone.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from abstractruntime.core._kernel.brakes import Brakes, LimitMet, OnStep, Stint, TreeUse
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.control import Control, Objection
 from abstractruntime.core._kernel.effects import EffectRunner, PolicyFailed
@@ -22,6 +23,7 @@ from abstractruntime.core._kernel.outcomes import Outcomes
 from abstractruntime.core._kernel.transitions import Finished, Hopped
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.core.commands import Answer, Request
+from abstractruntime.core.limits import LimitUse
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepPlan
 from abstractruntime.core.ports import Clock, Evidence, RunLog
 from abstractruntime.core.records import RecordFactory
@@ -46,8 +48,10 @@ class Kernel:
         records: RecordFactory,
         effects: EffectRunner,
         context: RunContext,
+        tree: TreeUse,
         evidence: Callable[[], Evidence | None] = lambda: None,
         objection: Objection = lambda *_: None,
+        on_step: OnStep = lambda *_: None,
     ) -> None:
         self._clock = clock
         self._context = context
@@ -55,7 +59,8 @@ class Kernel:
         self._changes = Changes(clock, records, evidence)
         self._outcomes = Outcomes(self._changes, effects)
         self._waits = Waits(self._changes, self._outcomes)
-        self._control = Control(self._changes, self._waits, objection)
+        self._brakes = Brakes(self._changes, tree, on_step)
+        self._control = Control(self._changes, self._waits, self._brakes, objection)
 
     def apply_commands(self, log: RunLog) -> None:
         """Apply what others asked of this run while it was owned; each command counts once."""
@@ -87,20 +92,24 @@ class Kernel:
         """Advance until the run waits or ends, the budget is used, or `stop` says so."""
         self._control.take(log)
         self._waits.fire_timer(log)
-        hops = Hops(self._clock)
+        hops, stint = Hops(self._clock), self._brakes.begin(log)
         steps = 0
         while self._may_step(log.run, steps, max_steps) and not (stop and stop()):
+            # What was begun is brought to its end, whatever it uses.
+            if log.pending is None and (use := stint.reached()):
+                self._rest(log, hops, use)
+                continue
             steps += 1
             left = log.run.current_node
             try:
-                is_hop = self._step(log, workflow)
-            except _Rejected as rejected:
+                is_hop = self._step(log, workflow, stint)
+            except (_Rejected, LimitMet) as reason:
                 log.rollback()
                 if hops.pending:
                     steps -= hops.retrace() + 1
                     continue
                 is_hop = False
-                self._changes.fail(log, str(rejected))
+                self._settle(log, reason)
             if is_hop:
                 hops.count()
             else:
@@ -110,6 +119,19 @@ class Kernel:
             self._apply_between_steps(log)
         if hops.pending:
             self._commit_hops(log, hops)
+
+    def _settle(self, log: RunLog, reason: _Rejected | LimitMet) -> None:
+        """End a step that cannot stand and was taken back."""
+        if isinstance(reason, LimitMet):
+            self._brakes.rest(log, reason.use)
+        else:
+            self._changes.fail(log, str(reason))
+
+    def _rest(self, log: RunLog, hops: Hops, use: LimitUse) -> None:
+        if hops.pending:
+            self._commit_hops(log, hops)  # which fails the run where they left what is not JSON
+        if log.run.status is RunStatus.RUNNING:
+            self._brakes.rest(log, use)
 
     def _commit_hops(self, log: RunLog, hops: Hops) -> None:
         try:
@@ -133,11 +155,12 @@ class Kernel:
             and not is_paused(run.vars)
         )
 
-    def _step(self, log: RunLog, workflow: WorkflowSpec) -> bool:
+    def _step(self, log: RunLog, workflow: WorkflowSpec, stint: Stint) -> bool:
         """Do one step; True when it was a pure hop that still needs a commit."""
         if log.pending is not None:
             self._outcomes.take_up(log, log.pending)
             return False
+        stint.count_step()
         plan = self._plan(log, workflow)
         if plan.complete_output is not None:
             self._finish(log, plan.node_id, plan.complete_output)
@@ -167,6 +190,7 @@ class Kernel:
 
     def _perform(self, log: RunLog, plan: StepPlan) -> None:
         assert plan.effect is not None  # noqa: S101 - the caller dispatched on it
+        self._brakes.allow(log.run, plan.effect)
         try:
             request = self._effects.request(log, plan.node_id, plan.effect, plan.next_node)
         except PolicyFailed as error:

@@ -18,7 +18,8 @@ from abstractruntime.core._kernel.effects import (
     WaitingAttempt,
 )
 from abstractruntime.core._kernel.transitions import Failed, Finished, Hopped, Parked
-from abstractruntime.core.failures import CONTINUE, ON_FAILURE, failure_result, goes_on
+from abstractruntime.core.failures import CONTINUE, ON_FAILURE, failure_result, goes_on, has_failed
+from abstractruntime.core.limits import count_outcome
 from abstractruntime.core.models import EffectType, RunState, StepRecord
 from abstractruntime.core.ports import RunLog
 from abstractruntime.core.usage import prompt_tokens
@@ -89,6 +90,7 @@ class Outcomes:
         if goes_on(effect.payload) and request.next_node is not None:
             if effect.result_key:
                 set_result(log.run.vars, effect.result_key, failure_result(end.error))
+            count_outcome(log.run, request.node_id, failed=True)
             changes.apply(log, Hopped(request.next_node), at=record.ended_at)
             log.commit(record, barrier=barrier)
             return
@@ -115,6 +117,8 @@ class Outcomes:
     ) -> None:
         wrote = _store_result(log.run, request, result)
         counted = _count_tokens(log.run, request.effect.type, result)
+        is_bad = has_failed(request.effect.payload, result)
+        count_outcome(log.run, request.node_id, failed=is_bad)
         if request.next_node is None:
             self._end(log, request, result, record, wrote=wrote)
             return

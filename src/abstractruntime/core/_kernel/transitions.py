@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from abstractruntime.core.commands import Cancel, Pause, Unpause
+from abstractruntime.core.limits import LimitUse
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason, WaitState
 from abstractruntime.errors import WaitMismatch
 
@@ -47,7 +48,19 @@ class Woken:
     payload: Any
 
 
-Event = Hopped | Finished | Parked | Failed | Woken | Cancel | Pause | Unpause
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """The run may use no more of something."""
+
+    use: LimitUse
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The limit at which the run rests was raised."""
+
+
+Event = Hopped | Finished | Parked | Failed | Woken | Limited | Raised | Cancel | Pause | Unpause
 
 
 def _hop(_run: RunState, event: Any) -> Fields:
@@ -83,19 +96,38 @@ def _cancel(_run: RunState, event: Any) -> Fields:
 
 
 def _pause_running(run: RunState, _event: Any) -> Fields:
+    return _held(run, pause_wait_key(run.run_id), "Paused", kind="pause")
+
+
+def _unpause_waiting(run: RunState, _event: Any) -> Fields:
+    return _let_go(run, pause_wait_key(run.run_id))
+
+
+def _limit(run: RunState, event: Any) -> Fields:
+    use: LimitUse = event.use
+    prompt = f"Limit reached: {use.used} of {use.maximum} {use.limit}"
+    return _held(run, limit_wait_key(run.run_id), prompt, kind="limit", **use.to_dict())
+
+
+def _raise(run: RunState, _event: Any) -> Fields:
+    return _let_go(run, limit_wait_key(run.run_id))
+
+
+def _held(run: RunState, wait_key: str, prompt: str, **details: Any) -> Fields:
+    """Park a running run before its next step; no answer ends the wait."""
     wait = WaitState(
         reason=WaitReason.USER,
-        wait_key=pause_wait_key(run.run_id),
+        wait_key=wait_key,
         resume_to_node=run.current_node,
-        prompt="Paused",
+        prompt=prompt,
         allow_free_text=False,
-        details={"kind": "pause"},
+        details=details,
     )
     return {"status": RunStatus.WAITING, "waiting": wait}
 
 
-def _unpause_waiting(run: RunState, _event: Any) -> Fields:
-    if run.waiting and run.waiting.wait_key == pause_wait_key(run.run_id):
+def _let_go(run: RunState, wait_key: str) -> Fields:
+    if run.waiting and run.waiting.wait_key == wait_key:
         return {
             "status": RunStatus.RUNNING,
             "waiting": None,
@@ -115,11 +147,13 @@ TRANSITIONS: Mapping[tuple[RunStatus, type], Callable[[RunState, Any], Fields]] 
     (_RUNNING, Finished): _finish,
     (_RUNNING, Parked): _park,
     (_RUNNING, Failed): _fail,
+    (_RUNNING, Limited): _limit,
     (_RUNNING, Cancel): _cancel,
     (_RUNNING, Pause): _pause_running,
     (_RUNNING, Unpause): _unchanged,
     (_WAITING, Woken): _wake,
     (_WAITING, Failed): _fail,
+    (_WAITING, Raised): _raise,
     (_WAITING, Cancel): _cancel,
     (_WAITING, Pause): _unchanged,
     (_WAITING, Unpause): _unpause_waiting,
@@ -147,3 +181,7 @@ def transition(run: RunState, event: Event) -> Fields:
 
 def pause_wait_key(run_id: str) -> str:
     return f"pause:{run_id}"
+
+
+def limit_wait_key(run_id: str) -> str:
+    return f"limit:{run_id}"

@@ -11,7 +11,8 @@ from abstractruntime.core._kernel.outcomes import Outcomes
 from abstractruntime.core._kernel.transitions import Failed, Woken
 from abstractruntime.core.answers import stored_answer
 from abstractruntime.core.commands import Answer, FailWait
-from abstractruntime.core.failures import failure_result, goes_on
+from abstractruntime.core.failures import failure_result, goes_on, has_failed
+from abstractruntime.core.limits import count_outcome, reached_limit
 from abstractruntime.core.models import (
     JsonObject,
     RunState,
@@ -21,6 +22,7 @@ from abstractruntime.core.models import (
     parse_moment,
 )
 from abstractruntime.core.ports import RunLog
+from abstractruntime.core.run_tree import at_limit
 from abstractruntime.core.vars import is_paused, set_result
 from abstractruntime.errors import InvalidValue, WaitMismatch
 
@@ -98,6 +100,7 @@ class Waits:
         wrote = set_result(run.vars, wait.result_key, answer) if wait.result_key else None
         if answer is not payload:
             wrote = None  # the record holds the answer as it was given
+        count_outcome(run, run.current_node, failed=has_failed(wait.details, answer))
         changes.apply(log, Woken(answer))
         records = [record]
         if run.status is RunStatus.COMPLETED:
@@ -135,6 +138,8 @@ def require_wait(run: RunState, wait_key: str | None, occurrence: int | None = N
             hint=f"first: art unpause {run.run_id}",
             run_id=run.run_id,
         )
+    if reached_limit(run.vars):
+        raise at_limit(run)
     if run.status is not RunStatus.WAITING or run.waiting is None:
         raise WaitMismatch(
             f"run {run.run_id!r} is {run.status.value}, not waiting",

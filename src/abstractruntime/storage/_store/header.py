@@ -21,7 +21,7 @@ _IN_COMMIT = {name: field for field, name in _NAMES.items()}
 _TEXTS = tuple(
     field
     for field in _NAMES
-    if field not in ("status", "waiting", "output", "updated_at", "run_id", "listening")
+    if field not in ("status", "waiting", "output", "updated_at", "run_id", "listening", "used")
 )
 _STATUS_TEXTS: Mapping[Any, str] = {status: status.value for status in RunStatus}
 _TERMINAL = frozenset(status.value for status in RunStatus if status.is_terminal)
@@ -41,6 +41,10 @@ def header_of(run: RunState) -> JsonObject:
         header["listening"] = list(run.listening)
     else:
         del header["listening"]
+    if run.used is None:
+        del header["used"]
+    else:
+        header["used"] = isolate(normalise(run.used, "/used"))
     return header
 
 
@@ -65,6 +69,9 @@ def changed_fields(header: Mapping[str, Any], run: RunState) -> JsonObject:
         _note_change(changed, "output", header["output"], run.output)
     if (run.listening or None) != header.get("listening"):
         changed["listening"] = list(run.listening or ()) or None
+    # The dict is replaced whenever it changes, so another one is all there is to see.
+    if run.used is not None and run.used != header.get("used"):
+        changed["used"] = isolate(run.used)
     if run.updated_at != header["updated_at"]:
         changed["updated_at"] = run.updated_at
     return changed

@@ -108,6 +108,10 @@ class DirectoryRunLog:
         return self._memory.image.occurrence
 
     @property
+    def ledger_bytes(self) -> int:
+        return self._memory.image.size
+
+    @property
     def next_seq(self) -> int:
         """The ordinal that the next record gets."""
         return self._memory.image.seq

@@ -1,0 +1,118 @@
+"""How a long run goes: one line on stderr, rewritten on a terminal, now and then elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from abstractruntime._text import log_line
+from abstractruntime.cli._output import Mode, talk
+from abstractruntime.core.limits import LimitUse, limit_uses
+from abstractruntime.rendering.terminal import fit, format_bytes, format_duration, plural
+
+if TYPE_CHECKING:
+    from abstractruntime._runtime.runtime import Runtime
+    from abstractruntime.cli._interrupts import StopFlag
+    from abstractruntime.cli._session import Session
+    from abstractruntime.core.models import RunState
+    from abstractruntime.core.ports import Clock, RunLog
+
+_ON_TERMINAL_S, _ELSEWHERE_S = 1.0, 30.0
+_LOOK_EVERY = 16
+_START_OF_LINE, _REST_OF_LINE = "\r", "\x1b[K"
+
+
+@dataclass
+class Progress:
+    """Counts the steps of a tree of runs, and says from time to time how far it has come.
+
+    Args:
+        clock: Time.
+        say: Takes text for stderr.
+        width: Columns of the terminal on which the line is rewritten; None elsewhere.
+        labels: Node id to the name its author gave it.
+    """
+
+    clock: Clock
+    say: Callable[[str], None]
+    width: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    _steps: int = 0
+    _node: str = ""
+    _sizes: dict[str, int] = field(default_factory=dict)
+    _warned: set[tuple[str, str]] = field(default_factory=set)
+    _is_shown: bool = False
+
+    def __post_init__(self) -> None:
+        self._began_s = self._said_s = self.clock.monotonic()
+
+    def note(self, run: RunState, log: RunLog) -> None:
+        """Count a step that is about to be done."""
+        self._steps += 1
+        self._node = run.current_node
+        size = log.ledger_bytes
+        self._sizes[run.run_id] = size or 0
+        # Few runs come near to a limit: one look in so many steps is soon enough.
+        if self._steps % _LOOK_EVERY == 0:
+            self._warn(run, size)
+
+    def poll(self) -> None:
+        """Say how far it has come, if that was not said for a while."""
+        now_s = self.clock.monotonic()
+        pause_s = _ELSEWHERE_S if self.width is None else _ON_TERMINAL_S
+        if self._steps and now_s - self._said_s >= pause_s:
+            self._said_s = now_s
+            self._show(self._line(now_s))
+
+    def end(self) -> None:
+        """Take the line back: what follows says how it ended."""
+        if self._is_shown:
+            self.say(_START_OF_LINE + _REST_OF_LINE)
+            self._is_shown = False
+
+    def _line(self, now_s: float) -> str:
+        label = self.labels.get(self._node, self._node)
+        elapsed = format_duration(1000 * (now_s - self._began_s))
+        size = format_bytes(sum(self._sizes.values()))
+        return f"running: {plural(self._steps, 'step')}, at {label}, {elapsed}, ledger {size}"
+
+    def _show(self, text: str) -> None:
+        if self.width is None:
+            self.say(f"{log_line(text)}\n")
+            return
+        self.say(_START_OF_LINE + fit(log_line(text), self.width - 1) + _REST_OF_LINE)
+        self._is_shown = True
+
+    def _warn(self, run: RunState, size: int | None) -> None:
+        for use in limit_uses(run, {"ledger_bytes": size}):
+            if use.is_near and (run.run_id, use.limit) not in self._warned:
+                self._warned.add((run.run_id, use.limit))
+                self.end()
+                self.say(f"{log_line(_warning(run.run_id, use))}\n")
+
+
+def _warning(run_id: str, use: LimitUse) -> str:
+    return f"warning: run {run_id} is near to its limit: {use.limit}, {use.used} of {use.maximum}"
+
+
+@contextmanager
+def showing_progress(
+    session: Session, runtime: Runtime, labels: Mapping[str, str], stop: StopFlag
+) -> Iterator[None]:
+    """Say how a run goes while it is driven; nothing but in text mode."""
+    if session.out.mode is not Mode.TEXT:
+        yield
+        return
+    is_terminal = sys.stderr.isatty() and session.environ.get("TERM") != "dumb"
+    width = os.get_terminal_size(sys.stderr.fileno()).columns if is_terminal else None
+    progress = Progress(runtime.clock, talk, width, labels)
+    runtime.on_step = progress.note
+    stop.polls.append(progress.poll)
+    try:
+        yield
+    finally:
+        progress.end()
