@@ -82,10 +82,5 @@ def limit_lines(document: JsonObject) -> Iterator[str]:
             yield f"warning: run {use['run_id']} is near to its limit: {_used(use)}"
 
 
-def rests_at_limit(document: JsonObject) -> bool:
-    """Tell whether something of a run rests at a limit."""
-    return any(use["rests"] for use in document["limits"])
-
-
 def _used(use: JsonObject) -> str:
     return f"{use['limit']}, {use['used']} of {use['max']}"
