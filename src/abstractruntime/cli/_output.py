@@ -189,7 +189,16 @@ class Output:
             self.complain(lines)
 
     def complain(self, lines: Iterable[str]) -> None:
-        talk("".join(f"{log_line(line)}\n" for line in lines))
+        shown = map(self._stderr_line, lines)
+        talk("".join(f"{line}\n" for line in shown))
+
+    def lead_line(self, text: str) -> str:
+        """Make a line of stdout harmless, and paint the word of ours that it begins with."""
+        return _painted(log_line(text)) if self.colour else log_line(text)
+
+    def _stderr_line(self, text: str) -> str:
+        is_coloured = self._has_colour(sys.stderr)
+        return _painted(log_line(text)) if is_coloured else log_line(text)
 
     # -- terminal --------------------------------------------------------------
 
@@ -199,11 +208,15 @@ class Output:
 
     @cached_property
     def colour(self) -> bool:
+        return self._has_colour(sys.stdout)
+
+    def _has_colour(self, stream: TextIO) -> bool:
         if self._environ.get("NO_COLOR"):
             return False
         if self._environ.get("CLICOLOR_FORCE"):
             return True
-        return self.is_terminal and self._environ.get("TERM") != "dumb"
+        is_terminal = bool(self._environ.get("ART_FORCE_TTY")) or stream.isatty()
+        return is_terminal and self._environ.get("TERM") != "dumb"
 
     @cached_property
     def width(self) -> int:
@@ -212,6 +225,14 @@ class Output:
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
         return render_table(header, rows, aligned=self.is_terminal)
+
+
+def _painted(line: str) -> str:
+    # Who prints no colours loads none.
+    from abstractruntime.rendering.leads import paint_lead
+    from abstractruntime.rendering.terminal import Palette
+
+    return paint_lead(line, Palette(True))
 
 
 def _encodable(text: str) -> str:

@@ -97,7 +97,7 @@ def _guarded(args: list[str]) -> int:
 def _run(args: list[str]) -> int:
     from abstractruntime.cli._output import Output, OutputError, is_read, mode_from_args
 
-    out = Output(mode_from_args(args, os.environ))
+    out = Output(mode_from_args(args, os.environ), os.environ)
     try:
         return _invoke(args)
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,7 @@ from abstractruntime.errors import (
     NotFound,
     UsageError,
 )
+from abstractruntime.rendering.verdict_text import summary_line, verdict_lines
 from abstractruntime.signing import (
     BadHead,
     Defect,
@@ -39,7 +40,6 @@ from abstractruntime.signing import (
 from abstractruntime.signing.heads import MAX_HEAD_LINE_BYTES
 
 if TYPE_CHECKING:
-    from abstractruntime._json import JsonObject
     from abstractruntime.cli._history_verdict import HistoryVerdict
     from abstractruntime.core.store import Contradiction, Store
 
@@ -273,35 +273,12 @@ def _emit(session: Session, verdicts: list[LedgerVerdict], *, many: bool) -> Non
     def text() -> Iterator[str]:
         for document in documents:
             yield from verdict_lines(document)
+        if many:
+            yield summary_line(documents)
 
     if many:
         ok = all(verdict.ok for verdict in verdicts)
         whole = {"format": "art-verify-all/1", "ok": ok, "ledgers": documents}
-        session.out.emit(whole, text=text, items="ledgers")
+        session.out.emit(whole, text=text, items="ledgers", line=session.out.lead_line)
     else:
-        session.out.emit(documents[0], text=text)
-
-
-def verdict_lines(document: JsonObject) -> Iterator[str]:
-    """Give a verdict for people: one line, then the defects and warnings."""
-    signed = f"{document['signed_records']} of {document['records']} records signed"
-    if document["signers"]:
-        signed += f" by {', '.join(document['signers'])}"
-    state = "final" if document["final"] else "unfinished"
-    yield f"{document['verdict']}: run {document['run_id'] or '(unknown)'}, {signed}, {state}"
-    if not document["records"]:
-        yield "  note: there is no record in it; was this a ledger?"
-    for defect in document["defects"]:
-        places = {"record": defect["record"], "byte": defect["byte_offset"]}
-        where = ", ".join(f"{name} {n}" for name, n in places.items() if n is not None)
-        detail = f" ({defect['detail']})" if defect.get("detail") else ""
-        yield (
-            f"  {defect['code']}{': ' if where else ''}{where}:"
-            f" expected {_shown(defect['expected'])}, found {_shown(defect['found'])}{detail}"
-        )
-    for warning in document["warnings"]:
-        yield f"  note: {warning}"
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else str(value)
+        session.out.emit(documents[0], text=text, line=session.out.lead_line)
