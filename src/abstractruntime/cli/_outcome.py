@@ -56,9 +56,12 @@ def conclude(
 
 
 def output_lines(document: JsonObject) -> Iterator[str]:
-    """Give the output of a run that ended: the data of the command."""
+    """Give the output of a run that ended: the data of the command, without traces of agents."""
+    from abstractruntime.rendering.agent_output import without_traces
+
     if document["output"] is not None:
-        yield from json.dumps(document["output"], indent=2, ensure_ascii=False).split("\n")
+        shown, _ = without_traces(document["output"])
+        yield from json.dumps(shown, indent=2, ensure_ascii=False).split("\n")
 
 
 def talk_lines(document: JsonObject) -> Iterator[str]:
@@ -67,6 +70,7 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
 
     run_id, outcome = document["run_id"], document["outcome"]
     yield f"{outcome}: run {run_id}, {document['ledger']['records']} records"
+    yield from trace_lines(document)
     if document["error"]:
         yield f"error: {cause_text(document)}"
         yield from (f"  = note: {line}" for line in chain_lines(document))
@@ -81,6 +85,16 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
         yield from wait_lines(run_id, wait, several=questions > 1)
     if outcome in ("running", "interrupted"):
         yield f"  = hint: go on with it: art tick {run_id}"
+
+
+def trace_lines(document: JsonObject) -> Iterator[str]:
+    """Say where the traces are that the output leaves out."""
+    from abstractruntime.rendering.agent_output import without_traces
+
+    _, runs = without_traces(document["output"])
+    if runs:
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        yield f"note: what the agent did is not shown: art inspect {runs[0]}{more}; --json has all"
 
 
 def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]:
