@@ -177,3 +177,37 @@ def test_a_long_run_is_shown_from_its_end(art: Any, flows: Path, monkeypatch: An
     assert len(parsed) < 250 < art("inspect", "r", "--json").document["ledger"]["records"]
     assert "records 0 to" in shown.out
     assert shown.out.count("answer_user") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "lead"),
+    [
+        (lambda lines: [lines[0], lines[1].replace("middle", "muddle", 1), *lines[2:]],
+         "record 1 was changed after it was written; record 0 stands, nothing from there on is proven"),
+        (lambda lines: [*lines[:2], *lines[3:]],
+         "record 2 is not the one that belongs here"),
+        (lambda lines: [lines[0].replace("r", "q", 1), *lines[1:]], "nothing in this ledger is proven"),
+    ],
+    ids=["changed", "removed", "the first"],
+)  # fmt: skip
+def test_a_verdict_begins_with_what_is_wrong(
+    art: Any, flows: Path, tmp_path: Path, change: Any, lead: str
+) -> None:
+    art("run", "going-on.json", "--run-id", "r")
+    ledger = tmp_path / "store" / "ledger_r.jsonl"
+    whole = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join(change(whole)))
+
+    first = art("ledger", "verify", str(ledger)).out.splitlines()[0]
+
+    assert first.startswith("invalid: run ")
+    assert lead in first
+
+
+def test_verdicts_over_all_ledgers_end_with_a_count(art: Any, flows: Path) -> None:
+    art("run", "leaf.json")
+    art("run", "top.json")
+
+    last = art("ledger", "verify", "--all").out.splitlines()[-1]
+
+    assert last == "4 ledgers: 4 valid_unsigned"
