@@ -129,7 +129,7 @@ def test_three_deaths_set_a_run_aside(store: Path, capsys: Any) -> None:
     with pytest.raises(Quarantined, match="3 processes died"):
         _open(store)
     assert main(["runs", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["runs"][0]["status"] == "quarantined"
+    assert json.loads(capsys.readouterr().out)["runs"][0]["outcome"] == "quarantined"
     for status, listed in (("quarantined", ["r"]), ("damaged", []), ("waiting", ["r"])):
         assert main(["runs", "--status", status, "--json"]) == 0
         found = json.loads(capsys.readouterr().out)["runs"]

@@ -7,7 +7,7 @@ One pass asks the store for the tree and does what can be done now:
 Passes repeat until nothing moves; what is left are waits.
 
 A pass goes from a run that moved to the child that it waits for now, and from a run that
-ended to its parent, without asking for the tree again. Asking costs in line with the runs of the
+ended to its listeners and its parent, without asking for the tree again. Asking costs in line with the runs of the
 tree, so a pass makes as many moves as it found runs, and no more: others want to go on, too.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, Literal
 from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.readiness import CHILD, COMMAND, INTERRUPTED, TIMER, Readiness
 from abstractruntime._runtime.runtime import Runtime
-from abstractruntime.core.models import RunState, RunStatus, parse_moment
+from abstractruntime.core.models import RunState, RunStatus, WaitReason, parse_moment
 from abstractruntime.core.ports import Clock, RunHeader
 from abstractruntime.core.run_tree import Decision, OpenWait, RunTree
 from abstractruntime.core.vars import is_paused
@@ -95,12 +95,15 @@ class Driver:
     def _advance(self, tree: RunTree, runs: list[RunHeader]) -> RunTree | None:
         moves, most, blocked = 0, max(_LEAST_MOVES, len(runs)), None
         todo = deque(runs)
+        listeners = [run.run_id for run in runs if run.wait_reason is WaitReason.EVENT]
         while todo and moves < most and not self._stop():
             run = todo.pop()
             try:
                 if self._go_on(tree, run):
                     moves, tree = moves + 1, RunTree(self._engine, tree.run_id)
-                    _note_next(todo, run, tree)
+                    if _note_next(todo, run, tree):
+                        # What the run told before it ended is heard before its parent goes on.
+                        todo.extend(RunHeader.of(tree.state(run_id)) for run_id in listeners)
             except (Busy, IntegrityError, Quarantined) as error:
                 blocked = error  # concerns that run alone; the others go on first
         if blocked is not None and not moves:
@@ -196,14 +199,16 @@ class Driver:
         return wait
 
 
-def _note_next(todo: deque[RunHeader], moved: RunHeader, tree: RunTree) -> None:
-    """Note what can go on because a run moved: a child at once, the run or its parent in the end."""
+def _note_next(todo: deque[RunHeader], moved: RunHeader, tree: RunTree) -> bool:
+    """Note what can go on because a run moved, behind all others; True when a parent can."""
     run = RunHeader.of(tree.state(moved.run_id))
     child = tree.awaited_by(run)
     is_woken = run.status is RunStatus.RUNNING and moved.status is not RunStatus.RUNNING
     if child is not None and not child.status.is_terminal:
-        todo.append(child)
+        todo.appendleft(child)
     elif child is not None or is_woken:
         todo.appendleft(run)
     elif run.status.is_terminal and (parent := tree.parent_waiting_for(run)):
         todo.appendleft(parent)
+        return True
+    return False

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime.core.limits import reached_limit
 from abstractruntime.core.models import RunStatus
-from abstractruntime.core.vars import is_paused
+from abstractruntime.core.vars import (
+    FLOW_ERROR,
+    FLOW_ERROR_LINE,
+    FLOW_ERROR_NODE,
+    FLOW_ERROR_RAISED,
+    is_paused,
+)
 from abstractruntime.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from abstractruntime.core.models import JsonObject, RunState
-
-FLOW_ERROR: Final = "_flow_error"
-FLOW_ERROR_NODE: Final = "_flow_error_node"
-FLOW_ERROR_LINE: Final = "_flow_error_line"
-FLOW_ERROR_RAISED: Final = "_flow_error_raised"
 
 
 class Outcome(str, Enum):

@@ -67,6 +67,14 @@ def default_limits() -> JsonObject:
     return RuntimeConfig().to_limits_dict()
 
 
+# Why a compiled flow ended, as its variables keep it.
+FLOW_ERROR: Final = "_flow_error"
+FLOW_ERROR_NODE: Final = "_flow_error_node"
+FLOW_ERROR_LINE: Final = "_flow_error_line"
+FLOW_ERROR_RAISED: Final = "_flow_error_raised"
+FLOW_ERRORS: Final = (FLOW_ERROR, FLOW_ERROR_NODE, FLOW_ERROR_LINE, FLOW_ERROR_RAISED)
+
+
 def initial_vars(given: Any, config: RuntimeConfig) -> JsonObject:
     """Give the variables that a run begins with: a copy of the given ones, limits and model facts.
 
@@ -79,6 +87,9 @@ def initial_vars(given: Any, config: RuntimeConfig) -> JsonObject:
             hint='pass vars={"name": value}',
         )
     own: JsonObject = isolate(normalise(given))
+    for name in FLOW_ERRORS:
+        # What became of this run, no caller can say.
+        own.pop(name, None)
     if own.get(LIMITS) is None:
         own[LIMITS] = config.to_limits_dict()
     runtime = get_runtime(own)

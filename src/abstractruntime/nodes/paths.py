@@ -43,6 +43,12 @@ def parse_path(path: str) -> tuple[Token, ...]:
     return tuple(tokens)
 
 
+def is_reserved(path: str) -> bool:
+    """Tell whether a path leads to a variable of the runtime, however it is written."""
+    first = next(iter(parse_path(path)), "")
+    return isinstance(first, str) and first.startswith("_")
+
+
 def read_path(value: JsonValue, path: str) -> JsonValue:
     """Give what `path` names below `value`, not copied; MISSING when there is nothing."""
     if not all(path.split(".")):

@@ -23,6 +23,8 @@ from abstractruntime.nodes.keys import FLAG, TEXT, older, settings
 ID_KEYS = ("subflowId", "flowId", "workflowId", "workflow_id")
 _SESSION_KEYS = ("child_session_id", "childSessionId", "session_id", "sessionId")
 _RESERVED = frozenset({"inherit_context", "inheritContext", *_SESSION_KEYS})
+# Compat: published flows hand their limits down.
+_OPEN = frozenset({"_limits"})
 _GREEN: JsonObject = {"report": "green", "success": True}
 
 
@@ -189,7 +191,12 @@ def _child_vars(element: Element, inputs: JsonObject) -> JsonObject:
                 name in ("vars", "input") and isinstance(inputs[name], dict)
             ):
                 chosen[name] = inputs[name]
-    return {name: value for name, value in chosen.items() if name not in _RESERVED}
+    # Hazard: values may come from anybody; variables of the runtime are no parameters.
+    return {name: value for name, value in chosen.items() if not _is_reserved(name)}
+
+
+def _is_reserved(name: str) -> bool:
+    return name in _RESERVED or (name.startswith("_") and name not in _OPEN)
 
 
 def _on_child_failure(element: Element) -> JsonValue:

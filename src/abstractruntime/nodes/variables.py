@@ -21,7 +21,7 @@ from abstractruntime.nodes.base import (
     register,
 )
 from abstractruntime.nodes.keys import FLAG, TEXT, settings
-from abstractruntime.nodes.paths import assign, read_path
+from abstractruntime.nodes.paths import assign, is_reserved, read_path
 
 _TYPES = ("boolean", "number", "string", "object", "array", "any")
 _EMPTY: dict[str, JsonValue] = {
@@ -361,7 +361,7 @@ def _variable_name(value: JsonValue, blank: str) -> str:
     name = _text(value)
     if not name:
         raise NodeError(blank)
-    if name.startswith("_"):
+    if is_reserved(name):
         raise NodeError(f"Invalid variable name '{name}': names starting with '_' are reserved.")
     if not name.strip("."):
         raise NodeError(f"Failed to set variable '{name}': the name has no letters.")

@@ -92,7 +92,17 @@ def exit_code_for(run_document: Mapping[str, Any]) -> ExitCode:
 
     A run whose node failed is a failure; an output that merely says `success: false` is not.
     """
-    return Outcome(run_document["outcome"]).exit_code
+    return _stated_outcome(run_document).exit_code
+
+
+def _stated_outcome(run_document: Mapping[str, Any]) -> Outcome:
+    """Read what became of a run; earlier versions left it to be told by status and error."""
+    stated, status = run_document.get("outcome"), run_document["status"]
+    if stated is not None:
+        return Outcome(stated)
+    if status == "completed":
+        return Outcome.SUCCEEDED if run_document["error"] is None else Outcome.FAILED
+    return Outcome(status)
 
 
 def _waits(

@@ -13,13 +13,13 @@ from functools import singledispatch
 
 from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
-from abstractruntime.core.outcome import (
+from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
+from abstractruntime.core.vars import (
     FLOW_ERROR,
     FLOW_ERROR_LINE,
     FLOW_ERROR_NODE,
     FLOW_ERROR_RAISED,
 )
-from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
 from abstractruntime.nodes.base import (
     MISSING,
     ControlNode,
@@ -34,7 +34,7 @@ from abstractruntime.nodes.base import (
     Turn,
 )
 from abstractruntime.nodes.budget import bounded
-from abstractruntime.nodes.paths import assign
+from abstractruntime.nodes.paths import assign, is_reserved
 from abstractruntime.visualflow_compiler._lower._failures import (
     failure_of,
     forget_failure,
@@ -333,6 +333,6 @@ def _store_mapped(step: Step) -> None:
 def _store_output(step: Step, key: str, value: JsonValue) -> None:
     """Store a value at the path that `outputKey` names."""
     # Compat: published flows set their limits this way; other reserved names stay closed.
-    if key.startswith("_") and not key.startswith("_limits."):
+    if is_reserved(key) and not key.startswith("_limits."):
         raise NodeError(f"outputKey {key!r} names a reserved variable; only _limits.* is open")
     assign(step.run.vars, key, own(value))
