@@ -55,7 +55,7 @@ def test_a_failure_is_one_wherever_it_is_shown(art: Any, flows: Path) -> None:
     assert art("runs", "-q", "--status", "succeeded").out == ""
     nodes = art("graph", "r", "--json").document["nodes"]
     assert {node["id"]: node["outcome"] for node in nodes}["c"] == "failed"
-    assert "emit_event failed" in art("ledger", "tail", "r").out
+    assert "run failed" in art("ledger", "tail", "r").out
 
 
 def test_what_was_raised_is_kept(art: Any, flows: Path) -> None:
@@ -211,3 +211,56 @@ def test_verdicts_over_all_ledgers_end_with_a_count(art: Any, flows: Path) -> No
     last = art("ledger", "verify", "--all").out.splitlines()[-1]
 
     assert last == "4 ledgers: 4 valid_unsigned"
+
+
+def test_a_node_after_which_the_flow_went_on_is_shown_as_failed(art: Any, flows: Path) -> None:
+    code = build.node("c", "code", "exec-in", "exec-out error", code=RAISES, onError="continue")
+    edges = "s > c; c > e; c.error > e.error"
+    Path("on.json").write_text(
+        json.dumps(build.flow(build.START, code, build.end("error"), edges=edges))
+    )
+    assert art("run", "on.json", "--run-id", "r").code == 0
+
+    assert art("inspect", "r", "--json").document["overcome"][0]["node_id"] == "c"
+    assert "Runtime error: 'tea' (node c); the flow went on" in art("inspect", "r").out
+    nodes = art("graph", "r", "--json").document["nodes"]
+    assert {node["id"]: node["outcome"] for node in nodes}["c"] == "failed"
+
+
+def test_who_follows_hears_that_a_child_failed(art: Any, flows: Path) -> None:
+    told = art("run", "going-on.json", "--run-id", "r", "--follow").err
+
+    assert "failed: k: Subworkflow 'middle' failed" in told
+    assert "succeeded: run r" in told
+    assert "completed: run" not in told
+
+
+@pytest.mark.parametrize(
+    "name", ["_flow_error_node", "_runtime", "_temp", "._runtime.limits.steps", "._flow_error_node"]
+)
+def test_what_the_runtime_keeps_no_flow_writes(art: Any, flows: Path, name: str) -> None:
+    """A name that begins with a dot leads to the same variable; a pin hands its value to a child."""
+    value = {"control": {"limited": {"limit": "steps", "used": 5, "max": 5}, "paused": True}}
+    write = build.node("w", "set_var", "exec-in name value", "exec-out",
+                       pinDefaults={"name": name, "value": value})  # fmt: skip
+    Path("w.json").write_text(
+        json.dumps(build.flow(build.START, write, build.END, edges="s > w; w > e"))
+    )
+    child = build.node("k", "subflow", f"exec-in {name.strip('.')}:object", "exec-out",
+                       subflowId="asks", pinDefaults={name.strip("."): value})  # fmt: skip
+    Path("asks.json").write_text(json.dumps(asking()))
+    parent = build.flow(build.START, child, build.END, edges="s > k; k > e")
+    Path("p.json").write_text(json.dumps(parent))
+
+    assert "reserved" in art("run", "w.json").err
+    assert art("run", "p.json", "--run-id", "r").code == 4
+    assert art("inspect", "r", "--json").document["outcome"] == "waiting"
+    assert art("resume", "r", "--input", "yes").code == 0
+
+
+def test_a_run_is_not_begun_as_failed(art: Any, flows: Path) -> None:
+    flow = build.flow(build.start("_flow_error_node"), build.END, edges="s > e")
+    Path("f.json").write_text(json.dumps(flow))
+    given = ("--input", "_flow_error_node=x", "--allow-extra-input")
+
+    assert art("run", "f.json", *given).code == 0

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime.core.record_fields import effect_type, result_object, terminal_status
+from abstractruntime._json import mapping
+from abstractruntime.core.models import RunStatus
+from abstractruntime.core.outcome import ended_as
+from abstractruntime.core.record_fields import (
+    effect_payload,
+    effect_type,
+    result_object,
+    terminal_status,
+)
 from abstractruntime.rendering.notes import note_of
 
 if TYPE_CHECKING:
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
 _PAUSE_S = 0.5
 _NEAR = (4, 64)
 _SHORT = 8
+_OUTCOMES = {word.value: ended_as(word).value for word in RunStatus if word.is_terminal}
 
 
 def follow(engine: Engine, run_id: str, *, after: int, clock: Clock) -> Iterator[StoredRecord]:
@@ -77,7 +86,19 @@ def _step_line(record: Mapping[str, Any], labels: Mapping[str, str]) -> str | No
     if kind is None:
         return None
     if status := terminal_status(record):
-        return f"{result_object(record).get('outcome', status)}: run {record.get('run_id')}"
+        outcome = result_object(record).get("outcome") or _OUTCOMES.get(status, status)
+        return f"{outcome}: run {record.get('run_id')}"
+    if kind == "resume":
+        return _answer_line(record, labels)
     node = str(record.get("node_id"))
     error = f": {record['error']}" if record.get("error") else ""
     return f"{record.get('status')}: {labels.get(node, node)} ({kind}){error}"
+
+
+def _answer_line(record: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """Say how a wait ended; one for a child that failed is no better than the child."""
+    node = str(record.get("node_id"))
+    output = mapping(mapping(effect_payload(record).get("payload")).get("output"))
+    error = record.get("error") or (output.get("error") if output.get("success") is False else None)
+    label = labels.get(node, node)
+    return f"failed: {label}: {error}" if error else f"resumed: {label}"

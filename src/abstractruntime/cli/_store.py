@@ -245,7 +245,10 @@ def header_row(
         "workflow_id": header.workflow_id,
         "status": header.status.value,
         "outcome": (outcome or header.outcome).value,
-        "waiting_on": header.wait_reason.value if header.wait_reason else None,
+        # What rests at a limit waits for nobody who answers.
+        "waiting_on": header.wait_reason.value
+        if header.wait_reason and outcome is not Outcome.LIMITED
+        else None,
         "wait_key": header.wait_key,
         "until": header.wait_until,
         "created_at": header.created_at,

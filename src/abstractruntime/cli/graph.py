@@ -14,7 +14,7 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import PICTURES, write_result
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import reading, resolve_run
+from abstractruntime.cli._store import outcome_in, reading, resolve_run
 from abstractruntime.core.outcome import failure_of
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import NotFound, UsageError
@@ -129,5 +129,6 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
         failed = [run.run_id for run in tree.states() if failure_of(run) is not None]
         # What was offloaded tells nothing of how often a node was done.
         records = (item.record for item in engine.records(run_id))
-        outcomes = drawing.run_outcomes(flow, state, records, failed_runs=failed)
+        outcome = outcome_in(engine, tree)
+        outcomes = drawing.run_outcomes(flow, state, records, failed_runs=failed, outcome=outcome)
     return Shown(flow, run_id, outcomes)

@@ -13,7 +13,7 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._output import render_value
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import reading, resolve_run, run_document
+from abstractruntime.cli._store import outcome_in, reading, resolve_run, run_document
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, NotFound
@@ -55,7 +55,7 @@ def inspect_(
         timeline = build_timeline(
             (engine.resolve(item.record) for item in recent),
             labels=labels,
-            outcomes={run.run_id: run.outcome.value for run in tree.members()},
+            outcomes=_child_outcomes(engine, tree),
         )
 
     def text() -> Iterator[str]:
@@ -71,6 +71,17 @@ def inspect_(
 
     session.out.emit(document, text=text, line=painted_line)
     return 0
+
+
+def _child_outcomes(engine: Store, tree: RunTree) -> dict[str, str]:
+    """Give what became of the runs that a run started; one that goes on is as far as what it waits for."""
+    children = (run for run in tree.members() if run.parent_run_id == tree.run_id)
+    return {
+        run.run_id: run.outcome.value
+        if run.status.is_terminal
+        else outcome_in(engine, RunTree(engine, run.run_id)).value
+        for run in children
+    }
 
 
 def find_record(engine: Store, run_id: str, seq: int) -> JsonObject:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from abstractruntime._json import mapping
 from abstractruntime._ports_system import SystemClock
 from abstractruntime.cli._follow import follow
 from abstractruntime.cli._lazy import uses_store
@@ -15,6 +16,7 @@ from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run
+from abstractruntime.core.record_fields import is_completion, result_object, terminal_status
 from abstractruntime.errors import UsageError
 from abstractruntime.rendering.notes import note_of
 
@@ -98,7 +100,13 @@ def _row(record: JsonObject) -> tuple[Any, ...]:
     internal = result.get("internal") if isinstance(result, dict) else None
     effect = record.get("effect") or {}
     what = effect.get("type") or internal or ""
-    if note := note_of(record):
+    if is_completion(record):
+        output = mapping(result_object(record).get("output"))
+        failed = output.get("success") is False and output.get("node") == record.get("node_id")
+        what = f"the run ends with an error: {output.get('error')}" if failed else "the run ends"
+    elif terminal_status(record) is not None and (note := note_of(record)):
+        what = f"run {note.text}"
+    elif note := note_of(record):
         what = f"{what} {note.text}"
     if record.get("error"):
         what = f"{what} {json.dumps(record['error'], ensure_ascii=False)}"

@@ -131,7 +131,11 @@ def change_limits(vars: JsonObject, limits: Mapping[str, int]) -> None:  # noqa:
 def reached_limit(vars: Mapping[str, Any]) -> Mapping[str, Any] | None:  # noqa: A002
     """Give the limit at which a run rests, `{limit, used, max, at}`; None while it rests at none."""
     control = mapping(mapping(vars.get(RUNTIME)).get("control"))
-    return mapping(control.get(_REACHED)) or None
+    found = mapping(control.get(_REACHED))
+    is_whole = found.get("limit") in RUN_LIMITS and all(
+        is_limit(found.get(n)) for n in ("used", "max")
+    )
+    return found if is_whole else None
 
 
 def rest_at(vars: JsonObject, use: LimitUse, at: str) -> None:  # noqa: A002

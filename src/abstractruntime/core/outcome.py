@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from abstractruntime._json import mapping
 from abstractruntime.core.limits import reached_limit
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.vars import (
@@ -18,6 +19,7 @@ from abstractruntime.core.vars import (
     FLOW_ERROR_LINE,
     FLOW_ERROR_NODE,
     FLOW_ERROR_RAISED,
+    TEMP,
     is_paused,
 )
 from abstractruntime.errors import ExitCode
@@ -101,6 +103,19 @@ def failure_of(run: RunState) -> Failure | None:
     return None
 
 
+def overcome_failures(run: RunState) -> list[Failure]:
+    """Give the nodes of a compiled flow that failed at their last visit, and after which it went on."""
+    temp = mapping(run.vars.get(TEMP))
+    last = {**mapping(temp.get("effects")), **mapping(temp.get("errors"))}
+    failed = {node: value for node, value in last.items() if mapping(value).get("success") is False}
+    return [Failure(_reason(value), node) for node, value in failed.items()]
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    said = result.get("error") or mapping(result.get("meta")).get("error")
+    return _text(said) or "it failed"
+
+
 def _flow_failure(variables: JsonObject) -> Failure | None:
     node_id = _text(variables.get(FLOW_ERROR_NODE))
     if node_id is None:
@@ -109,8 +124,14 @@ def _flow_failure(variables: JsonObject) -> Failure | None:
     return Failure(
         _text(variables.get(FLOW_ERROR)) or "the node failed",
         node_id,
-        line if isinstance(line, int) else None,
-        raised if isinstance(raised, dict) else None,
+        line if type(line) is int else None,
+        raised if _is_raised(raised) else None,
+    )
+
+
+def _is_raised(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name), str) for name in ("class", "message", "traceback")
     )
 
 

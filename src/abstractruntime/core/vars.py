@@ -93,6 +93,8 @@ def initial_vars(given: Any, config: RuntimeConfig) -> JsonObject:
     if own.get(LIMITS) is None:
         own[LIMITS] = config.to_limits_dict()
     runtime = get_runtime(own)
+    # Who pauses a run, or lets it rest, does so in the course of it.
+    runtime.pop("control", None)
     support = config.model_capabilities.get("tool_support")
     defaults = {"provider": config.provider, "model": config.model, "tool_support": support}
     for name, value in defaults.items():

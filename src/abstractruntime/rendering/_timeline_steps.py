@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
 
 _ENDED_BADLY: Final = frozenset({"failed", "cancelled"})
+_HELD: Final = frozenset({"paused", "limited", "interrupted", "quarantined"})
 
 
 def seq(record: Mapping[str, Any]) -> int | None:
@@ -126,7 +127,12 @@ def with_children(step: Step, outcomes: Mapping[str, str]) -> Step:
     """Give the step with what became of the runs that it started; it is no better than they are."""
     known = {child: outcomes[child] for child in step.children if child in outcomes}
     bad = [word for word in known.values() if word in _ENDED_BADLY]
-    status = bad[0] if bad and step.status == "completed" else step.status
+    held = [word for word in known.values() if word in _HELD]
+    status = step.status
+    if status == "completed":
+        status = next(iter(bad), status)
+    elif status == "waiting":
+        status = next(iter(held), status)
     return replace(step, child_outcomes=known, status=status)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from abstractruntime._json import mapping
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.origin import RunOrigin
-from abstractruntime.core.outcome import Failure, Outcome, failure_of, outcome_of
+from abstractruntime.core.outcome import Failure, Outcome, failure_of, outcome_of, overcome_failures
 from abstractruntime.core.record_fields import is_completion, record_status, terminal_status
 from abstractruntime.core.usage import Usage
 from abstractruntime.core.vars import is_paused
@@ -72,6 +72,7 @@ def build_run_document(  # noqa: PLR0913 - the parts of the document, keyword-on
         "outcome": outcome.value,
         "output": state.output,
         "error": error,
+        "overcome": [_place(one, node_labels or {}) for one in overcome_failures(state)],
         "waiting": waits[0] if waits and state.status is RunStatus.WAITING else None,
         "waits": waits,
         "bundle": _bundle(origin),

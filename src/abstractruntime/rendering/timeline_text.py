@@ -139,6 +139,14 @@ class _View:
         if doc["paused"]:
             text = f"rests until: art unpause {doc['run_id']}"
             yield from self._quoted_fact("paused", one_line(text), "yellow")
+        for use in doc["limits"]:
+            if use["rests"]:
+                text = f"{use['limit']}, {use['used']:,} of {use['max']:,} in run {use['run_id']};"
+                yield from self._quoted_fact(
+                    "limited", f"{text} see: art limits {doc['run_id']}", "yellow"
+                )
+        if doc["outcome"] == "interrupted":
+            yield from self._quoted_fact("next", f"art tick {doc['run_id']}", "magenta")
         for wait in doc["waits"]:
             where = one_line(_open_wait_text(wait, doc["run_id"]))
             yield from self._quoted_fact("waiting", where, "yellow")
@@ -149,6 +157,9 @@ class _View:
             more = [*chain_lines(doc), *(traceback_lines(doc) if debug else ())]
             for line in more:
                 yield from self._quoted_fact("", line, "red")
+        for failure in doc["overcome"]:
+            text = f"{failure['message']} (node {failure['node_label']}); the flow went on"
+            yield from self._quoted_fact("failed", text, "red")
         if doc["output"] is not None:
             output = json.dumps(doc["output"], ensure_ascii=False, default=str)
             yield self._fact("output", fit(harmless(output), self._room))

@@ -202,6 +202,7 @@ RUN: Final[JsonObject] = {
     **open_object(
         "format run_id workflow_id status outcome output:any error waiting waits bundle ledger"
         " created_at updated_at parent_run_id? session_id? paused limits labels usage",
+        overcome=list_of(open_object("message node_id? node_label?")),
         format={"const": "art-run/1"},
         status=one_of(*_STATUSES),
         outcome={**one_of(*_OUTCOMES), "description": "what became of it, in one word"},

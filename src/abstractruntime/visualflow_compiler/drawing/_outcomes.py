@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from abstractruntime._json import mapping
 from abstractruntime.core.models import RunState, RunStatus
-from abstractruntime.core.outcome import failure_of
+from abstractruntime.core.outcome import Outcome, failure_of, outcome_of, overcome_failures
 from abstractruntime.core.record_fields import (
     effect_type,
     is_completion,
@@ -23,13 +23,27 @@ from abstractruntime.core.record_fields import (
 from abstractruntime.nodes.base import ControlNode
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
-OutcomeState = Literal["done", "failed", "waiting", "running", "stopped", "not reached"]
+OutcomeState = Literal[
+    "done",
+    "failed",
+    "waiting",
+    "running",
+    "paused",
+    "limited",
+    "interrupted",
+    "stopped",
+    "not reached",
+]
 
-_CURRENT: Final[dict[RunStatus, OutcomeState]] = {
-    RunStatus.RUNNING: "running",
-    RunStatus.WAITING: "waiting",
-    RunStatus.FAILED: "failed",
-    RunStatus.CANCELLED: "stopped",
+_CURRENT: Final[Mapping[Outcome, OutcomeState]] = {
+    Outcome.RUNNING: "running",
+    Outcome.WAITING: "waiting",
+    Outcome.PAUSED: "paused",
+    Outcome.LIMITED: "limited",
+    Outcome.INTERRUPTED: "interrupted",
+    Outcome.QUARANTINED: "interrupted",
+    Outcome.FAILED: "failed",
+    Outcome.CANCELLED: "stopped",
 }
 
 
@@ -54,10 +68,12 @@ def run_outcomes(
     records: Iterable[Mapping[str, Any]],
     *,
     failed_runs: Collection[str] = (),
+    outcome: Outcome | None = None,
 ) -> dict[str, NodeOutcome]:
     """Give the outcome of every step of the flow that the run executes.
 
-    A step that started one of `failed_runs` failed, whatever the run made of it.
+    A step that started one of `failed_runs` failed, whatever the run made of it. `outcome` is what
+    became of the run, where more is known than it tells itself.
     """
     times, failed = _times_done(records, failed_runs)
     seen = _left_output(state.vars) | set(times) | _entered(graph, state)
@@ -66,12 +82,13 @@ def run_outcomes(
         step: NodeOutcome("done" if step in seen else "not reached", times.get(step, 0))
         for step in graph.steps
     }
-    current = _CURRENT.get(state.status)
+    current = _CURRENT.get(outcome or outcome_of(state))
     if current is not None and state.current_node in found:
         found[state.current_node] = NodeOutcome(current, times.get(state.current_node, 0))
     failure = failure_of(state) if state.status is not RunStatus.CANCELLED else None
     if failure is not None and failure.node_id is not None:
         failed.add(failure.node_id)
+    failed.update(str(one.node_id) for one in overcome_failures(state))
     for step in failed.intersection(found):
         found[step] = NodeOutcome("failed", times.get(step, 0))
     return found

@@ -12,6 +12,9 @@ _COLOURS: Final[dict[str, tuple[str, str]]] = {
     "failed": ("#ffebe9", "#cf222e"),
     "waiting": ("#fff8c5", "#9a6700"),
     "running": ("#ddf4ff", "#0969da"),
+    "paused": ("#fff8c5", "#9a6700"),
+    "limited": ("#fff8c5", "#9a6700"),
+    "interrupted": ("#ffeff7", "#bf3989"),
     "stopped": ("#eaeef2", "#57606a"),
     "not reached": ("#ffffff", "#8c959f"),
 }
