@@ -86,6 +86,7 @@ def test_a_limit_that_is_still_too_low_lets_nothing_go_on(make):
     rt = make(config=limited(steps=5))
     run_id = go(rt, endless()).run_id
     rt.update_limits(run_id, {"steps": 4})
+    rt.update_limits(run_id, {"steps": 5})
     rt.update_limits(run_id, {"failures": 9})
 
     state = rt.get_state(run_id)
@@ -126,6 +127,8 @@ def test_the_size_of_a_ledger_and_the_time_of_driving_are_limits(make):
     rt.clock.sleep(1000)  # nobody drives it
     rt.update_limits(state.run_id, {"seconds": 64})
     assert facts(rt.tick(workflow=endless(), run_id=state.run_id)) == ("seconds", 70, 64)
+    rt.update_limits(state.run_id, {"seconds": 77})
+    assert facts(rt.tick(workflow=endless(), run_id=state.run_id)) == ("seconds", 77, 77)
 
     rt = make(config=limited(ledger_bytes=4000, steps=50))
     limit, used, most = facts(go(rt, endless()))
