@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ import flow_builder as build
 import pytest
 from ledger_files import rewrite
 
+from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.core.commands import Command, SetLimits
 from abstractruntime.storage.directory import open_store
+from abstractruntime.visualflow_compiler import compile_visualflow
 
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
 INPUT = '{"service": "api", "version": "2.1.0"}'
@@ -213,3 +216,36 @@ def test_a_run_of_a_colleague_keeps_nobody_from_tidying(
 
     assert result.code == 0, result.err
     assert (signed / "ledger_theirs.jsonl").exists()
+
+
+# -- what nobody granted --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("tick", "r"), ("tick", "r", "--accept-origin"), ("resume", "r", "--input", "x"), ("serve", "--once", "--grace", "0")],
+    ids=["tick", "accepted", "resume", "serve"],
+)  # fmt: skip
+def test_a_first_record_that_states_nothing_grants_nothing(
+    art: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Where no workspace is stated, that of programs in Python was used: the current directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.txt").write_text("s3cret")
+    read = build.node(
+        "i", "read_file", "exec-in", "exec-out content", pinDefaults={"file_path": "secret.txt"}
+    )
+    write = build.node(
+        "o", "write_file", "exec-in content", "exec-out", pinDefaults={"file_path": "stolen"}
+    )
+    flow = build.flow(
+        build.START, read, write, build.END, edges="s > i; i > o; o > e; i.content > o.content"
+    )
+    with contextlib.closing(open_store(tmp_path / "store")) as engine:
+        Runtime.on_engine(engine).start(workflow=compile_visualflow(flow), run_id="r")
+
+    refused = art(*command)
+
+    assert refused.code == 3, refused.err
+    assert not (tmp_path / "stolen").exists()
+    assert "s3cret" not in (tmp_path / "store" / "ledger_r.jsonl").read_text()

@@ -47,12 +47,10 @@ def granted(loaded: Loaded, allowed: Iterable[str]) -> tuple[str, ...]:
     grants = tuple(dict.fromkeys(text.strip() for text in allowed))
     for grant in grants:
         _require_known(grant)
-    needs = requirements(loaded.bundle.documents.values()).capabilities
-    asked = [need for need in needs if need.startswith(_ASKED)]
+    asked = _asked(loaded.bundle.documents.values())
     if loaded.rule == _OWN_WORK:
         return tuple(dict.fromkeys((*grants, *asked)))
-    missing = [need for need in asked if not any(_covers(grant, need) for grant in grants)]
-    if missing:
+    if missing := _missing(asked, grants):
         names = [need.removesuffix(":*") for need in missing]
         raise ConsentNeeded(
             f"bundle '{loaded.ref}' needs {', '.join(names)}, which nobody granted",
@@ -61,6 +59,30 @@ def granted(loaded: Loaded, allowed: Iterable[str]) -> tuple[str, ...]:
             digest=loaded.digest,
         )
     return grants
+
+
+def require_granted(documents: Iterable[FlowDocument], origin: RunOrigin, run_id: str) -> None:
+    """Refuse to go on with a run whose flows can do more than its first record grants.
+
+    Raises:
+        ConsentNeeded: they can; whoever wrote the record may have left the grants out.
+    """
+    if missing := _missing(_asked(documents), origin.grants):
+        names = ", ".join(need.removesuffix(":*") for need in missing)
+        raise ConsentNeeded(
+            f"run {run_id!r} needs {names}, which its first record does not grant",
+            hint="go on with it in the program that started it, or start it anew with 'art run'",
+            run_id=run_id,
+            missing=missing,
+        )
+
+
+def _asked(documents: Iterable[FlowDocument]) -> list[str]:
+    return [need for need in requirements(documents).capabilities if need.startswith(_ASKED)]
+
+
+def _missing(asked: Iterable[str], grants: Iterable[str]) -> list[str]:
+    return [need for need in asked if not any(_covers(grant, need) for grant in grants)]
 
 
 def _require_known(grant: str) -> None:
@@ -117,9 +139,9 @@ def prepare_workspace(session: Session, origin: RunOrigin) -> None:
         Refused: it does.
         UsageError: it cannot be made.
     """
-    workspace = workspace_of(session, origin)
-    if workspace is None:
+    if origin.workspace is None:
         return
+    workspace = workspace_of(session, origin)
     workspace.require_usable()
     if session.flags.get("workspace") and not workspace.root.exists():
         # A misspelt name would else go unnoticed.
@@ -134,10 +156,18 @@ def prepare_workspace(session: Session, origin: RunOrigin) -> None:
         ) from cause
 
 
-def workspace_of(session: Session, origin: RunOrigin) -> Workspace | None:
-    """Give the workspace that the first record of a run names; None for a run without files."""
+def workspace_of(session: Session, origin: RunOrigin) -> Workspace:
+    """Give the workspace that the first record of a run names; one that is closed when it names none.
+
+    Hazard: without a workspace nodes would have that of programs in Python, the current directory.
+    """
     if origin.workspace is None:
-        return None
+        return Workspace(
+            _home_of_workspaces(session),
+            may_read=False,
+            may_write=False,
+            guarded=tuple(_guarded(session)),
+        )
     may_read, may_write = (
         any(_covers(grant, f"{need}:*") for grant in origin.grants)
         for need in (FILE_READ, FILE_WRITE)

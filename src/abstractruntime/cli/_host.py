@@ -10,7 +10,7 @@ from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime.cli._authority import believed_origin
 from abstractruntime.cli._bundles import installed_bundle
-from abstractruntime.cli._consent import workspace_of
+from abstractruntime.cli._consent import require_granted, workspace_of
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._limits import limits_of
 from abstractruntime.cli._sandbox import require_confined
@@ -114,6 +114,7 @@ def _compiled(session: Session, engine: Store, tree: RunTree) -> Program:
     root = tree.root()
     origin = believed_origin(session, engine, root)
     require_allowed(session, bundle.digest or "", tree.run_id, origin.signers)
+    require_granted(bundle.documents.values(), origin, root)
     services = code_services(
         trust_code=origin.trusts_code,
         sandbox=_home_of(session, origin),
@@ -220,7 +221,7 @@ class Drivers:
         keep = self._keep_listeners or origin.keep_listeners or state.status.is_terminal
         code = (origin.trusts_code, _home_of(self._session, origin))
         files = workspace_of(self._session, origin)
-        key = (digest, state.workflow_id, code, keep, files)
+        key = (digest, state.workflow_id, code, keep, files, origin.grants)
         driver = self._known.pop(key, None)
         if driver is None:
             # Whoever looks after many runs waits for none of them.
