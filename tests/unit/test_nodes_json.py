@@ -1,6 +1,9 @@
 import pytest
 from pure_nodes import error_of, evaluate, same
 
+from abstractruntime.nodes import _parse
+from abstractruntime.nodes.base import NodeError
+
 
 @pytest.mark.parametrize(
     "text,expected",
@@ -83,3 +86,13 @@ def test_parse_json_refuses(text, message):
 )
 def test_stringify_json(inputs, expected):
     assert evaluate("stringify_json", inputs) == expected
+
+
+def test_a_long_text_is_not_compiled():
+    def compiles(_text):
+        raise AssertionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_parse.ast, "literal_eval", compiles)
+        with pytest.raises(NodeError, match="are not read as Python"):
+            _parse.parse_loose_json("[" + "x," * 30_000 + "]")

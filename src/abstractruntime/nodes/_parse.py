@@ -17,6 +17,7 @@ from abstractruntime.nodes.base import NodeError
 from abstractruntime.rendering.json_text import decode, decode_at, strip_fence
 
 _MAX_STARTS: Final = 64
+_MAX_LITERAL_CHARS: Final = 50_000
 _BRACKET = re.compile(r"[{\[]")
 
 
@@ -42,6 +43,12 @@ def parse_loose_json(text: str) -> JsonValue:
 
 
 def _python_literal(text: str) -> JsonValue:
+    if len(text) > _MAX_LITERAL_CHARS:
+        # Hazard: what the compiler makes of a text is a thousand times as large.
+        raise NodeError(
+            f"Invalid JSON: {len(text):,} characters are neither JSON nor hold any, and more than"
+            f" {_MAX_LITERAL_CHARS:,} are not read as Python"
+        )
     try:
         # Hazard: the compiler warns about odd escapes in foreign text; that is no news for anyone.
         with warnings.catch_warnings():
