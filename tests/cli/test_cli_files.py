@@ -81,6 +81,22 @@ def test_what_grants_nothing_is_refused(art, bundle, grant):
     assert (refused.code, "nothing that can be granted" in refused.err) == (2, True), refused.err
 
 
+@pytest.mark.parametrize("planted", ["home", "own"])
+def test_a_workspace_that_came_as_a_link_is_not_followed(art, bundle, tmp_path, planted):
+    allowed = ("run", bundle, "--allow-unsigned", "--allow", "file:write")
+    assert art(*allowed, "--run-id", "first").code == 4
+    home, target = tmp_path / "store-workspaces", tmp_path / "target"
+    (own,) = home.iterdir()
+    link = home if planted == "home" else own
+    link.rename(target)
+    link.symlink_to(target)
+
+    refused = art(*allowed, "--run-id", "r")
+
+    assert (refused.code, "is a link" in refused.err) == (3, True), refused.err
+    assert art("show", "r").code == 66
+
+
 def test_what_is_granted_is_recorded(art, bundle, tmp_path, monkeypatch):
     # The name of a home is left out of what is recorded, and it may hold the directory of tests.
     monkeypatch.setenv("HOME", "/nowhere")

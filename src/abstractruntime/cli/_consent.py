@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abstractruntime._files import make_private_directory
-from abstractruntime.errors import ConsentNeeded, UsageError
+from abstractruntime.errors import ConsentNeeded, Refused, UsageError
 from abstractruntime.signing.keys import file_safe_name
 from abstractruntime.workflow_bundle.own_work import requirements
 from abstractruntime.workspace import Workspace
@@ -125,7 +125,16 @@ def workspace_root(session: Session, loaded: Loaded, trust: TrustStore) -> tuple
     if loaded.signers:
         whose = hashlib.sha256(trust.find(min(loaded.signers)).key.public).hexdigest()
     name = f"{file_safe_name(loaded.bundle.manifest.bundle_id)}--{whose[:_WHOSE]}"
-    return os.path.realpath(_home_of_workspaces(session) / name), "own"
+    home = _home_of_workspaces(session)
+    for path in (home, home / name):
+        # Hazard: it may have come with a project, and lead anywhere.
+        if path.is_symlink():
+            raise Refused(
+                f"the workspace '{path}' is a link, which may lead anywhere",
+                hint="remove it, or name a directory: --workspace DIR",
+                path=str(path),
+            )
+    return os.path.realpath(home / name), "own"
 
 
 def _home_of_workspaces(session: Session) -> Path:
