@@ -147,3 +147,19 @@ def test_pins_of_a_failed_child():
     found = pins("subflow", {"sub_run_id": "C1", "output": output}, outs="success error answer")
 
     assert (found["success"], found["error"], found.get("answer")) == (False, "it broke", None)
+
+
+def test_variables_of_the_runtime_are_no_parameters():
+    given = {
+        "a": 1,
+        "_limits": {"max_iterations": 3},
+        "_temp": {"effects": {}},
+        "_runtime": {},
+        "_x": 1,
+    }
+
+    planned = find_node_type("subflow").plan(
+        element("subflow", subflowId="c"), {"vars": given}, FakeScope()
+    )
+
+    assert planned.payload["vars"] == {"a": 1, "_limits": {"max_iterations": 3}}

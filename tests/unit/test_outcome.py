@@ -8,6 +8,7 @@ import pytest
 from ledger_builder import a_run, a_wait
 
 from abstractruntime.cli._run_rows import Wanted
+from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.limits import LimitUse, reached_limit
 from abstractruntime.core.models import RunStatus, WaitReason
 from abstractruntime.core.outcome import (
@@ -20,6 +21,7 @@ from abstractruntime.core.outcome import (
 )
 from abstractruntime.core.ports import RunHeader
 from abstractruntime.core.run_tree import RunTree
+from abstractruntime.core.vars import initial_vars
 from abstractruntime.effects.subworkflow import hand_over
 
 LIMITED = {"limited": {"limit": "steps", "used": 5, "max": 5}}
@@ -140,3 +142,17 @@ def test_times_include_their_beginning_only(bounds: dict[str, str], is_listed: b
     header = RunHeader.of(a_run(updated_at="b", status=RunStatus.COMPLETED))
 
     assert Wanted(**bounds).may_be(header) is is_listed
+
+
+def test_nobody_begins_a_run_as_paused_limited_or_failed() -> None:
+    given = {
+        "_runtime": {"control": {**LIMITED, "paused": True}, "kept": 1},
+        "_flow_error_node": "n",
+        "a": 1,
+    }
+
+    own = initial_vars(given, RuntimeConfig())
+
+    assert own["_runtime"] == {"kept": 1}
+    assert "_flow_error_node" not in own
+    assert own["a"] == 1
