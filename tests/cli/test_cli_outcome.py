@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,17 @@ def test_a_run_is_not_begun_as_failed(art: Any, flows: Path) -> None:
     given = ("--input", "_flow_error_node=x", "--allow-extra-input")
 
     assert art("run", "f.json", *given).code == 0
+
+
+@pytest.mark.parametrize(
+    "columns", ["outcome = 'succeeded'", "outcome = 'cancelled'", "outcome = 'x'"]
+)
+def test_no_row_hides_a_failure_from_who_acts(
+    art: Any, flows: Path, tmp_path: Path, columns: str
+) -> None:
+    art("run", "leaf.json", "--run-id", "r")
+    with contextlib.closing(sqlite3.connect(tmp_path / "store" / "index.sqlite")) as rows, rows:
+        rows.execute(f"UPDATE runs SET {columns}")
+
+    assert art("serve", "--once").code == 0
+    assert art("runs", "-q", "--status", "failed").out == "r\n"
