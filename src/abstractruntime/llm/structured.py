@@ -18,7 +18,7 @@ _SCHEMA_KEYS = {
 }  # fmt: skip
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 _IDENTIFIER = re.compile(r"[^\W\d]\w*\Z")
-_FENCE = re.compile(r"```[\w-]*\s*\n(.*?)```", re.DOTALL)
+_FENCE = re.compile(r"```[\w-]*[^\S\n]*\n(.*?)```", re.DOTALL)
 _STARTS = 50
 
 
