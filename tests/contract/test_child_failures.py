@@ -11,7 +11,7 @@ from test_kernel_contract import (  # type: ignore[import-not-found]  # pytest p
 
 from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.runtime import Runtime
-from abstractruntime.core.models import EffectType
+from abstractruntime.core.models import EffectType, StepPlan
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.scheduler.registry import WorkflowRegistry
 from abstractruntime.storage.directory import open_store
@@ -25,7 +25,11 @@ def breaks(_run, _context):
     raise RuntimeError("out of order")
 
 
-CHILDREN = (spec("bad", a=breaks), spec("asking", a=asks(ASK, {"prompt": "?"}, then="z"), z=done))
+CHILDREN = (
+    spec("bad", a=breaks),
+    spec("enveloped", a=lambda run, context: ends_with_an_error(run, context)),
+    spec("asking", a=asks(ASK, {"prompt": "?"}, then="z"), z=done),
+)
 
 
 def run_parent(tmp_path, child, **payload):
@@ -72,3 +76,21 @@ def test_a_cancelled_child_is_told_apart(tmp_path):
 
     assert (output["success"], output["cancelled"]) == (False, True)
     assert "cancelled" in output["error"]
+
+
+def ends_with_an_error(run, _context):
+    run.vars["_flow_error"], run.vars["_flow_error_node"] = "out of order", "a"
+    return StepPlan("a", complete_output={"error": "out of order", "success": False, "node": "a"})
+
+
+@pytest.mark.parametrize("how", [WAITS, {}], ids=["waiting", "in place"])
+def test_a_child_whose_node_failed_is_a_failed_child(tmp_path, how):
+    """The ledger calls it completed; so does its status."""
+    runtime, driver = run_parent(tmp_path, "enveloped", **how)
+
+    state = driver.drive("parent-1")
+
+    child = RunTree(runtime.engine, "parent-1").members()[1]
+    assert (child.status, child.outcome) == ("completed", "failed")
+    assert state.status == "failed"
+    assert "'enveloped' failed: out of order" in state.error

@@ -263,3 +263,15 @@ def test_who_drives_a_limited_tree_does_not_wait_for_more(make, until):
     assert [facts(run) for run in RunTree(rt.engine, run_id).limited()] == [("steps", 3, 3)]
     with pytest.raises(WaitMismatch, match="rests at its limit of 3 steps"):
         Driver(rt).answer(run_id, "yes")
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_a_node_that_fails_in_place_counts_as_one_that_fails(make, failing):
+    """A node of a compiled flow after whose failure the flow goes on asks for no effect."""
+
+    def again(run, ctx):
+        return StepPlan("a", next_node="a", failed=failing)
+
+    state = drive(make(config=limited(failures=5, steps=40)), spec("w", a=again))
+
+    assert facts(state) == (("failures", 5, 5) if failing else ("steps", 40, 40))

@@ -144,12 +144,16 @@ class Effect:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What a node wants next; precedence: `complete_output` > `effect` > `next_node`."""
+    """What a node wants next; precedence: `complete_output` > `effect` > `next_node`.
+
+    `failed` says that the node failed and the run goes on at `next_node` all the same.
+    """
 
     node_id: str
     effect: Effect | None = None
     next_node: str | None = None
     complete_output: JsonObject | None = None
+    failed: bool = False
 
 
 @dataclass

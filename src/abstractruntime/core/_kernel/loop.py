@@ -23,7 +23,7 @@ from abstractruntime.core._kernel.outcomes import Outcomes
 from abstractruntime.core._kernel.transitions import Finished, Hopped
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.core.commands import Answer, Request
-from abstractruntime.core.limits import LimitUse
+from abstractruntime.core.limits import LimitUse, count_outcome
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepPlan
 from abstractruntime.core.ports import Clock, Evidence, RunLog
 from abstractruntime.core.records import RecordFactory
@@ -167,6 +167,7 @@ class Kernel:
         elif plan.effect is not None:
             self._perform(log, plan)
         elif plan.next_node is not None:
+            count_outcome(log.run, plan.node_id, failed=plan.failed)
             self._changes.apply(log, Hopped(plan.next_node))
             return True
         else:

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import singledispatch
 
 from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
@@ -94,7 +95,7 @@ def _failure(step: Step, unit: Unit, cause: Exception) -> StepPlan:
     following = unit.targets.get(EXEC_OUT) or parent_of(step, unit)
     if unit.element.goes_on and following is not None:
         note_failure(step.state, unit, text)
-        return StepPlan(unit.id, next_node=following)
+        return StepPlan(unit.id, next_node=following, failed=True)
     run.vars[FLOW_ERROR] = text
     run.vars[FLOW_ERROR_NODE] = unit.id
     if isinstance(line := getattr(cause, "line", None), int):
@@ -316,7 +317,8 @@ def _finish(step: Step, unit: Unit, node: StagedNode, end: Finish) -> StepPlan:
     if unit.output_key is not None:
         record = node.pins(unit.element, result)
         _store_output(step, unit.output_key, node.primary(unit.element, record))
-    return go_on(step, unit, unit.targets.get(EXEC_OUT), end.completion)
+    plan = go_on(step, unit, unit.targets.get(EXEC_OUT), end.completion)
+    return replace(plan, failed=end.error is not None)
 
 
 def _store_mapped(step: Step) -> None:
