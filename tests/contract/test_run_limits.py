@@ -272,6 +272,6 @@ def test_a_node_that_fails_in_place_counts_as_one_that_fails(make, failing):
     def again(run, ctx):
         return StepPlan("a", next_node="a", failed=failing)
 
-    state = drive(make(config=limited(failures=5, steps=40)), spec("w", a=again))
+    state = go(make(config=limited(failures=5, steps=40)), spec("w", a=again))
 
     assert facts(state) == (("failures", 5, 5) if failing else ("steps", 40, 40))
