@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import flow_builder as build
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -543,3 +544,22 @@ def test_json_output_has_a_schema(parked: Any, work: Path, args: tuple[str, ...]
         isinstance(json.loads(line), dict) for line in parked(*args, "--jsonl").out.splitlines()
     )
     assert parked(*args, "--quiet").out == ""
+
+
+def test_a_subflow_beside_a_document_is_compared_as_run_does(
+    art: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    child = build.flow(
+        build.start("topic:string"), build.end("topic"), edges="s > e; s.topic > e.topic"
+    )
+    call = build.node("k", "subflow", "exec-in topci:string", "exec-out output", subflowId="child",
+                      pinDefaults={"topci": "x"})  # fmt: skip
+    parent = build.flow(build.START, call, build.END, edges="s > k; k > e")
+    (tmp_path / "child.json").write_text(json.dumps(child | {"id": "child"}))
+    (tmp_path / "parent.json").write_text(json.dumps(parent | {"id": "parent"}))
+
+    for checked in ("parent.json", "."):
+        found = art("check", checked)
+        assert (found.code, "VF208" in found.out) == (0, True), found.out + found.err
+    assert "VF208" in art("run", "parent.json").err

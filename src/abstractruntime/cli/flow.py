@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime._text import log_line, one_line
+from abstractruntime._text import one_line
 from abstractruntime._version import __version__
 from abstractruntime.cli._files import Found, find_flows, read_document
 from abstractruntime.cli._findings import Policy, count_by_severity, count_text, read_policy, shown
@@ -21,14 +21,13 @@ from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.visualflow_compiler.check import (
     CheckResult,
-    check_document,
     check_tree,
     render_github,
     render_sarif,
     render_text,
 )
 from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
-from abstractruntime.visualflow_compiler.document import MAX_DOCUMENT_BYTES
+from abstractruntime.visualflow_compiler.document import MAX_DOCUMENT_BYTES, FlowDocument
 
 _FORMATS = ("text", "json", "github", "sarif")
 _STDIN = "-"
@@ -47,7 +46,9 @@ def check(
     ] = "text",
     tree: Annotated[
         bool,
-        typer.Option("--tree", help="The documents are complete: missing subflows are errors."),
+        typer.Option(
+            "--tree", help="The documents are complete: subflows that are missing are errors."
+        ),
     ] = False,
     fail_on: Annotated[
         str, typer.Option("--fail-on", metavar="error|warning", help="What exit code 1 is for.")
@@ -79,7 +80,7 @@ def check(
     documents = {str(path): read_document(path) for path in found.flows}
     if Path(_STDIN) in flows:
         documents[_STDIN_NAME] = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
-    checked = check_all(documents, tree=tree)
+    checked = check_tree(documents, is_complete=tree, elsewhere=Beside(found.flows).find)
     results = {file: policy.applied(result) for file, result in checked.items()}
     done = Checked(results, policy, found, verbose=verbose)
     if report == "sarif":
@@ -110,10 +111,19 @@ class Checked:
         return (item for r in self.results.values() for item in shown(r, verbose=self.verbose))
 
 
-def check_all(documents: dict[str, bytes], *, tree: bool) -> dict[str, CheckResult]:
-    if tree:
-        return check_tree(documents)
-    return {file: check_document(data, file=file) for file, data in documents.items()}
+class Beside:
+    """The documents in the directories of those that are checked, where `art run` finds subflows."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._directories = dict.fromkeys(path.parent for path in files)
+
+    def find(self, flow_ids: Collection[str]) -> dict[str, FlowDocument]:
+        # Few documents run others that were not named.
+        from abstractruntime.workflow_bundle.packer import FlowLibrary
+
+        libraries = map(FlowLibrary.from_directory, self._directories)
+        documents = (one for library in libraries for one in library.documents.values())
+        return {str(one.id): one for one in documents if one.id in flow_ids}
 
 
 def check_report(done: Checked) -> JsonObject:
@@ -146,7 +156,7 @@ def _emit(session: Session, done: Checked, render: Callable[[Diagnostic], str] |
             yield from [render(item)] if render else render_text(item).split("\n")
 
     # Workflow commands are what this form is for; it escapes what it quotes.
-    form = one_line if render else log_line
+    form = one_line if render else session.out.lead_line
     session.out.emit(check_report(done), text=text, items="files", line=form)
 
 

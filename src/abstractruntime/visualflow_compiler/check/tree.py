@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 
 from abstractruntime.errors import FlowError
@@ -28,6 +28,7 @@ from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 __all__ = ["check_documents", "check_tree"]
 
+_MISSING = "VF205"
 _OWN_RESULTS = frozenset(
     {"sub_run_id", "output", "child_output", "result", "response", "success", "error", "node"}
 )
@@ -69,9 +70,24 @@ declare(
 )
 
 
-def check_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
-    """Check documents that belong together, by file name; see `check_documents`."""
-    return _checked({f: partial(FlowDocument.read, data, file=f) for f, data in documents.items()})
+Lookup = Callable[[Collection[str]], Mapping[str, FlowDocument]]
+"""Gives those of some flows that lie elsewhere, by id."""
+
+
+def check_tree(
+    documents: Mapping[str, bytes],
+    *,
+    is_complete: bool = True,
+    elsewhere: Lookup = lambda _ids: {},
+) -> dict[str, CheckResult]:
+    """Check documents that belong together, by file name; see `check_documents`.
+
+    Args:
+        is_complete: Whether a flow that is not among them is missing.
+        elsewhere: Where to look for it else; what it gives is compared, not checked.
+    """
+    readers = {f: partial(FlowDocument.read, data, file=f) for f, data in documents.items()}
+    return _checked(readers, is_complete=is_complete, elsewhere=elsewhere)
 
 
 def check_documents(documents: Mapping[str, FlowDocument]) -> dict[str, CheckResult]:
@@ -80,10 +96,13 @@ def check_documents(documents: Mapping[str, FlowDocument]) -> dict[str, CheckRes
     On top of `check_flow`, a subflow node whose flow is not among them is an error, and one
     that does not fit its flow is a warning.
     """
-    return _checked({name: document.as_authored for name, document in documents.items()})
+    readers = {name: document.as_authored for name, document in documents.items()}
+    return _checked(readers, is_complete=True, elsewhere=lambda _ids: {})
 
 
-def _checked(readers: Mapping[str, Callable[[], FlowDocument]]) -> dict[str, CheckResult]:
+def _checked(
+    readers: Mapping[str, Callable[[], FlowDocument]], *, is_complete: bool, elsewhere: Lookup
+) -> dict[str, CheckResult]:
     results: dict[str, CheckResult] = {}
     for name, read in readers.items():
         try:
@@ -92,11 +111,24 @@ def _checked(readers: Mapping[str, Callable[[], FlowDocument]]) -> dict[str, Che
             results[name] = CheckResult(None, unreadable.findings)
     readable = {name: r.document for name, r in results.items() if r.document is not None}
     children = {document.id: document.graph for document in readable.values()}
+    if wanted := _subflow_ids(children.values()).difference(children):
+        found = elsewhere(wanted)
+        children = {**{flow_id: one.graph for flow_id, one in found.items()}, **children}
     rings = _endless(children)
     for name, document in readable.items():
-        more = (*_of_subflows(document.graph, children), *_of_ring(document.graph, rings, children))
-        results[name] = check_flow(document, more)
+        misfits = _of_subflows(document.graph, children)
+        more = [one for one in misfits if is_complete or one.code != _MISSING]
+        results[name] = check_flow(document, (*more, *_of_ring(document.graph, rings, children)))
     return results
+
+
+def _subflow_ids(graphs: Iterable[FlowGraph]) -> set[str]:
+    return {
+        child
+        for graph in graphs
+        for element in graph.elements.values()
+        if (child := graph.facts(element.id).subflow(element))
+    }
 
 
 def _endless(flows: Mapping[str, FlowGraph]) -> dict[str, str]:
@@ -144,7 +176,7 @@ def _misfits(
 ) -> Iterator[tuple[str, Finding]]:
     child = children.get(child_id)
     if child is None:
-        yield "VF205", _missing(graph, element, child_id)
+        yield _MISSING, _missing(graph, element, child_id)
         return
     for pin in _unknown_parameters(element, child):
         yield "VF208", _unknown_parameter(graph, element, child, pin)
