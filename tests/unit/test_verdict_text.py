@@ -23,8 +23,8 @@ def verdict(*defects: dict[str, Any], **fields: Any) -> dict[str, Any]:
     ("defects", "lead"),
     [
         ([defect("record_hash_mismatch", 5), defect("seq_mismatch", 3)],
-         "record 3 is not the one that belongs here: records were removed, put in or put in another order;"
-         " records 0 to 2 stand, nothing from there on is proven"),
+         ("record 3 is not the one that belongs here: records were removed, put in or put in another order;"
+         " records 0 to 2 stand, nothing from there on is proven")),
         ([defect("checkpoint_mismatch", None), defect("malformed", 1)],
          "record 1 is no record; record 0 stands, nothing from there on is proven"),
         ([defect("checkpoint_mismatch", None)], "the ledger is not what the checkpoint beside it was made of"),
