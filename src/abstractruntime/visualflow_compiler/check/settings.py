@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from abstractruntime._json import JsonObject, JsonValue, escape_pointer
+from abstractruntime._near import close_names
 from abstractruntime.nodes.base import Element, NodeType, Pin
 from abstractruntime.nodes.keys import DRAWING_KEYS
 from abstractruntime.nodes.registry import config_schema
@@ -206,7 +206,7 @@ def _described(
 
 
 def _near(name: str, names: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(name, sorted(names), n=1)
+    return close_names(name, sorted(names), n=1)
 
 
 @rule(
