@@ -112,7 +112,7 @@ def pack(names, *edges):
                     effectConfig={"durationType": "minuets"},
                 )
             ),
-            *("VF210", "/nodes/1/data/effectConfig/durationType", "did you mean 'minutes'?"),
+            *("VF203", "/nodes/1/data/effectConfig/durationType", "did you mean 'minutes'?"),
             id="unit",
         ),
         pytest.param(

@@ -64,7 +64,7 @@ def test_allowed(source):
 
 @pytest.mark.parametrize(
     "source",
-    ["\0", "'\ud800'", "(" * 5000, "-" * 100_000 + "1"],
+    ["\0", "'\ud800'", "(" * 5000, "-" * 40_000 + "1"],
     ids=["nul", "surrogate", "deep", "long"],
 )
 def test_unparsable_text_is_a_syntax_error(source):

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
-from node_scope import pins, plan
+from node_scope import element, pins, plan
 
 from abstractruntime.nodes.base import NodeError
+from abstractruntime.nodes.registry import find_node_type
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_answer_user(inputs, payload):
     [
         (30, None, "2030-01-01T12:00:30.000000+00:00"),
         ("1.5", "minutes", "2030-01-01T12:01:30.000000+00:00"),
-        (True, "hours", "2030-01-01T13:00:00.000000+00:00"),
+        (1, "", "2030-01-01T12:00:01.000000+00:00"),
         (-60, "seconds", "2030-01-01T11:59:00.000000+00:00"),
         ("2031-01-01T00:00:00Z", "timestamp", "2031-01-01T00:00:00Z"),
         ("2031-01-01 00:00", "timestamp", "2031-01-01 00:00"),
@@ -87,11 +90,31 @@ def test_wait_until(duration, unit, until):
         ("nan", None, 'cannot wait for "nan": expected a number of seconds'),
         ([5], "seconds", r"cannot wait for \[5\]"),
         (None, "seconds", "cannot wait for nothing"),
+        (True, "hours", "cannot wait for true: expected a number of hours"),
+        ("1_0", "seconds", 'cannot wait for "1_0"'),
+        (5, "days", 'durationType is "days", expected seconds, minutes, hours or timestamp'),
+        (5, "second", 'durationType is "second"'),
+        (5, 7, "durationType is 7"),
+        (5, ["seconds"], "durationType is"),
     ],
 )
 def test_wait_until_refuses(duration, unit, message):
+    config = {"durationType": unit}
     with pytest.raises(NodeError, match=message):
-        plan("wait_until", {"duration": duration}, effectConfig={"durationType": unit})
+        plan("wait_until", {"duration": duration}, effectConfig=config)
+    if duration is not None and duration != 1e300:
+        node = element("wait_until", effectConfig=config, pinDefaults={"duration": duration})
+        (problem,) = find_node_type("wait_until").check(node)
+        assert re.search(message, problem.message)
+
+
+@pytest.mark.parametrize(
+    ("duration", "unit"), [(5, None), ("5", "hours"), (None, "hours"), ("", None), (0, "")]
+)
+def test_what_wait_until_can_read_is_not_reported(duration, unit):
+    data = {"effectConfig": {"durationType": unit}, "pinDefaults": {"duration": duration}}
+
+    assert [*find_node_type("wait_until").check(element("wait_until", **data))] == []
 
 
 @pytest.mark.parametrize(

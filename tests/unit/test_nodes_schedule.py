@@ -93,6 +93,8 @@ def test_a_cron_expression_follows_the_clocks_of_its_zone(text, now, expected):
     assert [first, schedule.following(first, first)] == [utc(moment) for moment in expected]
 
 
+UNREADABLE = ["", "  ", None, 5, True, ["15s"], "soon", "9 9", "0 25 * * *", "0 0 30 2 *"]
+
 # -- the node -----------------------------------------------------------------------
 
 
@@ -105,14 +107,13 @@ def until(inputs, **data) -> float:
     ("inputs", "config", "seconds"),
     [
         ({}, {}, 15),
-        ({}, {"schedule": 5}, 15),
         ({}, {"schedule": "1m"}, 60),
         ({"schedule": "2m"}, {"schedule": "1m"}, 120),
         ({"schedule": ""}, {"schedule": "1m"}, 60),
         ({}, {"schedule": "0 9 * * *", "timezone": "Asia/Tokyo"}, 43_200),
         ({"timezone": "UTC"}, {"schedule": "0 9 * * *", "timezone": "Asia/Tokyo"}, 75_600),
     ],
-    ids=["default", "number", "config", "pin", "blank pin", "zone", "zone pin"],
+    ids=["default", "config", "pin", "blank pin", "zone", "zone pin"],
 )
 def test_on_schedule(inputs, config, seconds):
     assert until(inputs, eventConfig=config) == seconds
@@ -135,15 +136,24 @@ def test_whether_it_turns_again(inputs, config, rearms):
 
 
 @pytest.mark.parametrize(
-    ("data", "count"),
+    ("data", "severities"),
     [
-        ({}, 0),
-        ({"eventConfig": {"schedule": "soon"}}, 1),
-        ({"pinDefaults": {"schedule": "9 9"}}, 1),
+        ({}, ["warning"]),
+        ({"eventConfig": {"schedule": "15s"}, "pinDefaults": {"schedule": ""}}, []),
+        *(({"eventConfig": {"schedule": bad}}, [None]) for bad in UNREADABLE),
+        *(({"pinDefaults": {"schedule": bad}}, [None]) for bad in UNREADABLE),
     ],
 )
-def test_a_schedule_is_read_before_it_runs(data, count):
-    assert len(list(ON.check(element("on_schedule", **data)))) == count
+def test_a_schedule_is_read_before_it_runs(data, severities):
+    assert [p.severity for p in ON.check(element("on_schedule", **data))] == severities
+
+
+@pytest.mark.parametrize("bad", UNREADABLE)
+def test_a_schedule_that_cannot_be_read_never_runs(bad):
+    with pytest.raises(NodeError, match=r"schedule|cron"):
+        plan("on_schedule", {}, eventConfig={"schedule": bad})
+    with pytest.raises(NodeError, match=r"schedule|cron"):
+        plan("on_schedule", {"schedule": bad})
 
 
 class Clock:

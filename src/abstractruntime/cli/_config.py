@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from abstractruntime._files import read_bounded, read_unshared
+from abstractruntime._near import close_names
 from abstractruntime.cli._inputs import home_path
 from abstractruntime.cli._project import (
     PROJECT_FILE,
@@ -181,7 +181,7 @@ def _named(data: Mapping[str, Any], origin: str) -> Iterator[tuple[Setting, Any]
     for name, value in _flatten(data):
         setting = BY_NAME.get(name)
         if setting is None:
-            near = difflib.get_close_matches(name, BY_NAME, n=1)
+            near = close_names(name, BY_NAME, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(BY_NAME)
             raise UsageError(f"unknown setting {name!r} in {origin}", hint=hint, argument=name)
         yield setting, value

@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abstractruntime._files import make_private_directory
+from abstractruntime._near import close_names
 from abstractruntime.errors import ConsentNeeded, Refused, UsageError
 from abstractruntime.signing.keys import file_safe_name
 from abstractruntime.workflow_bundle.own_work import requirements
@@ -95,7 +95,7 @@ def _require_known(grant: str) -> None:
     # `file` stands for both, `net:HOST` for a part.
     if any(f"{name}:".startswith(f"{grant}:") or grant.startswith(f"{name}:") for name in names):
         return
-    near = difflib.get_close_matches(grant, names, n=1)
+    near = close_names(grant, names, n=1)
     meant = f"did you mean {near[0]!r}? " if near else ""
     raise UsageError(
         f"{grant!r} is nothing that can be granted",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
+from abstractruntime._near import close_names
 from abstractruntime.cli._inputs import parse_inputs
 from abstractruntime.errors import UsageError
 
@@ -83,7 +83,7 @@ def require_known_names(document: FlowDocument, given: Iterable[str]) -> None:
     if not unknown:
         return
     parameters = list(input_schema(document)["properties"])
-    near = [difflib.get_close_matches(name, parameters, n=1) for name in unknown]
+    near = [close_names(name, parameters, n=1) for name in unknown]
     meant = " and ".join(repr(name) for (name,) in filter(None, near[:_MOST_NAMED]))
     shown = ", ".join(map(repr, unknown[:_MOST_NAMED]))
     more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""

@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from importlib import import_module
@@ -18,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
+from abstractruntime._near import close_names
 from abstractruntime.cli._arguments import reading_plainly
 from abstractruntime.cli._interrupts import raised_by_interrupts
 from abstractruntime.cli._output import Mode
@@ -73,7 +73,7 @@ def _lazy_class(group: Group) -> type[TyperGroup]:
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
             entry = group.entries.get(cmd_name)
             if entry is None:
-                near = difflib.get_close_matches(cmd_name, group.entries, n=1)
+                near = close_names(cmd_name, group.entries, n=1)
                 raise UsageError(
                     f"no command {cmd_name!r} in '{ctx.command_path}'",
                     hint=f"did you mean '{near[0]}'?"

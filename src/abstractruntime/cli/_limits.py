@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abstractruntime._near import close_names
 from abstractruntime.cli._settings import LIMITS_SECTION
 from abstractruntime.core.config import RunLimits
 from abstractruntime.core.limits import RUN_LIMITS, is_limit
@@ -51,7 +51,7 @@ def parse_limits(given: Iterable[str]) -> dict[str, int]:
 def _parse_limit(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if name not in RUN_LIMITS:
-        near = difflib.get_close_matches(name, RUN_LIMITS, n=1)
+        near = close_names(name, RUN_LIMITS, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(
             f"{name!r} is no limit of a run",

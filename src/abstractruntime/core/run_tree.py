@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from abstractruntime._near import close_names
 from abstractruntime.core.limits import reached_limit
 from abstractruntime.core.models import RunState, RunStatus, WaitReason, WaitState
 from abstractruntime.core.outcome import Outcome, child_failure, failure_of, outcome_of
@@ -59,7 +59,7 @@ class OpenWait:
         if self.reason is not WaitReason.USER:
             return
         if isinstance(payload, dict) and _ANSWERS.isdisjoint(payload):
-            near = difflib.get_close_matches("response", payload, n=1)
+            near = close_names("response", payload, n=1)
             raise WaitMismatch(
                 "an answer to a question is an object with 'response', found "
                 + (", ".join(map(repr, payload)) or "an empty one"),

@@ -7,11 +7,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
-__all__ = ["CodeProblem", "check_expression", "check_source", "free_names"]
+__all__ = ["MAX_CODE", "CodeProblem", "check_expression", "check_source", "free_names", "too_long"]
 
-SYNTAX, IMPORT, CALL, DUNDER = "VF401", "VF402", "VF403", "VF404"
+MAX_CODE: Final = 50_000
+"""Characters of a text that is parsed; its tree takes up to 900 bytes for each of them."""
+SYNTAX, IMPORT, CALL, DUNDER, SHAPE = "VF401", "VF402", "VF403", "VF404", "VF405"
 
 T = TypeVar("T")
 
@@ -42,17 +44,24 @@ def check_expression(expression: str) -> list[CodeProblem]:
 
 def free_names(expression: str) -> list[str]:
     """Give the names an expression reads, sorted; the expression has passed its check."""
-    tree = _quietly(lambda: ast.parse(expression.strip(), mode="eval"))
+    tree = _parsed(expression.strip(), "eval")
     return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
 
 
+def too_long(source: str) -> CodeProblem | None:
+    """Say that a text is not parsed, if it is too long for that."""
+    if len(source) <= MAX_CODE:
+        return None
+    message = f"the code has {len(source):,} characters, the limit is {MAX_CODE:,}"
+    return CodeProblem(SHAPE, message, 1, "divide it among several nodes; data belongs into inputs")
+
+
 def _check(source: str, mode: str) -> list[CodeProblem]:
+    if problem := too_long(source):
+        return [problem]
     try:
-        tree = _quietly(lambda: ast.parse(source, mode=mode))
-        findings = sorted(
-            (f for node in ast.walk(tree) if isinstance(node, _LOOKED_AT) for f in _rules(node)),
-            key=lambda f: f.line,
-        )
+        # The tree is gone before the text is compiled, so that only one of the two takes memory.
+        findings = _refused(source, mode)
         # Some errors, such as `return` outside a function, show only when compiled.
         _quietly(lambda: compile(source, "<unknown>", mode, dont_inherit=True))
     except SyntaxError as error:
@@ -60,6 +69,17 @@ def _check(source: str, mode: str) -> list[CodeProblem]:
     except (ValueError, RecursionError, MemoryError) as error:
         return [_syntax(str(error) or "the code is nested too deeply", None)]
     return findings
+
+
+def _refused(source: str, mode: str) -> list[CodeProblem]:
+    nodes = (node for node in ast.walk(_parsed(source, mode)) if isinstance(node, _LOOKED_AT))
+    return sorted((f for node in nodes for f in _rules(node)), key=lambda f: f.line)
+
+
+def _parsed(source: str, mode: str) -> ast.AST:
+    if problem := too_long(source):
+        raise ValueError(problem.message)
+    return _quietly(lambda: ast.parse(source, mode=mode))
 
 
 def _quietly(action: Callable[[], T]) -> T:

@@ -15,6 +15,7 @@ from abstractruntime.nodes._code_checks import (
     check_expression,
     check_source,
     free_names,
+    too_long,
 )
 from abstractruntime.nodes.base import (
     Element,
@@ -198,6 +199,10 @@ def _check_text(element: Element, key: str, check: Any) -> list[Problem]:
                 pointer=f"/data/{key}",
             )
         ]
+    # Before anything reads it: what wraps a body looks at each of its tokens.
+    problem = too_long(text)
+    if problem:
+        return [Problem(problem.message, problem.code, hint=problem.hint, pointer=f"/data/{key}")]
     lines = text.splitlines()
     return [_problem(finding, key, lines) for finding in check(text)]
 

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from abstractruntime._json import JsonObject, JsonValue, dump_line
+from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._near import close_names
 from abstractruntime.core.models import format_time
+from abstractruntime.nodes._shown import shown_value
 from abstractruntime.nodes.base import (
     EffectNode,
     Element,
@@ -168,27 +170,61 @@ class WaitUntilNode(EffectNode):
         ),
     )
     compat = (
-        "Effects 4: waking stores the pins. A time that cannot be read, or is missing, is an error; "
-        "0.4.x did not wait then."
+        "Effects 4: waking stores the pins. A time that cannot be read, or is missing, and a `durationType` "
+        "that there is not, are errors; 0.4.x did not wait then, or took them for seconds."
     )
 
+    def check(self, element: Element) -> Iterable[Problem]:
+        try:
+            unit = _unit(element)
+        except NodeError as error:
+            yield Problem(
+                str(error),
+                hint=_unit_hint(element.config("effectConfig")["durationType"]),
+                pointer="/data/effectConfig/durationType",
+            )
+            return
+        value = element.pin_defaults.get("duration")
+        if value in (None, "") or "duration" in element.wired:
+            return
+        try:
+            _moment(value) if unit == "timestamp" else _length(value, unit)
+        except NodeError as error:
+            yield Problem(str(error), pin="duration", hint="correct the pin's default")
+
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
-        unit = element.config("effectConfig").get("durationType")
-        duration = inputs.get("duration")
+        unit, duration = _unit(element), inputs.get("duration")
         if unit == "timestamp":
             return PlannedEffect("wait_until", {"until": _moment(duration)})
-        seconds = _length(duration, unit or "seconds") * _UNIT_SECONDS.get(str(unit), 1)
+        seconds = _length(duration, unit) * _UNIT_SECONDS[unit]
         return PlannedEffect("wait_until", {"until": _after(scope.now(), seconds)})
 
 
-def _length(value: JsonValue, unit: JsonValue) -> float:
-    """Read how long to wait; what cannot be read must not become no wait at all."""
+def _unit(element: Element) -> str:
+    unit = element.config("effectConfig").get("durationType")
+    if unit in (None, ""):
+        return "seconds"
+    if isinstance(unit, str) and unit in (*_UNIT_SECONDS, "timestamp"):
+        return unit
+    raise NodeError(
+        f"durationType is {shown_value(unit)}, expected seconds, minutes, hours or timestamp"
+    )
+
+
+def _unit_hint(unit: JsonValue) -> str:
+    near = close_names(unit, _UNIT_SECONDS) if isinstance(unit, str) else []
+    return f"did you mean {near[0]!r}?" if near else "write the time in hours"
+
+
+def _length(value: JsonValue, unit: str) -> float:
+    """Read how long to wait; what cannot be read must not become no wait, or a short one."""
+    is_number = not isinstance(value, bool) and "_" not in str(value)
     try:
-        number = float(value)
+        number = float(value) if is_number else math.nan
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        shown = "nothing" if value is None else str(dump_line(value), "utf-8", "replace")[:60]
+        shown = "nothing" if value is None else shown_value(value)
         raise NodeError(f"cannot wait for {shown}: expected a number of {unit}")
     return number
 

@@ -6,13 +6,13 @@ found by its file.
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
 from abstractruntime import nodes
 from abstractruntime._json import JsonObject
+from abstractruntime._near import close_names
 from abstractruntime.nodes.base import (
     _REGISTRY,
     UNKNOWN,
@@ -63,4 +63,4 @@ def config_schema(node_type: NodeType) -> JsonObject:
 
 def similar_types(name: str) -> list[str]:
     """Give registered names close to `name`, best first."""
-    return difflib.get_close_matches(name, node_types(), n=3)
+    return close_names(name, node_types(), n=3)

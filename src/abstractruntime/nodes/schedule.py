@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.core.models import EffectType, format_time, parse_moment
@@ -23,7 +23,9 @@ from abstractruntime.nodes.interaction import as_flag
 from abstractruntime.nodes.keys import TEXT, settings
 from abstractruntime.nodes.schedules import Schedule, read_schedule
 
-_DEFAULT = "15s"
+_DEFAULT = "15s"  # Compat: of a node that says nothing, as in 0.4.x.
+_SETTING = "/data/eventConfig/schedule"
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 @register
@@ -38,7 +40,7 @@ class OnScheduleNode(EffectNode):
         "as 200ms, 15s, 5m, 1.5h or 1d, a moment in ISO 8601 (once), or a cron expression with five "
         "fields, or six with seconds first. An interval is counted from when the last turn was due, is "
         "first due one interval after the start, and repeats no faster than every 100 ms. After a "
-        "standstill it runs once, however many turns were missed. Without `recurrent` it runs once."
+        "standstill it runs once, however many turns were missed. Without `recurrent` it runs once. A schedule that is empty or cannot be read is an error."
     )
     inputs = (
         Pin("schedule", "string", "When to run.", control_plane=True),
@@ -77,17 +79,27 @@ class OnScheduleNode(EffectNode):
             return
         try:
             schedule = _schedule(element, element.pin_defaults)
+            schedule.first(_ANY_TIME)
         except NodeError as error:
             if "timezone" not in element.wired:
-                yield Problem(str(error), pin="schedule", hint=_hint(element))
+                yield Problem(
+                    str(error), pin="schedule", hint=_hint(element), pointer=_pointer(element)
+                )
             return
+        if not _given(element, element.pin_defaults):
+            yield Problem(
+                "has no schedule; it runs every 15 s",
+                pin="schedule",
+                hint='set eventConfig.schedule, such as "10m"',
+                severity="warning",
+            )
         if schedule.hasty:
             yield Problem(
-                f"is to repeat every {_text(element, element.pin_defaults)!r}; it repeats every 100 ms",
+                f"is to repeat every {_said(element, element.pin_defaults)!r}; it repeats every 100 ms",
                 "VF116",
                 pin="schedule",
                 hint="write an interval of at least 100ms",
-                pointer="" if "schedule" in element.pin_defaults else "/data/eventConfig/schedule",
+                pointer=_pointer(element),
             )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
@@ -116,11 +128,19 @@ class OnScheduleNode(EffectNode):
 
 def _schedule(element: Element, inputs: Mapping[str, JsonValue]) -> Schedule:
     zone = filled_text(inputs.get("timezone"), element.config("eventConfig").get("timezone"))
-    return read_schedule(_text(element, inputs) or _DEFAULT, zone)
+    return read_schedule(_said(element, inputs), zone)
 
 
-def _text(element: Element, inputs: Mapping[str, JsonValue]) -> str:
-    return filled_text(inputs.get("schedule"), element.config("eventConfig").get("schedule"))
+def _said(element: Element, inputs: Mapping[str, JsonValue]) -> JsonValue:
+    """Give what says when: the pin, or else the setting if the pin is null or blank."""
+    given = _given(element, inputs)
+    filled = [v for v in given if v is not None and not (isinstance(v, str) and not v.strip())]
+    return next(iter(filled or given), _DEFAULT)
+
+
+def _given(element: Element, inputs: Mapping[str, JsonValue]) -> list[JsonValue]:
+    sources = (inputs, element.config("eventConfig"))
+    return [source["schedule"] for source in sources if "schedule" in source]
 
 
 def _recurrent(element: Element, inputs: JsonObject) -> bool:
@@ -137,3 +157,8 @@ def _wait(until: datetime) -> PlannedEffect:
 def _hint(element: Element) -> str:
     where = "the pin's default" if "schedule" in element.pin_defaults else "eventConfig.schedule"
     return f"correct {where}"
+
+
+def _pointer(element: Element) -> str:
+    is_in_block = "schedule" in element.config("eventConfig")
+    return "" if "schedule" in element.pin_defaults or not is_in_block else _SETTING

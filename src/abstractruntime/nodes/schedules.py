@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Final
 
+from abstractruntime._json import JsonValue
+from abstractruntime.nodes._shown import shown_value
 from abstractruntime.nodes.base import NodeError
 
 _SHORTEST: Final = timedelta(milliseconds=100)
@@ -42,13 +44,15 @@ class Schedule:
     hasty: bool = False
 
 
-def read_schedule(text: str, zone_name: str = "") -> Schedule:
+def read_schedule(value: JsonValue, zone_name: str = "") -> Schedule:
     """Read a schedule; `zone_name` is for cron expressions and for moments without an offset.
 
     Raises:
-        NodeError: the text is none of the known forms, or there is no such time zone.
+        NodeError: the value is no text, or none of the known forms, or there is no such time zone.
     """
-    text = text.strip()
+    if not isinstance(value, str):
+        raise NodeError(f"{shown_value(value)} is not a schedule, {_EXPECTED}")
+    text = value.strip()
     zone = _zone(zone_name)
     match = _INTERVAL.fullmatch(text)
     if match:

@@ -6,11 +6,11 @@ described by the schema `run`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from importlib import import_module
 
 from abstractruntime._json import JsonObject
+from abstractruntime._near import close_names
 from abstractruntime.errors import NotFound
 
 _SOURCES: dict[str, str] = {
@@ -40,7 +40,7 @@ def load_schema(name: str) -> JsonObject:
     """
     source = _SOURCES.get(name)
     if source is None:
-        near = difflib.get_close_matches(name, _SOURCES, n=1)
+        near = close_names(name, _SOURCES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "there are: " + ", ".join(schema_names())
         raise NotFound(f"no schema is called {name!r}", hint=hint, kind="schema", id=name)
     module, _, attribute = source.partition(":")

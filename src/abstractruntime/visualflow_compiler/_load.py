@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from abstractruntime._json import JsonObject, escape_pointer, normalise
+from abstractruntime._near import close_names
 from abstractruntime.errors import InvalidValue
 from abstractruntime.nodes.base import Element, ElementPin
 from abstractruntime.visualflow_compiler._fields import (
@@ -36,6 +37,7 @@ from abstractruntime.visualflow_compiler._model import (
 from abstractruntime.visualflow_compiler.diagnostics import Diagnostic, Severity
 
 _EXECUTION = "execution"
+_LISTS = ("nodes", "edges", "interfaces")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,20 @@ def _entries(document: Mapping[str, Any], key: str) -> tuple[list[Any], list[Dia
     if isinstance(value, list):
         return value, []
     if value is None:
-        return [], []
+        return [], _missing(document, key)
     message = f"{key!r} is {json_kind(value)}, expected an array"
     return [], [_left_out("VF007", message, f"/{key}", severity="error")]
+
+
+def _missing(document: Mapping[str, Any], key: str) -> list[Diagnostic]:
+    """Say that a list is missing if another key looks like it; a flow of one node has no edges."""
+    lists = [name for name, value in document.items() if isinstance(value, list)]
+    near = close_names(key, [name for name in lists if name not in _LISTS])
+    if not near:
+        return []
+    message = f"{key!r} is missing, and nothing reads {near[0]!r}"
+    hint = f"rename {near[0]!r} to {key!r}"
+    return [_left_out("VF007", message, f"/{escape_pointer(near[0])}", severity="error", hint=hint)]
 
 
 def _left_out(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from abstractruntime._json import JsonObject
+from abstractruntime._near import close_names
 from abstractruntime.errors import NotFound
 from abstractruntime.nodes.base import MISSING, Example, NodeType, Pin, ValueNode
 from abstractruntime.nodes.registry import REFUSED_TYPES, find_node_type, similar_types
@@ -44,7 +44,7 @@ def explain(code: str) -> Explanation:
     """
     rule = RULES.get(code.strip().upper())
     if rule is None:
-        near = difflib.get_close_matches(code.upper(), RULES, n=3)
+        near = close_names(code.upper(), RULES, n=3)
         raise NotFound(
             f"no diagnostic has the code {code!r}",
             hint=f"did you mean {', '.join(near)}?" if near else "codes look like VF301",

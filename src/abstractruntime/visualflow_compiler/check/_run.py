@@ -16,6 +16,7 @@ from abstractruntime.visualflow_compiler.check import (
     document,
     edges,
     endings,
+    keys,
     pins,
     settings,
     structure,
@@ -42,7 +43,19 @@ __all__ = [
     "require_ok",
 ]
 
-RULE_MODULES = (document, structure, endings, types, settings, edges, pins, values, code, variables)
+RULE_MODULES = (
+    document,
+    structure,
+    endings,
+    types,
+    settings,
+    keys,
+    edges,
+    pins,
+    values,
+    code,
+    variables,
+)
 MAX_FINDINGS = 100
 
 

@@ -69,8 +69,9 @@ declare(
     Rule(
         "VF405",
         "error",
-        "the code is not text",
-        "data.code and data.expression hold Python source as one string.",
+        "the code is not text, or too long",
+        "data.code, data.codeBody and data.expression hold Python source as one string of at most "
+        "50,000 characters. Longer ones are not parsed, so nothing else is said of them.",
         bad=flow(
             START,
             node("work", "code", "exec-in text", "exec-out output", code=["return 1"]),

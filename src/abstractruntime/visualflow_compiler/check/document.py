@@ -77,9 +77,10 @@ declare(
     Rule(
         "VF007",
         "error",
-        "nodes or edges is not an array",
+        "nodes or edges is misspelt or not an array",
         "Without its edges a flow would end at once, and without its nodes it is none. Documents "
-        "that map ids to nodes come from another tool and have to be converted first.",
+        "that map ids to nodes come from another tool and have to be converted first. A list "
+        "whose key looks like a missing one is taken for a typing mistake.",
         bad={**PASS, "edges": {}},
         good=PASS,
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from abstractruntime._near import close_names
 from abstractruntime.nodes.base import ControlNode, Element, NodeType
 from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecEdge
 from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
@@ -49,7 +49,7 @@ def unknown_handle(graph: FlowGraph) -> Iterator[Finding]:
                 node_id=edge.source,
                 pin=edge.handle,
                 notes=(f"node type {node_type.type} has {', '.join(legal) or 'no handles'}",),
-                hint=did_you_mean(difflib.get_close_matches(edge.handle, legal, n=1)),
+                hint=did_you_mean(close_names(edge.handle, legal, n=1)),
             )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from functools import partial
 
 from abstractruntime._json import JsonValue, escape_pointer
+from abstractruntime._near import close_names
 from abstractruntime.nodes.base import ControlNode, EffectNode, Element, NodeType, Pin
 from abstractruntime.nodes.shape import Shape, missing_name, shape_of
 from abstractruntime.visualflow_compiler._model import DataEdge
@@ -123,7 +123,7 @@ def _pin_note(side: str, known: Iterable[str]) -> str:
 
 
 def _near(name: str, names: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(name, sorted(names), n=1)
+    return close_names(name, sorted(names), n=1)
 
 
 @rule(
@@ -172,7 +172,7 @@ def _meant(element: Element, node_type: NodeType) -> set[str]:
     if node_type.subflow(element) is not None:
         return declared  # What they are called is compared with the child.
     missing = _typed(node_type.outputs) - declared
-    return {name for name in declared if not difflib.get_close_matches(name, missing, 1, 0.85)}
+    return {name for name in declared if not close_names(name, missing, 1, 0.85)}
 
 
 def _is_foreign(name: str, names: set[str], *, declared: bool) -> bool:

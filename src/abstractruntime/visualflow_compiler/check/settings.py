@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from abstractruntime._json import JsonObject, JsonValue, escape_pointer
+from abstractruntime._near import close_names
 from abstractruntime.nodes.base import Element, NodeType, Pin
-from abstractruntime.nodes.keys import DRAWING_KEYS
 from abstractruntime.nodes.registry import config_schema
 from abstractruntime.visualflow_compiler._fields import json_kind
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
@@ -23,12 +22,13 @@ from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _CHAIN = ("start > middle", "middle > end")
 _ROUTES: Final = ("entryRoutes", "inputRouteOverrides")
-_PIN_KEYS: Final = frozenset({"id", "type", "label", "description"})
-_UNBUILT: Final = {
+UNBUILT: Final = {
     "pinExpressions": "compute the value in a node, and connect it",
     **dict.fromkeys(_ROUTES, ""),
 }
 """Keys of `data` that ask for something, with what to do instead; VF111 explains the routes."""
+ABSORBS: Final = ("continueOnError", "continue_on_error")
+"""Keys of `effectConfig` that ask for what is not built; beside it, in `data`, they mean the same."""
 
 
 @rule(
@@ -78,12 +78,14 @@ def _unbuilt(what: str, key: str, pointer: str, hint: str, node_id: str | None =
 
 
 def _unbuilt_keys(element: Element) -> Iterator[tuple[str, str, str]]:
-    for key, hint in _UNBUILT.items():
+    for key, hint in UNBUILT.items():
         if hint and element.data.get(key):
             yield key, f"/data/{key}", hint
-    for key in ("continueOnError", "continue_on_error"):
-        if element.config("effectConfig").get(key):
-            yield key, f"/data/effectConfig/{key}", 'set data.onError to "continue"'
+    blocks = {"/data": element.data, "/data/effectConfig": element.config("effectConfig")}
+    for pointer, block in blocks.items():
+        for key in ABSORBS:
+            if block.get(key):
+                yield key, f"{pointer}/{key}", 'set data.onError to "continue"'
 
 
 @rule(
@@ -206,76 +208,7 @@ def _described(
 
 
 def _near(name: str, names: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(name, sorted(names), n=1)
-
-
-@rule(
-    "VF211",
-    "warning",
-    "a key means nothing",
-    explanation="Nodes of this type read no such key, so what it says has no effect. Values of pins belong into "
-    "pinDefaults; what a person or a tool notes for itself may have a key that starts with an underscore.",
-    bad=flow(
-        START,
-        node(
-            "middle", "answer_user", "exec-in message", "exec-out", pinDefalts={"message": "hello"}
-        ),
-        END,
-        edges=_CHAIN,
-    ),
-    good=flow(
-        START,
-        node(
-            "middle", "answer_user", "exec-in message", "exec-out", pinDefaults={"message": "hello"}
-        ),
-        END,
-        edges=_CHAIN,
-    ),
-)
-def unknown_key(graph: FlowGraph) -> Iterator[Finding]:
-    for node_id, element in graph.elements.items():
-        node_type = graph.types[node_id]
-        if node_type is None:
-            continue
-        schema = config_schema(node_type)
-        for path, names in _strange_keys(element, schema):
-            yield Finding(
-                f"{path.replace('/', '.')} of {element.type} node {node_id!r} means nothing",
-                node_pointer(graph, node_id, f"/data/{path}"),
-                node_id=node_id,
-                hint=_key_hint(path, names, schema, node_type),
-            )
-
-
-def _strange_keys(element: Element, schema: JsonObject) -> Iterator[tuple[str, list[str]]]:
-    """Give the path of each key that nothing reads, with the names that there are in its place."""
-    for key, value in element.data.items():
-        if key not in schema and key not in DRAWING_KEYS and key not in _UNBUILT and key[:1] != "_":
-            yield escape_pointer(key), [*schema]
-        inner = schema.get(key, {}).get("properties")
-        if inner is not None and isinstance(value, dict):
-            known = [name for name in inner if not inner[name].get("deprecated")]
-            for name in value.keys() - inner.keys():
-                if name not in ("continueOnError", "continue_on_error") and name[:1] != "_":
-                    yield f"{key}/{escape_pointer(name)}", known
-    for side in ("inputs", "outputs"):
-        pins = element.data.get(side)
-        for index, pin in enumerate(pins if isinstance(pins, list) else ()):
-            for name in pin.keys() - _PIN_KEYS if isinstance(pin, dict) else ():
-                yield f"{side}/{index}/{escape_pointer(name)}", [*_PIN_KEYS]
-
-
-def _key_hint(path: str, names: list[str], schema: JsonObject, node_type: NodeType) -> str:
-    block, _, name = path.rpartition("/")
-    if block.startswith(("inputs", "outputs")) and name == "default":
-        return "write the value into data.pinDefaults, under the name of the pin"
-    near = did_you_mean(_near(name, names))
-    blocks = [key for key, value in schema.items() if name in value.get("properties", ())]
-    if any(pin.id == name for pin in node_type.inputs):
-        return f"write it as data.pinDefaults.{name}"
-    if not near and blocks:
-        return f"write it as data.{blocks[0]}.{name}"
-    return near or "delete it"
+    return close_names(name, sorted(names), n=1)
 
 
 @rule(

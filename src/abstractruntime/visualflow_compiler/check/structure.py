@@ -34,6 +34,7 @@ def no_entry(graph: FlowGraph) -> Iterator[Finding]:
             # Compat: the text of 0.4.2, which hosts match.
             "Invalid flow: Flow must have an entry node",
             "/nodes",
+            notes=() if graph.flow.raw.get("nodes") else ("the document has no nodes",),
             hint="add an on_flow_start node and connect its exec-out",
         )
 

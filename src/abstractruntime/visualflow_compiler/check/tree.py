@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 
+from abstractruntime._near import close_names
 from abstractruntime.errors import FlowError
 from abstractruntime.nodes.base import Element
 from abstractruntime.nodes.subflow import ID_KEYS
@@ -260,4 +260,4 @@ def _results(child: FlowGraph) -> set[str]:
 
 
 def _near(name: str, names: set[str]) -> list[str]:
-    return difflib.get_close_matches(name, sorted(names), n=1)
+    return close_names(name, sorted(names), n=1)

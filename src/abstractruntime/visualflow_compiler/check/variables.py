@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from abstractruntime._near import close_names
 from abstractruntime.nodes.base import Element, Pin
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler.check._rules import (
@@ -93,7 +93,7 @@ def _names(graph: FlowGraph, element: Element, pin: Pin) -> Iterable[str] | None
 
 
 def _similar(name: str, known: dict[str, str]) -> list[str]:
-    return difflib.get_close_matches(name, [k for k in known if k != name], n=2, cutoff=0.75)
+    return close_names(name, [k for k in known if k != name], n=2, cutoff=0.75)
 
 
 @rule(
