@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from abstractruntime._files import read_bounded
 from abstractruntime._json import MAX_DEPTH, JsonObject, dump_line, load_strict, why_unread
 from abstractruntime._json_size import has_more_values
+from abstractruntime._text import shell_word
 from abstractruntime.cli._files import MAX_INPUT_BYTES, MAX_VALUES
 from abstractruntime.errors import NotFound, UsageError
 
@@ -179,7 +179,7 @@ def parse_payload(value: str) -> Any:
 
 
 def _quoted(value: str) -> str:
-    return shlex.quote(json.dumps(value[:80], ensure_ascii=False))
+    return shell_word(json.dumps(value[:80], ensure_ascii=False))
 
 
 def read_text(value: str) -> str:

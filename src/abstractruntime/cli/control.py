@@ -13,6 +13,7 @@ import typer
 
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.trees import cancel_tree
+from abstractruntime._text import shell_word
 from abstractruntime.cli._confirm import YesOption, require_consent
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
@@ -108,7 +109,7 @@ def unpause(session: Session, run: RunArgument, only: OnlyOption = False) -> int
         after = [engine.peek(state.run_id) for state in paused]
         _conclude(session, engine, run_id, after)
         if paused:
-            session.out.note(f"  = hint: go on with it: art tick {run_id}")
+            session.out.note(f"  = hint: go on with it: art tick {shell_word(run_id)}")
         else:
             session.out.note(f"note: run {run_id} is not paused; nothing to do")
         _note_asked(session, (state for state in after if is_paused(state.vars)), "go on")
