@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime._text import shell_word
 from abstractruntime.core.limits import reached_limit
 from abstractruntime.core.models import RunState, RunStatus, WaitReason, WaitState
 from abstractruntime.core.outcome import Outcome, child_failure, failure_of, outcome_of
@@ -316,13 +316,13 @@ class RunTree:
         if matching:
             raise UsageError(
                 f"run {self.run_id!r} has {len(waits)} open waits",
-                hint="name one with --wait-key: " + ", ".join(map(shell_word, keys)),
+                hint="name one with --wait-key: " + ", ".join(map(shlex.quote, map(str, keys))),
                 run_id=self.run_id,
                 open=keys,
             )
         raise WaitMismatch(
             f"wait_key mismatch: run {self.run_id!r} does not wait for {wait_key!r}",
-            hint="open wait keys: " + ", ".join(map(shell_word, keys)),
+            hint="open wait keys: " + ", ".join(map(shlex.quote, map(str, keys))),
             run_id=self.run_id,
             given=wait_key,
             open=keys,
@@ -341,7 +341,7 @@ class RunTree:
         status = self.state().status.value
         return WaitMismatch(
             f"run {self.run_id!r} is {status}, not waiting for an answer{self._answered()}",
-            hint=f"see what happened: art inspect {shell_word(self.run_id)}",
+            hint=f"see what happened: art inspect {shlex.quote(self.run_id)}",
             run_id=self.run_id,
             status=status,
         )
@@ -365,7 +365,7 @@ def at_limit(run: RunState) -> WaitMismatch:
     name = reached.get("limit")
     return WaitMismatch(
         f"run {run.run_id!r} rests at its limit of {reached.get('max')} {name}",
-        hint=f"raise it: art limits {shell_word(run.run_id)} {shell_word(name)}=NUMBER",
+        hint=f"raise it: art limits {shlex.quote(run.run_id)} {shlex.quote(str(name))}=NUMBER",
         run_id=run.run_id,
         **reached,
     )
