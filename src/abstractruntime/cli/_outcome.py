@@ -12,7 +12,7 @@ import typer
 from abstractruntime._text import shell_word
 from abstractruntime.cli._limits import limit_lines
 from abstractruntime.cli._store import run_document
-from abstractruntime.core.run_tree import RunTree
+from abstractruntime.core.run_tree import RunTree, choice_text
 from abstractruntime.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]
         yield f"  = hint: let it hear that: art emit NAME --run {shell_word(run_id)} --drive"
         return
     if wait["choices"]:
-        yield f"  choices: {', '.join(map(str, wait['choices']))}"
+        yield f"  choices: {', '.join(map(choice_text, wait['choices']))}"
     key = f" --wait-key {shell_word(wait['wait_key'])}" if several else ""
     yield f"  = hint: art resume {shell_word(run_id)} --input ANSWER{key}"
 

@@ -14,7 +14,7 @@ _NUMBERS = {int: "a whole number", float: "a number"}
 
 
 def wrong_value(
-    param: Any, kind: Any, given: str, command: str, *, fits: Callable[[str], bool]
+    param: Any, kind: Any, given: Any, command: str, *, fits: Callable[[str], bool]
 ) -> UsageError | None:
     """Name the parameter, the value and what was expected; None where only the parser can tell.
 
