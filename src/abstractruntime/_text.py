@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 # What continuous integration systems obey when it begins a line of a log.
 _LOG_COMMAND = re.compile(r"(?:\s|\x1b\[[\d;]*m)*(?=(?:::|##\w*\[))")
@@ -36,3 +37,8 @@ def _unheard(line: str) -> str:
 def escape_char(char: str) -> str:
     """Give the escape that stands for a character."""
     return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
+
+
+def shell_word(value: object) -> str:
+    """Give foreign text as one word of a command to paste; what a shell reads as it is stays so."""
+    return shlex.quote(str(value))

@@ -74,6 +74,39 @@ def test_a_decision_is_one_of_the_choices(
 
 
 @pytest.mark.parametrize(
+    "choices,typed,answer",
+    [
+        ([1, 2], "1", 1),
+        (["1", 1], "1", "1"),
+        ([1.5, None], "null", None),
+        ([True, False], "false", False),
+        ([{"id": "yes"}, {"id": "no"}], '{"id": "yes"}', {"id": "yes"}),
+        ([{"b": 1, "a": "ä"}], '{"a":"ä","b":1}', {"b": 1, "a": "ä"}),
+        ([["a", 1], "b"], '["a", 1]', ["a", 1]),
+        ([1, 2], '{"response": 2}', 2),
+        ([{"response": 1}], '{"response": {"response": 1}}', {"response": 1}),
+    ],
+)
+@pytest.mark.parametrize("free", [True, False])
+def test_a_choice_is_answered_as_it_is_shown(
+    asked: Any, choices: list[Any], typed: str, answer: Any, free: bool
+) -> None:
+    art = asked(*choices, free=free)
+    done = art("resume", "r", "--input", typed)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["a"] == answer
+
+
+def test_choices_are_shown_as_they_can_be_typed(asked: Any) -> None:
+    art = asked({"id": "yes"}, True, "no", free=False)
+    shown = '{"id": "yes"}, true, no'
+    assert f"choices: {shown}" in art("tick", "r").err
+    for typed in ("7", '{"response": {"id": "y"}}'):
+        refused = art("resume", "r", "--input", typed)
+        assert (refused.code, f"choose one of: {shown}" in refused.err) == (2, True), refused.err
+
+
+@pytest.mark.parametrize(
     "typed,answer",
     [
         ("42", "42"),
@@ -124,3 +157,27 @@ def test_limits_are_named_in_our_words(art: Any, tmp_path: Path, text: str, word
     (tmp_path / "in.json").write_text(text)
     refused = art("run", "f.json", "--input", "@in.json")
     assert (refused.code, words in refused.err) == (2, True), refused.err
+
+
+def fails() -> dict[str, Any]:
+    raises = node("c", "code", "exec-in", "exec-out output", code="def transform(i): return 1 / 0")
+    return flow(START, raises, end("a"), edges="s > c; c > e; c.output > e.a")
+
+
+def test_a_run_that_failed_is_called_so_and_nobody_answered_it(art: Any, tmp_path: Path) -> None:
+    parent = flow(
+        START, node("sub", "subflow", "exec-in", "exec-out", subflowId="f"), end(),
+        edges="s > sub; sub > e",
+    )  # fmt: skip
+    (tmp_path / "f.json").write_text(json.dumps(fails()))
+    (tmp_path / "p.json").write_text(json.dumps({**parent, "id": "p"}))
+    for name in ("f", "p"):
+        assert art("run", f"{name}.json", "--run-id", name).code == 1
+        refused = art("resume", name, "--input", "yes")
+        assert (refused.code, f"run '{name}' is failed, not" in refused.err) == (2, True)
+        assert "completed" not in refused.err
+        assert "answered" not in refused.err
+        for command in ("cancel", "pause"):
+            told = art(command, name)
+            assert f"run {name} is failed already" in told.err
+            assert "completed" not in told.out

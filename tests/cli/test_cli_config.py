@@ -56,7 +56,7 @@ def test_paths_of_a_file_are_relative_to_it(
     "text, names",
     [
         ("storre: x\n", "did you mean 'store'"),
-        ("durability: sometimes\n", "strict or relaxed or off"),
+        ("durability: sometimes\n", "strict, relaxed or off"),
         ("lock_timeout: soon\n", "number from 0"),
         ("lock_timeout: true\n", "number from 0"),
         ("- a\n", "not a mapping"),

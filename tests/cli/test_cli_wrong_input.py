@@ -145,7 +145,7 @@ CASES = [
     (wrong_input_type, 2, "changes"),
     (wrong_option, 2, "frobnicate"),
     (misspelt_command, 2, "did you mean 'verify'"),
-    (wrong_durability, 2, "strict or relaxed or off"),
+    (wrong_durability, 2, "strict, relaxed or off"),
     (denied_since, 3, "denied list"),
     (bundle_is_gone, 66, ".flowbundle"),
     (tampered_bundle, 1, "x.flowbundle"),

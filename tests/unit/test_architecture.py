@@ -70,7 +70,7 @@ def test_readers_never_execute_a_flow(reader):
 def test_signing_stands_alone():
     rooms = {room_of(name) for name in reached_from("signing")}
 
-    assert rooms <= {"signing", "errors", "_json", "_files", "_exports"}
+    assert rooms <= {"signing", "errors", "_json", "_files", "_text", "_exports"}
 
 
 # -- the pure core ----------------------------------------------------------------------

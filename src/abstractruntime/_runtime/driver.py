@@ -186,6 +186,7 @@ class Driver:
         if isinstance(payload, Decision):
             payload = wait.decided(payload)
         if not force:
+            payload = wait.meant(payload)
             wait.check_answer(payload)
         # Nobody could go on with the answer to a run whose workflow is not loaded.
         self._workflow(tree.state(wait.run_id).workflow_id)

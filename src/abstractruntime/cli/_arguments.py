@@ -5,7 +5,7 @@ than most commands. What is plain is therefore read here, and the rest is left t
 
 Rules:
 1. A value is plain where the parser would give the same; a test compares both for every command.
-2. Every mistake is left to the parser, which says in its words what is wrong.
+2. The parser decides what is a mistake; what is wrong is said in our words where we have some.
 3. A parser that describes its parameters in another way reads everything itself.
 """
 
@@ -34,8 +34,34 @@ def _process(param: Any, parse: Callable[[Any, Any], Any], ctx: Any, value: Any)
     try:
         plain = _plain(param, value)
     except (AttributeError, ValueError):
-        return parse(ctx, value)
+        return _parsed(param, parse, ctx, value)
     return param.callback(ctx, param, plain) if param.callback else plain
+
+
+def _parsed(param: Any, parse: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    try:
+        return parse(ctx, value)
+    except Exception as cause:
+        described = getattr(param, "type_descriptor", None)
+        if described is None or not hasattr(cause, "format_message"):
+            raise
+        from abstractruntime.cli._wrong_values import wrong_value
+
+        kind = described.annotation
+        kind = get_args(kind)[0] if get_origin(kind) is list else kind
+        fits = partial(_is_plain, kind, described.parameter_info)
+        error = wrong_value(param, kind, value, ctx.command_path, fits=fits)
+        if error is None:
+            raise
+        raise error from cause
+
+
+def _is_plain(kind: Any, info: Any, value: Any) -> bool:
+    try:
+        _plain_one(kind, info, value)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(param: Any, value: Any) -> Any:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from abstractruntime._files import read_unshared, write_atomic
 from abstractruntime._json import JsonObject, dump_sorted
+from abstractruntime._text import shell_word
 from abstractruntime.cli._settings import SETTINGS
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import (
@@ -143,7 +144,7 @@ def seal_secret(path: Path) -> bytes:
     if problem := _flaw(path, secret):
         raise Refused(
             f"{_WHAT} is not used: '{path}' {problem}",
-            hint=f"mend it, or remove it: rm {path}; runs it sealed then count as a stranger's",
+            hint=f"mend it, or remove it: rm {shell_word(path)}; runs it sealed then count as a stranger's",
             path=str(path),
         )
     return secret
@@ -179,7 +180,7 @@ def believed_origin(session: Session, engine: Store, root: str) -> RunOrigin:
         raise Refused(
             f"run {root!r} was not started with this configuration, or its first record was changed;"
             f" it says that {', '.join(claims)}",
-            hint=f"look at it: art inspect {root}; if you allow that, add --accept-origin",
+            hint=f"look at it: art inspect {shell_word(root)}; if you allow that, add --accept-origin",
             run_id=root,
             claims=claims,
         )
@@ -238,7 +239,7 @@ class OwnPast:
             raise HeadMismatch(
                 f"the first record of run {root!r} was changed, or was not written with this"
                 " configuration, so no host key of yours signs what follows it",
-                hint=f"art ledger verify {root}; go on without a host key; or with --accept-origin, which"
+                hint=f"art ledger verify {shell_word(root)}; go on without a host key; or with --accept-origin, which"
                 " resume, tick and serve have",
                 run_id=root,
             )
@@ -265,8 +266,8 @@ class OwnRuns:
             raise Refused(
                 f"run {root!r} came with the project: you did not start it, or not with this"
                 " configuration, so nothing it says that it may do counts",
-                hint=f"look at it: art inspect {root}; if you know the store, name it:"
-                f" --store {self._engine.address}",
+                hint=f"look at it: art inspect {shell_word(root)}; if you know the store, name it:"
+                f" --store {shell_word(self._engine.address)}",
                 run_id=root,
                 store=self._engine.address,
             )

@@ -30,6 +30,7 @@ from abstractruntime.cli._project import (
     judge,
 )
 from abstractruntime.cli._settings import BY_NAME, SETTINGS, Setting
+from abstractruntime.cli._wrong_values import nearest, one_of
 from abstractruntime.errors import NotFound, UsageError
 
 USER_FILE = "config.yaml"
@@ -202,12 +203,7 @@ def _parse(setting: Setting, raw: Any, origin: str, base: Path) -> Any:
     if setting.kind == "choice" and raw is False:
         raw = "off"  # YAML reads a bare `off` as false
     if not isinstance(raw, str) or (setting.choices and raw not in setting.choices):
-        wanted = " or ".join(setting.choices) or "text"
-        raise UsageError(
-            f"setting {setting.name!r} in {origin} is {reprlib.repr(raw)}, expected {wanted}",
-            hint=f"correct it in {origin}",
-            argument=setting.name,
-        )
+        raise _wrong(setting, raw, origin, one_of(setting.choices) if setting.choices else "text")
     return str(base / home_path(raw)) if setting.kind == "path" else raw
 
 
@@ -219,8 +215,15 @@ def _number(setting: Setting, raw: Any, origin: str) -> float:
     if 0 <= number < float("inf") and (setting.kind == "number" or number == int(number)):
         return int(number) if number == int(number) else number
     wanted = "a whole number" if setting.kind == "count" else "a number"
-    raise UsageError(
-        f"setting {setting.name!r} in {origin} is {reprlib.repr(raw)}, expected {wanted} from 0",
-        hint=f"correct it in {origin}",
-        argument=setting.name,
+    raise _wrong(setting, raw, origin, f"{wanted} from 0")
+
+
+def _wrong(setting: Setting, raw: Any, origin: str, wanted: str) -> UsageError:
+    option = f"--{setting.name}"
+    place = f"option {option}" if origin == "flag" else f"setting {setting.name!r} in {origin}"
+    near = "".join(f"did you mean {word!r}? " for word in nearest(str(raw), setting.choices))
+    return UsageError(
+        f"{place} is {reprlib.repr(raw)}, expected {wanted}",
+        hint=near + ("correct the option" if origin == "flag" else f"correct it in {origin}"),
+        argument=option if origin == "flag" else setting.name,
     )

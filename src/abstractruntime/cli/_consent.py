@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from abstractruntime._files import make_private_directory
 from abstractruntime._near import close_names
+from abstractruntime._text import shell_word
 from abstractruntime.errors import ConsentNeeded, Refused, UsageError
 from abstractruntime.signing.keys import file_safe_name
 from abstractruntime.workflow_bundle.own_work import requirements
@@ -54,7 +55,8 @@ def granted(loaded: Loaded, allowed: Iterable[str]) -> tuple[str, ...]:
         names = [need.removesuffix(":*") for need in missing]
         raise ConsentNeeded(
             f"bundle '{loaded.ref}' needs {', '.join(names)}, which nobody granted",
-            hint="if you trust it with that, add: " + " ".join(f"--allow {name}" for name in names),
+            hint="if you trust it with that, add: "
+            + " ".join(f"--allow {shell_word(name)}" for name in names),
             missing=missing,
             digest=loaded.digest,
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Variables that hosts, agents and files read without a pin or node that says so.
 _HOST_NAMES = ("context", "scratchpad", "workspace", "workspace_root", "session_id")
 _MOST_NAMED = 20
+_MANY_DIGITS = re.compile(r"-?[0-9]{1000,}")
 _JSON_TYPES: dict[str, tuple[Any, str]] = {
     "string": (str, "text"),
     "number": (int | float, "a number"),
@@ -112,6 +113,8 @@ def check_input(schema: JsonObject, inputs: JsonObject) -> None:
         if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
             continue
         shown = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, str) and _MANY_DIGITS.fullmatch(value):
+            words = f"{words} of fewer digits"
         raise UsageError(
             f"input {name!r} takes {words}, not {shown if len(shown) <= 80 else shown[:77] + '...'}",
             hint=f"give {name} as {words}; see: art show FLOW",

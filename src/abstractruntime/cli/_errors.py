@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import errno
+import json
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -180,10 +181,15 @@ def _hint(error: AbstractRuntimeError) -> str:
 
 
 def _fact(name: str, value: Any) -> str:
-    shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    items = value if isinstance(value, list | tuple) else [value]
+    shown = ", ".join(map(_shown, items))
     if len(shown) > _MAX_FACT:
         shown = shown[:_MAX_FACT] + "..."
     return f"{name.replace('_', ' ')} {shown}"
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 
 def _plain(value: Any) -> Any:

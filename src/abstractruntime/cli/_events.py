@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from abstractruntime._text import shell_word
 from abstractruntime.cli._errors import Defect, as_known_error, error_document, error_lines
 from abstractruntime.errors import AbstractRuntimeError
 
@@ -34,7 +35,7 @@ def error_of(event: ServeEvent) -> AbstractRuntimeError | None:
     kind = type(event.error).__name__
     return Defect(
         f"a defect of abstractruntime: {kind}: {event.error}",
-        hint=f"repeat it alone, which keeps the details: art tick {event.run_id}",
+        hint=f"repeat it alone, which keeps the details: art tick {shell_word(event.run_id)}",
         run_id=event.run_id,
     )
 

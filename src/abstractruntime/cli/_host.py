@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._runtime.driver import Driver
 from abstractruntime._runtime.listeners import Listeners
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime._text import shell_word
 from abstractruntime.cli._authority import believed_origin
 from abstractruntime.cli._bundles import installed_bundle
 from abstractruntime.cli._consent import require_granted, workspace_of
@@ -153,7 +154,7 @@ def require_allowed(
     if revoked and left < trust.policy.threshold and session.config.get("on_revoked") == "refuse":
         raise Untrusted(
             f"bundle {digest} of run {run_id!r} was signed by {', '.join(revoked)}, revoked since",
-            hint=f"end it: art cancel {run_id}; or let it end by itself: ART_ON_REVOKED=finish",
+            hint=f"end it: art cancel {shell_word(run_id)}; or let it end by itself: ART_ON_REVOKED=finish",
             run_id=run_id,
             digest=digest,
             signers=list(revoked),
@@ -162,7 +163,7 @@ def require_allowed(
     if digest in trust.denied_digests:
         raise Untrusted(
             f"bundle {digest} is on the denied list",
-            hint=f"cancel the run, or see its bundle: art show {run_id}",
+            hint=f"cancel the run, or see its bundle: art show {shell_word(run_id)}",
             run_id=run_id,
             digest=digest,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from abstractruntime._files import read_bounded
 from abstractruntime._json import MAX_DEPTH, JsonObject, dump_line, load_strict, why_unread
 from abstractruntime._json_size import has_more_values
+from abstractruntime._text import shell_word
 from abstractruntime.cli._files import MAX_INPUT_BYTES, MAX_VALUES
 from abstractruntime.errors import NotFound, UsageError
 
@@ -20,6 +20,7 @@ from abstractruntime.errors import NotFound, UsageError
 _OPENED = re.compile(r'(?:[\s\[{]|"[^"\\]*"\s*:)*')
 _START = 64 * 1024
 _QUOTED = "for a text that begins so, quote it as JSON: --input {}"
+_TOO_LARGE = "it holds a number that is beyond the range of numbers"
 FORMS = "use JSON, @FILE, - for stdin, or name=value"
 
 
@@ -35,21 +36,30 @@ def parse_inputs(values: Iterable[str], *, text_names: Collection[str] = ()) -> 
     """
     merged: JsonObject = {}
     for value in values:
-        merged.update(_input(value, text_names))
-    _require_storable(merged)
+        given = _input(value, text_names)
+        _require_storable(given, value)
+        merged.update(given)
     return merged
 
 
-def _require_storable(value: JsonObject) -> None:
+def _require_storable(given: JsonObject, typed: str, option: str = "--input") -> None:
     """Refuse what no ledger can keep: numbers beyond all range and lone surrogates."""
-    try:
-        dump_line(value)
-    except (ValueError, TypeError, RecursionError) as cause:
-        raise UsageError(
-            f"input cannot be stored as JSON: {cause}",
-            hint="use finite numbers and whole characters",
-            argument="--input",
-        ) from cause
+    for name, value in given.items():
+        try:
+            dump_line({name: value})
+        except (ValueError, TypeError, RecursionError) as cause:
+            where = f"{name!r} of {_short(typed)}"
+            raise UsageError(
+                f"{'payload' if option == '--payload' else 'input'} {where} cannot be kept: {_why_unkept(cause)}",
+                hint="use finite numbers and whole characters",
+                argument=option,
+            ) from cause
+
+
+def _why_unkept(cause: Exception) -> str:
+    if isinstance(cause, UnicodeError):
+        return "it holds half a character"
+    return why_unread(cause) if isinstance(cause, RecursionError) else _TOO_LARGE
 
 
 def _input(value: str, text_names: Collection[str]) -> JsonObject:
@@ -154,7 +164,7 @@ def parse_answer(value: str) -> Any:
     else:
         parsed = parse_loosely(text)
         answer = {"response": parsed if isinstance(parsed, str) else text}
-    _require_storable(answer)
+    _require_storable(answer, value)
     return answer
 
 
@@ -174,12 +184,12 @@ def parse_payload(value: str) -> Any:
             hint="use JSON, @FILE, or - for stdin; a text needs quotes: '\"yes\"'",
             argument="--payload",
         ) from cause
-    _require_storable({"payload": payload})
+    _require_storable({"payload": payload}, value, "--payload")
     return payload
 
 
 def _quoted(value: str) -> str:
-    return shlex.quote(json.dumps(value[:80], ensure_ascii=False))
+    return shell_word(json.dumps(value[:80], ensure_ascii=False))
 
 
 def read_text(value: str) -> str:
@@ -200,7 +210,14 @@ def read_text(value: str) -> str:
             )
         return text
     if value.startswith("@"):
-        return read_bounded(home_path(value[1:]), MAX_INPUT_BYTES).decode("utf-8-sig")
+        try:
+            return read_bounded(home_path(value[1:]), MAX_INPUT_BYTES).decode("utf-8-sig")
+        except UnicodeDecodeError as cause:
+            raise UsageError(
+                f"file {value[1:]!r} is not UTF-8: {cause.reason} at byte {cause.start}",
+                hint="save it as UTF-8",
+                path=value[1:],
+            ) from cause
     return value
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abstractruntime._text import shell_word
 from abstractruntime.errors import NotFound, Refused
 from abstractruntime.signing import (
     KeyEntry,
@@ -60,7 +61,7 @@ def load_private_key(session: Session, name: str) -> SigningKey:
         return load_signing_key(Path(name), passphrase=session.passphrase)
     raise NotFound(
         f"no private key {name!r}",
-        hint=f"see: art key list; or make it: art key new {name}",
+        hint=f"see: art key list; or make it: art key new {shell_word(name)}",
         kind="key",
         id=name,
         known=[entry.key.label for entry in own_keys(session)],

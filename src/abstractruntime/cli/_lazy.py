@@ -93,6 +93,15 @@ def _lazy_class(group: Group) -> type[TyperGroup]:
 
 
 class _Command(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as mistake:
+            # Compat: the parser forgets the command of an option without its value.
+            if getattr(mistake, "ctx", mistake) is None:
+                mistake.ctx = ctx  # type: ignore[attr-defined] # it has one
+            raise
+
     def get_params(self, ctx: Any) -> list[Any]:
         return reading_plainly(super().get_params(ctx))
 

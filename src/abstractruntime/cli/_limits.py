@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abstractruntime._near import close_names
+from abstractruntime._text import shell_word
 from abstractruntime.cli._settings import LIMITS_SECTION
 from abstractruntime.core.config import RunLimits
 from abstractruntime.core.limits import RUN_LIMITS, is_limit
@@ -76,7 +77,7 @@ def limit_lines(document: JsonObject) -> Iterator[str]:
         yield f"limited: run {use['run_id']} rests at its limit: {_used(use)}"
     if resting:
         more = " ".join(sorted({f"{u['limit']}={2 * max(u['used'], u['max'])}" for u in resting}))
-        yield f"  = hint: let it use more: art limits {run_id} {more}; then: art tick {run_id}"
+        yield f"  = hint: let it use more: art limits {shell_word(run_id)} {more} && art tick {shell_word(run_id)}"
     for use in limits:
         if not use["rests"]:
             yield f"warning: run {use['run_id']} is near to its limit: {_used(use)}"

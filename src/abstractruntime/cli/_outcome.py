@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abstractruntime._text import shell_word
 from abstractruntime.cli._limits import limit_lines
 from abstractruntime.cli._store import run_document
-from abstractruntime.core.run_tree import RunTree
+from abstractruntime.core.run_tree import RunTree, choice_text
 from abstractruntime.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -74,17 +75,17 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
     if document["error"]:
         yield f"error: {cause_text(document)}"
         yield from (f"  = note: {line}" for line in chain_lines(document))
-        yield f"  = hint: see what happened: art inspect {run_id}"
+        yield f"  = hint: see what happened: art inspect {shell_word(run_id)}"
     if document["paused"]:
         yield "it is paused; timers, events and ended children wait"
-        yield f"  = hint: let it go on: art unpause {run_id}"
+        yield f"  = hint: let it go on: art unpause {shell_word(run_id)}"
         return
     yield from limit_lines(document)
     questions = sum(not _listens(wait) for wait in document["waits"])
     for wait in document["waits"]:
         yield from wait_lines(run_id, wait, several=questions > 1)
     if outcome in ("running", "interrupted"):
-        yield f"  = hint: go on with it: art tick {run_id}"
+        yield f"  = hint: go on with it: art tick {shell_word(run_id)}"
 
 
 def trace_lines(document: JsonObject) -> Iterator[str]:
@@ -94,7 +95,7 @@ def trace_lines(document: JsonObject) -> Iterator[str]:
     _, runs = without_traces(document["output"])
     if runs:
         more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
-        yield f"note: what the agent did is not shown: art inspect {runs[0]}{more}; --json has all"
+        yield f"note: what the agent did is not shown: art inspect {shell_word(runs[0])}{more}; --json has all"
 
 
 def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]:
@@ -105,18 +106,18 @@ def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]
         return
     if _listens(wait):
         yield f"listens for {wait['wait_key']}"
-        yield f"  = hint: let it hear something: art emit NAME --run {run_id} --drive"
+        yield f"  = hint: let it hear something: art emit NAME --run {shell_word(run_id)} --drive"
         return
     first, *more = (wait["prompt"] or wait["wait_key"] or "").splitlines() or [""]
     yield f"waits for {'an answer' if wait['reason'] == 'user' else wait['reason']}: {first}"
     yield from (f"  | {line}" for line in more)
     if wait["reason"] == "event":
-        yield f"  = hint: let it hear that: art emit NAME --run {run_id} --drive"
+        yield f"  = hint: let it hear that: art emit NAME --run {shell_word(run_id)} --drive"
         return
     if wait["choices"]:
-        yield f"  choices: {', '.join(map(str, wait['choices']))}"
-    key = f" --wait-key '{wait['wait_key']}'" if several else ""
-    yield f"  = hint: art resume {run_id} --input ANSWER{key}"
+        yield f"  choices: {', '.join(map(choice_text, wait['choices']))}"
+    key = f" --wait-key {shell_word(wait['wait_key'])}" if several else ""
+    yield f"  = hint: art resume {shell_word(run_id)} --input ANSWER{key}"
 
 
 def _listens(wait: JsonObject) -> bool:

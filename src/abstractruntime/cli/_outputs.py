@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abstractruntime._files import STORE_FILE, marks_store, read_start, write_atomic
+from abstractruntime._text import shell_word
 from abstractruntime.errors import NotFound, StoreIOError, UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def write_result(
     if not real.parent.is_dir():
         raise NotFound(
             f"no directory '{path.parent}' to write '{path.name}' into",
-            hint=f"make it: mkdir -p {path.parent}",
+            hint=f"make it: mkdir -p {shell_word(path.parent)}",
             path=str(path.parent),
         )
     for reason in _objections(session, real, kind, inputs, force=force):

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abstractruntime._text import shell_word
 from abstractruntime.cli._bundles import ARCHIVE_START, Loaded, naming, of_verdict
 from abstractruntime.cli._files import require_documents
 from abstractruntime.errors import NotFound, Untrusted, UsageError
@@ -61,7 +62,7 @@ def load_bundle_or_flow(
     if path.is_dir():
         raise UsageError(
             f"'{path}' is a directory, expected a bundle or a flow document",
-            hint=f"name a file in it, or compile it: art compile {path}",
+            hint=f"name a file in it, or compile it: art compile {shell_word(path)}",
             path=str(path),
         )
     data = read_archive_file(path)

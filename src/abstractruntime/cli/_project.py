@@ -13,13 +13,13 @@ Rules:
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from abstractruntime._files import Doubt, doubt_about
+from abstractruntime._text import shell_word
 from abstractruntime.cli._settings import BY_NAME, Setting
 
 PROJECT_FILE = "art.yaml"
@@ -129,7 +129,7 @@ def judge(
         if why is None:
             obeyed[name] = value
             continue
-        env = f", or {setting.env}={shlex.quote(str(value.value))}" if setting.env else ""
+        env = f", or {setting.env}={shell_word(value.value)}" if setting.env else ""
         hint = f"if you want it, say so yourself: {name} in '{user_file}'{env}, or a flag"
         file = value.origin.removeprefix("project ")
         ignored.append(Ignored(file, why, hint, name, value.value, instead.value))

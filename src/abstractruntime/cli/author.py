@@ -14,7 +14,7 @@ import typer
 
 from abstractruntime._files import read_bounded, read_start, read_stream
 from abstractruntime._json import JsonObject
-from abstractruntime._text import log_line
+from abstractruntime._text import log_line, shell_word
 from abstractruntime.cli._files import find_flows, flows_below
 from abstractruntime.cli._outputs import rewritable, rewrite
 from abstractruntime.cli._session import Session
@@ -197,7 +197,7 @@ def _not_compared(cause: FlowError) -> UsageError:
     where = f"{file}:{first.line}:{first.column}" if first and first.line is not None else file
     return UsageError(
         f"cannot compare: {cause.message}",
-        hint=cause.hint or f"see what is wrong with it: art check {file or 'FLOW'}",
+        hint=cause.hint or f"see what is wrong with it: art check {shell_word(file or 'FLOW')}",
         **{"file": where, **cause.details},
     )
 

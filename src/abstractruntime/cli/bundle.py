@@ -11,6 +11,7 @@ import typer
 from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
+from abstractruntime._text import shell_word
 from abstractruntime.cli._bundles import (
     ARCHIVE_START,
     Loaded,
@@ -148,7 +149,7 @@ def verified(path: Path, trust: TrustStore, **options: Any) -> Loaded:
     if not data.startswith(ARCHIVE_START) and _is_flow(data):
         raise UsageError(
             f"'{path}' is a flow document, expected a bundle",
-            hint=f"compile it: art compile {path}; or check it: art check {path}",
+            hint=f"compile it: art compile {shell_word(path)}; or check it: art check {shell_word(path)}",
             path=str(path),
         )
     with naming(path):
@@ -182,7 +183,7 @@ def _signed_by(document: JsonObject) -> str:
     named = [label for item in document["signatures"] for label in item["signers"]]
     if document["rule"] == "not_verified" and document["signatures"]:
         claimed = ", ".join(named) or "unreadable signatures"
-        return f"{claimed} (not verified here; art bundle verify {document['file']})"
+        return f"{claimed} (not verified here; art bundle verify {shell_word(document['file'])})"
     return "nobody"
 
 

@@ -23,7 +23,7 @@ from abstractruntime.cli.bundle import bundle_lines
 from abstractruntime.errors import AbstractRuntimeError, UsageError
 from abstractruntime.signing import SigningKey, TrustedKey, TrustStore
 from abstractruntime.workflow_bundle import WorkflowBundle, sign_bundle, verify_bundle
-from abstractruntime.workflow_bundle.own_work import sanitise_id
+from abstractruntime.workflow_bundle.own_work import is_version, sanitise_id
 
 
 def compile_(  # noqa: PLR0917 - the options of the command
@@ -47,6 +47,12 @@ def compile_(  # noqa: PLR0917 - the options of the command
 
     The same documents give the same bytes on every machine.
     """
+    if not is_version(version):
+        raise UsageError(
+            f"option --version is {version!r}, expected a version as of semver.org, or draft.NAME",
+            hint="such as --version 0.1.0",
+            argument="--version",
+        )
     signer = _signer(session, key, unsigned=unsigned)
     packed, findings = compile_bundle(Request(path, tuple(entry), bundle_id, version))
     say_findings(session, findings)

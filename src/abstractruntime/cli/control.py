@@ -13,12 +13,14 @@ import typer
 
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._runtime.trees import cancel_tree
+from abstractruntime._text import shell_word
 from abstractruntime.cli._confirm import YesOption, require_consent
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, resolve_run, run_document, writing
 from abstractruntime.core.models import RunState, RunStatus, WaitReason
+from abstractruntime.core.outcome import outcome_of
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.core.vars import is_paused
@@ -43,7 +45,7 @@ def cancel(
     """Cancel a run and everything below it, leaves first.
 
     Exit code 0 when it is cancelled, when its owner was asked to cancel it, and when it has
-    ended already; `status` in the document tells which.
+    ended already; `outcome` in the document tells which.
     """
     with writing(session) as engine:
         run_id = _chosen(session, engine, run)
@@ -61,8 +63,8 @@ def cancel(
         _conclude(session, engine, run_id, after)
         ended = {state.run_id for state in before if state.status.is_terminal}
         if len(ended) == len(after):
-            status = engine.peek(run_id).status.value
-            session.out.note(f"note: run {run_id} is {status} already; nothing to cancel")
+            found = outcome_of(engine.peek(run_id)).value
+            session.out.note(f"note: run {run_id} is {found} already; nothing to cancel")
         _note_asked(session, (s for s in after if not s.status.is_terminal), "cancel")
         return int(ExitCode.OK)
 
@@ -84,8 +86,8 @@ def pause(
         after = _live(engine, run_id, only=only)
         _conclude(session, engine, run_id, after)
         if not after:
-            status = engine.peek(run_id).status.value
-            session.out.note(f"note: run {run_id} is {status} already; nothing to pause")
+            found = outcome_of(engine.peek(run_id)).value
+            session.out.note(f"note: run {run_id} is {found} already; nothing to pause")
         running = [state for state in after if not is_paused(state.vars)]
         for state in filter(_asks, running):
             session.out.note(f"note: run {state.run_id} asks a person, and rests until the answer")
@@ -108,7 +110,7 @@ def unpause(session: Session, run: RunArgument, only: OnlyOption = False) -> int
         after = [engine.peek(state.run_id) for state in paused]
         _conclude(session, engine, run_id, after)
         if paused:
-            session.out.note(f"  = hint: go on with it: art tick {run_id}")
+            session.out.note(f"  = hint: go on with it: art tick {shell_word(run_id)}")
         else:
             session.out.note(f"note: run {run_id} is not paused; nothing to do")
         _note_asked(session, (state for state in after if is_paused(state.vars)), "go on")
@@ -141,11 +143,11 @@ def _asks(state: RunState) -> bool:
 
 
 def _conclude(session: Session, engine: Store, run_id: str, states: Iterable[RunState]) -> None:
-    """Print the run document; for people, each run of the tree with its status."""
-    rows = [(s.run_id, "paused" if is_paused(s.vars) else s.status.value) for s in states]
+    """Print the run document; for people, each run of the tree with its outcome."""
+    rows = [(state.run_id, outcome_of(state).value) for state in states]
 
     def text() -> list[str]:
-        return session.out.table(("run", "status"), rows)
+        return session.out.table(("run", "outcome"), rows)
 
     session.out.emit(run_document(engine, RunTree(engine, run_id)), text=text)
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from abstractruntime._files import doubt_of_place
 from abstractruntime._json import JsonObject
+from abstractruntime._text import shell_word
 from abstractruntime._version import __version__
 from abstractruntime.cli._authority import SEAL_FILE, seal_secret
 from abstractruntime.cli._config import USER_FILE
@@ -159,7 +160,7 @@ def _keys(session: Session) -> Iterator[HealthNote]:
     for entry in entries:
         path = entry.private_path
         if path is not None and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            hint = f"chmod 600 {path}"
+            hint = f"chmod 600 {shell_word(path)}"
             yield HealthNote("error", "keys", f"'{path}' can be read by others", hint)
     for message, hint in unfinished(session, read_trust(session)):
         yield HealthNote("warning", "keys", message, hint)
@@ -228,7 +229,9 @@ def _store_findings(engine: Store) -> Iterator[HealthNote]:
         yield from found
     for run_id, cause in engine.health.unlisted({header.run_id for header in runs}):
         bad.append(run_id)
-        yield HealthNote("error", f"run {run_id}", str(cause), f"art ledger verify {run_id}")
+        yield HealthNote(
+            "error", f"run {run_id}", str(cause), f"art ledger verify {shell_word(run_id)}"
+        )
     yield from _lost_bundles(engine, [run for run in runs if run.run_id not in bad])
     for snapshot_id, broken in engine.health.snapshots():
         yield HealthNote("error", f"snapshot {snapshot_id}", str(broken), broken.hint)
@@ -269,7 +272,7 @@ def _file_findings(engine: Store, runs: list[str], bad: set[str]) -> Iterator[He
             item.run_id not in bad and item.code not in _SAID and engine.owner(item.run_id) is None
         ):
             # Files of a run that is just driven are between two states.
-            step = f"art repair {item.run_id} --plan" if item.step else item.hint
+            step = f"art repair {shell_word(item.run_id)} --plan" if item.step else item.hint
             yield HealthNote(item.level, f"run {item.run_id}", item.message, step)
 
 
@@ -280,7 +283,11 @@ def _run_findings(
     verdict = verify_run(engine, run_id, bundles=bundles)
     if not verdict.ok:
         is_mended = {defect.code for defect in verdict.defects} <= _REPAIRED
-        hint = f"art repair {run_id} --plan" if is_mended else f"art ledger verify {run_id}"
+        hint = (
+            f"art repair {shell_word(run_id)} --plan"
+            if is_mended
+            else f"art ledger verify {shell_word(run_id)}"
+        )
         yield HealthNote("error", subject, _defect_text(verdict), hint)
     elif cause := engine.health.damage(run_id):
         yield HealthNote("error", subject, str(cause), cause.hint)
@@ -289,7 +296,7 @@ def _run_findings(
         yield HealthNote("note", subject, message, "the next write cuts it and keeps a copy")
     if verdict.ok and status is RunStatus.RUNNING and engine.owner(run_id) is None:
         yield HealthNote(
-            "warning", subject, "is running, but nobody drives it", f"art tick {run_id}"
+            "warning", subject, "is running, but nobody drives it", f"art tick {shell_word(run_id)}"
         )
 
 

@@ -11,6 +11,7 @@ import typer
 
 from abstractruntime._history.export import export_history as build_history
 from abstractruntime._json import JsonObject
+from abstractruntime._text import shell_word
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import ForceOption, RunArgument
@@ -101,6 +102,6 @@ def _note(run_id: str, line: bytes) -> str:
         return note
     raise IntegrityError(
         f"the signed heads of run {run_id!r} are damaged: a line holds no note",
-        hint=f"see which: art ledger verify {run_id}",
+        hint=f"see which: art ledger verify {shell_word(run_id)}",
         run_id=run_id,
     )

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import shell_word
 from abstractruntime.cli._case_report import Tested, case_lines, junit_report
 from abstractruntime.cli._cases import CASES, Flows, Found, find_cases, only_flow
 from abstractruntime.cli._lazy import uses_store
@@ -143,7 +144,7 @@ def _save(session: Session, flows: Flows, path: Path, run: str, output: Path | N
     if document["parent_run_id"] is not None:
         raise UsageError(
             f"run {document['run_id']!r} was started by another one",
-            hint=f"save that one: art test {path} --save-from {document['parent_run_id']}",
+            hint=f"save that one: art test {shell_word(path)} --save-from {shell_word(document['parent_run_id'])}",
         )
     _, documents = flows.load(flow, document["workflow_id"])
     services = _services(session, trust_code=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime._text import painted_line
+from abstractruntime._text import painted_line, shell_word
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._output import render_value
@@ -96,7 +96,7 @@ def find_record(engine: Store, run_id: str, seq: int) -> JsonObject:
     last = engine.head(run_id).records - 1
     raise NotFound(
         f"run {run_id!r} has no record {seq}",
-        hint=f"its records are 0 to {last}; see: art ledger show {run_id}",
+        hint=f"its records are 0 to {last}; see: art ledger show {shell_word(run_id)}",
         kind="record",
         id=str(seq),
     )

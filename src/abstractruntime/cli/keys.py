@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import shell_word
 from abstractruntime.cli._confirm import YesOption, require_consent
 from abstractruntime.cli._keyring import (
     key_directory,
@@ -84,14 +85,17 @@ def unfinished(session: Session, trust: TrustStore) -> Iterator[tuple[str, str]]
     """Give what an interrupted `art key new` left, and what to do with it."""
     for path in unfinished_keys(key_directory(session)):
         if path.suffix == ".tmp":
-            yield f"'{path}' is what an interrupted write left of a private key", f"rm {path}"
+            yield (
+                f"'{path}' is what an interrupted write left of a private key",
+                f"rm {shell_word(path)}",
+            )
         else:
-            hint = f"finish it: art key new {path.stem}; or remove it: rm {path}"
+            hint = f"finish it: art key new {shell_word(path.stem)}; or remove it: rm {shell_word(path)}"
             yield f"'{path}' has no public line: its making was interrupted", hint
     for entry in own_keys(session):
         if entry.private_path is not None and trust.status_of(entry.key) is None:
             why = "it came from elsewhere, or its making was interrupted"
-            hint = f"trust it: art key new {entry.key.name}"
+            hint = f"trust it: art key new {shell_word(entry.key.name)}"
             yield f"your key '{entry.key.label}' is not trusted here: {why}", hint
 
 
@@ -140,7 +144,7 @@ def require_trustable(store: TrustStore, key: VerifierKey, *, again: bool = Fals
     if status == "retired" and not again:
         raise UsageError(
             f"key '{key.label}' is {store.standing_of(key)}",
-            hint=f"to trust it as before: art key trust '{key.vkey}' --again",
+            hint=f"to trust it as before: art key trust {shell_word(key.vkey)} --again",
         )
 
 

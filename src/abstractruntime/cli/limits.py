@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from abstractruntime._text import shell_word
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._limits import parse_limits
 from abstractruntime.cli._options import RunArgument
@@ -59,7 +60,7 @@ def _change(session: Session, engine: Store, run_id: str, wanted: dict[str, int]
     for member in sorted(rested & still):
         session.out.note(f"note: run {member} still rests at its limit")
     if rested - still:
-        session.out.note(f"  = hint: go on with it: art tick {run_id}")
+        session.out.note(f"  = hint: go on with it: art tick {shell_word(run_id)}")
 
 
 def _show(session: Session, engine: Store, run_id: str) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import shell_word
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
@@ -67,6 +68,6 @@ def _notes(session: Session, document: JsonObject) -> None:
     elif not document["steps"]:
         session.out.note(f"run {run_id} needs no repair")
     elif not document["applied"]:
-        session.out.note(f"  = hint: do it: art repair {run_id} --apply")
+        session.out.note(f"  = hint: do it: art repair {shell_word(run_id)} --apply")
     for finding in document["left"]:
         session.out.note(f"left: {finding['code']}: {finding['message']}")

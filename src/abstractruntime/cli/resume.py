@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from abstractruntime._text import shell_word
 from abstractruntime.cli._follow import telling
 from abstractruntime.cli._host import (
     leaves_listeners,
@@ -34,12 +35,12 @@ from abstractruntime.core.run_tree import Decision, OpenWait, RunTree
 from abstractruntime.errors import UsageError, WaitMismatch
 
 # What --force would do, by what the details of a refusal name.
-_ANY = "add --input ANSWER --wait-key {wait.wait_key}"
+_ANY = "add --input ANSWER --wait-key {key}"
 # What ends a wait, by its reason.
 _STEPS = {
     WaitReason.USER: "add --input ANSWER, --approve or --deny",
-    WaitReason.EVENT: "it waits for the event {wait.wait_key}: add --event NAME, or art emit NAME --run {run}",
-    WaitReason.UNTIL: "nobody is asked: it waits until {wait.until}; art tick {run} goes on with it then",
+    WaitReason.EVENT: "it waits for the event {key}: add --event NAME, or art emit NAME --run {run}",
+    WaitReason.UNTIL: "nobody is asked: it waits until {until}; art tick {run} goes on with it then",
 }
 _FORCED = {"choices": "or add --force", "until": "--force ends the wait now"}
 
@@ -146,11 +147,16 @@ def _nothing_said(session: Session, run: str) -> UsageError:
     if not waits:
         return UsageError(
             f"there is no answer, and run {run_id!r} waits for none",
-            hint=f"see where it stands: art inspect {run_id}",
+            hint=f"see where it stands: art inspect {shell_word(run_id)}",
             run_id=run_id,
         )
-    hints = dict.fromkeys(_STEPS.get(w.reason, _ANY).format(wait=w, run=run_id) for w in waits)
+    hints = dict.fromkeys(_step(wait, run_id) for wait in waits)
     return UsageError("there is no answer", hint="; ".join(hints), run_id=run_id)
+
+
+def _step(wait: OpenWait, run_id: str) -> str:
+    key, run = shell_word(wait.wait_key), shell_word(run_id)
+    return _STEPS.get(wait.reason, _ANY).format(key=key, until=wait.until, run=run)
 
 
 def event_key(waits: Sequence[OpenWait], name: str, run_id: str) -> str:
@@ -166,7 +172,9 @@ def event_key(waits: Sequence[OpenWait], name: str, run_id: str) -> str:
     problem = "does not wait for" if not found else "waits several times for"
     raise WaitMismatch(
         f"run {run_id!r} {problem} the event {name!r}",
-        hint="name one with --wait-key: " + (", ".join(events) or "(no open event waits)"),
+        hint="name one with --wait-key: " + ", ".join(map(shell_word, events))
+        if events
+        else f"it waits for no event; see what it waits for: art inspect {shell_word(run_id)}",
         run_id=run_id,
         given=name,
         open=events,

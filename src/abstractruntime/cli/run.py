@@ -13,6 +13,7 @@ import typer
 from abstractruntime._json import JsonObject, dump_sorted
 from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime.runtime import Runtime
+from abstractruntime._text import shell_word
 from abstractruntime._version import __version__
 from abstractruntime.cli._authority import seal, settings_in_force
 from abstractruntime.cli._bundles import Loaded
@@ -339,7 +340,7 @@ def find_same(engine: Store, start: Start) -> bool:
         if getattr(known, name) != getattr(wanted, name):
             raise Refused(
                 f"the key {wanted.once!r} stands for a run with another {name}",
-                hint=f"see it: art inspect {run_id}; or use another key",
+                hint=f"see it: art inspect {shell_word(run_id)}; or use another key",
                 run_id=run_id,
                 expected=getattr(wanted, name),
                 found=getattr(known, name),

@@ -8,7 +8,7 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
-from abstractruntime._text import painted_line
+from abstractruntime._text import painted_line, shell_word
 from abstractruntime.cli._errors import error_document
 from abstractruntime.cli._inputs import parse_labels
 from abstractruntime.cli._lazy import uses_store
@@ -105,7 +105,9 @@ def _note(session: Session, listing: Listing) -> None:
     for run_id, cause in listing.damage.items():
         is_damage = not isinstance(cause, Quarantined)
         session.out.note(f"{'damaged' if is_damage else 'quarantined'}: run {run_id}: {cause}")
-        hint = f"see what is left: art ledger verify {run_id}" if is_damage else cause.hint
+        hint = (
+            f"see what is left: art ledger verify {shell_word(run_id)}" if is_damage else cause.hint
+        )
         session.out.note(f"  = hint: {hint}")
     if listing.total > len(listing.rows):
         session.out.note(f"{len(listing.rows):,} of {listing.total:,} runs; all of them: --all")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import shell_word
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
@@ -52,7 +53,9 @@ def create(
             step=step,
         )
     _emit(session, [snapshot])
-    session.out.note(f"  = hint: put the run back: art snapshot restore {snapshot.snapshot_id}")
+    session.out.note(
+        f"  = hint: put the run back: art snapshot restore {shell_word(snapshot.snapshot_id)}"
+    )
     return 0
 
 
@@ -94,7 +97,9 @@ def restore(
         state = engine.snapshots.restore(_resolve(engine, snapshot))
         document = run_document(engine, RunTree(engine, state.run_id))
     session.out.emit(document, text=lambda: [f"{state.run_id}\t{state.status.value}"])
-    session.out.note(f"run {state.run_id} is as it was; see: art inspect {state.run_id}")
+    session.out.note(
+        f"run {state.run_id} is as it was; see: art inspect {shell_word(state.run_id)}"
+    )
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,7 @@ class OpenWait:
     reason: WaitReason
     wait_key: str | None
     until: str | None
-    choices: tuple[str, ...]
+    choices: tuple[Any, ...]
     is_free: bool
     occurrence: int | None
     listens: bool
@@ -49,6 +51,22 @@ class OpenWait:
             occurrence=wait.occurrence,
             listens=wait.listens,
         )
+
+    def meant(self, payload: Any) -> Any:
+        """Give the answer that was meant: a choice that is no text can be given as it is shown.
+
+        Whatever else was given comes back as it is.
+        """
+        if isinstance(payload, dict) and payload in self.choices:
+            return {"response": payload}
+        is_typed = isinstance(payload, dict) and isinstance(payload.get("response"), str)
+        typed = payload["response"] if is_typed else payload
+        if not isinstance(typed, str) or typed in self.choices:
+            return payload
+        shown = [choice for choice in self.choices if _as_json(choice) == _as_json_text(typed)]
+        if not shown:
+            return payload
+        return {**payload, "response": shown[0]} if is_typed else {"response": shown[0]}
 
     def check_answer(self, payload: Any) -> None:
         """Refuse an answer that answers nothing, or is none of the choices.
@@ -101,7 +119,24 @@ class OpenWait:
         return {"response": response, "approved": decision.approved}
 
     def _choose(self) -> str:
-        return "choose one of: " + ", ".join(map(str, self.choices))
+        return "choose one of: " + ", ".join(map(choice_text, self.choices))
+
+
+def choice_text(choice: Any) -> str:
+    """Give a choice as people see it, and can type it: a text as it is, anything else as JSON."""
+    return choice if isinstance(choice, str) else _as_json(choice)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _as_json_text(text: str) -> str | None:
+    """Give a text that is JSON in the form of `_as_json`."""
+    try:
+        return _as_json(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
 
 
 _YES = frozenset({"approve", "approved", "accept", "allow", "confirm", "ok", "true", "y", "yes"})
@@ -315,13 +350,13 @@ class RunTree:
         if matching:
             raise UsageError(
                 f"run {self.run_id!r} has {len(waits)} open waits",
-                hint="name one with --wait-key: " + ", ".join(map(str, keys)),
+                hint="name one with --wait-key: " + ", ".join(map(shlex.quote, map(str, keys))),
                 run_id=self.run_id,
                 open=keys,
             )
         raise WaitMismatch(
             f"wait_key mismatch: run {self.run_id!r} does not wait for {wait_key!r}",
-            hint="open wait keys: " + ", ".join(map(str, keys)),
+            hint="open wait keys: " + ", ".join(map(shlex.quote, map(str, keys))),
             run_id=self.run_id,
             given=wait_key,
             open=keys,
@@ -337,25 +372,32 @@ class RunTree:
                 run_id=self.run_id,
                 until=timers[0].until,
             )
-        status = self.state().status.value
+        outcome = outcome_of(self.state()).value
         return WaitMismatch(
-            f"run {self.run_id!r} is {status}, not waiting for an answer{self._answered()}",
-            hint=f"see what happened: art inspect {self.run_id}",
+            f"run {self.run_id!r} is {outcome}, not waiting for an answer{self._answered()}",
+            hint=f"see what happened: art inspect {shlex.quote(self.run_id)}",
             run_id=self.run_id,
-            status=status,
+            outcome=outcome,
         )
 
     def _answered(self) -> str:
         """Say who gave the last answer, for whoever comes second."""
-        answers = [
-            stored.record
-            for stored in self._engine.records(self.run_id)
-            if (stored.record.get("effect") or {}).get("type") == "resume"
-        ]
+        records = (stored.record for stored in self._engine.records(self.run_id))
+        answers = [record for record in records if _is_answer(record)]
         if not answers:
             return ""
         actor = (answers[-1].get("result") or {}).get("actor") or "somebody"
         return f"; {actor} answered at {answers[-1]['ended_at']}"
+
+
+def _is_answer(record: JsonObject) -> bool:
+    """Tell whether somebody answered a question; deadlines and children end waits as well."""
+    effect = record.get("effect") or {}
+    wait = effect.get("payload") or {}
+    given = wait.get("payload")
+    is_late = isinstance(given, dict) and given.get("timed_out") is True
+    is_asked = wait.get("wait_reason") == WaitReason.USER.value
+    return effect.get("type") == "resume" and is_asked and not is_late
 
 
 def at_limit(run: RunState) -> WaitMismatch:
@@ -364,7 +406,7 @@ def at_limit(run: RunState) -> WaitMismatch:
     name = reached.get("limit")
     return WaitMismatch(
         f"run {run.run_id!r} rests at its limit of {reached.get('max')} {name}",
-        hint=f"raise it: art limits {run.run_id} {name}=NUMBER",
+        hint=f"raise it: art limits {shlex.quote(run.run_id)} {shlex.quote(str(name))}=NUMBER",
         run_id=run.run_id,
         **reached,
     )

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._files import doubt_about, read_bounded, write_atomic
+from abstractruntime._text import shell_word
 from abstractruntime.errors import NotFound, Refused, UsageError
 from abstractruntime.signing.pem import parse_private_pem
 
@@ -265,7 +266,7 @@ def begun_key(name: str, directory: Path, *, passphrase: bytes | None = None) ->
     except UsageError as cause:
         raise UsageError(
             f"'{private}' was begun with another passphrase: {cause}",
-            hint=f"give that one, or remove it: rm {private}",
+            hint=f"give that one, or remove it: rm {shell_word(private)}",
             path=str(private),
         ) from cause
     return _publish(key.verifier, private)
@@ -302,7 +303,7 @@ def load_signing_key(
     if chosen is None:
         raise UsageError(
             f"key '{path}' has no name: its public line '{beside}' is missing",
-            hint=f"take it over under its name: art key import {path} --name NAME",
+            hint=f"take it over under its name: art key import {shell_word(path)} --name NAME",
             path=str(path),
         )
     key = SigningKey._wrap(chosen, private)  # noqa: SLF001 - same module
@@ -319,7 +320,7 @@ def _refuse_shared(path: Path) -> None:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Refused(
             f"key file '{path}' can be read by others (mode {stat.S_IMODE(mode):04o})",
-            hint=f"chmod 600 {path}",
+            hint=f"chmod 600 {shell_word(path)}",
             path=str(path),
         )
     for place in (path, path.with_suffix(".vkey")):

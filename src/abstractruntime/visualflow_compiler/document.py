@@ -21,6 +21,7 @@ from abstractruntime._json import (
     why_unread,
 )
 from abstractruntime._json_size import has_more_values
+from abstractruntime._text import shell_word
 from abstractruntime.errors import FlowError, InvalidValue
 from abstractruntime.visualflow_compiler._fields import (
     document_id,
@@ -264,8 +265,8 @@ def _text_of(data: bytes, file: str | None) -> str:
             "VF001",
             "this is a bundle, expected a flow document",
             file=file,
-            hint=f"see what it holds: art bundle show {file or 'FILE'}; its flows as documents:"
-            f" art bundle unpack {file or 'FILE'} -o DIR",
+            hint=f"see what it holds: art bundle show {shell_word(file or 'FILE')}; its flows as documents:"
+            f" art bundle unpack {shell_word(file or 'FILE')} -o DIR",
         )
     try:
         return data.decode("utf-8-sig")

@@ -29,7 +29,7 @@ _PRE: Final = r"(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 SEMVER: Final = re.compile(
     rf"{_CORE}(-{_PRE}(\.{_PRE})*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?", re.ASCII
 )
-_DRAFT: Final = re.compile(r"draft\.[0-9A-Za-z._-]{1,64}")
+DRAFT: Final = re.compile(r"draft\.[0-9A-Za-z._-]{1,64}")
 _BUNDLE_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 CAPABILITY: Final = re.compile(
@@ -196,7 +196,7 @@ def _identity_problems(manifest: WorkflowBundleManifest) -> list[str]:
         problems.append(f"profile {manifest.profile!r} is not known, expected '{PROFILE}'")
     if not _BUNDLE_ID.fullmatch(manifest.bundle_id):
         problems.append(f"bundle id {manifest.bundle_id!r} does not match {_BUNDLE_ID.pattern}")
-    if not SEMVER.fullmatch(version) and not _DRAFT.fullmatch(version):
+    if not SEMVER.fullmatch(version) and not DRAFT.fullmatch(version):
         problems.append(f"version {version!r} is neither SemVer nor draft.<name>")
     requires = manifest.requires
     for name, items in (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from abstractruntime._version import __version__
 from abstractruntime.nodes.registry import facts_of
+from abstractruntime.workflow_bundle._manifest import DRAFT, SEMVER
 from abstractruntime.workflow_bundle.models import Requirements
 from abstractruntime.workflow_bundle.packer import BundlePlan, pack_flows
 
@@ -63,3 +64,8 @@ def own_id(flow_id: str) -> str:
 def sanitise_id(text: str) -> str:
     """Give a bundle id: lower case, with a dash for what an id cannot hold."""
     return _UNFIT.sub("-", text.lower()).strip("-_")[:64] or "bundle"
+
+
+def is_version(text: str) -> bool:
+    """Tell whether a bundle can have this version."""
+    return bool(SEMVER.fullmatch(text) or DRAFT.fullmatch(text))

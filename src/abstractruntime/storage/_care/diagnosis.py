@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from abstractruntime._text import shell_word
 from abstractruntime.core.models import RunState
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.store import Fault, Level
@@ -90,7 +91,7 @@ def findings_of_run(engine: DirectoryEngine, run_id: str) -> Iterator[Fault]:
 def _damage(run_id: str, cause: AbstractRuntimeError) -> Fault:
     if isinstance(cause, ChainBroken):
         line, offset = cause.details.get("line"), cause.details.get("offset")
-        hint = f"nothing is skipped; restore the ledger from a backup, or see it: art ledger verify {run_id}"
+        hint = f"nothing is skipped; restore the ledger from a backup, or see it: art ledger verify {shell_word(run_id)}"
         return Fault("bad_line", "error", run_id, f"line {line} at byte {offset}: {cause}", hint)
     if isinstance(cause, HeadMismatch):
         return Fault("ledger_too_short", "error", run_id, str(cause), cause.hint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from abstractruntime._text import shell_word
 from abstractruntime.core.record_fields import STARTS_CHILD, started_child
 from abstractruntime.core.store import Contradiction, Damage, Fault, Reached
 from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound
@@ -43,7 +44,7 @@ class Health:
             return cause or self._engine.set_aside(run_id)
         return IntegrityError(
             f"the ledger of run {run_id!r} holds no record any more",
-            hint=f"restore the ledger from a backup, or inspect it: art ledger verify {run_id}",
+            hint=f"restore the ledger from a backup, or inspect it: art ledger verify {shell_word(run_id)}",
             run_id=run_id,
         )
 

@@ -20,6 +20,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._json import JsonObject, dump_line
+from abstractruntime._text import shell_word
 from abstractruntime.errors import UsageError
 from abstractruntime.storage._care.needs import Census, RunFacts, read_snapshots
 from abstractruntime.storage._files.fs import file_name
@@ -112,7 +113,7 @@ def _require_ended(plan: PurgePlan) -> None:
     if live:
         raise UsageError(
             f"run {live[0].run_id!r} is {live[0].status}; only finished runs can be purged",
-            hint=f"cancel it first: art cancel {plan.root.run_id}",
+            hint=f"cancel it first: art cancel {shell_word(plan.root.run_id)}",
             argument="purge",
             run_id=live[0].run_id,
         )

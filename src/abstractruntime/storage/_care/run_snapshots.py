@@ -17,6 +17,7 @@ import re
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import dump_line, mapping, normalise
+from abstractruntime._text import shell_word
 from abstractruntime.core.models import RunState
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, UsageError
@@ -85,7 +86,7 @@ class DirectorySnapshots:
             if log.run.status.value == "running":
                 raise UsageError(
                     f"run {found.run_id!r} is running; only a waiting or finished run can be put back",
-                    hint=f"cancel it first: art cancel {found.run_id}",
+                    hint=f"cancel it first: art cancel {shell_word(found.run_id)}",
                     argument="snapshot",
                     run_id=found.run_id,
                 )
@@ -182,7 +183,7 @@ def state_at(
     if run is None or last is None or last.seq != (last.seq if step is None else step):
         raise NotFound(
             f"run {run_id!r} has no record {step}",
-            hint=f"see its records: art ledger show {run_id}",
+            hint=f"see its records: art ledger show {shell_word(run_id)}",
             kind="record",
             id=step,
             run_id=run_id,
@@ -218,7 +219,7 @@ def _require_recorded(engine: DirectoryEngine, snapshot: Snapshot, state: RunSta
             return stored.seq
     raise IntegrityError(
         f"snapshot {snapshot.snapshot_id!r} does not match the ledger of run {snapshot.run_id!r}",
-        hint="take another one: art snapshot create " + snapshot.run_id + " --at SEQ",
+        hint="take another one: art snapshot create " + shell_word(snapshot.run_id) + " --at SEQ",
         snapshot_id=snapshot.snapshot_id,
         run_id=snapshot.run_id,
     )

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import IO, TYPE_CHECKING
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import shell_word
 from abstractruntime.core.commands import Command
 from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.core.origin import RunOrigin, state_signer
@@ -185,7 +186,7 @@ class DirectoryEngine:
         if has_lines or self._files.info(self._layout.checkpoint(run_id)) is not None:
             raise UsageError(
                 f"run {run_id!r} exists already",
-                hint=f"see it: art inspect {run_id}",
+                hint=f"see it: art inspect {shell_word(run_id)}",
                 argument="run_id",
                 run_id=run_id,
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from abstractruntime._text import shell_word
 from abstractruntime.errors import HeadMismatch, IntegrityError, StoreError, UsageError
 from abstractruntime.storage._files.fs import file_name
 from abstractruntime.storage._files.jsonl import JsonlFile, Tail, scan_lines
@@ -177,7 +178,7 @@ def open_heads(
     except HeadMismatch as error:
         raise HeadMismatch(
             f"ledger of run {run_id!r}: {error.message}",
-            hint=f"art ledger verify {run_id}",
+            hint=f"art ledger verify {shell_word(run_id)}",
             **{**error.details, "run_id": run_id},
         ) from error
     return None
@@ -210,7 +211,7 @@ def _require_begun(services: Services, run_id: str, origin: RunOrigin) -> None:
             f"the first record of run {run_id!r} says that '{origin.signed_by.rpartition('+')[0]}' signs it,"
             " and there is no signed head",
             hint=f"restore {file_name(services.layout.heads(run_id))} and the ledger from a backup;"
-            f" art ledger verify {run_id}",
+            f" art ledger verify {shell_word(run_id)}",
             run_id=run_id,
             expected=origin.signed_by,
         )
@@ -225,7 +226,8 @@ def _require_ours(services: Services, run_id: str, last: SignedHead, origin: Run
         raise HeadMismatch(
             f"the heads of run {run_id!r} were signed as {last.head.origin!r}, but this store is"
             f" {services.origin!r}",
-            hint="restore store.json and the heads from a backup; art ledger verify " + run_id,
+            hint="restore store.json and the heads from a backup; art ledger verify "
+            + shell_word(run_id),
             run_id=run_id,
             expected=own,
             found=last.head.origin,
@@ -236,7 +238,7 @@ def _require_ours(services: Services, run_id: str, last: SignedHead, origin: Run
     except IntegrityError as cause:
         raise HeadMismatch(
             f"the last signed head of run {run_id!r} is not what was signed: {cause}",
-            hint="restore the heads file from a backup; art ledger verify " + run_id,
+            hint="restore the heads file from a backup; art ledger verify " + shell_word(run_id),
             run_id=run_id,
         ) from cause
     if signer is not None and not signers:

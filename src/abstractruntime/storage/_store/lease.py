@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject, dump_line
+from abstractruntime._text import shell_word
 from abstractruntime.core.store import Owner
 from abstractruntime.errors import Busy, Quarantined
 from abstractruntime.storage._files.fs import file_name
@@ -206,7 +207,7 @@ def quarantined(run_id: str, deaths: int) -> Quarantined:
     """Give the error for a run that is set aside."""
     return Quarantined(
         f"run {run_id!r} is quarantined: {deaths} processes died while they drove it, and it got no further",
-        hint=f"find out why, then release it: art repair {run_id} --apply",
+        hint=f"find out why, then release it: art repair {shell_word(run_id)} --apply",
         run_id=run_id,
         deaths=deaths,
     )

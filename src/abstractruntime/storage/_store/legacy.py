@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
+from abstractruntime._text import shell_word
 from abstractruntime.core.models import RunState, RunStatus, parse_moment
 from abstractruntime.errors import ChainBroken, IntegrityError, InvalidValue
 from abstractruntime.storage._files.jsonl import (
@@ -145,7 +146,7 @@ class LegacyRuns:
             raise ChainBroken(
                 f"ledger of run {run_id!r}: the {prefix.records} records before the import at byte"
                 f" {prefix.bytes} are not the ones that were imported",
-                hint=f"art ledger verify {run_id}; restore the ledger from a backup",
+                hint=f"art ledger verify {shell_word(run_id)}; restore the ledger from a backup",
                 run_id=run_id,
                 offset=prefix.bytes,
                 line=prefix.records + 1,
@@ -245,7 +246,7 @@ def _unreadable(run_id: str, reason: str) -> IntegrityError:
 def _bad_line(run_id: str, index: int, offset: int) -> ChainBroken:
     return ChainBroken(
         f"ledger of run {run_id!r}: line {index + 1} at byte {offset} is not a JSON object",
-        hint=f"art ledger verify {run_id}; restore the ledger from a backup",
+        hint=f"art ledger verify {shell_word(run_id)}; restore the ledger from a backup",
         run_id=run_id,
         offset=offset,
         line=index + 1,

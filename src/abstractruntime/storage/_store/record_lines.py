@@ -21,6 +21,7 @@ from abstractruntime._json import (
     normalise,
     replace_surrogates,
 )
+from abstractruntime._text import shell_word
 from abstractruntime.core.models import StepRecord, StepStatus
 from abstractruntime.core.records import STATUS_KEY_PREFIX
 from abstractruntime.errors import ChainBroken, InvalidValue
@@ -215,7 +216,7 @@ def check_line(
 def _broken(run_id: str, seq: int, line: Line, what: str, **facts: Any) -> ChainBroken:
     return ChainBroken(
         f"ledger of run {run_id!r}: line {seq + 1} at byte {line.offset} {what}",
-        hint=f"art ledger verify {run_id}; the run cannot be driven until this is repaired",
+        hint=f"art ledger verify {shell_word(run_id)}; the run cannot be driven until this is repaired",
         run_id=run_id,
         offset=line.offset,
         line=seq + 1,
@@ -254,7 +255,7 @@ def parse_line(run_id: str, number: int, line: Line) -> JsonObject:
         return record
     raise ChainBroken(
         f"ledger of run {run_id!r}: line {number + 1} at byte {line.offset} is not a JSON object",
-        hint=f"art ledger verify {run_id}",
+        hint=f"art ledger verify {shell_word(run_id)}",
         run_id=run_id,
         offset=line.offset,
         line=number + 1,

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from abstractruntime._json import JsonObject, isolate
+from abstractruntime._text import shell_word
 from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.core.ports import RunHeader
 from abstractruntime.errors import ChainBroken, HeadMismatch, IntegrityError, NotFound
@@ -85,7 +86,7 @@ class Replay:
             raise ChainBroken(
                 f"ledger of run {image.run_id!r}: the commit at byte {line.offset}"
                 f" does not fit the state before it: {cause}",
-                hint=f"art ledger verify {image.run_id}",
+                hint=f"art ledger verify {shell_word(image.run_id)}",
                 run_id=image.run_id,
                 offset=line.offset,
                 line=image.seq + 1,
@@ -108,7 +109,7 @@ class Replay:
             run_id = self.image.run_id
             raise ChainBroken(
                 f"ledger of run {run_id!r}: its records do not lead to the state of a run: {cause!r}",
-                hint=f"art ledger verify {run_id}",
+                hint=f"art ledger verify {shell_word(run_id)}",
                 run_id=run_id,
                 offset=self.image.size,
                 line=self.image.seq,
@@ -300,7 +301,8 @@ class Recovery:
             raise HeadMismatch(
                 f"data loss or tampering: the ledger of run {run_id!r} has {size} bytes,"
                 f" but {promised} bytes were checkpointed or signed",
-                hint="restore the ledger from a backup, or inspect it: art ledger verify " + run_id,
+                hint="restore the ledger from a backup, or inspect it: art ledger verify "
+                + shell_word(run_id),
                 run_id=run_id,
                 size=size,
                 signed_size=promised,

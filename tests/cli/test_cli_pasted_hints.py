@@ -1,0 +1,105 @@
+"""A command that a hint prints can be pasted, whatever foreign text is in it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abstractruntime._text import shell_word
+from abstractruntime.cli._outcome import wait_lines
+from abstractruntime.cli.resume import event_key
+from abstractruntime.core.models import RunState, WaitReason
+from abstractruntime.core.run_tree import OpenWait, at_limit
+from abstractruntime.errors import UsageError, WaitMismatch
+from abstractruntime.signing.keys import load_signing_key
+
+SRC = Path(__file__).resolve().parents[2] / "src" / "abstractruntime"
+EVIL = "q'; touch pwned; '"
+
+
+def hinted(text: str) -> list[str]:
+    return shlex.split(text.rpartition("hint: ")[2])
+
+
+@pytest.mark.parametrize(
+    "text,word",
+    [
+        ("user:3f2a:ask", "user:3f2a:ask"),
+        ("a/b-c_d.json", "a/b-c_d.json"),
+        ("host+1a2b+AbC/d=", "host+1a2b+AbC/d="),
+        ("my flow.json", "'my flow.json'"),
+        (EVIL, shlex.quote(EVIL)),
+        ("$(id)", "'$(id)'"),
+        ("", "''"),
+    ],
+)
+def test_a_word_is_quoted_where_a_shell_would_read_more_than_a_word(text: str, word: str) -> None:
+    assert shell_word(text) == word
+
+
+def test_a_wait_key_stays_one_word() -> None:
+    wait = {
+        "reason": "user", "wait_key": EVIL, "prompt": "?", "choices": [], "details": None,
+    }  # fmt: skip
+    *_, last = wait_lines("r", wait, several=True)
+    assert hinted(last) == ["art", "resume", "r", "--input", "ANSWER", "--wait-key", EVIL]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("run", EVIL),
+        ("bundle", "verify", f"{EVIL}.json"),
+        ("diff", f"{EVIL}.txt", f"{EVIL}.txt"),
+        ("compile", "flow.json", "--unsigned", "-o", f"{EVIL}/x/out.flowbundle"),
+        ("compile", "flow.json", "--key", EVIL),
+    ],
+)
+def test_a_path_or_name_stays_one_word(art: Any, args: tuple[str, ...]) -> None:
+    Path(EVIL).mkdir()
+    flow = (SRC.parents[1] / "bundles" / "release-approval" / "flow.json").read_text()
+    for name in ("flow.json", f"{EVIL}.json"):
+        Path(name).write_text(flow)
+    Path(f"{EVIL}.txt").write_text("junk")
+
+    refused = art(*args)
+
+    words = {word.rstrip(";:") for word in hinted(refused.err)}
+    assert any(word.startswith(EVIL) for word in words), refused.err
+    assert not words & {"touch", "pwned"}
+
+
+def test_the_file_of_a_key_and_the_name_of_a_limit_stay_one_word(tmp_path: Path) -> None:
+    path = tmp_path / f"{EVIL}.pem"
+    path.write_text("")
+    path.chmod(0o644)
+    with pytest.raises(Exception, match="can be read by others") as refused:
+        load_signing_key(path)
+    assert hinted(f"hint: {refused.value.hint}") == ["chmod", "600", str(path)]  # type: ignore[attr-defined]
+
+    run = RunState.new(workflow_id="w", entry_node="n")
+    run.vars = {"_runtime": {"control": {"limited": {"limit": "$(id)", "used": 1, "max": 1}}}}
+    assert "'$(id)'=NUMBER" in str(UsageError(at_limit(run).hint or ""))
+
+
+def test_no_command_is_printed_with_foreign_text_as_it_is() -> None:
+    raw = re.compile(
+        r"\b(?:art [a-z]+(?: [a-z]+)?|rm|mkdir -p|chmod 600) '?\{(?!shell_word\(|run\} goes)"
+    )
+    places = [*SRC.glob("cli/*.py"), *SRC.glob("signing/*.py"), *SRC.glob("storage/**/*.py")]
+    texts = {path: path.read_text() for path in places if path.name != "_reference.py"}
+    assert not {str(p): found for p, text in texts.items() if (found := raw.findall(text))}
+
+
+def test_the_keys_to_choose_from_stay_words() -> None:
+    wait = OpenWait("r", WaitReason.EVENT, EVIL, None, (), True, None, False)
+    with pytest.raises(WaitMismatch) as refused:
+        event_key([wait, wait], EVIL, "r")
+    assert hinted(f"hint: {refused.value.hint}")[-2:] == [f"{EVIL},", EVIL]
+    with pytest.raises(WaitMismatch, match="does not wait for") as refused:
+        event_key([], "x", "r")
+    assert str(refused.value.hint).endswith("art inspect r")
