@@ -35,4 +35,14 @@ def close_names(name: str, names: Iterable[str], n: int = 1, cutoff: float = 0.6
 
     # The full comparison is quadratic in the length; letters in common bound what it can give.
     best = nlargest(_COMPARED, similar, key=shared) if len(similar) > _COMPARED else similar
-    return difflib.get_close_matches(name, best, n, cutoff)
+    swapped = [other for other in best if _is_swapped(name, other)]
+    return list(dict.fromkeys([*swapped, *difflib.get_close_matches(name, best, n, cutoff)]))[:n]
+
+
+def _is_swapped(name: str, other: str) -> bool:
+    """Tell whether two neighbours changed places, which says more in a short name than the ratio."""
+    places = [at for at, (a, b) in enumerate(zip(name, other, strict=False)) if a != b]
+    if len(name) != len(other) or len(places) != 2:
+        return False
+    first, second = places
+    return second == first + 1 and name[first] + name[second] == other[second] + other[first]

@@ -116,3 +116,19 @@ def test_what_absorbs_failures_is_refused_in_data_and_in_its_block(at):
     assert found(changed(("nodes", 1), data=data)) == [
         ("VF118", "error", pointer, 'set data.onError to "continue"')
     ]
+
+
+@pytest.mark.parametrize("key", ["pinDefaults", "effectConfig", "inputs"])
+@pytest.mark.parametrize("empty", ["", 0, False, "other"])
+def test_an_empty_part_of_the_wrong_type_is_an_error(key, empty):
+    value = ([] if key != "inputs" else {}) if empty == "other" else empty
+    document = changed(("nodes", 1, "data"), **{key: value})
+
+    assert ("VF212", "error", f"/nodes/1/data/{key}", None) in found(document)
+
+
+@pytest.mark.parametrize("empty", [[], "", 0])
+def test_data_that_is_no_object_is_an_error(empty):
+    document = changed(("nodes", 1), data=empty)
+
+    assert ("VF212", "error", "/nodes/1/data", None) in found(document)

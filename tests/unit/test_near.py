@@ -21,6 +21,8 @@ from abstractruntime.visualflow_compiler.document import FlowDocument
         ("edgse", ["nodes", "edges"], ["edges"]),
         ("totl", {"total", "name"}, ["total"]),
         ("totl", [f"t{i:06}x" for i in range(1_900)] + ["total"], ["total"]),
+        ("=>", [">", ">=", "<="], [">="]),
+        ("edgse", ["edge", "edges"], ["edges"]),
         ("", ["", "a"], [""]),
         ("far", ["zzz"], []),
         ("a" * 64, ["a" * 63 + "b"], ["a" * 63 + "b"]),

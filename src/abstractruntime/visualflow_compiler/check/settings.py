@@ -236,12 +236,12 @@ def wrong_type(graph: FlowGraph) -> Iterator[Finding]:
     entries = graph.flow.raw.get("nodes")
     for element, index in graph.placed:
         data = entries[index].get("data") if isinstance(entries, list) else None
-        if data and not isinstance(data, dict):
+        if data is not None and not isinstance(data, dict):
             yield _mistyped(element.id, "data", data, "an object", f"/nodes/{index}/data")
         for key, schema, value in _described(element.data, config_schema(graph.facts(element.id))):
             kind, name = _KINDS.get(str(schema.get("type")), (object, ""))
             is_block = "/" not in key and key != "literalValue"
-            if value and is_block and not isinstance(value, kind):
+            if value is not None and is_block and not isinstance(value, kind):
                 yield _mistyped(element.id, key, value, name, f"/nodes/{index}/data/{key}")
         yield from _mistyped_pins(element, index)
 
