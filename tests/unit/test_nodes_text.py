@@ -1,5 +1,8 @@
 import pytest
+from node_scope import element
 from pure_nodes import error_of, evaluate, same
+
+from abstractruntime.nodes.registry import find_node_type
 
 VARS = {"u": {"name": " Ana ", "tags": ["x", "y"], "n": 3.0}, "l": [{"id": 1}], "t": True, "a.b": 1}
 A_B = {"inputs": [{"id": "b"}, {"id": "a"}]}
@@ -183,3 +186,17 @@ def test_replace_counts(mode, expected):
 def test_replace_treats_null_as_empty():
     assert evaluate("replace", {"text": "abc", "pattern": "b", "replacement": None}) == "ac"
     assert evaluate("replace", {"text": "abc", "pattern": None, "replacement": "x"}) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("template", "hints"),
+    [
+        ('{{a | json}} {{a|join("; ")|trim}} {{b}} | x', []),
+        ("{{a|jsn}}\n{{b | zzzz}} {{c|jsn}}", ["did you mean 'json'?", "delete it"]),
+    ],
+)
+def test_filters_that_are_ignored_are_reported(template, hints):
+    node = element("string_template", pinDefaults={"template": template})
+
+    problems = [*find_node_type("string_template").check(node)]
+    assert [(p.code, p.hint) for p in problems] == [("VF210", hint) for hint in hints]

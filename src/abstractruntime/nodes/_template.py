@@ -70,6 +70,17 @@ def _fill(expression: str, values: JsonObject) -> str:
     return text_of(value)
 
 
+def unknown_filters(template: str) -> list[str]:
+    """Give the filters of a template that are ignored, in their order."""
+    expressions = (e for line in template.split("\n") for _, e in _split(line) if e)
+    names = (name.strip() for e in expressions for name in e.split("|")[1:])
+    return [n for n in dict.fromkeys(names) if n not in _FILTERS and not _JOIN.fullmatch(n)]
+
+
+def filter_names() -> list[str]:
+    return [*_FILTERS, "join"]
+
+
 def _apply_filter(name: str, value: JsonValue) -> JsonValue:
     simple = _FILTERS.get(name)
     if simple is not None:

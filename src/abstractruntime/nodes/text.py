@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._near import close_names
 from abstractruntime.nodes._coerce import (
     as_list,
     compact_json,
@@ -16,12 +17,18 @@ from abstractruntime.nodes._coerce import (
 )
 from abstractruntime.nodes._format import field_names, format_fields
 from abstractruntime.nodes._pure import BareNode
-from abstractruntime.nodes._template import placeholders, render_template
+from abstractruntime.nodes._template import (
+    filter_names,
+    placeholders,
+    render_template,
+    unknown_filters,
+)
 from abstractruntime.nodes.base import (
     Constant,
     Element,
     Example,
     Pin,
+    Problem,
     Scope,
     register,
 )
@@ -209,6 +216,19 @@ class StringTemplate(_TextNode):
         Example({"template": "{{l[1]}} {{l|json}}", "vars": {"l": [1, "x"]}}, 'x [1, "x"]'),
         Example({"template": '{{l | join(" & ")}}', "vars": {"l": ["a", "b"]}}, "a & b"),
     )
+
+    def check(self, element: Element) -> Iterable[Problem]:
+        template = element.pin_defaults.get("template")
+        if "template" in element.wired or not isinstance(template, str):
+            return
+        for name in unknown_filters(template):
+            near = close_names(name, filter_names())
+            yield Problem(
+                f"the template has the filter {name!r}, which is ignored",
+                "VF210",
+                pin="template",
+                hint=f"did you mean {near[0]!r}?" if near else "delete it",
+            )
 
     def lookups(self, element: Element, constant: Constant) -> Iterable[tuple[str, str]]:
         template = constant("template")
