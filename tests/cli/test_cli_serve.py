@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from abstractruntime.cli._host import Drivers
 from abstractruntime.cli._interrupts import StopFlag
 from abstractruntime.cli._session import Session
+from abstractruntime.cli.serve import Diary
 from abstractruntime.core.commands import Answer, Command
 from abstractruntime.errors import Busy
 from abstractruntime.schemas import load_schema
@@ -34,7 +35,7 @@ def test_a_listener_goes_on(art: Any) -> None:
 
     assert result.code == 0
     assert result.out.endswith(" run l1: succeeded (an event or an unpause woke it)\n")
-    assert "1 times a run went on, 0 times one could not" in result.err
+    assert "\nwent on: 1\n" in result.err
     assert (serve(art).out, art("inspect", "l1", "--json").document["status"]) == ("", "completed")
 
 
@@ -218,3 +219,18 @@ def test_an_effect_in_flight_is_not_waited_for_for_ever(
     command = [sys.executable, "-c", STOPPING, patience, *(str(int(n)) for n in signals)]
 
     assert subprocess.run(command, check=False, timeout=60).returncode == code
+
+
+@pytest.mark.parametrize(
+    "moved,ended_badly,failed,said",
+    [
+        (0, 0, 0, "nothing was due"),
+        (1, 0, 0, "went on: 1"),
+        (3, 2, 0, "went on: 3, failed: 2"),
+        (0, 0, 1, "could not: 1"),
+    ],
+)
+def test_the_last_line_counts_what_failed(moved, ended_badly, failed, said):
+    diary = Diary(Session(mode_flag=None))
+    diary.moved, diary.ended_badly, diary.failed = moved, ended_badly, failed
+    assert diary.summary() == said

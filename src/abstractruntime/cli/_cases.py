@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from abstractruntime.cli._bundles import entry_of
+from abstractruntime.cli._files import entries_below
 from abstractruntime.cli._packing import Request, compile_bundle
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.testing.cases import Case, load_case
@@ -94,7 +95,8 @@ def is_case_file(path: Path) -> bool:
 def _case_files(path: Path) -> Iterator[Path]:
     """Give case files in order; for a flow those beside it."""
     if path.is_dir():
-        yield from sorted(file for file in path.rglob("*") if is_case_file(file))
+        files = (Path(entry.path) for entry in entries_below(path))
+        yield from sorted(file for file in files if is_case_file(file))
         return
     beside = [*path.parent.glob("*"), *(path.parent / CASES).glob("*")]
     yield from sorted(file for file in beside if is_case_file(file))

@@ -101,11 +101,32 @@ def require_documents(directory: Path) -> list[Path]:
 
 
 def _json_files_below(directory: Path) -> Iterator[Path]:
-    for place, directories, files in os.walk(directory):
-        directories[:] = sorted(
-            d for d in directories if not d.startswith(".") and d not in _FOREIGN
-        )
-        yield from (Path(place, file) for file in files if file.endswith(".json"))
+    for entry in entries_below(directory):
+        if entry.name.endswith(".json") and not entry.is_dir():
+            yield Path(entry.path)
+
+
+def entries_below(directory: Path) -> Iterator[os.DirEntry[str]]:
+    """Give what is in a directory and below it, however deep.
+
+    Links to directories, hidden directories, what package managers put beside sources, and
+    directories that cannot be read are not entered.
+    """
+    # Hazard: `os.walk` and `Path.rglob` of Python 3.10 and 3.11 call themselves for each level.
+    places = [os.fspath(directory)]
+    while places:
+        try:
+            with os.scandir(places.pop()) as found:
+                entries = list(found)
+        except OSError:
+            continue
+        yield from entries
+        places += (entry.path for entry in entries if _is_entered(entry))
+
+
+def _is_entered(entry: os.DirEntry[str]) -> bool:
+    is_ours = not entry.name.startswith(".") and entry.name not in _FOREIGN
+    return is_ours and entry.is_dir(follow_symlinks=False)
 
 
 def _sorted_out(paths: Iterable[Path]) -> Found:

@@ -35,25 +35,33 @@ def parse_inputs(values: Iterable[str], *, text_names: Collection[str] = ()) -> 
         UsageError: a value is neither a JSON object nor `name=value`.
     """
     merged: JsonObject = {}
-    for value in values:
-        given = _input(value, text_names)
-        _require_storable(given, value)
-        merged.update(given)
+    typed = list(values)
+    for value in typed:
+        merged.update(_input(value, text_names))
+    _require_storable(merged, *typed)
     return merged
 
 
-def _require_storable(given: JsonObject, typed: str, option: str = "--input") -> None:
+def _require_storable(given: JsonObject, *typed: str, option: str = "--input") -> None:
     """Refuse what no ledger can keep: numbers beyond all range and lone surrogates."""
-    for name, value in given.items():
-        try:
-            dump_line({name: value})
-        except (ValueError, TypeError, RecursionError) as cause:
-            where = f"{name!r} of {_short(typed)}"
-            raise UsageError(
-                f"{'payload' if option == '--payload' else 'input'} {where} cannot be kept: {_why_unkept(cause)}",
-                hint="use finite numbers and whole characters",
-                argument=option,
-            ) from cause
+    try:
+        dump_line(given)
+    except (ValueError, TypeError, RecursionError) as cause:
+        name = next(filter(lambda name: not _is_storable({name: given[name]}), given), "")
+        sources = [text for text in typed if text.partition("=")[0].strip() == name] or typed
+        raise UsageError(
+            f"{option[2:]} {name!r} of {_short(sources[-1])} cannot be kept: {_why_unkept(cause)}",
+            hint="use finite numbers and whole characters",
+            argument=option,
+        ) from cause
+
+
+def _is_storable(value: JsonObject) -> bool:
+    try:
+        dump_line(value)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
 
 
 def _why_unkept(cause: Exception) -> str:
@@ -184,7 +192,7 @@ def parse_payload(value: str) -> Any:
             hint="use JSON, @FILE, or - for stdin; a text needs quotes: '\"yes\"'",
             argument="--payload",
         ) from cause
-    _require_storable({"payload": payload}, value, "--payload")
+    _require_storable({"payload": payload}, value, option="--payload")
     return payload
 
 

@@ -11,6 +11,7 @@ from abstractruntime._files import read_bounded
 from abstractruntime.cli._keyring import key_directory, read_trust, trust_path, write_trust
 from abstractruntime.cli._session import Session
 from abstractruntime.cli.keys import (
+    UNENCRYPTED,
     BundleOption,
     UsageOption,
     emit_key,
@@ -58,7 +59,7 @@ def import_(
         require_trustable(trust, key.verifier)
         entry = save_signing_key(key, key_directory(session), passphrase=passphrase)
         if passphrase is None:
-            session.out.note("the private key has no passphrase; set ART_KEY_PASSPHRASE to give it")
+            session.out.note(UNENCRYPTED)
     else:
         public = _public(file, data, name)
         require_trustable(trust, public)

@@ -35,6 +35,7 @@ BundleOption = Annotated[
     typer.Option("--bundle", metavar="GLOB", help="Bundle ids it may sign; repeatable."),
 ]
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Name, or name+id.")]
+UNENCRYPTED = "the private key has no passphrase; set ART_KEY_PASSPHRASE to give it one"
 
 
 def new(
@@ -60,7 +61,7 @@ def new(
     trusted = TrustedKey(entry.key, usages, bundles)
     write_trust(session, trust.with_key(trusted))
     if passphrase is None:
-        session.out.note("the private key has no passphrase; set ART_KEY_PASSPHRASE to give it one")
+        session.out.note(UNENCRYPTED)
     session.out.note(f"trusted on this machine: {trust_path(session)}")
     emit_key(session, trusted, entry)
     return 0
@@ -133,8 +134,14 @@ def require_trustable(store: TrustStore, key: VerifierKey, *, again: bool = Fals
     """Do nothing when a key can be trusted.
 
     Raises:
-        UsageError: it is revoked, or retired and not to be trusted again.
+        UsageError: it is nobody's, revoked, or retired and not to be trusted again.
     """
+    if key.is_weak:
+        raise UsageError(
+            f"key '{key.label}' is no key: its point is of small order, or none of the curve, so"
+            " that anybody could sign for it, or nobody",
+            hint="ask its owner for the public key again",
+        )
     status = store.status_of(key)
     if status == "revoked":
         raise UsageError(

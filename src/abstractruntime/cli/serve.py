@@ -24,6 +24,7 @@ from abstractruntime.cli._options import (
 )
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, writing
+from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode
 
@@ -97,7 +98,7 @@ def serve(  # noqa: PLR0917 - the options of the command
         document = diary.document()
         if not session.out.is_stream:
             session.out.emit(document, text=list)
-        session.out.note(f"{diary.moved} times a run went on, {diary.failed} times one could not")
+        session.out.note(diary.summary())
         if stop.code is not None:
             return int(stop.code)
         return int(diary.first_failure)
@@ -127,7 +128,7 @@ class Diary:
     def __init__(self, session: Session) -> None:
         self._out = session.out
         self._latest: deque[ServeEvent] = deque(maxlen=_EVENTS_KEPT)
-        self.moved = self.failed = 0
+        self.moved = self.failed = self.ended_badly = 0
         self.first_failure = ExitCode.OK
 
     def note(self, event: ServeEvent) -> None:
@@ -136,10 +137,18 @@ class Diary:
         error = error_of(event)
         if error is None:
             self.moved += 1
+            self.ended_badly += event.outcome is Outcome.FAILED
             return
         self.failed += 1
         self.first_failure = self.first_failure or error.exit_code
         complain_of(self._out, event)
+
+    def summary(self) -> str:
+        """Give the last line for people."""
+        if not self.moved and not self.failed:
+            return "nothing was due"
+        counts = {"went on": self.moved, "failed": self.ended_badly, "could not": self.failed}
+        return ", ".join(f"{what}: {n}" for what, n in counts.items() if n)
 
     def document(self) -> JsonObject:
         """Give the `art-serve/1` document."""

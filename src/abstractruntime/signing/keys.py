@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._files import doubt_about, read_bounded, write_atomic
 from abstractruntime._text import shell_word
 from abstractruntime.errors import NotFound, Refused, UsageError
+from abstractruntime.signing._points import is_weak_point
 from abstractruntime.signing.pem import parse_private_pem
 
 if TYPE_CHECKING:
@@ -64,8 +65,15 @@ class VerifierKey:
         """Give the C2SP verifier-key line."""
         return f"{self.label}+{base64.b64encode(ED25519 + self.public).decode()}"
 
+    @property
+    def is_weak(self) -> bool:
+        """Whether anybody could sign for it, or nobody: see `is_weak_point`."""
+        return is_weak_point(self.public)
+
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """Say whether `signature` is this key's signature of `message`."""
+        """Say whether `signature` is this key's signature of `message`; a weak key has none."""
+        if self.is_weak:
+            return False
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - slow import
 
         try:
