@@ -14,6 +14,7 @@ from abstractruntime.core.record_fields import (
     result_object,
     text_or_none,
 )
+from abstractruntime.core.run_tree import choice_text
 from abstractruntime.rendering._timeline_model import Answer, Attempt, Step, Wait
 from abstractruntime.rendering.notes import note_of, preview
 
@@ -101,7 +102,7 @@ def _wait_of(record: Mapping[str, Any]) -> Wait:
         reason=text_or_none(wait.get("reason")) or "",
         wait_key=text_or_none(wait.get("wait_key")),
         prompt=text_or_none(wait.get("prompt")),
-        choices=tuple(str(choice) for choice in choices) if isinstance(choices, list) else (),
+        choices=tuple(map(choice_text, choices)) if isinstance(choices, list) else (),
         allow_free_text=wait.get("allow_free_text") is not False,
         until=text_or_none(wait.get("until")),
         since=text_or_none(record.get("ended_at")) or text_or_none(record.get("started_at")),

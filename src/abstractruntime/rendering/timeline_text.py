@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._text import one_line
+from abstractruntime.core.run_tree import choice_text
 from abstractruntime.rendering.failure_text import cause_text, chain_lines, traceback_lines
 from abstractruntime.rendering.terminal import (
     Palette,
@@ -261,7 +262,7 @@ def _usage_text(usage: Mapping[str, int]) -> str:
 
 
 def _question_text(prompt: str | None, choices: Any) -> str:
-    options = f"[{' | '.join(str(choice) for choice in choices)}]" if choices else ""
+    options = f"[{' | '.join(map(choice_text, choices))}]" if choices else ""
     return "  ".join(part for part in (prompt, options) if part)
 
 
