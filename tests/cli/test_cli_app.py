@@ -51,7 +51,8 @@ def test_help_loads_no_command() -> None:
 
     assert not {"rich", "yaml", "jsonschema", "cryptography", "platformdirs"} & loaded
     assert ours - {
-        f"abstractruntime.{n}" for n in ("errors", "_exports", "_json", "_text", "_version", "cli")
+        f"abstractruntime.{n}"
+        for n in ("errors", "_exports", "_json", "_near", "_text", "_version", "cli")
     } <= {
         f"abstractruntime.cli.{name}"
         for name in ("app", "_arguments", "_interrupts", "_lazy", "_output", "_session", "_table")

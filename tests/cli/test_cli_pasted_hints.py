@@ -12,9 +12,9 @@ import pytest
 from abstractruntime._text import shell_word
 from abstractruntime.cli._outcome import wait_lines
 from abstractruntime.cli.resume import event_key
-from abstractruntime.core.models import RunState, WaitReason
-from abstractruntime.core.run_tree import OpenWait, at_limit
-from abstractruntime.errors import UsageError, WaitMismatch
+from abstractruntime.core.models import WaitReason
+from abstractruntime.core.run_tree import OpenWait
+from abstractruntime.errors import WaitMismatch
 from abstractruntime.signing.keys import load_signing_key
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "abstractruntime"
@@ -73,17 +73,13 @@ def test_a_path_or_name_stays_one_word(art: Any, args: tuple[str, ...]) -> None:
     assert not words & {"touch", "pwned"}
 
 
-def test_the_file_of_a_key_and_the_name_of_a_limit_stay_one_word(tmp_path: Path) -> None:
+def test_the_file_of_a_key_stays_one_word(tmp_path: Path) -> None:
     path = tmp_path / f"{EVIL}.pem"
     path.write_text("")
     path.chmod(0o644)
     with pytest.raises(Exception, match="can be read by others") as refused:
         load_signing_key(path)
     assert hinted(f"hint: {refused.value.hint}") == ["chmod", "600", str(path)]  # type: ignore[attr-defined]
-
-    run = RunState.new(workflow_id="w", entry_node="n")
-    run.vars = {"_runtime": {"control": {"limited": {"limit": "$(id)", "used": 1, "max": 1}}}}
-    assert "'$(id)'=NUMBER" in str(UsageError(at_limit(run).hint or ""))
 
 
 def test_no_command_is_printed_with_foreign_text_as_it_is() -> None:

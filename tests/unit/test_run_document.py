@@ -50,6 +50,7 @@ def test_document_of_a_completed_run():
         "outcome": "succeeded",
         "output": {"released": True},
         "error": None,
+        "overcome": [],
         "waiting": None,
         "waits": [],
         "bundle": {

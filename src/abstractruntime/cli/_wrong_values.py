@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
+from abstractruntime._near import close_names
 from abstractruntime.errors import UsageError
 
 _NUMBERS = {int: "a whole number", float: "a number"}
@@ -55,7 +55,7 @@ def one_of(choices: Iterable[str]) -> str:
 
 def nearest(word: str, choices: Iterable[str]) -> list[str]:
     """Give the choice that was probably meant, if there is one."""
-    return difflib.get_close_matches(word.lower(), choices, n=1)
+    return close_names(word.lower(), choices)
 
 
 def _range(least: float | None, most: float | None) -> str:

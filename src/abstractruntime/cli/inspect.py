@@ -79,7 +79,7 @@ def _child_outcomes(engine: Store, tree: RunTree) -> dict[str, str]:
     return {
         run.run_id: run.outcome.value
         if run.status.is_terminal
-        else outcome_in(engine, RunTree(engine, run.run_id)).value
+        else outcome_in(engine, tree.seen_from(run.run_id)).value
         for run in children
     }
 

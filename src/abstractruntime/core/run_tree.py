@@ -203,7 +203,11 @@ class RunTree:
 
     def from_root(self) -> RunTree:
         """Give the same look, as it is seen from the run at the top."""
-        tree = RunTree(self._engine, self.root())
+        return self.seen_from(self.root())
+
+    def seen_from(self, run_id: str) -> RunTree:
+        """Give the same look, as it is seen from another run of it."""
+        tree = RunTree(self._engine, run_id)
         tree._states, tree._children = self._states, self._children
         return tree
 

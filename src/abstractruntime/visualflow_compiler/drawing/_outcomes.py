@@ -83,7 +83,9 @@ def run_outcomes(
         for step in graph.steps
     }
     current = _CURRENT.get(outcome or outcome_of(state))
-    if current is not None and state.current_node in found:
+    # A flow that ended with an error names the node; where it stood says nothing.
+    stands = state.status is not RunStatus.COMPLETED
+    if stands and current is not None and state.current_node in found:
         found[state.current_node] = NodeOutcome(current, times.get(state.current_node, 0))
     failure = failure_of(state) if state.status is not RunStatus.CANCELLED else None
     if failure is not None and failure.node_id is not None:
