@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ledger_builder import a_run, a_wait
 
-from abstractruntime.cli._run_rows import Wanted
+from abstractruntime.cli._run_rows import Listed, Wanted
 from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.limits import LimitUse, reached_limit
 from abstractruntime.core.models import RunStatus, WaitReason
@@ -156,3 +156,9 @@ def test_nobody_begins_a_run_as_paused_limited_or_failed() -> None:
     assert own["_runtime"] == {"kept": 1}
     assert "_flow_error_node" not in own
     assert own["a"] == 1
+
+
+def test_every_outcome_and_status_can_be_asked_for() -> None:
+    words = {listed.value for listed in Listed}
+
+    assert words == {o.value for o in Outcome} | {s.value for s in RunStatus} | {"damaged"}

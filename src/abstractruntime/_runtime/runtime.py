@@ -18,6 +18,7 @@ from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime.call_chain import CallChain
 from abstractruntime._runtime.claims import Claims
 from abstractruntime._runtime.effect_host import STOP_SIGNAL, EffectHost
+from abstractruntime._runtime.kept_source import keep_source
 from abstractruntime._runtime.reads import RuntimeReads
 from abstractruntime._runtime.tree_context import RuntimeContext
 from abstractruntime.core._kernel import EffectRunner, Kernel
@@ -39,14 +40,12 @@ from abstractruntime.core.models import (
     JsonObject,
     RunState,
     RunStatus,
-    StepRecord,
 )
 from abstractruntime.core.origin import RunOrigin, first_record
 from abstractruntime.core.policy import DefaultEffectPolicy, EffectPolicy
 from abstractruntime.core.ports import Clock, EffectOutcome, Engine, Evidence, Ids, RunLog
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.spec import RunContext, WorkflowSpec
-from abstractruntime.core.store import KeepsBundles
 from abstractruntime.core.traces import project_traces
 from abstractruntime.core.vars import NODE_TRACES, get_runtime, initial_vars
 from abstractruntime.effects.events import (
@@ -232,24 +231,10 @@ class Runtime(RuntimeReads):
         )
         first = first_record(self.records, run, provenance)
         if parent_run_id is None:
-            self._keep_source(workflow, first)
+            keep_source(self._engine, workflow, first)
         with closing(self._engine.create(run, first)) as log:
             log.settle()
         return run.run_id
-
-    def _keep_source(self, workflow: WorkflowSpec, first: StepRecord) -> None:
-        """Keep what a workflow was compiled from, and state it, unless it is stated already."""
-        engine, facts = self._engine, first.result
-        if workflow.source is None or not isinstance(engine, KeepsBundles):
-            return
-        if not isinstance(facts, dict) or "bundle_digest" in facts:
-            return
-        kept = workflow.source.packed()
-        if kept is None:
-            return
-        if engine.bundles.get(kept.digest, limit=1) is None:
-            engine.bundles.put(kept.digest, kept.data)
-        facts |= {"bundle_ref": kept.ref, "bundle_digest": kept.digest}
 
     def _initial_vars(self, given: JsonObject | None, parent_run_id: str | None) -> JsonObject:
         """Give the variables of a new run; a child has the limits of its parent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ from abstractruntime.core.run_tree import RunTree, choice_text
 from abstractruntime.errors import ExitCode
 
 if TYPE_CHECKING:
-    from abstractruntime._json import JsonObject
+    from abstractruntime._json import JsonObject, JsonValue
     from abstractruntime.cli._interrupts import StopFlag
     from abstractruntime.cli._session import Session
     from abstractruntime.core.store import Store
@@ -43,11 +43,13 @@ def conclude(
     stop: StopFlag,
 ) -> int:
     """Print the run document and give the exit code."""
+    from abstractruntime.rendering.agent_output import without_traces
     from abstractruntime.rendering.run_document import exit_code_for
 
     document = run_document(engine, RunTree(engine, run_id), labels=labels)
-    session.out.emit(document, text=lambda: output_lines(document))
-    for line in talk_lines(document):
+    shown, agents = without_traces(document["output"])
+    session.out.emit(document, text=lambda: output_lines(shown))
+    for line in (*talk_lines(document), *trace_lines(agents)):
         session.out.note(line)
     code = exit_code_for(document)
     if stop.code is not None and code in (ExitCode.WAITING, ExitCode.OK):
@@ -56,13 +58,10 @@ def conclude(
     return int(ExitCode.OK if code is ExitCode.WAITING and waiting_ok else code)
 
 
-def output_lines(document: JsonObject) -> Iterator[str]:
-    """Give the output of a run that ended: the data of the command, without traces of agents."""
-    from abstractruntime.rendering.agent_output import without_traces
-
-    if document["output"] is not None:
-        shown, _ = without_traces(document["output"])
-        yield from json.dumps(shown, indent=2, ensure_ascii=False).split("\n")
+def output_lines(output: JsonValue) -> Iterator[str]:
+    """Give the output of a run that ended: the data of the command."""
+    if output is not None:
+        yield from json.dumps(output, indent=2, ensure_ascii=False).split("\n")
 
 
 def talk_lines(document: JsonObject) -> Iterator[str]:
@@ -71,7 +70,6 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
 
     run_id, outcome = document["run_id"], document["outcome"]
     yield f"{outcome}: run {run_id}, {document['ledger']['records']} records"
-    yield from trace_lines(document)
     if document["error"]:
         yield f"error: {cause_text(document)}"
         yield from (f"  = note: {line}" for line in chain_lines(document))
@@ -88,14 +86,11 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
         yield f"  = hint: go on with it: art tick {shell_word(run_id)}"
 
 
-def trace_lines(document: JsonObject) -> Iterator[str]:
-    """Say where the traces are that the output leaves out."""
-    from abstractruntime.rendering.agent_output import without_traces
-
-    _, runs = without_traces(document["output"])
-    if runs:
-        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
-        yield f"note: what the agent did is not shown: art inspect {shell_word(runs[0])}{more}; --json has all"
+def trace_lines(agents: Sequence[str]) -> Iterator[str]:
+    """Say where the traces of agents are, which the output leaves out."""
+    if agents:
+        more = f" and {len(agents) - 1} more" if len(agents) > 1 else ""
+        yield f"note: what the agent did is not shown: art inspect {agents[0]}{more}; --json has all"
 
 
 def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]:

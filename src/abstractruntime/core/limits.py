@@ -168,9 +168,11 @@ def count_outcome(run: RunState, node_id: str, *, failed: bool) -> None:
     """Count the failures of a node after which its run went on; a success ends the count."""
     if run.used is None:
         return
-    failures = dict(mapping(run.used.get("failures")))
-    before = failures.pop(node_id, 0)
+    failures = mapping(run.used.get("failures"))
     if failed:
-        failures[node_id] = before + 1
-    if failed or before:
-        run.used = {**run.used, "failures": failures}
+        failures = {**failures, node_id: failures.get(node_id, 0) + 1}
+    elif node_id in failures:
+        failures = {name: count for name, count in failures.items() if name != node_id}
+    else:
+        return
+    run.used = {**run.used, "failures": failures}

@@ -318,7 +318,7 @@ def _finish(step: Step, unit: Unit, node: StagedNode, end: Finish) -> StepPlan:
         record = node.pins(unit.element, result)
         _store_output(step, unit.output_key, node.primary(unit.element, record))
     plan = go_on(step, unit, unit.targets.get(EXEC_OUT), end.completion)
-    return replace(plan, failed=end.error is not None)
+    return plan if end.error is None else replace(plan, failed=True)
 
 
 def _store_mapped(step: Step) -> None:
