@@ -90,7 +90,7 @@ def trace_lines(agents: Sequence[str]) -> Iterator[str]:
     """Say where the traces of agents are, which the output leaves out."""
     if agents:
         more = f" and {len(agents) - 1} more" if len(agents) > 1 else ""
-        yield f"note: what the agent did is not shown: art inspect {agents[0]}{more}; --json has all"
+        yield f"note: what the agent did is not shown: art inspect {shell_word(agents[0])}{more}; --json has all"
 
 
 def wait_lines(run_id: str, wait: JsonObject, *, several: bool) -> Iterator[str]:
