@@ -18,7 +18,8 @@ class EffectContext:
     `began_at` is when the first attempt of this occurrence started, the same for all attempts.
     `remember` makes a value durable before the handler acts on it, and `remembered` is what
     an earlier attempt of this occurrence made durable: what it decided is then decided once.
-    A classic pair remembers nothing.
+    `carried` is what the attempt before this one left for it, see `Retry.carry`. A classic pair
+    remembers nothing, and carries nothing over into another process.
     """
 
     run: RunState
@@ -28,6 +29,7 @@ class EffectContext:
     attempt: int
     clock: Clock
     began_at: str = ""
+    carried: Any = None
     remembered: Any = None
     remember: Callable[[Any], None] = lambda _value: None
 
@@ -49,7 +51,10 @@ def adapt_handler(function: Callable[..., EffectOutcome]) -> Handler:
     """Wrap a host's handler, which takes `(run, effect)` or `(run, effect, default_next_node)`.
 
     Only positional parameters count, so keyword-only options of a handler keep their defaults.
+    One whose `takes_context` is true takes `(EffectContext, effect)`, as built-in ones do.
     """
+    if getattr(function, "takes_context", False):
+        return Handler(function, external=True)
     if _takes_next_node(function):
         return Handler(lambda ctx, effect: function(ctx.run, effect, ctx.next_node), external=True)
     return Handler(lambda ctx, effect: function(ctx.run, effect), external=True)

@@ -304,14 +304,36 @@ class Evidence(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What a handler says about the next attempt, after one that failed.
+
+    Attributes:
+        is_counted: The attempt takes one of those that the policy gives. One that is not counted
+            is always repeated: the handler itself must bound how often.
+        after_s: The pause before the next attempt; None: as the policy says. A longer one is a
+            wait of the run, which survives the process.
+        carry: JSON that the next attempt finds in `EffectContext.carried`.
+    """
+
+    is_counted: bool = True
+    after_s: float | None = None
+    carry: Any = None
+
+
 @dataclass(frozen=True)
 class EffectOutcome:
-    """What an effect came to, as its handler says: completed, waiting or failed."""
+    """What an effect came to, as its handler says: completed, waiting or failed.
+
+    A failure is repeated as the policy says, unless `is_final`; `retry` says more about how.
+    """
 
     status: Literal["completed", "waiting", "failed"]
     result: Any = None
     wait: WaitState | None = None
     error: str | None = None
+    retry: Retry | None = None
+    is_final: bool = False
 
     @classmethod
     def completed(cls, result: Any = None) -> EffectOutcome:
@@ -322,8 +344,10 @@ class EffectOutcome:
         return cls("waiting", wait=wait)
 
     @classmethod
-    def failed(cls, error: str) -> EffectOutcome:
-        return cls("failed", error=error)
+    def failed(
+        cls, error: str, *, retry: Retry | None = None, is_final: bool = False
+    ) -> EffectOutcome:
+        return cls("failed", error=error, retry=retry, is_final=is_final)
 
 
 @runtime_checkable

@@ -4,14 +4,16 @@ Rules:
 1. An attempt is on disk as STARTED, with everything needed to repeat it, before its
    handler is called; its outcome is committed together with the state it leads to.
 2. A handler is called exactly once per attempt. An exception is a failed outcome.
-3. Failures that repeating cannot mend (no handler, a payload that is not JSON) are
-   not repeated.
+3. Failures that repeating cannot mend (no handler, a payload that is not JSON, what a handler
+   calls final) are not repeated.
+4. A pause that a handler asks for and that is not short is a wait of the run, not of the process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from abstractruntime._json import mapping, normalise
@@ -26,11 +28,13 @@ from abstractruntime.core.models import (
     RunStatus,
     StepRecord,
     StepStatus,
+    WaitReason,
     WaitState,
+    format_time,
     parse_moment,
 )
 from abstractruntime.core.policy import EffectPolicy, OnUnknown, occurrence_id
-from abstractruntime.core.ports import Barrier, Clock, EffectOutcome, RunLog
+from abstractruntime.core.ports import Barrier, Clock, EffectOutcome, Retry, RunLog
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.vars import IN_FLIGHT, RUNTIME, get_runtime, is_paused
 from abstractruntime.errors import AbstractRuntimeError, InvalidValue, StoreError
@@ -56,13 +60,34 @@ class EffectRequest:
     occurrence: int
     attempt: int = 1
     began_at: str | None = None
+    uncounted: int = 0
+    carried: Any = None
 
     @property
     def plan(self) -> JsonObject:
         plan: JsonObject = {"next_node": self.next_node, "occ": self.occurrence}
-        if self.began_at is not None:
-            plan["began_at"] = self.began_at
-        return plan
+        further = {
+            "began_at": self.began_at,
+            "uncounted": self.uncounted or None,
+            "carried": self.carried,
+        }
+        return plan | {name: value for name, value in further.items() if value is not None}
+
+    @property
+    def counted(self) -> int:
+        """How many attempts of the policy's budget this one and those before it take."""
+        return self.attempt - self.uncounted
+
+    def again(self, retry: Retry | None, *, began_at: str) -> EffectRequest:
+        """Give the next attempt, after one that failed."""
+        said = retry or Retry()
+        return replace(
+            self,
+            attempt=self.attempt + 1,
+            began_at=began_at,
+            uncounted=self.uncounted + (not said.is_counted),
+            carried=normalise(said.carry, "/carry"),
+        )
 
     @classmethod
     def from_record(cls, record: StepRecord) -> EffectRequest:
@@ -81,6 +106,8 @@ class EffectRequest:
             occurrence=plan.get("occ", 0),
             attempt=record.attempt + 1 if concluded else record.attempt,
             began_at=plan.get("began_at") or record.started_at,
+            uncounted=plan.get("uncounted", 0),
+            carried=plan.get("carried"),
         )
 
 
@@ -113,7 +140,18 @@ class InterruptedAttempt:
     """A cancel or pause came in before the next attempt, which is still due."""
 
 
-AttemptEnd = CompletedAttempt | WaitingAttempt | FailedAttempt | InterruptedAttempt
+@dataclass(frozen=True, slots=True)
+class PostponedAttempt:
+    """The attempt failed and the next one is due later; the record is closed, not committed."""
+
+    record: StepRecord
+    next: EffectRequest
+    wait: WaitState
+
+
+AttemptEnd = (
+    CompletedAttempt | WaitingAttempt | FailedAttempt | InterruptedAttempt | PostponedAttempt
+)
 
 
 class EffectRunner:
@@ -202,25 +240,45 @@ class EffectRunner:
     def perform(self, log: RunLog, request: EffectRequest) -> AttemptEnd:
         """Run attempts until one concludes, or somebody stops the run in between."""
         handler = self.handler(request.effect)
-        limit = max(self._max_attempts(request.effect), request.attempt) if handler else 1
+        # The attempt that is due is made, whatever the policy says by now.
+        most = max(self._max_attempts(request.effect), request.counted) if handler else 1
         barrier = self.barrier(request.effect)
-        attempt = request.attempt
         while True:
             record = self._records.started(
-                log.run, request.node_id, request.effect.to_dict(), attempt=attempt, key=request.key
+                log.run,
+                request.node_id,
+                request.effect.to_dict(),
+                attempt=request.attempt,
+                key=request.key,
             )
             log.commit(record, barrier=barrier, plan=request.plan)
             began_at = request.began_at or record.started_at
-            outcome = self._call(handler, log, request, attempt, began_at)
-            if outcome.status != "failed" or attempt >= limit:
+            outcome = self._call(handler, log, request, began_at)
+            if not _is_repeated(outcome, request, most):
                 get_runtime(log.run.vars).pop(IN_FLIGHT, None)
-                return _ended(record, outcome, attempt)
+                return _ended(record, outcome, request.attempt)
             record.finish_failure(outcome.error or "", at=self._clock.now_iso())
-            request = replace(request, began_at=began_at)
+            failed, request = request, request.again(outcome.retry, began_at=began_at)
+            after_s = outcome.retry.after_s if outcome.retry else None
+            if after_s is not None and after_s > _LONGEST_SLICE_S and log.pending is not None:
+                return PostponedAttempt(record, request, self._postponement(log, request, outcome))
             log.commit(record, barrier=barrier, plan=request.plan)
-            if not self._pause(log, request.effect, attempt):
+            if not self._pause(log, failed, after_s):
                 return InterruptedAttempt()
-            attempt += 1
+
+    def _postponement(
+        self, log: RunLog, request: EffectRequest, outcome: EffectOutcome
+    ) -> WaitState:
+        assert outcome.retry is not None and outcome.retry.after_s is not None  # noqa: S101, PT018 - the caller looked
+        due = self._clock.now() + timedelta(seconds=outcome.retry.after_s)
+        return WaitState(
+            reason=WaitReason.UNTIL,
+            wait_key=f"retry:{log.run.run_id}:{request.occurrence}",
+            until=format_time(due),
+            resume_to_node=log.run.current_node,
+            details={"kind": "retry", "attempt": request.attempt, "error": outcome.error},
+            occurrence=request.occurrence,
+        )
 
     def _max_attempts(self, effect: Effect) -> int:
         """Give the budget; a child that ended badly is started anew only where the policy lists it."""
@@ -235,7 +293,6 @@ class EffectRunner:
         handler: Handler | None,
         log: RunLog,
         request: EffectRequest,
-        attempt: int,
         began_at: str,
     ) -> EffectOutcome:
         if handler is None:
@@ -248,9 +305,10 @@ class EffectRunner:
             node_id=request.node_id,
             next_node=request.next_node,
             occurrence_id=own_id,
-            attempt=attempt,
+            attempt=request.attempt,
             clock=self._clock,
             began_at=began_at,
+            carried=request.carried,
             remembered=_in_flight(log.run, own_id),
             remember=lambda value: self._remember(log, own_id, value),
         )
@@ -283,15 +341,25 @@ class EffectRunner:
         record = self._records.internal(log.run, "progress", occurrence_id=own_id)
         log.commit(record, barrier=Barrier.EXTERNAL)
 
-    def _pause(self, log: RunLog, effect: Effect, attempt: int) -> bool:
+    def _pause(self, log: RunLog, failed: EffectRequest, after_s: float | None) -> bool:
         """Wait before the next attempt; False when a cancel or pause command came in first."""
-        left = self._ask(lambda p: float(p.backoff_seconds(effect=effect, attempt=attempt)))
+        effect, attempt = failed.effect, failed.counted
+        left = after_s
+        if left is None:
+            left = self._ask(lambda p: float(p.backoff_seconds(effect=effect, attempt=attempt)))
         while not _is_interrupted(log):
             if not left > 0:  # true of NaN as well
                 return True
             self._clock.sleep(min(left, _LONGEST_SLICE_S))
             left -= _LONGEST_SLICE_S
         return False
+
+
+def _is_repeated(outcome: EffectOutcome, request: EffectRequest, most: int) -> bool:
+    if outcome.status != "failed" or outcome.is_final:
+        return False
+    is_counted = outcome.retry is None or outcome.retry.is_counted
+    return not is_counted or request.counted < most
 
 
 def _in_flight(run: RunState, own_id: str) -> Any:

@@ -15,6 +15,7 @@ from abstractruntime.core._kernel.effects import (
     FailedAttempt,
     InterruptedAttempt,
     PolicyFailed,
+    PostponedAttempt,
     WaitingAttempt,
 )
 from abstractruntime.core._kernel.transitions import Failed, Finished, Hopped, Parked
@@ -38,6 +39,7 @@ class Outcomes:
             WaitingAttempt: self._waiting,
             FailedAttempt: self._failed,
             InterruptedAttempt: self._interrupted,
+            PostponedAttempt: self._postponed,
         }
 
     def conclude(
@@ -82,6 +84,11 @@ class Outcomes:
         if log.pending is None:
             # A classic pair repeats the node, which must find the variables as it first did.
             log.rollback()
+
+    def _postponed(self, log: RunLog, request: EffectRequest, end: PostponedAttempt) -> None:
+        """Park the run until the next attempt is due; the attempt stays pending while it waits."""
+        self._changes.apply(log, Parked(end.wait), at=end.record.ended_at)
+        log.commit(end.record, barrier=self._effects.barrier(request.effect), plan=end.next.plan)
 
     def _failed(self, log: RunLog, request: EffectRequest, end: FailedAttempt) -> None:
         changes, effect, record = self._changes, request.effect, end.record
