@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, EffectType, RunState
 from abstractruntime.errors import UsageError
-from abstractruntime.llm import LLMHandler, LLMReply
+from abstractruntime.llm import LLMHandler, LLMReply, SchemaRefused
 from abstractruntime.llm.structured import (
     parse_answer,
     parse_object,
     read_schema,
     schema_violation,
 )
-from abstractruntime.testing import StubLLM, StubTools
+from abstractruntime.testing import FakeClock, StubLLM, StubTools
 
 OBJECT = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
@@ -25,15 +28,31 @@ class Replies:
 
     def complete(self, request):
         self.requests.append(request)
-        return self.replies.pop(0)
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
 
 def a_run(**variables):
     return RunState.new(workflow_id="w", entry_node="ask", vars=variables)
 
 
+def attempt(handler, payload, run, number=1, carried=None):
+    ctx = EffectContext(run, run.current_node, None, "occ", number, FakeClock(), carried=carried)
+    return handler(ctx, Effect(EffectType.LLM_CALL, payload))
+
+
 def call(client, payload, run=None):
-    return LLMHandler(client)(run or a_run(), Effect(EffectType.LLM_CALL, payload), None)
+    """Make the attempts that the handler itself asks for, as the kernel does."""
+    handler, run = LLMHandler(client), run or a_run()
+    outcome, number = attempt(handler, payload, run), 1
+    while outcome.retry is not None and not outcome.retry.is_counted:
+        number += 1
+        outcome = attempt(
+            handler, payload, run, number, json.loads(json.dumps(outcome.retry.carry))
+        )
+    return outcome
 
 
 def test_result_has_the_fields_of_a_reply():
@@ -140,37 +159,51 @@ def test_text_answer_is_parsed_for_a_schema():
     assert outcome.result["metadata"] == {}
 
 
+BROKEN = LLMReply(content='{"n": "x"}')
+ASKED = {"prompt": "q", "response_schema": OBJECT}
+
+
 @pytest.mark.parametrize(
-    ("text", "data"),
-    [("no json here", None), ('{"n": "x"}', {"n": "x"}), ("[1]", {"value": [1]})],
-    ids=["none", "violates", "no_object"],
+    ("first", "problem"),
+    [
+        (LLMReply(content="no json here"), "holds no JSON"),
+        (BROKEN, "'x' is not of type 'integer' at '/n'"),
+        (LLMReply(content="[1]"), "'n' is a required property"),
+        (LLMReply(data={"n": "x"}), "'x' is not of type 'integer' at '/n'"),
+    ],
+    ids=["none", "violates", "no_object", "native"],
 )
-def test_lenient_parsing_notes_its_problem(text, data):
-    outcome = call(StubLLM([text]), {"prompt": "q", "response_schema": OBJECT})
+def test_an_answer_that_breaks_the_schema_is_asked_for_once_more(first, problem):
+    client = Replies(first, LLMReply(content='{"n": 1}'))
 
-    assert outcome.status == "completed"
-    assert outcome.result["data"] == data
-    assert outcome.result["metadata"]["_structured_output_parse_error"]
+    outcome = call(client, ASKED)
 
-
-def test_structured_reply_that_breaks_the_schema_fails():
-    outcome = call(Replies(LLMReply(data={"n": "x"})), {"prompt": "q", "response_schema": OBJECT})
-
-    assert outcome.status == "failed"
-    assert outcome.error.startswith(
-        "llm_invalid_structured_output: 'x' is not of type 'integer' at '/n'"
-    )
+    assert outcome.result["data"] == {"n": 1}
+    *_, answer, correction = client.requests[1].messages
+    assert answer["role"] == "assistant"
+    assert problem in correction["content"]
 
 
-def test_fallback_asks_once_more_without_the_schema():
-    client = Replies(LLMReply(data={"n": "x"}), LLMReply(content='{"n": 1}'))
-    payload = {"prompt": "q", "response_schema": OBJECT, "structured_output_fallback": True}
+def test_an_answer_that_breaks_the_schema_twice_fails_for_good():
+    outcome = call(Replies(BROKEN, BROKEN), ASKED)
 
-    result = call(client, payload).result
+    assert outcome.error.startswith("llm_invalid_structured_output: 'x' is not of type 'integer'")
+    assert outcome.is_final
 
-    assert result["data"] == {"n": 1}
+
+def test_fallback_takes_what_breaks_the_schema_and_says_so():
+    result = call(Replies(BROKEN, BROKEN), {**ASKED, "structured_output_fallback": True}).result
+
+    assert result["data"] == {"n": "x"}
     assert result["metadata"]["_structured_output_fallback"]["used"] is True
+
+
+def test_an_endpoint_that_takes_no_schema_is_told_it_in_words():
+    client = Replies(SchemaRefused("llm_bad_request: no"), LLMReply(content='{"n": 1}'))
+
+    assert call(client, ASKED).result["data"] == {"n": 1}
     assert [r.response_schema is None for r in client.requests] == [False, True]
+    assert "JSON Schema" in client.requests[1].messages[-1]["content"]
 
 
 CUT = LLMReply(content="half", finish_reason="length")
@@ -196,6 +229,23 @@ def test_truncation_at_the_cap_fails_without_an_equal_second_request():
     outcome = call(Replies(CUT), {"prompt": "q"}, a_run(_limits={"max_output_tokens": 4096}))
 
     assert "truncated in 1 attempts" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("payload", "budgets"),
+    [
+        ({"retry_on_truncation": False}, [10]),
+        ({"max_truncation_attempts": 2}, [10, 510]),
+        ({"max_output_tokens_cap": 300}, [10, 300]),
+    ],
+    ids=["off", "tries", "cap"],
+)
+def test_a_payload_says_how_often_and_how_far(payload, budgets):
+    client = Replies(*[CUT] * 9)
+
+    call(client, {"prompt": "q", "params": {"max_output_tokens": 10}, **payload})
+
+    assert [r.params["max_output_tokens"] for r in client.requests] == budgets
 
 
 def test_truncation_may_be_allowed():
@@ -294,7 +344,7 @@ def test_tools_are_described_as_the_executor_describes_them():
     handler = LLMHandler(client, tools=StubTools({"ls": 1}))
     payload = {"prompt": "p", "tools": ["ls", own, "gone", 5]}
 
-    outcome = handler(a_run(), Effect(EffectType.LLM_CALL, payload), None)
+    outcome = attempt(handler, payload, a_run())
 
     assert [tool["name"] for tool in client.calls[0].tools] == ["ls", "own"]
     assert outcome.result["metadata"]["_unknown_tools"] == ["gone"]

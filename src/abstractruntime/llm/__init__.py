@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from abstractruntime.llm.handler import LLMHandler
-from abstractruntime.llm.port import LLMCallFailed, LLMClient, LLMReply, LLMRequest
+from abstractruntime.llm.port import LLMCallFailed, LLMClient, LLMReply, LLMRequest, SchemaRefused
 
-__all__ = ["LLMCallFailed", "LLMClient", "LLMHandler", "LLMReply", "LLMRequest"]
+__all__ = ["LLMCallFailed", "LLMClient", "LLMHandler", "LLMReply", "LLMRequest", "SchemaRefused"]

@@ -2,62 +2,64 @@
 
 Rules:
 1. A call needs a non-blank prompt or at least one message.
-2. With `include_context`, the question and the answer join `vars.context.messages`; they do so
+2. An attempt is one call of the client. What an answer needs beyond one, such as more room after
+   a truncated one, is another attempt, recorded with the reason and not counted by the policy.
+3. Structured output is validated; an answer that breaks the schema is asked for once more, with
+   what was wrong with it.
+4. With `include_context`, the question and the answer join `vars.context.messages`; they do so
    together, after the call, and exactly as written by user and model.
-3. Everything from the client is foreign text: it is made JSON before it becomes a result.
-4. Tools named in a request are described to the model as the executor describes them; names it
+5. Everything from the client is foreign text: it is made JSON before it becomes a result.
+6. Tools named in a request are described to the model as the executor describes them; names it
    does not know are left out, and listed in the result's `metadata._unknown_tools`.
-5. Media that tools left in `_runtime.pending_media` join the next call, and are forgotten when
+7. Media that tools left in `_runtime.pending_media` join the next call, and are forgotten when
    it was answered.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue, mapping, normalise, replace_surrogates
+from abstractruntime.core.handlers import EffectContext
 from abstractruntime.core.models import Effect, RunState
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.usage import prompt_tokens
 from abstractruntime.core.vars import LIMITS, RUNTIME, get_context
 from abstractruntime.errors import InvalidValue, UsageError
-from abstractruntime.llm.port import LLMCallFailed, LLMClient, LLMReply, LLMRequest
-from abstractruntime.llm.structured import parse_answer, read_schema, schema_violation
+from abstractruntime.llm._turn import Room, Turn
+from abstractruntime.llm.port import LLMCallFailed, LLMClient, LLMReply, LLMRequest, SchemaRefused
+from abstractruntime.llm.structured import read_schema
 from abstractruntime.tools.port import ToolExecutor
 
-_TRUNCATED = frozenset({"length", "max_tokens", "max_output_tokens"})
 _PENDING_MEDIA = "pending_media"
 _ATTEMPTS = 3
-_BUDGET = 2048
-_BUDGET_STEP = 500
+_LEAST_CAP = 256
 _BUDGET_CAP = 1_000_000
 
 
 class LLMHandler:
     """Answers `llm_call` effects with a client; every failure of a call is a failed outcome."""
 
+    takes_context: ClassVar[bool] = True
+
     def __init__(self, client: LLMClient, *, tools: ToolExecutor | None = None) -> None:
         """Answer with `client`; `tools` describes the tools that requests name."""
         self._client = client
         self._tools = tools
 
-    def __call__(
-        self,
-        run: RunState,
-        effect: Effect,
-        default_next_node: str | None = None,  # noqa: ARG002 - part of the handler protocol
-    ) -> EffectOutcome:
+    def __call__(self, ctx: EffectContext, effect: Effect) -> EffectOutcome:
         """Ask the model and give its result object."""
-        payload = effect.payload
+        run, payload = ctx.run, effect.payload
         try:
             tools, unknown = self._described(payload.get("tools"))
             request = _request(run, payload, tools)
-            reply = self._answer(request, payload, run.vars.get(LIMITS))
+            reply = self._answer(Turn.carried(ctx.carried), request, payload, run)
             result = normalise(_clean(reply.to_result()))
-        except (LLMCallFailed, UsageError, InvalidValue) as failure:
-            return EffectOutcome.failed(str(failure))
+        except LLMCallFailed as failure:
+            return failure.outcome()
+        except (UsageError, InvalidValue) as failure:
+            return EffectOutcome.failed(str(failure), is_final=True)
         if unknown:
             result["metadata"] = {**result["metadata"], "_unknown_tools": unknown}
         _forget_pending_media(run)
@@ -77,43 +79,40 @@ class LLMHandler:
         found = [tool if isinstance(tool, dict) else known.get(tool) for tool in asked]
         return [spec for spec in found if spec is not None], unknown
 
-    def _answer(self, request: LLMRequest, payload: JsonObject, limits: Any) -> LLMReply:
-        reply = self._complete(request, payload, limits)
-        schema = request.response_schema
-        if schema is None:
+    def _answer(
+        self, turn: Turn, request: LLMRequest, payload: JsonObject, run: RunState
+    ) -> LLMReply:
+        asked = turn.asked(request)
+        try:
+            reply = self._client.complete(asked)
+        except SchemaRefused as refused:
+            raise turn.in_words(refused) from refused
+        reply = turn.whole(reply, asked, _room(payload, run.vars.get(LIMITS)))
+        if request.response_schema is None:
             return reply
-        if reply.data is None:
-            return _with_parsed_data(reply, schema)
-        violation = schema_violation(reply.data, schema)
-        if violation is None:
-            return reply
-        if not _is_set(payload.get("structured_output_fallback")):
-            raise LLMCallFailed(f"llm_invalid_structured_output: {violation}")
-        plain = self._complete(replace(request, response_schema=None), payload, limits)
-        note = {"_structured_output_fallback": {"used": True, "error": violation}}
-        return _with_parsed_data(replace(plain, metadata={**plain.metadata, **note}), schema)
+        falls_back = _is_set(payload.get("structured_output_fallback"))
+        return turn.structured(reply, request.response_schema, falls_back=falls_back)
 
-    def _complete(self, request: LLMRequest, payload: JsonObject, limits: Any) -> LLMReply:
-        attempts: list[JsonObject] = []
-        while True:
-            reply = self._client.complete(request)
-            budget = request.params.get("max_output_tokens")
-            attempts.append(
-                {
-                    "attempt": len(attempts) + 1,
-                    "finish_reason": reply.finish_reason,
-                    "max_output_tokens": budget,
-                }
-            )
-            is_truncated = reply.finish_reason in _TRUNCATED
-            if not is_truncated or _is_set(payload.get("allow_truncation")):
-                return reply if len(attempts) == 1 else _with_attempts(reply, attempts)
-            wider = _wider_budget(budget, limits)
-            if len(attempts) == _ATTEMPTS or wider == budget:
-                raise LLMCallFailed(
-                    f"llm_truncated: the answer was truncated in {len(attempts)} attempts"
-                )
-            request = replace(request, params={**request.params, "max_output_tokens": wider})
+
+def _room(payload: JsonObject, limits: Any) -> Room:
+    """Read how a truncated answer is to be dealt with."""
+    limit = _positive({}, limits, "max_output_tokens")
+    cap = _first_count(payload, "max_output_tokens_cap", "max_truncation_max_output_tokens")
+    tries = _first_count(payload, "max_truncation_attempts", "truncation_max_attempts")
+    asks_again = next(
+        (payload[n] for n in ("retry_on_truncation", "no_truncation") if n in payload), True
+    )
+    return Room(
+        attempts=(tries or _ATTEMPTS) if _is_set(asks_again) else 1,
+        cap=max(_LEAST_CAP, cap) if cap else limit or _BUDGET_CAP,
+        default=limit,
+        allows_truncation=_is_set(payload.get("allow_truncation"))
+        or _is_set(payload.get("allow_truncated")),
+    )
+
+
+def _first_count(payload: JsonObject, *names: str) -> int | None:
+    return next(filter(None, (_positive(payload, None, name) for name in names)), None)
 
 
 def _request(run: RunState, payload: JsonObject, tools: list[JsonObject]) -> LLMRequest:
@@ -161,27 +160,6 @@ def _positive(first: JsonObject, second: Any, name: str) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     return None
-
-
-def _wider_budget(budget: Any, limits: Any) -> int:
-    limit = _positive({}, limits, "max_output_tokens")
-    current = budget if isinstance(budget, int) else limit or _BUDGET
-    return min(max(2 * current, current + _BUDGET_STEP), limit or _BUDGET_CAP)
-
-
-def _with_attempts(reply: LLMReply, attempts: list[JsonObject]) -> LLMReply:
-    resolved = reply.finish_reason not in _TRUNCATED
-    note = {"_truncation": {"attempts": attempts, "resolved": resolved}}
-    return replace(reply, metadata={**reply.metadata, **note})
-
-
-def _with_parsed_data(reply: LLMReply, schema: JsonObject) -> LLMReply:
-    if not reply.content or reply.tool_calls:
-        return reply
-    data, problem = parse_answer(reply.content)
-    problem = problem or schema_violation(data, schema)
-    note = {"_structured_output_parse_error": problem} if problem else {}
-    return replace(reply, data=data, metadata={**reply.metadata, **note})
 
 
 def _remember(run: RunState, request: LLMRequest, result: JsonObject) -> None:

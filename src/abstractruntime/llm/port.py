@@ -6,15 +6,44 @@ from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime.core.ports import EffectOutcome, Retry
 from abstractruntime.errors import AbstractRuntimeError
 
 _USER = "user"
 
 
 class LLMCallFailed(AbstractRuntimeError):  # noqa: N818 - named like RunFailed
-    """A model call gave no usable answer; the text starts with a stable code where one is known."""
+    """A model call gave no usable answer; the text starts with a stable code where one is known.
+
+    Codes are `llm_timeout`, `llm_connection`, `llm_auth`, `llm_rate_limited`, `llm_bad_request`,
+    `llm_server`, `llm_truncated`, `llm_invalid_structured_output` and `llm_unsupported_media`.
+
+    Attributes:
+        retry: How to repeat the call; None: as the policy says.
+        is_final: Whether repeating it cannot help.
+    """
 
     code = "llm_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry: Retry | None = None,
+        is_final: bool = False,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry = retry
+        self.is_final = is_final
+
+    def outcome(self) -> EffectOutcome:
+        """Give what this makes of the effect."""
+        return EffectOutcome.failed(str(self), retry=self.retry, is_final=self.is_final)
+
+
+class SchemaRefused(LLMCallFailed):
+    """The endpoint takes no response schema; the same call without one may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +111,7 @@ class LLMClient(Protocol):
     """Talks to a model."""
 
     def complete(self, request: LLMRequest) -> LLMReply:
-        """Ask the model once.
+        """Ask the model once: one request, and no repetition of its own.
 
         Raises:
             LLMCallFailed: with the text that the run records.

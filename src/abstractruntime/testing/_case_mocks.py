@@ -138,7 +138,7 @@ def _perform(mock: Mock, ctx: EffectContext, effect: Effect) -> EffectOutcome:
             f"node {ctx.node_id!r}: reply, data and tool_calls answer a model call,"
             f" and this is {effect.type.value}; give its result"
         )
-    return LLMHandler(StubLLM([mock.answer]))(ctx.run, effect, ctx.next_node)
+    return LLMHandler(StubLLM([mock.answer]))(ctx, effect)
 
 
 def _question(payload: JsonObject) -> str:
