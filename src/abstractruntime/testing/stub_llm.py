@@ -1,4 +1,4 @@
-"""A language model that answers from a script.
+"""A language model that answers from a script, in the process or over HTTP.
 
 Which answer a request gets:
 
@@ -11,6 +11,9 @@ How rule 2 counts is the difference between the two ways to make a stub. `StubLL
 its calls, and `exhausted` says what follows the last one. `StubLLM.from_file` counts the
 assistant turns in the request instead and repeats the last answer: it keeps no state, so
 that a run which continues in another process gets the answers it would have got in one.
+
+`StubLLM.serve` gives the same answers to whoever asks over HTTP, in the format of OpenAI; there
+an answer can also have a status, headers and a delay, or be cut off in the middle.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from abstractruntime._files import read_bounded
 from abstractruntime._json import JsonObject, JsonValue, load_strict
@@ -28,6 +31,9 @@ from abstractruntime._json_size import has_more_values
 from abstractruntime._yaml import load_yaml
 from abstractruntime.errors import StoreIOError, UnsupportedFormat, UsageError
 from abstractruntime.llm.port import LLMCallFailed, LLMReply, LLMRequest
+
+if TYPE_CHECKING:
+    from abstractruntime.testing.stub_server import StubServer
 
 _MAX_BYTES = 16 * 1024 * 1024
 _MAX_VALUES = 300_000
@@ -43,7 +49,11 @@ Exhausted = Literal["repeat", "error", "default"]
 
 @dataclass(frozen=True, slots=True)
 class StubAnswer:
-    """One scripted answer: `fail` fails the call, else `reply`, `data` and `tool_calls` are returned."""
+    """One scripted answer: `fail` fails the call, else `reply`, `data` and `tool_calls` are returned.
+
+    `status` (of a failure), `headers`, `delay_s` seconds and `cut`, which ends the connection
+    before the answer is whole, are of answers over HTTP only.
+    """
 
     reply: str | None = None
     data: JsonValue = None
@@ -51,6 +61,11 @@ class StubAnswer:
     fail: str | None = None
     match: str | None = None
     regex: str | None = None
+    finish_reason: str | None = None
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    cut: bool = False
 
     @property
     def has_rule(self) -> bool:
@@ -61,6 +76,29 @@ class StubAnswer:
         if self.match is not None and self.match not in question:
             return False
         return self.regex is None or re.search(self.regex, question) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class StubReply:
+    """What a scripted answer comes to for one request."""
+
+    answer: StubAnswer
+    text: str
+    input_tokens: int
+    output_tokens: int
+
+    @classmethod
+    def of(cls, request: LLMRequest, answer: StubAnswer) -> StubReply:
+        text = answer.reply
+        if text is None and answer.data is not None:
+            text = json.dumps(answer.data, ensure_ascii=False)
+        sent = sum(len(str(message.get("content") or "")) for message in request.conversation())
+        # About four characters make a token.
+        return cls(answer, text or "", -(-sent // 4), -(-len(text or "") // 4))
+
+    @property
+    def finish_reason(self) -> str:
+        return self.answer.finish_reason or ("tool_calls" if self.answer.tool_calls else "stop")
 
 
 class StubLLM:
@@ -94,7 +132,8 @@ class StubLLM:
         """Read a script document, JSON or (`.yaml`, `.yml`) YAML.
 
         `{"format": "art-stub-llm/1", "default": TEXT, "answers": [{"match": TEXT, "regex": TEXT,
-        "reply": TEXT, "data": OBJECT, "tool_calls": [OBJECT], "fail": TEXT}]}`
+        "reply": TEXT, "data": OBJECT, "tool_calls": [OBJECT], "fail": TEXT, "finish_reason": TEXT,
+        "status": NUMBER, "headers": OBJECT, "delay_s": NUMBER, "cut": BOOLEAN}]}`
 
         Raises:
             NotFound, StoreIOError: the file cannot be read.
@@ -115,13 +154,46 @@ class StubLLM:
         Raises:
             LLMCallFailed: the script says so, or has no more answers.
         """
-        self.calls.append(request)
-        answer = self._choose(request)
-        if answer is None:
-            return _reply(request, _fallback(request, self._default))
+        scripted = self.answer(request)
+        answer = scripted.answer
         if answer.fail is not None:
             raise LLMCallFailed(answer.fail)
-        return _reply(request, answer)
+        return LLMReply(
+            content=scripted.text,
+            data=answer.data,
+            tool_calls=list(answer.tool_calls),
+            model=request.model or _MODEL,
+            provider=request.provider or _MODEL,
+            finish_reason=scripted.finish_reason,
+            usage={
+                "input_tokens": scripted.input_tokens,
+                "output_tokens": scripted.output_tokens,
+            },
+        )
+
+    def answer(self, request: LLMRequest) -> StubReply:
+        """Choose the answer to a request, and keep the request.
+
+        Raises:
+            LLMCallFailed: the script has no more answers.
+        """
+        self.calls.append(request)
+        chosen = self._choose(request)
+        return StubReply.of(request, chosen or _fallback(request, self._default))
+
+    def serve(self, *, port: int = 0, api_key: str | None = None) -> StubServer:
+        """Give a loopback endpoint in the format of OpenAI that answers while its context is open.
+
+        Args:
+            port: 0 for one that is free.
+            api_key: What requests must bring as bearer token; None admits all.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        from abstractruntime.testing.stub_server import StubServer  # noqa: PLC0415 - the server of the library is slow to load
+
+        return StubServer(self, port=port, api_key=api_key)
 
     def _choose(self, request: LLMRequest) -> StubAnswer | None:
         question = request.user_text
@@ -172,23 +244,6 @@ def _fallback(request: LLMRequest, default: str | None) -> StubAnswer:
     if request.response_schema is not None:
         return StubAnswer(data=sample_of(request.response_schema))
     return StubAnswer(reply=f"stub: {request.user_text[:_ECHO_CHARS]}")
-
-
-def _reply(request: LLMRequest, answer: StubAnswer) -> LLMReply:
-    text = answer.reply
-    if text is None and answer.data is not None:
-        text = json.dumps(answer.data, ensure_ascii=False)
-    sent = sum(len(str(message.get("content") or "")) for message in request.conversation())
-    return LLMReply(
-        content=text or "",
-        data=answer.data,
-        tool_calls=list(answer.tool_calls),
-        model=request.model or _MODEL,
-        provider=request.provider or _MODEL,
-        finish_reason="tool_calls" if answer.tool_calls else "stop",
-        # About four characters make a token.
-        usage={"input_tokens": -(-sent // 4), "output_tokens": -(-len(text or "") // 4)},
-    )
 
 
 def _script(answers: Iterable[Any] | Mapping[str, Any]) -> list[StubAnswer]:
@@ -268,6 +323,10 @@ _SHAPES: Mapping[str, _Shape] = {
     **{item.name: _Shape() for item in fields(StubAnswer)},
     "data": _Shape((dict, list), "an object or list"),
     "tool_calls": _Shape((list,), "a list"),
+    "headers": _Shape((dict,), "an object"),
+    "status": _Shape((int,), "a whole number"),
+    "delay_s": _Shape((int, float), "a number of seconds"),
+    "cut": _Shape((bool,), "true or false"),
 }
 
 
