@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from abstractruntime.llm import LLMCallFailed, LLMRequest, SchemaRefused
+from abstractruntime.llm import LLMCallFailed, LLMReply, LLMRequest, SchemaRefused
+from abstractruntime.llm.actions import as_actions, read_action
 from abstractruntime.llm.endpoint import Endpoint, EndpointClient, Price
+from abstractruntime.llm.structured import schema_violation
 from abstractruntime.testing import StubLLM
 from abstractruntime.testing.stub_llm import StubAnswer
 
@@ -170,6 +174,45 @@ def test_an_endpoint_that_calls_the_room_otherwise_is_asked_otherwise(serve):
     assert caught.value.retry is not None
     assert not caught.value.retry.is_counted
     assert [r.body.get("max_completion_tokens") for r in server.requests] == [None, 5]
+
+
+def test_an_endpoint_that_refuses_tools_is_told_of_them_in_words(serve):
+    action = json.dumps({"tool": "ls", "arguments": {"path": "x"}})
+    server = serve(status(400, "this model does not support tools"), action, '{"answer": "so"}')
+    asking, request = client(server), ask(tools=[TOOL])
+
+    with pytest.raises(LLMCallFailed) as caught:
+        asking.complete(request)
+    called, answered = asking.complete(request), asking.complete(request)
+
+    assert not caught.value.retry.is_counted
+    assert called.tool_calls == [{"name": "ls", "arguments": {"path": "x"}, "call_id": None}]
+    assert (answered.content, answered.tool_calls) == ("so", [])
+    assert "tools" not in server.requests[1].body
+    assert '"path"' in server.requests[1].body["messages"][0]["content"]
+
+
+def test_calls_and_results_become_plain_turns():
+    function = {"name": "ls", "arguments": '{"path": "x"}'}
+    said = {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "function": function}]}
+    told = {"role": "tool", "tool_call_id": "c", "name": "ls", "content": "a b"}
+
+    asked = as_actions(ask(messages=[{"role": "user", "content": "q"}, said, told], tools=[TOOL]))
+
+    assert [m["role"] for m in asked.messages] == ["system", "user", "assistant", "user"]
+    assert json.loads(asked.messages[2]["content"]) == {"tool": "ls", "arguments": {"path": "x"}}
+    assert asked.messages[3]["content"] == "Result of ls:\na b"
+    assert (
+        schema_violation({"tool": "ls", "arguments": {"path": "x"}}, asked.response_schema) is None
+    )
+    assert schema_violation({"tool": "rm", "arguments": {}}, asked.response_schema)
+
+
+@pytest.mark.parametrize("text", ["just text", '{"tool": "rm", "arguments": {}}', "{}", ""])
+def test_what_is_no_action_is_an_answer(text):
+    reply = read_action(LLMReply(content=text), ask(tools=[TOOL]))
+
+    assert (reply.content, reply.tool_calls) == (text, [])
 
 
 def test_a_schema_that_an_endpoint_refuses(serve):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._json import JsonObject
 from abstractruntime.core.ports import Retry
+from abstractruntime.llm.actions import as_actions, read_action
 from abstractruntime.llm.port import LLMCallFailed, LLMReply, LLMRequest, SchemaRefused
 from abstractruntime.llm.wire import StreamedReply, read_reply, request_body
 
@@ -33,6 +34,10 @@ _TIMEOUT_S = 600.0
 _NO_KEY = "none"
 _BUDGETS: Final = ("max_tokens", "max_completion_tokens")
 _TOLD_CHARS: Final = 500
+_TOOLS: Final = re.compile(r"\btools?\b|function call", re.IGNORECASE)
+_SCHEMAS: Final = re.compile(
+    r"response_format|json_schema|schema|grammar|structured", re.IGNORECASE
+)
 _LONGEST_RETRY_S: Final = 24 * 60 * 60.0
 
 Sink = Callable[[str], None]
@@ -61,6 +66,8 @@ class Endpoint:
         api_key: Sent to this endpoint only; None where it wants none.
         model: Which one answers where a call names none.
         timeout_s: For one request.
+        takes_tools: False where the model is to be told of tools in words; an endpoint that
+            refuses tools is dealt with so after the first refusal.
         prices: By name of model.
     """
 
@@ -68,6 +75,7 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
     model: str | None = None
     timeout_s: float = _TIMEOUT_S
+    takes_tools: bool = True
     prices: Mapping[str, Price] = field(default_factory=dict)
 
 
@@ -137,11 +145,12 @@ def _priced(reply: LLMReply, model: str, endpoint: Endpoint) -> JsonObject | Non
 
 
 class _Line:
-    """One endpoint, and what it taught: how it calls the room for an answer."""
+    """One endpoint, and what it taught: how it calls the room for an answer, and whether it takes tools."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._budget_name = _BUDGETS[0]
+        self._takes_tools = endpoint.takes_tools
 
     @cached_property
     def _client(self) -> openai.OpenAI:
@@ -158,15 +167,17 @@ class _Line:
         )
 
     def ask(self, request: LLMRequest, model: str, on_text: Sink | None) -> LLMReply:
-        body = request_body(
-            request, model, budget_name=self._budget_name, streams=on_text is not None
-        )
+        asked = request if self._takes_tools else as_actions(request)
+        # An action is for the runtime, nobody is to see it grow.
+        sink = on_text if asked is request else None
+        body = request_body(asked, model, budget_name=self._budget_name, streams=sink is not None)
         began = time.monotonic()
         try:
-            reply = self._stream(body, on_text, began) if on_text else self._whole(body)
+            reply = self._stream(body, sink, began) if sink else self._whole(body)
         except Exception as error:
-            raise self._failure(error, request) from error
-        return replace(reply, gen_time=_ms_since(began))
+            raise self._failure(error, asked) from error
+        reply = replace(reply, gen_time=_ms_since(began))
+        return reply if asked is request else read_action(reply, request)
 
     def _whole(self, body: JsonObject) -> LLMReply:
         known = {"model": body["model"], "messages": body["messages"]}
@@ -212,7 +223,10 @@ class _Line:
         if status == 400 and _BUDGETS[1] in told and self._budget_name == _BUDGETS[0]:
             self._budget_name = _BUDGETS[1]
             return LLMCallFailed(text, retry=Retry(is_counted=False, after_s=0.0))
-        if status in (400, 422) and request.response_schema is not None and _blames_schema(told):
+        if status in (400, 404, 422) and request.tools and _TOOLS.search(told):
+            self._takes_tools = False
+            return LLMCallFailed(text, retry=Retry(is_counted=False, after_s=0.0))
+        if status in (400, 422) and request.response_schema is not None and _SCHEMAS.search(told):
             return SchemaRefused(text, is_final=True)
         if status == 429 and "insufficient_quota" in told:
             return LLMCallFailed(text, is_final=True)
@@ -259,13 +273,6 @@ def _told(error: openai.APIStatusError) -> str:
     text = inner.get("message") if isinstance(inner, dict) else inner
     kind = inner.get("code") if isinstance(inner, dict) else None
     return " ".join(f"{text or error.message}{f' ({kind})' if kind else ''}".split())
-
-
-def _blames_schema(told: str) -> bool:
-    return (
-        re.search(r"response_format|json_schema|schema|grammar|structured", told, re.IGNORECASE)
-        is not None
-    )
 
 
 def _retry_after_s(header: str | None) -> float | None:

@@ -56,7 +56,7 @@ class StubServer:
         self.closing = threading.Event()
         handler = type("_BoundHandler", (_Handler,), {"stub_server": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self._http.daemon_threads = True
+        self._http.daemon_threads = False
         self._thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         )
@@ -74,7 +74,7 @@ class StubServer:
         self.close()
 
     def close(self) -> None:
-        """Stop listening, and break off the answers that are being delayed."""
+        """Stop listening, break off the delays, and wait for the answers that are on their way."""
         self.closing.set()
         self._http.shutdown()
         self._http.server_close()
@@ -83,7 +83,8 @@ class StubServer:
 class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
-    protocol_version = "HTTP/1.1"
+    # Connections that end with their answer leave nobody to wait for when the server closes.
+    protocol_version = "HTTP/1.0"
     stub_server: StubServer
 
     def log_message(self, *_: object) -> None:
@@ -112,7 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             serve(body)
 
     def _body(self) -> JsonObject | None:
-        size = int(self.headers.get("content-length") or 0)
+        told = self.headers.get("content-length") or "0"
+        size = int(told) if told.isascii() and told.isdigit() else -1
         if not 0 <= size <= _MAX_BODY:
             return None
         try:
@@ -144,11 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _stream(self, body: JsonObject, scripted: StubReply) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
         for name, value in scripted.answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.close_connection = True
         events = list(_events(body, scripted))
         if scripted.answer.cut:
             events = events[: len(events) // 2]
@@ -188,8 +188,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data[: len(data) // 2] if cut else data)
-        if cut:
-            self.close_connection = True
 
 
 def _request_of(body: JsonObject) -> LLMRequest:
