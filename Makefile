@@ -20,7 +20,7 @@ demo: $(VENV)/.runtime
 	@ART=$(BIN)/art sh bundles/demo.sh
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak and not real_llm"
 
 soak: $(VENV)/.dev
 	ART_EXPLORE=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "soak or hypothesis" --timeout 3600
