@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import reprlib
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def load_config(*, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pa
     users = _user_layer(user_file)
 
     def other(name: str) -> Value:
-        return users.get(name) or _default(BY_NAME[name], user_dir)
+        return users.get(name) or _default(BY_NAME[name], user_dir, environ)
 
     given = _project_layer(project)
     # What a flag or the environment decides needs no other opinion.
@@ -101,8 +101,10 @@ def load_config(*, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pa
     return Config(values, project.directory, (*project.ignored, *ignored))
 
 
-def _default(setting: Setting, user_dir: Path) -> Value:
+def _default(setting: Setting, user_dir: Path, environ: Mapping[str, str]) -> Value:
     """Give a setting that nobody made."""
+    if setting.common_env and (text := environ.get(setting.common_env)):
+        return Value(text, f"env {setting.common_env}")
     if setting.name == "store":
         return Value(str(_user_store()), "default")
     if setting.name == "trust_store":
@@ -198,13 +200,39 @@ def _flatten(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _parse(setting: Setting, raw: Any, origin: str, base: Path) -> Any:
     """Give the value of a setting in its type; paths become absolute."""
-    if setting.kind in ("number", "count"):
-        return _number(setting, raw, origin)
+    parse: Callable[[Setting, Any, str], Any] = _PARSERS.get(setting.kind, _text)
+    value = parse(setting, raw, origin)
+    return str(base / home_path(value)) if setting.kind == "path" else value
+
+
+def _text(setting: Setting, raw: Any, origin: str) -> str:
     if setting.kind == "choice" and raw is False:
         raw = "off"  # YAML reads a bare `off` as false
     if not isinstance(raw, str) or (setting.choices and raw not in setting.choices):
         raise _wrong(setting, raw, origin, one_of(setting.choices) if setting.choices else "text")
-    return str(base / home_path(raw)) if setting.kind == "path" else raw
+    return raw
+
+
+def _flag(setting: Setting, raw: Any, origin: str) -> bool:
+    found = _FLAGS.get(raw.strip().lower()) if isinstance(raw, str) else raw
+    if not isinstance(found, bool):
+        raise _wrong(setting, raw, origin, "true or false")
+    return found
+
+
+def _mapping(setting: Setting, raw: Any, origin: str) -> dict[str, Any]:
+    """Read a mapping; the environment has it as JSON."""
+    from abstractruntime._json import load_strict
+
+    value = raw
+    if isinstance(raw, str):
+        try:
+            value = load_strict(raw)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        raise _wrong(setting, raw, origin, "a mapping" if raw is value else "a JSON object")
+    return value
 
 
 def _number(setting: Setting, raw: Any, origin: str) -> float:
@@ -216,6 +244,16 @@ def _number(setting: Setting, raw: Any, origin: str) -> float:
         return int(number) if number == int(number) else number
     wanted = "a whole number" if setting.kind == "count" else "a number"
     raise _wrong(setting, raw, origin, f"{wanted} from 0")
+
+
+_FLAGS = {"true": True, "1": True, "yes": True, "on": True,
+          "false": False, "0": False, "no": False, "off": False}  # fmt: skip
+_PARSERS: Mapping[str, Callable[[Setting, Any, str], Any]] = {
+    "number": _number,
+    "count": _number,
+    "flag": _flag,
+    "mapping": _mapping,
+}
 
 
 def _wrong(setting: Setting, raw: Any, origin: str, wanted: str) -> UsageError:

@@ -14,18 +14,17 @@ from abstractruntime.cli._bundles import installed_bundle
 from abstractruntime.cli._consent import require_granted, workspace_of
 from abstractruntime.cli._keyring import read_trust
 from abstractruntime.cli._limits import limits_of
+from abstractruntime.cli._models import HINT, effect_policy, model_client
 from abstractruntime.cli._sandbox import require_confined
 from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.models import Effect, EffectType, RunState
-from abstractruntime.core.policy import DefaultEffectPolicy
 from abstractruntime.core.ports import EffectOutcome
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.effects import Handler
 from abstractruntime.effects.tool_calls import ToolCalls
-from abstractruntime.errors import Untrusted, UsageError
+from abstractruntime.errors import Untrusted
 
 if TYPE_CHECKING:
-    from abstractruntime.cli._config import Config
     from abstractruntime.cli._interrupts import StopFlag
     from abstractruntime.cli._program import Program
     from abstractruntime.cli._session import Session
@@ -37,7 +36,7 @@ _DRIVERS_KEPT = 32
 
 def make_runtime(session: Session, engine: Store, program: Program) -> Runtime:
     handlers = {
-        EffectType.LLM_CALL: llm_handler(session.config),
+        EffectType.LLM_CALL: _llm_handler(session),
         # Without tools of its own, the command line shows the calls and takes the results.
         EffectType.TOOL_CALLS: Handler(ToolCalls(), external=True, state_free=True),
     }
@@ -53,40 +52,18 @@ def make_runtime(session: Session, engine: Store, program: Program) -> Runtime:
     )
 
 
-def effect_policy(config: Config) -> DefaultEffectPolicy:
-    """Give how often effects are tried, and what becomes of one in doubt."""
-    attempts = max(1, int(config.get("llm.attempts")))
-    return DefaultEffectPolicy(
-        effect_max_attempts={EffectType.LLM_CALL.value: attempts},
-        on_unknown=config.get("on_unknown"),
-    )
-
-
-def llm_handler(config: Config) -> Any:
-    """Give the handler of model calls that the configuration names.
-
-    Raises:
-        UsageError: the configuration is incomplete.
-    """
-    script = config.get("llm.script")
-    if script is None:
-        if config.get("llm.handler") is None:
-            return _no_model
-        raise UsageError(
-            "llm.handler is 'stub', but llm.script names no file of answers",
-            hint="set llm.script in your config.yaml, or pass --llm-stub FILE",
-            argument="llm.script",
-        )
+def _llm_handler(session: Session) -> Any:
+    client = model_client(session)
+    if client is None:
+        return _no_model
     from abstractruntime.llm.handler import LLMHandler
-    from abstractruntime.testing.stub_llm import StubLLM
 
-    return LLMHandler(StubLLM.from_file(script))
+    return LLMHandler(client)
 
 
 def _no_model(run: RunState, _effect: Effect, _next_node: str | None = None) -> EffectOutcome:
     return EffectOutcome.failed(
-        f"node '{run.current_node}' calls a model and none is configured;"
-        " set llm.handler and llm.script in your config.yaml, or pass --llm-stub FILE"
+        f"node '{run.current_node}' calls a model and none is configured; {HINT}", is_final=True
     )
 
 

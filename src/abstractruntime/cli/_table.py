@@ -179,6 +179,12 @@ COMMANDS = Group(
             ("art serve", "art serve --jsonl --poll 5", "art serve --once"),
             exits="143 or 130 when SIGTERM or SIGINT ended it, 75 when the store is served already; with --once that of the first run that could not go on",
         ),
+        "stub-llm": CliCommand(
+            "stub_llm:serve",
+            "Answer model calls from a file, as an endpoint on this machine.",
+            ("art stub-llm answers.json --port 8089",),
+            exits="130 or 143 when SIGINT or SIGTERM ended it, 74 when the port is taken",
+        ),
         "emit": CliCommand(
             "emit:emit",
             "Hand an event to the runs that wait for it.",

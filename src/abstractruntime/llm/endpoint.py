@@ -65,7 +65,7 @@ class Endpoint:
         base_url: Of the API, such as `http://127.0.0.1:1234/v1`.
         api_key: Sent to this endpoint only; None where it wants none.
         model: Which one answers where a call names none.
-        timeout_s: For one request.
+        timeout_s: For one request; None for no limit.
         takes_tools: False where the model is to be told of tools in words; an endpoint that
             refuses tools is dealt with so after the first refusal.
         prices: By name of model.
@@ -74,7 +74,7 @@ class Endpoint:
     base_url: str
     api_key: str | None = field(default=None, repr=False)
     model: str | None = None
-    timeout_s: float = _TIMEOUT_S
+    timeout_s: float | None = _TIMEOUT_S
     takes_tools: bool = True
     prices: Mapping[str, Price] = field(default_factory=dict)
 
@@ -207,7 +207,10 @@ class _Line:
         if isinstance(error, LLMCallFailed):
             return error
         if isinstance(error, openai.APITimeoutError):
-            return LLMCallFailed(f"llm_timeout: no answer within {self.endpoint.timeout_s:g} s")
+            within = (
+                f"within {self.endpoint.timeout_s:g} s" if self.endpoint.timeout_s else "in time"
+            )
+            return LLMCallFailed(f"llm_timeout: no answer {within}")
         if isinstance(error, openai.APIStatusError):
             return self._refusal(error, request)
         if isinstance(error, openai.APIConnectionError) or _is_transport(error):
