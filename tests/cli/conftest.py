@@ -34,7 +34,7 @@ class Result:
 @pytest.fixture
 def art(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     for name in os.environ:
-        if name.startswith("ART_"):
+        if name.startswith(("ART_", "OPENAI_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ART_HOME", str(tmp_path / "store"))

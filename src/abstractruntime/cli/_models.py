@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from abstractruntime._near import close_names
 from abstractruntime.core.models import EffectType
 from abstractruntime.core.policy import DefaultEffectPolicy
-from abstractruntime.errors import UsageError
+from abstractruntime.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from abstractruntime.cli._config import Config
@@ -43,6 +43,7 @@ def model_client(
 
     Raises:
         UsageError: the configuration is incomplete or wrong.
+        Refused: a library is missing.
     """
     config = session.config
     script = config.get("llm.script")
@@ -58,6 +59,7 @@ def model_client(
         )
     if not has_model(config):
         return None
+    _require_library()
     from abstractruntime.llm.endpoint import EndpointClient
 
     model = config.get("llm.model")
@@ -73,6 +75,21 @@ def model_client(
         force_model=model if config.get("llm.force_model") else None,
         on_text=on_text,
     )
+
+
+def _require_library() -> None:
+    """Refuse to ask endpoints without the library that does.
+
+    Raises:
+        Refused: it is not installed.
+    """
+    import importlib.util
+
+    if importlib.util.find_spec("openai") is None:
+        raise Refused(
+            "endpoints of models are asked with the library 'openai', which is not installed",
+            hint="pip install 'abstractruntime[llm]'",
+        )
 
 
 def effect_policy(config: Config) -> DefaultEffectPolicy:
