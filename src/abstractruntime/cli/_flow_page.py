@@ -136,7 +136,7 @@ def flow_document_parts() -> Iterator[str]:
     yield (
         "A `subflow` node names another document by its `id` in `data.subflowId`. The documents lie in one directory, or in one bundle:"
         " `art compile` packs all that are reached. Input pins of the node are parameters of the child, output pins its"
-        " results, by name. `art check` checks both sides against each other, with `--tree` also that nothing is missing."
+        " results, by name. `art check` checks both sides against each other, and that nothing is missing."
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,14 +21,20 @@ from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.visualflow_compiler.check import (
+    Absent,
     CheckResult,
-    check_tree,
+    Find,
+    check_read,
+    read_tree,
     render_github,
     render_sarif,
     render_text,
 )
 from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
 from abstractruntime.visualflow_compiler.document import MAX_DOCUMENT_BYTES, FlowDocument
+
+if TYPE_CHECKING:
+    from abstractruntime.workflow_bundle import FlowLibrary
 
 _FORMATS = ("text", "json", "github", "sarif")
 _STDIN = "-"
@@ -47,7 +54,7 @@ def check(
     tree: Annotated[
         bool,
         typer.Option(
-            "--tree", help="The documents are complete: subflows that are missing are errors."
+            "--tree", help="The documents named are all there are: no subflow lies beside them."
         ),
     ] = False,
     fail_on: Annotated[
@@ -80,9 +87,10 @@ def check(
     documents = {str(path): read_document(path) for path in found.flows}
     if Path(_STDIN) in flows:
         documents[_STDIN_NAME] = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
-    checked = check_tree(documents, is_complete=tree, elsewhere=Beside(found.flows).find)
+    checked = _check(read_tree(documents), is_complete=tree)
+    along = len(checked) - len(documents)
     results = {file: policy.applied(result) for file, result in checked.items()}
-    done = Checked(results, policy, found, verbose=verbose)
+    done = Checked(results, policy, found, along, verbose=verbose)
     if report == "sarif":
         items = list(done.shown())
         session.out.raw(
@@ -96,11 +104,12 @@ def check(
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check found, and how it is judged and shown."""
+    """What a check found, and how it is judged and shown; `along` counts what was not named."""
 
     results: Mapping[str, CheckResult]
     policy: Policy
     files: Found
+    along: int = 0
     verbose: bool = False
 
     @property
@@ -111,19 +120,52 @@ class Checked:
         return (item for r in self.results.values() for item in shown(r, verbose=self.verbose))
 
 
-class Beside:
-    """The documents in the directories of those that are checked, where `art run` finds subflows."""
+def _check(read: Mapping[str, CheckResult], *, is_complete: bool) -> dict[str, CheckResult]:
+    """Check documents as `art run` would each: with what lies beside them, unless they are all.
 
-    def __init__(self, files: Iterable[Path]) -> None:
-        self._directories = dict.fromkeys(path.parent for path in files)
+    A document from stdin lies nowhere, so nothing is said of what may be missing.
+    """
+    if is_complete:
+        return check_read(read, Subflows(None, read).find)
+    places: dict[Path | None, dict[str, CheckResult]] = {}
+    for name, result in read.items():
+        place = None if name == _STDIN_NAME else Path(name).parent
+        places.setdefault(place, {})[name] = result
+    checked: dict[str, CheckResult] = {}
+    for place, group in places.items():
+        find = Subflows(place, group).find if place else _known(read)
+        checked |= {name: r for name, r in check_read(group, find).items() if name not in checked}
+    return {**{name: checked[name] for name in read}, **checked}
 
-    def find(self, flow_ids: Collection[str]) -> dict[str, FlowDocument]:
-        # Few documents run others that were not named.
-        from abstractruntime.workflow_bundle.packer import FlowLibrary
 
-        libraries = map(FlowLibrary.from_directory, self._directories)
-        documents = (one for library in libraries for one in library.documents.values())
-        return {str(one.id): one for one in documents if one.id in flow_ids}
+def _known(read: Mapping[str, CheckResult]) -> Find:
+    return {r.document.id: r.document for r in read.values() if r.document is not None}.get
+
+
+class Subflows:
+    """Where subflows are looked for: among what is checked, then in its directory if it has one."""
+
+    def __init__(self, place: Path | None, checked: Mapping[str, CheckResult]) -> None:
+        self._place = place
+        self._checked = {
+            name if place is None else Path(name).stem: result.document
+            for name, result in checked.items()
+            if result.document is not None
+        }
+
+    @cached_property
+    def _library(self) -> FlowLibrary:
+        from abstractruntime.workflow_bundle import FlowLibrary
+
+        if self._place is None:
+            return FlowLibrary(self._checked)
+        return FlowLibrary.from_directory(self._place).with_documents(self._checked)
+
+    def find(self, flow_id: str) -> FlowDocument | Absent:
+        # Few documents run others, and most check without the packer.
+        from abstractruntime.cli._packing import find_subflow
+
+        return find_subflow(self._library, flow_id)
 
 
 def check_report(done: Checked) -> JsonObject:
@@ -176,4 +218,6 @@ def _say_total(session: Session, done: Checked) -> None:
     if others := len(done.files.others):
         more += f"; {others} other JSON file{'s' if others != 1 else ''} passed over"
     total = f"{len(done.results)} document{'s' if len(done.results) != 1 else ''}"
+    if done.along:
+        total += f", {done.along} of them because another runs {'them' if done.along > 1 else 'it'}"
     note(f"{total}: {count_text(counts)}{more}")
