@@ -17,6 +17,7 @@ from abstractruntime.visualflow_compiler.check import (
     edges,
     endings,
     keys,
+    kinds,
     pins,
     settings,
     structure,
@@ -49,6 +50,7 @@ RULE_MODULES = (
     endings,
     types,
     settings,
+    kinds,
     keys,
     edges,
     pins,
@@ -117,9 +119,9 @@ def require_ok(diagnostics: Iterable[Diagnostic]) -> None:
 
 
 # Compat: 0.4.2 compiled flows with edges to nodes and pins that do not exist, left those edges out, and
-# failed at a subflow without an id when a run came there; `art check`, `art compile` and `art run`
-# refuse them.
-_LEFT_OUT: Final = frozenset({"VF010", "VF204", "VF304", "VF305"})
+# failed at a subflow without an id, or code without its function, when a run came there; `art check`,
+# `art compile` and `art run` refuse them.
+_LEFT_OUT: Final = frozenset({"VF010", "VF204", "VF304", "VF305", "VF407"})
 
 
 def compilable(document: FlowDocument) -> None:

@@ -241,7 +241,8 @@ _CHECK = node("check", "if", "exec-in condition", "true false")
     "warning",
     "nothing feeds a pin that the node needs",
     explanation="No edge enters the pin, it has no default, and no step before it gives a value of its name. "
-    "A condition is then always false, and a comparison always compares with null.",
+    "A condition is then always false, a comparison always compares with null, and a person or a model is "
+    "asked nothing.",
     bad=flow(START, _CHECK, END, edges=("start > check", "check.true > end")),
     good=flow(
         START,
