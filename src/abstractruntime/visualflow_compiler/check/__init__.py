@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abstractruntime.visualflow_compiler.check._reads import names_read
 from abstractruntime.visualflow_compiler.check._render import (
     render_github,
     render_pointer,
@@ -39,6 +40,7 @@ __all__ = [
     "check_read",
     "check_tree",
     "compilable",
+    "names_read",
     "read_tree",
     "render_github",
     "render_pointer",

@@ -12,6 +12,7 @@ from abstractruntime.errors import FlowError
 from abstractruntime.nodes.base import Element
 from abstractruntime.nodes.subflow import ID_KEYS
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._reads import names_read
 from abstractruntime.visualflow_compiler.check._rules import (
     RULES,
     Finding,
@@ -282,7 +283,7 @@ def _missing(graph: FlowGraph, element: Element, child_id: str, absent: Absent) 
 
 
 def _unknown_parameters(element: Element, child: FlowGraph) -> list[str]:
-    known = _parameters(child)
+    known = names_read(child)
     if known is None:
         return []
     own = {"vars", "input", "inherit_context", "inheritContext", *known}
@@ -295,26 +296,8 @@ def _is_given(element: Element, pin: str) -> bool:
     return element.pin_defaults.get(pin) not in (None, "")
 
 
-def _parameters(child: FlowGraph) -> set[str] | None:
-    """Give the variables that a flow reads; None when that is not known."""
-    if child.entry is None:
-        return None
-    start = child.elements[child.entry.node_id]
-    reads = [
-        (element, pin.id)
-        for element in child.elements.values()
-        for pin in child.facts(element.id).inputs
-        if pin.role in ("reads", "changes")
-    ]
-    names = [element.pin_defaults.get(pin) for element, pin in reads if pin not in element.wired]
-    is_open = len(names) < len(reads) or not start.output_ids
-    if is_open or not child.facts(start.id).declares_parameters:
-        return None
-    return {*start.output_ids, *(str(name).partition(".")[0] for name in names if name)}
-
-
 def _unknown_parameter(graph: FlowGraph, element: Element, child: FlowGraph, pin: str) -> Finding:
-    known = child.elements[child.entry.node_id].output_ids if child.entry else ()
+    known = sorted(names_read(child) or ())
     edges = [e for e in graph.data_in.get(element.id, ()) if e.pin == pin]
     where = edge_pointer(edges[0].index, "targetHandle") if edges else ""
     return Finding(
@@ -322,7 +305,7 @@ def _unknown_parameter(graph: FlowGraph, element: Element, child: FlowGraph, pin
         where or node_pointer(graph, element.id, "/data/pinDefaults"),
         node_id=element.id,
         pin=pin,
-        notes=(f"its parameters are: {', '.join(known)}",),
+        notes=(f"it reads: {', '.join(known) or 'nothing'}",),
         hint=did_you_mean(_near(pin, set(known))),
     )
 
