@@ -102,7 +102,7 @@ def test_an_unsigned_bundle_is_signed_by_nobody(art: Any) -> None:
 @pytest.mark.parametrize(
     "args, note",
     [
-        (("--input", "colour=red", "--allow-extra-input"), "variables by name: colour"),
+        (("--input", "colour=red", "--allow-extra-input"), "nothing in the flow reads colour"),
         (("--input", "service=x"), "no input for version;"),
     ],
     ids=["unknown", "missing"],

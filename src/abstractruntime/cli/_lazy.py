@@ -105,6 +105,15 @@ class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return reading_plainly(super().get_params(ctx))
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UsageError as mistake:
+            # What is wrong with a file is corrected there, and not with an option.
+            if mistake.hint is None and not mistake.details.get("path"):
+                mistake.hint = f"see: {ctx.command_path} --help"
+            raise
+
 
 def _command(name: str, entry: CliCommand) -> Any:
     module, _, function = entry.target.partition(":")

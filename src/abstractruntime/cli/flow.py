@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,14 @@ from abstractruntime._json import JsonObject
 from abstractruntime._text import one_line
 from abstractruntime._version import __version__
 from abstractruntime.cli._files import Found, find_flows, read_document
-from abstractruntime.cli._findings import Policy, count_by_severity, count_text, read_policy, shown
+from abstractruntime.cli._findings import (
+    FailOn,
+    Policy,
+    count_by_severity,
+    count_text,
+    read_policy,
+    shown,
+)
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
@@ -36,7 +44,15 @@ from abstractruntime.visualflow_compiler.document import MAX_DOCUMENT_BYTES, Flo
 if TYPE_CHECKING:
     from abstractruntime.workflow_bundle import FlowLibrary
 
-_FORMATS = ("text", "json", "github", "sarif")
+
+class Form(str, Enum):
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
+
+
+_FOREIGN = (Form.GITHUB, Form.SARIF)
 _STDIN = "-"
 _STDIN_NAME = "<stdin>"
 
@@ -48,9 +64,9 @@ def check(
         typer.Argument(metavar="FLOW|DIR|-...", help="Documents, directories of them, or stdin."),
     ],
     report: Annotated[
-        str,
+        Form,
         typer.Option("--format", metavar="text|json|github|sarif", help="Form of the findings."),
-    ] = "text",
+    ] = Form.TEXT,
     tree: Annotated[
         bool,
         typer.Option(
@@ -58,8 +74,8 @@ def check(
         ),
     ] = False,
     fail_on: Annotated[
-        str, typer.Option("--fail-on", metavar="error|warning", help="What exit code 1 is for.")
-    ] = "error",
+        FailOn, typer.Option("--fail-on", metavar="error|warning", help="What exit code 1 is for.")
+    ] = FailOn.ERROR,
     select: Annotated[
         list[str],
         typer.Option("--select", metavar="CODES", help="Only these, such as VF3,VF501."),
@@ -78,10 +94,7 @@ def check(
 
     A directory stands for the flow documents in it and below; its other JSON files are passed over.
     """
-    if report not in _FORMATS:
-        raise UsageError(f"unknown format {report!r}", hint=f"use {', '.join(_FORMATS)}")
-    if report == "json":
-        session.mode_flag = Mode.JSON
+    _set_mode(session, report)
     policy = read_policy(select, ignore, fail_on)
     found = find_flows(path for path in flows if str(path) != _STDIN)
     documents = {str(path): read_document(path) for path in found.flows}
@@ -90,26 +103,31 @@ def check(
     checked = _check(read_tree(documents), is_complete=tree)
     along = len(checked) - len(documents)
     results = {file: policy.applied(result) for file, result in checked.items()}
-    done = Checked(results, policy, found, along, verbose=verbose)
-    if report == "sarif":
+    left_out = _count(checked) - _count(results)
+    done = Checked(results, policy, found, along, left_out, verbose=verbose)
+    if report is Form.SARIF:
         items = list(done.shown())
         session.out.raw(
             json.dumps(render_sarif(items, version=__version__), indent=2, ensure_ascii=False)
         )
     else:
-        _emit(session, done, render_github if report == "github" else None)
+        _emit(session, done, render_github if report is Form.GITHUB else None)
     _say_total(session, done)
     return int(ExitCode.OK if done.ok else ExitCode.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check found, and how it is judged and shown; `along` counts what was not named."""
+    """What a check found, and how it is judged and shown.
+
+    `along` counts the documents that were not named, `left_out` the findings that do not count.
+    """
 
     results: Mapping[str, CheckResult]
     policy: Policy
     files: Found
     along: int = 0
+    left_out: int = 0
     verbose: bool = False
 
     @property
@@ -118,6 +136,27 @@ class Checked:
 
     def shown(self) -> Iterator[Diagnostic]:
         return (item for r in self.results.values() for item in shown(r, verbose=self.verbose))
+
+
+def _set_mode(session: Session, report: Form) -> None:
+    """Let `--format json` be `--json`, unless lines of it are wanted.
+
+    Raises:
+        UsageError: two forms are wanted.
+    """
+    wanted = session.mode_flag if session.mode_flag in (Mode.JSON, Mode.JSONL) else None
+    if report in _FOREIGN and wanted:
+        raise UsageError(
+            f"--format {report.value} and --{wanted.value} exclude each other",
+            hint="leave one of them out",
+            argument="--format",
+        )
+    if report is Form.JSON:
+        session.mode_flag = wanted or Mode.JSON
+
+
+def _count(results: Mapping[str, CheckResult]) -> int:
+    return sum(len(result.diagnostics) for result in results.values())
 
 
 def _check(read: Mapping[str, CheckResult], *, is_complete: bool) -> dict[str, CheckResult]:
@@ -175,6 +214,7 @@ def check_report(done: Checked) -> JsonObject:
         "ok": done.ok,
         "files": [_file_report(f, r, done.policy) for f, r in done.results.items()],
         "passed_over": [str(path) for path in (*done.files.others, *done.files.too_large)],
+        "left_out": done.left_out,
     }
 
 
@@ -212,9 +252,17 @@ def _say_total(session: Session, done: Checked) -> None:
     if done.verbose:
         for path in done.files.others:
             note(f"passed over, as it is no flow document: {path}")
+        for path in done.files.not_entered:
+            note(f"not entered: {path}")
     counts = count_by_severity(done.results.values())
     hidden = counts["info"] and not done.verbose
     more = "; infos ask for nothing, see them with -v" if hidden else ""
+    if done.left_out:
+        options = [o for o in ("select", "ignore") if getattr(done.policy, o)]
+        findings = f"finding{'s' if done.left_out != 1 else ''}"
+        more += (
+            f"; {done.left_out} {findings} left out by {' and '.join(f'--{o}' for o in options)}"
+        )
     if others := len(done.files.others):
         more += f"; {others} other JSON file{'s' if others != 1 else ''} passed over"
     total = f"{len(done.results)} document{'s' if len(done.results) != 1 else ''}"

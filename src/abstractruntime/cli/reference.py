@@ -77,7 +77,7 @@ def _node(name: str) -> tuple[str, str]:
     return f"{found.name} ({found.title})", found.text
 
 
-_CODE = re.compile(r"[A-Za-z]{1,3}[0-9]")
+_CODE = re.compile(r"[A-Za-z]{1,3}[0-9]|[Vv][Ff]$")
 _TOPICS: dict[str, Callable[[str], tuple[str, str]]] = {"node": _node, "code": _code}
 
 

@@ -50,7 +50,7 @@ ERROR: Final = document("art-error/1", "Error document", error=_ERROR)
 CHECK: Final = document(
     "art-check/1",
     "Findings about flow documents",
-    "ok:flag passed_over:texts",
+    "ok:flag passed_over:texts left_out:count",
     files=list_of(
         closed_object(
             "file flow_id? ok:flag errors:count warnings:count infos:count omitted:count",
@@ -63,7 +63,12 @@ FMT: Final = document(
     "art-fmt/1",
     "Formatting of flow documents",
     "changed:count",
-    files=list_of(closed_object("file changed:flag written:flag | diff:texts")),
+    files=list_of(
+        closed_object(
+            "file changed:flag written:flag | diff:texts diagnostics",
+            diagnostics=list_of(_DIAGNOSTIC),
+        )
+    ),
 )
 
 _CHANGE: Final = closed_object(
