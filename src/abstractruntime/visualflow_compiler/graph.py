@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Literal, TypeVar
 
 from abstractruntime._json import JsonValue
-from abstractruntime.nodes.base import UNKNOWN, Element, NodeType, ValueNode
+from abstractruntime.nodes.base import UNKNOWN, Element, NodeType, Problem, ValueNode
 from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler._model import DataEdge, ExecEdge, FlowContent
 
@@ -135,6 +135,18 @@ class FlowGraph:
     def facts(self, node_id: str) -> NodeType:
         """Give the type of a node; `UNKNOWN` for one that the registry does not have."""
         return self.types[node_id] or UNKNOWN
+
+    @cached_property
+    def problems(self) -> Mapping[str, tuple[Problem, ...]]:
+        """What the type of each node finds wrong with its configuration; asked once, as code is parsed."""
+        return {
+            node_id: tuple(self.facts(node_id).check(element))
+            for node_id, element in self.elements.items()
+        }
+
+    def entering(self, node_id: str, *pins: str) -> tuple[DataEdge, ...]:
+        """Give the data edges into these pins of a node, in document order."""
+        return tuple(edge for edge in self.data_in.get(node_id, ()) if edge.pin in pins)
 
     def literal(self, node_id: str, pin_type: str) -> JsonValue:
         """Give the value of a constant whose pin has this type; None for any other node."""

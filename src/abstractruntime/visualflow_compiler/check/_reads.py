@@ -48,10 +48,9 @@ def _root(name: object) -> str:
 
 
 def _name_at(graph: FlowGraph, element: Element, pin: str, pin_type: str) -> str | None:
-    for edge in graph.data_in.get(element.id, ()):
-        if edge.pin == pin:
-            literal = graph.literal(edge.source, pin_type)
-            return _root(literal) if isinstance(literal, str) else ANY
+    for edge in graph.entering(element.id, pin):
+        literal = graph.literal(edge.source, pin_type)
+        return _root(literal) if isinstance(literal, str) else ANY
     default = element.pin_defaults.get(pin)
     if default is None and graph.is_step(element.id):
         return ANY  # The ambient value may have it.

@@ -121,8 +121,3 @@ def did_you_mean(names: list[str]) -> str | None:
 def node_pointer(graph: FlowGraph, node_id: str, key: str = "") -> str:
     """Give the pointer of a node, or of something inside it (`key` starts with a slash)."""
     return f"/nodes/{graph.index[node_id]}{key}"
-
-
-def edge_pointer(index: int, key: str = "") -> str:
-    """Give the pointer of an edge, or of one of its ends."""
-    return f"/edges/{index}/{key}" if key else f"/edges/{index}"

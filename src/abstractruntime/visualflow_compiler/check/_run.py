@@ -9,7 +9,7 @@ from typing import Final
 
 from abstractruntime._json import split_pointer
 from abstractruntime.errors import FlowError
-from abstractruntime.nodes.base import Element, NodeType, Problem
+from abstractruntime.nodes.base import Element, Problem
 from abstractruntime.visualflow_compiler._positions import locate
 from abstractruntime.visualflow_compiler.check import (
     code,
@@ -163,24 +163,22 @@ class _Examination:
     def _of_node_types(self) -> tuple[Diagnostic, ...]:
         graph = self._graph
         return tuple(
-            item
-            for node_id, node_type in graph.types.items()
-            if node_type is not None
-            for item in _ask_node_type(graph, graph.elements[node_id], node_type)
+            _of_problem(graph, graph.elements[node_id], problem)
+            for node_id, problems in graph.problems.items()
+            for problem in problems
         )
 
 
-def _ask_node_type(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Diagnostic]:
-    for problem in node_type.check(element):
-        finding = Finding(
-            f"node {element.id!r}: {problem.message}",
-            node_pointer(graph, element.id, problem.pointer or _pin_pointer(element, problem)),
-            node_id=element.id,
-            pin=problem.pin,
-            hint=problem.hint,
-        )
-        rule = RULES[problem.code]
-        yield diagnose(replace(rule, severity=problem.severity or rule.severity), graph, finding)
+def _of_problem(graph: FlowGraph, element: Element, problem: Problem) -> Diagnostic:
+    finding = Finding(
+        f"node {element.id!r}: {problem.message}",
+        node_pointer(graph, element.id, problem.pointer or _pin_pointer(element, problem)),
+        node_id=element.id,
+        pin=problem.pin,
+        hint=problem.hint,
+    )
+    rule = RULES[problem.code]
+    return diagnose(replace(rule, severity=problem.severity or rule.severity), graph, finding)
 
 
 def _pin_pointer(element: Element, problem: Problem) -> str:

@@ -13,7 +13,6 @@ from abstractruntime.visualflow_compiler.check._examples import END, PASS, START
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     did_you_mean,
-    edge_pointer,
     node_pointer,
     rule,
 )
@@ -55,7 +54,7 @@ def unknown_handle(graph: FlowGraph) -> Iterator[Finding]:
             yield Finding(
                 f"edge {edge.index} leaves {node_type.type} node {edge.source!r} "
                 f"through the unknown handle {edge.handle!r}",
-                edge_pointer(edge.index, "sourceHandle"),
+                edge.at("sourceHandle"),
                 node_id=edge.source,
                 pin=edge.handle,
                 notes=(f"node type {node_type.type} has {', '.join(legal) or 'no handles'}",),
@@ -87,7 +86,7 @@ def never_taken(graph: FlowGraph) -> Iterator[Finding]:
                 yield Finding(
                     f"edge {edge.index} leaves {node_type.type} node {node_id!r} through "
                     f"{edge.handle!r}, and its configuration has no such case",
-                    edge_pointer(edge.index, "sourceHandle"),
+                    edge.at("sourceHandle"),
                     node_id=node_id,
                     pin=edge.handle,
                     notes=(f"its cases are: {', '.join(branches) or 'none'}",),
@@ -142,7 +141,7 @@ def forked_control(graph: FlowGraph) -> Iterator[Finding]:
                 yield Finding(
                     f"{len(rivals)} execution edges leave {handle!r} of node {node_id!r}, "
                     "only one can be followed",
-                    edge_pointer(rivals[1].index),
+                    rivals[1].at(),
                     node_id=node_id,
                     pin=handle,
                     notes=(f"they lead to {_names(edge.target for edge in rivals)}",),
@@ -169,7 +168,7 @@ def crowded_pin(graph: FlowGraph) -> Iterator[Finding]:
                 yield Finding(
                     f"{len(rivals)} data edges enter pin {pin!r} of node {node_id!r}, "
                     "it takes one value",
-                    edge_pointer(rivals[1].index),
+                    rivals[1].at(),
                     node_id=node_id,
                     pin=pin,
                     notes=(f"they come from {_names(edge.source for edge in rivals)}",),
@@ -214,12 +213,12 @@ def text_condition(graph: FlowGraph) -> Iterator[Finding]:
                     pin=condition.id,
                     hint="use a boolean, or a compare node",
                 )
-        for edge in graph.data_in.get(node_id, ()):
-            if edge.pin == condition.id and _gives_text(graph, edge):
+        for edge in graph.entering(node_id, condition.id):
+            if _gives_text(graph, edge):
                 yield Finding(
                     f"the condition of node {node_id!r} is the text {edge.handle!r} of node "
                     f"{edge.source!r}: whatever it says, it counts as true",
-                    edge_pointer(edge.index),
+                    edge.at(),
                     node_id=node_id,
                     pin=condition.id,
                     hint="compare it with the answer you expect, with compare or switch",
@@ -239,6 +238,5 @@ def _condition_texts(graph: FlowGraph, element: Element, pin: str) -> Iterator[t
     if pin not in element.wired:
         default = element.pin_defaults.get(pin)
         yield node_pointer(graph, element.id, f"/data/pinDefaults/{pin}"), default
-    for edge in graph.data_in.get(element.id, ()):
-        if edge.pin == pin:
-            yield edge_pointer(edge.index), graph.literal(edge.source, "string")
+    for edge in graph.entering(element.id, pin):
+        yield edge.at(), graph.literal(edge.source, "string")

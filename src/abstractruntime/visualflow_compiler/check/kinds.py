@@ -11,8 +11,8 @@ from abstractruntime.nodes.base import Element, NodeType, Pin
 from abstractruntime.nodes.registry import config_schema
 from abstractruntime.visualflow_compiler._fields import json_kind
 from abstractruntime.visualflow_compiler._model import DataEdge
-from abstractruntime.visualflow_compiler.check._constants import constants_at, described
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._parts import constants_at, described
 from abstractruntime.visualflow_compiler.check._rules import Finding, node_pointer, rule
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 from abstractruntime.visualflow_compiler.schema import document_schema
@@ -123,7 +123,7 @@ def _of_document(graph: FlowGraph) -> Iterator[Finding]:
 
 
 def _of_settings(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Finding]:
-    told = {problem.pointer for problem in node_type.check(element)}
+    told = {problem.pointer for problem in graph.problems[element.id]}
     for key, schema, value in described(element.data, config_schema(node_type)):
         kinds = schema.get("type", ())
         # What holds pins or settings is an error when it is mistyped (VF212).
@@ -136,7 +136,7 @@ def _of_settings(graph: FlowGraph, element: Element, node_type: NodeType) -> Ite
 
 
 def _of_pins(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Finding]:
-    told = {problem.pin for problem in node_type.check(element)}
+    told = {problem.pin for problem in graph.problems[element.id]}
     for pin in node_type.inputs:
         # VF306 is about conditions.
         if pin.type not in _COUNTED or pin.role == "condition" or pin.id in told:
@@ -211,10 +211,9 @@ def _side(graph: FlowGraph, element: Element, pin: Pin) -> _Side:
     for value, pointer in constants_at(graph, element, pin):
         kind = next((name for name in ("string", *sorted(_COUNTED)) if is_of_kind(value, name)), "")
         return _Side(pin.id, "" if value is None else kind, value, pointer)
-    for edge in graph.data_in.get(element.id, ()):
-        if edge.pin == pin.id:
-            kind = _kind_of_output(graph, edge)
-            return _Side(pin.id, kind if kind in ("string", *_COUNTED) else "")
+    for edge in graph.entering(element.id, pin.id, *pin.aliases):
+        kind = _kind_of_output(graph, edge)
+        return _Side(pin.id, kind if kind in ("string", *_COUNTED) else "")
     return _Side(pin.id)
 
 

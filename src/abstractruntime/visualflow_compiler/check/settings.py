@@ -10,12 +10,17 @@ from abstractruntime._near import close_names
 from abstractruntime.nodes.base import Element, NodeType, Pin
 from abstractruntime.nodes.registry import config_schema
 from abstractruntime.visualflow_compiler._fields import json_kind
-from abstractruntime.visualflow_compiler.check._constants import constants_at, described
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._parts import (
+    constants_at,
+    described,
+    edge_entries,
+    node_entries,
+    pin_entries,
+)
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     did_you_mean,
-    edge_pointer,
     node_pointer,
     rule,
 )
@@ -65,14 +70,11 @@ def not_built(graph: FlowGraph) -> Iterator[Finding]:
         for key, pointer, hint in _unbuilt_keys(element):
             where = node_pointer(graph, node_id, pointer)
             yield _unbuilt(f"node {node_id!r}", key, where, hint, node_id)
-    edges = graph.flow.raw.get("edges")
-    for index, edge in enumerate(edges if isinstance(edges, list) else ()):
-        data = edge.get("data") if isinstance(edge, dict) else None
+    for name, edge, pointer in edge_entries(graph):
+        data = edge.get("data")
         if isinstance(data, dict) and data.get("loopLimit") is not None:
-            pointer = edge_pointer(index, "data/loopLimit")
-            yield _unbuilt(
-                f"edge {index}", "loopLimit", pointer, "count the turns with for, or a variable"
-            )
+            hint = "count the turns with for, or a variable"
+            yield _unbuilt(name, "loopLimit", f"{pointer}/data/loopLimit", hint)
 
 
 def _unbuilt(what: str, key: str, pointer: str, hint: str, node_id: str | None = None) -> Finding:
@@ -160,7 +162,7 @@ def _alternatives(choices: Iterable[str]) -> str:
 
 
 def _wrong_settings(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Finding]:
-    told = {problem.pointer for problem in node_type.check(element)}
+    told = {problem.pointer for problem in graph.problems[element.id]}
     for key, schema, value in described(element.data, config_schema(node_type)):
         choices: list[str] = schema.get("enum", [])
         is_wrong = choices and value is not None and value not in choices
@@ -202,19 +204,17 @@ def _near(name: str, names: Iterable[str]) -> list[str]:
     ),
 )
 def wrong_type(graph: FlowGraph) -> Iterator[Finding]:
-    entries = graph.flow.raw.get("nodes")
-    for element, index in graph.placed:
-        data = entries[index].get("data") if isinstance(entries, list) else None
+    for element, entry, pointer in node_entries(graph):
+        data = entry.get("data")
         if data is not None and not isinstance(data, dict):
-            yield _mistyped(element.id, "data", data, "an object", f"/nodes/{index}/data")
+            yield _mistyped(element.id, "data", data, "an object", f"{pointer}/data")
         for key, schema, value in described(element.data, config_schema(graph.facts(element.id))):
             kind = schema.get("type", "")
             is_block = kind in _BLOCKS and "/" not in key and key != "literalValue"
             if is_block and not is_of_kind(value, kind):
-                yield _mistyped(
-                    element.id, key, value, KINDS[kind][1], f"/nodes/{index}/data/{key}"
-                )
-        yield from _mistyped_pins(element, index)
+                name = KINDS[kind][1]
+                yield _mistyped(element.id, key, value, name, f"{pointer}/data/{key}")
+        yield from _mistyped_pins(element, pointer)
 
 
 def _mistyped(node_id: str, key: str, value: JsonValue, kind: str, pointer: str) -> Finding:
@@ -222,19 +222,15 @@ def _mistyped(node_id: str, key: str, value: JsonValue, kind: str, pointer: str)
     return Finding(message, pointer, node_id=node_id)
 
 
-def _mistyped_pins(element: Element, index: int) -> Iterator[Finding]:
-    for side in ("inputs", "outputs"):
-        pins = element.data.get(side)
-        for place, pin in enumerate(pins if isinstance(pins, list) else ()):
-            name = pin.get("id") if isinstance(pin, dict) else None
-            if not isinstance(name, str) or not name.strip():
-                what = (
-                    "has no id"
-                    if isinstance(pin, dict)
-                    else f"is {json_kind(pin)}, expected an object"
-                )
-                yield Finding(
-                    f"{side}[{place}] of node {element.id!r} {what}",
-                    f"/nodes/{index}/data/{side}/{place}",
-                    node_id=element.id,
-                )
+def _mistyped_pins(element: Element, pointer: str) -> Iterator[Finding]:
+    for side, place, pin in pin_entries(element):
+        name = pin.get("id") if isinstance(pin, dict) else None
+        if not isinstance(name, str) or not name.strip():
+            what = (
+                "has no id" if isinstance(pin, dict) else f"is {json_kind(pin)}, expected an object"
+            )
+            yield Finding(
+                f"{side}[{place}] of node {element.id!r} {what}",
+                f"{pointer}/data/{side}/{place}",
+                node_id=element.id,
+            )

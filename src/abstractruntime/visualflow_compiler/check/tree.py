@@ -20,7 +20,6 @@ from abstractruntime.visualflow_compiler.check._rules import (
     declare,
     diagnose,
     did_you_mean,
-    edge_pointer,
     node_pointer,
 )
 from abstractruntime.visualflow_compiler.check._run import CheckResult, check_flow
@@ -261,7 +260,7 @@ def _misfits(graph: FlowGraph, element: Element, child: FlowGraph) -> Iterator[t
         if results and edge.handle not in {*results, *_OWN_RESULTS}:
             finding = Finding(
                 f"flow {child.flow.id!r} gives no {edge.handle!r}",
-                edge_pointer(edge.index, "sourceHandle"),
+                edge.at("sourceHandle"),
                 node_id=element.id,
                 pin=edge.handle,
                 notes=(f"its end nodes have: {', '.join(sorted(results))}",),
@@ -298,8 +297,8 @@ def _is_given(element: Element, pin: str) -> bool:
 
 def _unknown_parameter(graph: FlowGraph, element: Element, child: FlowGraph, pin: str) -> Finding:
     known = sorted(names_read(child) or ())
-    edges = [e for e in graph.data_in.get(element.id, ()) if e.pin == pin]
-    where = edge_pointer(edges[0].index, "targetHandle") if edges else ""
+    edges = graph.entering(element.id, pin)
+    where = edges[0].at("targetHandle") if edges else ""
     return Finding(
         f"flow {child.flow.id!r} has no parameter {pin!r}",
         where or node_pointer(graph, element.id, "/data/pinDefaults"),
