@@ -223,9 +223,35 @@ def test_a_node_after_which_the_flow_went_on_is_shown_as_failed(art: Any, flows:
     assert art("run", "on.json", "--run-id", "r").code == 0
 
     assert art("inspect", "r", "--json").document["overcome"][0]["node_id"] == "c"
-    assert "Runtime error: 'tea' (node c); the flow went on" in art("inspect", "r").out
+    assert (
+        "KeyError: 'tea' (node c, line 3 of its code); the flow went on" in art("inspect", "r").out
+    )
     nodes = art("graph", "r", "--json").document["nodes"]
     assert {node["id"]: node["outcome"] for node in nodes}["c"] == "failed"
+
+
+PURE = build.node("p", "code", "", "output", code=RAISES)
+
+
+@pytest.mark.parametrize("extra", [{}, {"onError": "continue"}], ids=["it ended", "it went on"])
+def test_a_pure_node_that_raised_is_named_with_the_step_that_asked(
+    art: Any, flows: Path, extra: Any
+) -> None:
+    asks = build.node("c", "set_var", "exec-in name value", "exec-out", **extra)
+    flow = build.flow(build.START, PURE, asks, build.END, edges="s > c; c > e; p.output > c.value")
+    Path("pure.json").write_text(json.dumps(flow))
+    art("run", "pure.json", "--run-id", "r")
+
+    document = art("inspect", "r", "--json").document
+    (failure,) = [one for one in (document["error"], *document["overcome"]) if one]
+    assert (failure["node_id"], failure["asked_by"]["node_id"], failure["line"]) == ("p", "c", 3)
+    text, debug = art("inspect", "r").out, art("inspect", "r", "--debug").out
+    assert "KeyError: 'tea' (node p, line 3 of its code, asked by c" in " ".join(text.split())
+    assert "return prices['tea']" in debug
+    assert "return prices" not in text
+    nodes = art("graph", "r", "--data", "--json").document["nodes"]
+    outcomes = {node["id"]: node.get("outcome") for node in nodes}
+    assert (outcomes["p"], outcomes["c"]) == ("failed", "failed")
 
 
 def test_who_follows_hears_that_a_child_failed(art: Any, flows: Path) -> None:

@@ -66,12 +66,12 @@ def output_lines(output: JsonValue) -> Iterator[str]:
 
 def talk_lines(document: JsonObject) -> Iterator[str]:
     """Give what a person wants to know beside the output: status, question, next step."""
-    from abstractruntime.rendering.failure_text import cause_text, chain_lines
+    from abstractruntime.rendering.failure_text import chain_lines, deepest, failure_text
 
     run_id, outcome = document["run_id"], document["outcome"]
     yield f"{outcome}: run {run_id}, {document['ledger']['records']} records"
     if document["error"]:
-        yield f"error: {cause_text(document)}"
+        yield f"error: {failure_text(deepest(document))}"
         yield from (f"  = note: {line}" for line in chain_lines(document))
         yield f"  = hint: see what happened: art inspect {shell_word(run_id)}"
     if document["paused"]:

@@ -16,9 +16,8 @@ from abstractruntime.core.limits import reached_limit
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.vars import (
     FLOW_ERROR,
-    FLOW_ERROR_LINE,
+    FLOW_ERROR_FACTS,
     FLOW_ERROR_NODE,
-    FLOW_ERROR_RAISED,
     TEMP,
     is_paused,
 )
@@ -70,15 +69,22 @@ class Failure:
     """Why a run ended badly.
 
     Attributes:
-        node_id: The node at which it ended; None where that is not known.
+        node_id: The node that failed; None where that is not known.
         line: The line of the node's own code, from 1.
         raised: `class`, and where it is known `message` and `traceback`, of what the code raised.
+        asked_by: The step that needed the value of a pure node, where such a node failed.
     """
 
     message: str
     node_id: str | None
     line: int | None = None
     raised: Mapping[str, str] | None = None
+    asked_by: str | None = None
+
+    @property
+    def step_id(self) -> str | None:
+        """The step at which it happened."""
+        return self.asked_by or self.node_id
 
     @property
     def summary(self) -> str:
@@ -108,7 +114,10 @@ def overcome_failures(run: RunState) -> list[Failure]:
     temp = mapping(run.vars.get(TEMP))
     last = {**mapping(temp.get("effects")), **mapping(temp.get("errors"))}
     failed = {node: value for node, value in last.items() if mapping(value).get("success") is False}
-    return [Failure(_reason(value), node) for node, value in failed.items()]
+    raised = mapping(temp.get("raised"))
+    return [
+        _failure(_reason(value), node, mapping(raised.get(node))) for node, value in failed.items()
+    ]
 
 
 def _reason(result: Mapping[str, Any]) -> str:
@@ -120,12 +129,19 @@ def _flow_failure(variables: JsonObject) -> Failure | None:
     node_id = _text(variables.get(FLOW_ERROR_NODE))
     if node_id is None:
         return None
-    line, raised = variables.get(FLOW_ERROR_LINE), variables.get(FLOW_ERROR_RAISED)
+    facts = {name: variables.get(key) for name, key in FLOW_ERROR_FACTS.items()}
+    return _failure(_text(variables.get(FLOW_ERROR)) or "the node failed", node_id, facts)
+
+
+def _failure(message: str, step_id: str, facts: Mapping[str, Any]) -> Failure:
+    """Give the failure of a step; what the variables of a run say of it may be anything."""
+    source, line, raised = _text(facts.get("source")), facts.get("line"), facts.get("raised")
     return Failure(
-        _text(variables.get(FLOW_ERROR)) or "the node failed",
-        node_id,
+        message,
+        source or step_id,
         line if type(line) is int else None,
         raised if _is_raised(raised) else None,
+        asked_by=step_id if source else None,
     )
 
 

@@ -72,7 +72,7 @@ def build_run_document(  # noqa: PLR0913 - the parts of the document, keyword-on
         "outcome": outcome.value,
         "output": state.output,
         "error": error,
-        "overcome": [_place(one, node_labels or {}) for one in overcome_failures(state)],
+        "overcome": [_whole(one, node_labels or {}) for one in overcome_failures(state)],
         "waiting": waits[0] if waits and state.status is RunStatus.WAITING else None,
         "waits": waits,
         "bundle": _bundle(origin),
@@ -136,9 +136,8 @@ def _error(
     if failure is None:
         return None
     return {
-        **_place(failure, labels),
-        "record": _ending_seq(state, failure.node_id, last_record),
-        **_raised(failure),
+        **_whole(failure, labels),
+        "record": _ending_seq(state, failure.step_id, last_record),
     }
 
 
@@ -146,18 +145,23 @@ def _cause(run: RunState, labels: Mapping[str, str]) -> JsonObject:
     failure = failure_of(run)
     assert failure is not None  # noqa: S101 - the caller gives runs that ended badly
     names = {"run_id": run.run_id, "workflow_id": run.workflow_id}
-    return {**names, **_place(failure, labels), **_raised(failure)}
+    return {**names, **_whole(failure, labels)}
 
 
-def _place(failure: Failure, labels: Mapping[str, str]) -> JsonObject:
-    node_id = failure.node_id
-    label = labels.get(node_id, node_id) if node_id else None
-    return {"message": failure.message, "node_id": node_id, "node_label": label}
+def _whole(failure: Failure, labels: Mapping[str, str]) -> JsonObject:
+    """Give all that is known of a failure; what is not, but for its node, is left out."""
+    asked_by = _node(failure.asked_by, labels) if failure.asked_by else None
+    raised = dict(failure.raised) if failure.raised else None
+    known = {"asked_by": asked_by, "line": failure.line, "raised": raised}
+    return {
+        "message": failure.message,
+        **_node(failure.node_id, labels),
+        **{name: fact for name, fact in known.items() if fact is not None},
+    }
 
 
-def _raised(failure: Failure) -> JsonObject:
-    line = {"line": failure.line} if failure.line is not None else {}
-    return {**line, **({"raised": dict(failure.raised)} if failure.raised else {})}
+def _node(node_id: str | None, labels: Mapping[str, str]) -> JsonObject:
+    return {"node_id": node_id, "node_label": labels.get(node_id, node_id) if node_id else None}
 
 
 def _ending_seq(state: RunState, node_id: str | None, last_record: Mapping[str, Any]) -> int | None:

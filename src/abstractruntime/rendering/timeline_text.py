@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._text import one_line
 from abstractruntime.core.run_tree import choice_text
-from abstractruntime.rendering.failure_text import cause_text, chain_lines, traceback_lines
+from abstractruntime.rendering.failure_text import (
+    chain_lines,
+    deepest,
+    failure_text,
+    traceback_lines,
+)
 from abstractruntime.rendering.terminal import (
     Palette,
     cell_width,
@@ -154,16 +159,21 @@ class _View:
             if question := _question_text(wait["prompt"], wait["choices"]):
                 yield from self._quoted_fact("", question, "yellow")
         if doc["error"]:
-            yield from self._quoted_fact("error", cause_text(doc), "red")
-            more = [*chain_lines(doc), *(traceback_lines(doc) if debug else ())]
-            for line in more:
+            yield from self._quoted_fact("error", failure_text(deepest(doc)), "red")
+            for line in chain_lines(doc):
                 yield from self._quoted_fact("", line, "red")
+            yield from self._calls(deepest(doc), debug=debug)
         for failure in doc["overcome"]:
-            text = f"{failure['message']} (node {failure['node_label']}); the flow went on"
+            text = f"{failure_text(failure)}; the flow went on"
             yield from self._quoted_fact("failed", text, "red")
+            yield from self._calls(failure, debug=debug)
         if doc["output"] is not None:
             output = json.dumps(doc["output"], ensure_ascii=False, default=str)
             yield self._fact("output", fit(harmless(output), self._room))
+
+    def _calls(self, failure: JsonObject, *, debug: bool) -> Iterator[str]:
+        for line in traceback_lines(failure) if debug else ():
+            yield from self._quoted_fact("", line, "red")
 
     def _column_widths(self, timeline: Timeline) -> tuple[int, int]:
         effects = (cell_width(step.effect_type or "") for step in timeline.steps)

@@ -8,14 +8,25 @@ its error as usual.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._json import JsonObject, JsonValue, replace_surrogates
 from abstractruntime.core.failures import CONTINUE, ON_FAILURE, failure_result, is_failure
 from abstractruntime.core.models import StepPlan
 from abstractruntime.nodes.base import EffectNode, NodeError, StagedNode
 from abstractruntime.visualflow_compiler._lower._program import Unit
-from abstractruntime.visualflow_compiler._lower._state import Durable
+from abstractruntime.visualflow_compiler._lower._state import Durable, own
+
+_FACTS = "raised"
+
+
+class PullFailed(Exception):  # noqa: N818 - a signal to the step, which failed with it
+    """A pure node failed whose value a step needs."""
+
+    def __init__(self, node_id: str, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.node_id = node_id
+        self.cause = cause
 
 
 def tolerant(plan: StepPlan) -> StepPlan:
@@ -40,16 +51,36 @@ def require_stage(state: Durable, unit: Unit) -> None:
         raise NodeError(str(result["error"]))
 
 
-def note_failure(state: Durable, unit: Unit, error: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What went wrong, as text, and what else is known: see `FLOW_ERROR_FACTS`."""
+
+    error: str
+    facts: JsonObject
+
+    @classmethod
+    def of(cls, raised: Exception) -> Cause:
+        source: JsonObject = {}
+        if isinstance(raised, PullFailed):
+            source, raised = {"source": raised.node_id}, raised.cause
+        found = {"line": getattr(raised, "line", None), "raised": getattr(raised, "raised", None)}
+        known: JsonObject = {name: own(fact) for name, fact in found.items() if fact}
+        return cls(replace_surrogates(str(raised) or type(raised).__name__), {**source, **known})
+
+
+def note_failure(state: Durable, unit: Unit, cause: Cause) -> None:
     """Store the failure of a node, and close its activation."""
     if isinstance(unit.type, StagedNode):
         state.drop(unit.type.area, unit.id)
-    state.write(_place(unit), unit.id, failure_result(error))
+    state.write(_place(unit), unit.id, failure_result(cause.error))
+    if cause.facts:
+        state.write(_FACTS, unit.id, cause.facts)
 
 
 def forget_failure(state: Durable, unit: Unit) -> None:
     """Start a visit without the failure of an earlier one."""
     state.drop("errors", unit.id)
+    state.drop(_FACTS, unit.id)
 
 
 def failure_of(state: Durable, unit: Unit) -> JsonObject | None:

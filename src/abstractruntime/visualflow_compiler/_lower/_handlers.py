@@ -12,15 +12,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import singledispatch
 
-from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
+from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
-from abstractruntime.core.vars import (
-    FLOW_ERROR,
-    FLOW_ERROR_LINE,
-    FLOW_ERROR_NODE,
-    FLOW_ERROR_RAISED,
-)
+from abstractruntime.core.vars import FLOW_ERROR, FLOW_ERROR_FACTS, FLOW_ERROR_NODE
 from abstractruntime.nodes.base import (
     MISSING,
     ControlNode,
@@ -37,6 +32,7 @@ from abstractruntime.nodes.base import (
 from abstractruntime.nodes.budget import bounded
 from abstractruntime.nodes.paths import assign, is_reserved
 from abstractruntime.visualflow_compiler._lower._failures import (
+    Cause,
     failure_of,
     forget_failure,
     note_failure,
@@ -91,18 +87,16 @@ def _failure(step: Step, unit: Unit, cause: Exception) -> StepPlan:
     logging.getLogger(__name__).debug(
         "node %r of run %s failed", unit.id, run.run_id, exc_info=cause
     )
-    text = replace_surrogates(str(cause) or type(cause).__name__)
+    known = Cause.of(cause)
     following = unit.targets.get(EXEC_OUT) or parent_of(step, unit)
     if unit.element.goes_on and following is not None:
-        note_failure(step.state, unit, text)
+        note_failure(step.state, unit, known)
         return StepPlan(unit.id, next_node=following, failed=True)
-    run.vars[FLOW_ERROR] = text
+    run.vars[FLOW_ERROR] = known.error
     run.vars[FLOW_ERROR_NODE] = unit.id
-    if isinstance(line := getattr(cause, "line", None), int):
-        run.vars[FLOW_ERROR_LINE] = line
-    if raised := getattr(cause, "raised", None):
-        run.vars[FLOW_ERROR_RAISED] = dict(raised)
-    output = {"error": text, "success": False, "node": unit.id}
+    run.vars.update({FLOW_ERROR_FACTS[name]: fact for name, fact in known.facts.items()})
+    # Compat: the envelope names the step, as in 0.4.2, whichever node it had asked.
+    output = {"error": known.error, "success": False, "node": unit.id}
     return StepPlan(unit.id, complete_output=output)
 
 
