@@ -172,7 +172,7 @@ def test_a_long_run_is_shown_from_its_end(art: Any, flows: Path, monkeypatch: An
         parsed.append(seq)
         return record_lines.parse_line(run_id, seq, line)
 
-    monkeypatch.setattr("abstractruntime.storage._store.engine.parse_line", parse)
+    monkeypatch.setattr("abstractruntime.storage._store.ledger_reader.parse_line", parse)
     shown = art("inspect", "r", "-n", "2")
 
     assert len(parsed) < 250 < art("inspect", "r", "--json").document["ledger"]["records"]

@@ -224,7 +224,7 @@ def run_document(
         usage=total_usage(records),
         outcome=outcome,
         causes=tree.failures()[1:],
-        limits=limits_of_tree(tree, lambda run: engine.head(run).bytes),
+        limits=limits_of_tree(tree, lambda run: engine.head(run).all_bytes),
         last_record=last[0].record if last else None,
     )
 

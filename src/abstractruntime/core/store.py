@@ -35,12 +35,21 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class LedgerHead:
-    """The end of a ledger: how much there is, the hash of the last record, how much is signed."""
+    """The end of a ledger: how much there is, the hash of the last record, how much is signed.
+
+    `beside_bytes` is what the run has written beside it: large values, and artifacts.
+    """
 
     records: int = 0
     head_hash: str | None = None
     signed_records: int = 0
     bytes: int = 0
+    beside_bytes: int = 0
+
+    @property
+    def all_bytes(self) -> int:
+        """What the run takes, but for what is written anew each time."""
+        return self.bytes + self.beside_bytes
 
 
 class Reached(NamedTuple):
@@ -270,7 +279,14 @@ class Store(Engine, Protocol):
     @property
     def admit(self) -> Callable[[str], None] | None: ...
     @property
-    def artifacts(self) -> Artifacts: ...
+    def artifacts(self) -> Artifacts:
+        """Its artifacts; what runs keep in them counts as theirs, see `LedgerHead.beside_bytes`."""
+        ...
+
+    def note_added(self, run_id: str, size: int) -> None:
+        """Count what was written for a run beside its ledger; its next record says it."""
+        ...
+
     @property
     def bundles(self) -> BundleStore: ...
     @property

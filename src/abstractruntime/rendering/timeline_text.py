@@ -262,7 +262,10 @@ def _bundle_words(bundle: JsonObject) -> list[str]:
 
 def _ledger_text(ledger: JsonObject) -> str:
     records = plural(ledger["records"], "record")
-    return f"{records}, {ledger['signed_records']:,} signed, {format_bytes(ledger['bytes'])}"
+    size = format_bytes(ledger["bytes"])
+    # Earlier documents do not say it.
+    beside = f", {format_bytes(kept)} beside it" if (kept := ledger.get("beside_bytes")) else ""
+    return f"{records}, {ledger['signed_records']:,} signed, {size}{beside}"
 
 
 def _usage_text(usage: Mapping[str, int]) -> str:

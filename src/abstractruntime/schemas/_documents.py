@@ -220,7 +220,9 @@ RUN: Final[JsonObject] = {
         waiting=nullable(_WAIT),
         waits=list_of(_WAIT),
         bundle=nullable(open_object("id? version? digest? signers:texts")),
-        ledger=open_object("records:count head_hash? signed_records:count bytes:count"),
+        ledger=open_object(
+            "records:count head_hash? signed_records:count bytes:count | beside_bytes:count"
+        ),
         paused={"type": "boolean", "description": "rests until `art unpause`"},
         limits=list_of(_LIMIT),
         labels=map_of(TEXT),

@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -352,7 +352,12 @@ class FileArtifactStore(_ListedArtifactStore):
     Args:
         base_dir: The directory; it is created with the first artifact.
         verify_content: Check the SHA-256 of what is loaded.
+
+    Attributes:
+        on_added: Told of a run and how many bytes were written for it that were not there before.
     """
+
+    on_added: Callable[[str, int], None] | None = None
 
     def __init__(self, base_dir: str | Path, *, verify_content: bool = True) -> None:
         self._files = ArtifactFiles(str(Path(base_dir).expanduser().absolute()))
@@ -360,7 +365,11 @@ class FileArtifactStore(_ListedArtifactStore):
 
     def _put(self, metadata: ArtifactMetadata, content: bytes) -> None:
         text = json.dumps(metadata.to_dict(), ensure_ascii=False, indent=2)
-        self._files.put(metadata.artifact_id, str(metadata.blob_id), content, text.encode())
+        is_new = self._files.put(
+            metadata.artifact_id, str(metadata.blob_id), content, text.encode()
+        )
+        if is_new and metadata.run_id and self.on_added is not None:
+            self.on_added(metadata.run_id, len(content))
 
     def load(self, artifact_id: str) -> Artifact | None:
         """Read an artifact.
