@@ -143,3 +143,14 @@ def test_progress_and_warnings_are_for_people_only(art, monkeypatch):
 
 def _ledgers() -> dict[str, int]:
     return {path.name: path.stat().st_size for path in Path("store").glob("ledger_*")}
+
+
+def test_what_nodes_keep_as_artifacts_counts_for_their_run(art):
+    Path("kept.txt").write_text("x" * 5000)
+    keep = node("k", "import_workspace_file", pinDefaults={"file_path": "kept.txt"})
+    nodes = [node("start", "on_flow_start"), keep, node("end", "on_flow_end")]
+    flow = write_flow("keeps", nodes, [edge("start", "k"), edge("k", "end")])
+    assert art("run", flow, "--run-id", "r").code == 0
+
+    assert art("inspect", "r", "--json").document["ledger"]["beside_bytes"] == 5000
+    assert " beside it" in art("inspect", "r").out

@@ -176,6 +176,33 @@ def test_a_value_that_is_kept_already_counts_once(tmp_path):
     assert open_store(tmp_path).head("r").beside_bytes in range(400_000, 401_000)
 
 
+def test_who_goes_on_with_a_run_that_has_no_limits_gives_it_some(make):
+    workflow = endless()
+    rt = make()
+    run_id = rt.start(workflow=workflow)
+    rt.tick(workflow=workflow, run_id=run_id, max_steps=3)
+    free = make(config=RuntimeConfig(run_limits=RunLimits(**_NONE))).start(workflow=workflow)
+
+    later = make(config=limited(steps=5))
+    state = later.tick(workflow=workflow, run_id=run_id)
+    assert facts(state) == ("steps", 5, 5)
+    if make.kind == "directory":
+        said = [s.record["result"] for s in rt.engine.records(run_id) if s.record["result"]]
+        given = {"internal": "control", "action": "limits", "updates": {**_NONE, "steps": 5}}
+        assert said.count(given) == 1
+    assert later.tick(workflow=workflow, run_id=free, max_steps=9).used is None
+
+
+def test_a_child_has_the_limits_of_its_parent_also_where_they_are_none(make):
+    workflow = spec("w", a=asks(START, {"workflow_id": "c", "async": True}, then="z"), z=done)
+    rt = make(ok, workflow, spec("c", a=asks(LLM, {}, then="a")), config=limited())
+    run_id = rt.start(workflow=workflow, vars={})
+    Driver(rt, stop=iter([False] * 3 + [True] * 99).__next__).drive(run_id)
+
+    child = next(run for run in _tree(rt, run_id) if run != run_id)
+    assert rt.get_state(child).vars["_runtime"]["limits"] == _NONE
+
+
 def test_a_node_that_fails_again_and_again_rests_its_run(make):
     answers = iter([False, False, True] + [False] * 9)
 

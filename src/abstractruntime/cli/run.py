@@ -273,7 +273,7 @@ def _drive(
 ) -> int:
     start, program, run_id = plan.start, plan.program, plan.start.run_id
     existing = start.origin.once is not None and find_same(engine, start)
-    plan.artifacts.on_added = engine.note_added
+    plan.artifacts.tell(engine.note_added)
     with stop_on_signals() as stop:
         keep = start.origin.keep_listeners
         runtime, driver = make_driver(session, engine, program, stop, keep_listeners=keep)

@@ -39,7 +39,8 @@ class RunLimits:
 class RuntimeConfig:
     """Limits are counts and tokens; None means "from the model's capabilities, else unknown".
 
-    `run_limits` are what new runs may use; None, the default, leaves them unlimited.
+    `run_limits` are what new runs may use, and runs without any limits that are gone on with; None,
+    the default, leaves them unlimited.
     """
 
     max_iterations: int = 25

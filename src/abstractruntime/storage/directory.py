@@ -130,7 +130,7 @@ class DirectoryStore(DirectoryEngine):
     @property
     def artifacts(self) -> FileArtifactStore:
         found = artifacts_in(self.path)
-        found.on_added = self.note_added
+        found.tell(self.note_added)
         return found
 
     def note_added(self, run_id: str, size: int) -> None:
