@@ -143,8 +143,18 @@ class StoreHealth(Protocol):
         """Give what keeps this process from writing."""
         ...
 
-    def faults(self, run_id: str | None = None) -> Sequence[Fault]:
-        """Give everything that is wrong with a run, or the store; reads whole ledgers."""
+    def faults(
+        self, run_id: str | None = None, *, is_whole: Callable[[str], bool] = ...
+    ) -> Sequence[Fault]:
+        """Give everything that is wrong with a run, or the store.
+
+        Ledgers are read from their start, but of runs that are not `is_whole` from their checkpoint
+        on, and what needs all ledgers is then not looked for.
+        """
+        ...
+
+    def ledger_bytes(self, run_id: str) -> int:
+        """Give how long the ledger of a run is, whatever is in it; 0 where there is none."""
         ...
 
     def reached(self, run_id: str) -> Reached | None:

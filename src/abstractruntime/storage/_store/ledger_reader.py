@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
+import orjson
+
 from abstractruntime._json import JsonObject, mapping
 from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.ports import StoredRecord
@@ -45,10 +47,13 @@ class LedgerReader:
                 yield StoredRecord(seq, line.offset, line.data, parse_line(run_id, seq, line))
 
     def records_with(self, run_id: str, words: Collection[bytes]) -> Iterator[StoredRecord]:
-        """Give the records in whose lines one of these words stands, without decoding the others."""
+        """Give the records in whose lines one of these words stands, without decoding the others.
+
+        For whoever counts: of two values under one name the last one is taken.
+        """
         for seq, line in self._lines(run_id):
             if any(word in line.data for word in words):
-                yield StoredRecord(seq, line.offset, line.data, parse_line(run_id, seq, line))
+                yield StoredRecord(seq, line.offset, line.data, _glance_at(run_id, seq, line))
 
     def _lines(self, run_id: str) -> Iterator[tuple[int, Line]]:
         self.require_run(run_id)
@@ -119,3 +124,11 @@ class LedgerReader:
         if self._files.info(self._layout.ledger(run_id)) is None:
             # A run of 0.4.x needs no ledger.
             self._recovery.load(run_id)
+
+
+def _glance_at(run_id: str, seq: int, line: Line) -> JsonObject:
+    try:
+        record = orjson.loads(line.data)
+    except orjson.JSONDecodeError:
+        record = None
+    return record if type(record) is dict else parse_line(run_id, seq, line)

@@ -14,6 +14,7 @@ from abstractruntime._json import mapping
 from abstractruntime.core.models import RunState, RunStatus
 from abstractruntime.core.outcome import Outcome, failure_of, outcome_of, overcome_failures
 from abstractruntime.core.record_fields import (
+    STARTS_CHILD,
     effect_type,
     is_completion,
     record_status,
@@ -45,6 +46,10 @@ _CURRENT: Final[Mapping[Outcome, OutcomeState]] = {
     Outcome.FAILED: "failed",
     Outcome.CANCELLED: "stopped",
 }
+
+
+# One of these stands in the line of every record that tells how far a run came.
+OUTCOME_WORDS: Final = (b'"completed"', STARTS_CHILD)
 
 
 @dataclass(frozen=True, slots=True)
