@@ -176,7 +176,11 @@ def test_a_long_run_is_shown_from_its_end(art: Any, flows: Path, monkeypatch: An
     shown = art("inspect", "r", "-n", "2")
 
     assert len(parsed) < 250 < art("inspect", "r", "--json").document["ledger"]["records"]
-    assert "records 0 to" in shown.out
+    records = art("inspect", "r", "--json").document["ledger"]["records"]
+    assert f"of {records} are not shown (2 steps are); all: --steps {records}" in shown.out
+    assert shown.out.count("\n") + 150 < art("inspect", "r", "--steps", str(records)).out.count(
+        "\n"
+    )
     assert shown.out.count("answer_user") == 2
 
 

@@ -32,6 +32,8 @@ def watched(
     labels = program.labels
     with (
         telling(session, engine, run_id, labels, steps=steps),
-        showing_progress(session, runtime, labels, stop),
+        showing_progress(session, runtime.clock, stop) as progress,
     ):
+        if progress is not None:
+            progress.watch(runtime, labels)
         yield

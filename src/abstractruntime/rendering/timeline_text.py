@@ -122,11 +122,7 @@ class _View:
         heading = f"{'seq':>5}  {'status':<{_STATUS}}{pad('step', label_width)}  "
         yield self.paint(f"{heading}{pad('effect', effect_width)}  time", "dim")
         hidden = max(0, len(timeline.steps) - max_steps)
-        if timeline.first_seq:
-            text = f"records 0 to {timeline.first_seq - 1:,} are not shown; more with --steps N"
-            yield self.paint(f"{'…':>5}  {text}", "dim")
-        elif hidden:
-            text = f"{plural(hidden, 'earlier step')} not shown; more with --steps N"
+        if text := _left_out(timeline, hidden):
             yield self.paint(f"{'…':>5}  {text}", "dim")
         shown = timeline.steps[hidden:]
         blocks = [(s.seq or 0, self._step_block(s, label_width, effect_width)) for s in shown]
@@ -249,6 +245,20 @@ class _View:
 
     def _status(self, status: str) -> str:
         return self.paint(harmless(status), _COLOURS.get(status, ""))
+
+
+def _left_out(timeline: Timeline, hidden: int) -> str:
+    """Say what of a run is not shown, and how to see all of it; nothing where all is shown."""
+    steps = len(timeline.steps)
+    if timeline.first_seq:
+        # A record is a step at most.
+        records = timeline.first_seq + timeline.records
+        shown = plural(steps - hidden, "step") + (" are" if steps - hidden != 1 else " is")
+        last = f"records 0 to {timeline.first_seq - 1} of {records}"
+        return f"{last} are not shown ({shown}); all: --steps {records}"
+    are = "is" if hidden == 1 else "are"
+    text = f"{plural(hidden, 'earlier step')} of {steps} {are} not shown; all: --steps {steps}"
+    return text if hidden else ""
 
 
 def _bundle_words(bundle: JsonObject) -> list[str]:
