@@ -90,6 +90,20 @@ def test_a_run_that_goes_on_for_ever_rests_and_can_be_let_go_on(art, flow, flags
     assert art("limits", "r", "--json").out.count("run_id") == 1
 
 
+def test_a_run_that_rests_at_a_limit_waits_on_nobody(art):
+    for name in "rs":
+        art("run", loops(), "--run-id", name, "--limit", "steps=20")
+    art("run", calls_itself(), "--run-id", "above", "--limit", "depth=1")
+
+    for reason in ("user", "subworkflow", "job", "event", "until"):
+        listed = art("runs", "--waiting-on", reason, "--limit", "1", "--json").document
+        assert (listed["runs"], listed["total"]) == ([], 0)
+    rows = art("runs", "--json").document["runs"]
+    assert {(row["outcome"], row["waiting_on"], row["question"]) for row in rows} == {
+        ("limited", None, None)
+    }
+
+
 def test_limits_come_from_flag_environment_and_files_and_stay_with_the_run(art, monkeypatch):
     Path("art.yaml").write_text("limits: {steps: 50, failures: 0, depth: 5}\n")
     monkeypatch.setenv("ART_LIMITS_SECONDS", "77")

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from abstractruntime.cli._store import header_row, outcome_in
+from abstractruntime.core.event_keys import is_hold
 from abstractruntime.core.models import RunStatus, WaitReason
 from abstractruntime.core.outcome import Outcome, failure_of
 from abstractruntime.core.ports import RunHeader, RunQuery
@@ -124,7 +125,7 @@ class Wanted:
     def is_of(self, header: RunHeader, row: JsonObject) -> bool:
         """Tell whether a run is one of these, whatever the index said."""
         is_asked = (
-            self.waiting_on in (None, header.wait_reason)
+            (self.waiting_on is None or row["waiting_on"] == self.waiting_on.value)
             and self.workflow in (None, header.workflow_id)
             and (self.status is None or self.status.is_of(row))
             and self.labels.items() <= row["labels"].items()
@@ -168,7 +169,7 @@ def list_runs(engine: Store, wanted: Wanted) -> Listing:
     found.sort(key=key, reverse=is_descending)
     # What a row cannot say is read of every run; else those beyond the limit are only counted.
     is_told = wanted.status is None or wanted.status.is_in_index
-    is_told = is_told and not (wanted.labels or wanted.search)
+    is_told = is_told and not (wanted.labels or wanted.search or wanted.waiting_on)
     for header in found:
         if is_told and len(listing.rows) >= wanted.limit:
             listing.total += 1
@@ -203,7 +204,9 @@ def _about(tree: RunTree) -> JsonObject:
     wait = leading.waiting
     asks = wait is not None and wait.reason is WaitReason.USER
     return {
-        "question": wait.prompt if wait is not None and asks else None,
+        "question": wait.prompt
+        if wait is not None and asks and not is_hold(leading.run_id, wait.wait_key)
+        else None,
         "error": failed.summary if failed is not None else None,
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.cli._project import PROJECT_STORE
+from abstractruntime.core.event_keys import is_hold
 from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.run_tree import RunTree
@@ -240,15 +241,14 @@ def header_row(
     header: RunHeader, labels: Mapping[str, str], outcome: Outcome | None = None
 ) -> dict[str, Any]:
     """Give one run of the `art-runs/1` document."""
+    outcome = outcome or header.outcome
+    asks = outcome.asks and not is_hold(header.run_id, header.wait_key)
     return {
         "run_id": header.run_id,
         "workflow_id": header.workflow_id,
         "status": header.status.value,
-        "outcome": (outcome or header.outcome).value,
-        # What rests at a limit waits for nobody who answers.
-        "waiting_on": header.wait_reason.value
-        if header.wait_reason and outcome is not Outcome.LIMITED
-        else None,
+        "outcome": outcome.value,
+        "waiting_on": header.wait_reason.value if header.wait_reason and asks else None,
         "wait_key": header.wait_key,
         "until": header.wait_until,
         "created_at": header.created_at,

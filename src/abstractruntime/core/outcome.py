@@ -47,6 +47,11 @@ class Outcome(str, Enum):
     QUARANTINED = "quarantined"
 
     @property
+    def asks(self) -> bool:
+        """Whether somebody's answer, an event or a moment could go on with it."""
+        return self not in (Outcome.LIMITED, Outcome.INTERRUPTED)
+
+    @property
     def exit_code(self) -> ExitCode:
         """The exit code of a command that drove the run as far as this."""
         return _EXIT_CODES.get(self, ExitCode.WAITING)

@@ -58,9 +58,7 @@ def build_run_document(  # noqa: PLR0913 - the parts of the document, keyword-on
     origin = origin or RunOrigin()
     outcome = outcome or outcome_of(state)
     interrupted = outcome is Outcome.INTERRUPTED
-    # A run that rests at a limit, or waits for a child that nobody drives, asks nobody.
-    asks = outcome not in (Outcome.LIMITED, Outcome.INTERRUPTED)
-    waits = _waits(state, leaf_waits, asks=asks)
+    waits = _waits(state, leaf_waits, asks=outcome.asks)
     error = _error(state, node_labels or {}, last_record or {})
     if error is not None:
         error["causes"] = [_cause(run, node_labels or {}) for run in causes]

@@ -154,7 +154,9 @@ class _View:
             yield from self._quoted_fact("waiting", where, "yellow")
             if question := _question_text(wait["prompt"], wait["choices"]):
                 yield from self._quoted_fact("", question, "yellow")
-        if doc["error"]:
+        if doc["error"] and doc["outcome"] == "cancelled":
+            yield from self._quoted_fact("reason", doc["error"]["message"], "magenta")
+        elif doc["error"]:
             yield from self._quoted_fact("error", failure_text(deepest(doc)), "red")
             for line in chain_lines(doc):
                 yield from self._quoted_fact("", line, "red")
