@@ -258,6 +258,41 @@ def test_a_pure_node_that_raised_is_named_with_the_step_that_asked(
     assert (outcomes["p"], outcomes["c"]) == ("failed", "failed")
 
 
+def kept_traceback(store: Path) -> Path:
+    (blob,) = (p for p in (store / "artifacts" / "blobs").iterdir() if b"prices" in p.read_bytes())
+    return blob
+
+
+def test_the_calls_that_led_to_a_failure_are_an_artifact(
+    art: Any, flows: Path, tmp_path: Path
+) -> None:
+    art("run", "top.json", "--run-id", "r")
+
+    (cause,) = art("inspect", "r", "--json").document["error"]["causes"][-1:]
+    assert "return prices['tea']" in cause["raised"]["traceback"]
+    assert cause["raised"]["artifact"]
+    assert art("gc", "--apply").code == 0
+    assert "return prices['tea']" in art("inspect", "r", "--debug").out
+    kept = kept_traceback(tmp_path / "store")
+    assert b"return prices" not in b"".join(
+        p.read_bytes() for p in kept.parents[2].glob("*_*.json*")
+    )
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"x")])
+def test_without_the_artifact_the_rest_of_a_failure_is_shown(
+    art: Any, flows: Path, tmp_path: Path, harm: Any
+) -> None:
+    art("run", "leaf.json", "--run-id", "r")
+    harm(kept_traceback(tmp_path / "store"))
+
+    shown, document = art("inspect", "r", "--debug"), art("inspect", "r", "--json").document
+    assert (shown.code, "KeyError: 'tea' (node c, line 3" in shown.out) == (0, True)
+    assert "the calls cannot be read: artifact" in " ".join(shown.out.split())
+    assert document["error"]["raised"]["traceback"] is None
+    assert document["error"]["raised"]["class"] == "KeyError"
+
+
 def test_who_follows_hears_that_a_child_failed(art: Any, flows: Path) -> None:
     told = art("run", "going-on.json", "--run-id", "r", "--follow").err
 

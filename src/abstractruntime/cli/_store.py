@@ -206,6 +206,7 @@ def run_document(
     engine: Store, tree: RunTree, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
     """Give the `art-run/1` document of the run that a tree is seen from."""
+    from abstractruntime.cli._calls import add_calls
     from abstractruntime.core.tree_limits import limits_of_tree
     from abstractruntime.core.usage import USAGE_WORDS, total_usage
     from abstractruntime.rendering.run_document import build_run_document
@@ -216,7 +217,7 @@ def run_document(
     records = (item.record for run in members for item in engine.records_with(run, USAGE_WORDS))
     waits = [tree.state(wait.run_id) for wait in tree.open_waits()]
     last = engine.recent(run_id, 1)
-    return build_run_document(
+    document = build_run_document(
         state=state,
         ledger=engine.head(run_id),
         origin=engine.origin(run_id),
@@ -228,6 +229,8 @@ def run_document(
         limits=limits_of_tree(tree, lambda run: engine.head(run).all_bytes),
         last_record=last[0].record if last else None,
     )
+    add_calls(engine, document)
+    return document
 
 
 def outcome_in(engine: Store, tree: RunTree) -> Outcome:

@@ -76,14 +76,15 @@ class Failure:
     Attributes:
         node_id: The node that failed; None where that is not known.
         line: The line of the node's own code, from 1.
-        raised: `class`, and where it is known `message` and `traceback`, of what the code raised.
+        raised: `class`, and where it is known `message` and `traceback`, of what the code raised; the
+            traceback is text, or a reference to an artifact.
         asked_by: The step that needed the value of a pure node, where such a node failed.
     """
 
     message: str
     node_id: str | None
     line: int | None = None
-    raised: Mapping[str, str] | None = None
+    raised: Mapping[str, Any] | None = None
     asked_by: str | None = None
 
     @property
@@ -97,7 +98,7 @@ class Failure:
         return summary_of(self.message, self.raised)
 
 
-def summary_of(message: str, raised: Mapping[str, str] | None) -> str:
+def summary_of(message: str, raised: Mapping[str, Any] | None) -> str:
     """Say what went wrong: what the code raised, with its class, or else the message."""
     kind = (raised or {}).get("class")
     if raised is None or not kind:
@@ -151,9 +152,11 @@ def _failure(message: str, step_id: str, facts: Mapping[str, Any]) -> Failure:
 
 
 def _is_raised(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(name), str) for name in ("class", "message", "traceback")
-    )
+    if not isinstance(value, dict):
+        return False
+    calls = value.get("traceback")
+    texts = (value.get("class"), value.get("message"), mapping(calls).get("$artifact", calls))
+    return all(isinstance(text, str) for text in texts)
 
 
 def ended_as(status: RunStatus) -> Outcome:

@@ -46,7 +46,10 @@ def chain_lines(run_document: Mapping[str, JsonObject]) -> Iterator[str]:
 
 def traceback_lines(failure: Mapping[str, JsonValue]) -> Iterator[str]:
     """Give the calls in the author's code that led to a failure, where they are known."""
-    yield from failure.get("raised", {}).get("traceback", "").splitlines()
+    raised = failure.get("raised", {})
+    if reason := raised.get("unread"):
+        yield f"the calls cannot be read: {reason}"
+    yield from (raised.get("traceback") or "").splitlines()
 
 
 def _names(run_document: Mapping[str, JsonObject]) -> JsonObject:

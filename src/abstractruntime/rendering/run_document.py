@@ -149,13 +149,19 @@ def _cause(run: RunState, labels: Mapping[str, str]) -> JsonObject:
 def _whole(failure: Failure, labels: Mapping[str, str]) -> JsonObject:
     """Give all that is known of a failure; what is not, but for its node, is left out."""
     asked_by = _node(failure.asked_by, labels) if failure.asked_by else None
-    raised = dict(failure.raised) if failure.raised else None
+    raised = _raised(failure.raised) if failure.raised else None
     known = {"asked_by": asked_by, "line": failure.line, "raised": raised}
     return {
         "message": failure.message,
         **_node(failure.node_id, labels),
         **{name: fact for name, fact in known.items() if fact is not None},
     }
+
+
+def _raised(raised: Mapping[str, Any]) -> JsonObject:
+    """Give what was raised; calls that an artifact holds are for whoever has the store."""
+    artifact = mapping(raised["traceback"]).get("$artifact")
+    return {**raised, **({"traceback": None, "artifact": artifact} if artifact else {})}
 
 
 def _node(node_id: str | None, labels: Mapping[str, str]) -> JsonObject:

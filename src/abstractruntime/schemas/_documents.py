@@ -190,7 +190,7 @@ _WAIT: Final = open_object(
 _ASKED: Final = open_object("node_id node_label")
 _RAISED: Final = {
     "asked_by": {**_ASKED, "description": "the step that needed the value of this pure node"},
-    "raised": open_object("class message traceback"),
+    "raised": open_object("class message traceback? | artifact unread"),
     "line": {**COUNT, "description": "line of the author's code, where one is to blame"},
 }
 _CAUSE: Final = open_object(

@@ -38,6 +38,7 @@ from abstractruntime.visualflow_compiler._lower._failures import (
     note_failure,
     require_stage,
     tolerant,
+    with_kept_calls,
 )
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, own, result_key
@@ -94,7 +95,8 @@ def _failure(step: Step, unit: Unit, cause: Exception) -> StepPlan:
         return StepPlan(unit.id, next_node=following, failed=True)
     run.vars[FLOW_ERROR] = known.error
     run.vars[FLOW_ERROR_NODE] = unit.id
-    run.vars.update({FLOW_ERROR_FACTS[name]: fact for name, fact in known.facts.items()})
+    facts = with_kept_calls(known.facts, step.services.artifacts, run.run_id)
+    run.vars.update({FLOW_ERROR_FACTS[name]: fact for name, fact in facts.items()})
     # Compat: the envelope names the step, as in 0.4.2, whichever node it had asked.
     output = {"error": known.error, "success": False, "node": unit.id}
     return StepPlan(unit.id, complete_output=output)

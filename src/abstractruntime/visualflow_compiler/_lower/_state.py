@@ -16,7 +16,7 @@
 | `_flow_error`, `_flow_error_node` | the failure that ended the run                  |
 | `_flow_error_source`              | the pure node that failed, where that step had asked it |
 | `_flow_error_line`                | the line of the author's code that failed       |
-| `_flow_error_raised`              | class, message and traceback of what that code raised |
+| `_flow_error_raised`              | class, message and traceback of what that code raised; the traceback may be an artifact |
 
 Invariant: no value is shared between two of these places, or a run in memory would
 change in one place what a run read back from JSON would not.
