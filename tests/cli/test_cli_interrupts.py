@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from abstractruntime.cli import _lazy, config
+from abstractruntime.cli._interrupts import stop_on_signals
 from abstractruntime.cli._progress import Progress
 from abstractruntime.core.models import RunState
 from abstractruntime.core.ports import RunLog
@@ -46,6 +47,28 @@ def test_interrupts_are_raised_in_commands_only(art: Any, monkeypatch: pytest.Mo
     assert (result.code, result.err) == (130, "interrupted\n")
     assert seen == [signal.SIG_DFL, signal.default_int_handler]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(
+    ("given", "number", "left"),
+    [
+        (None, signal.SIGTERM, [10.0]),
+        (None, signal.SIGINT, []),
+        (3.0, signal.SIGTERM, [3.0]),
+        (3.0, signal.SIGINT, [3.0]),
+    ],
+)
+def test_how_long_an_effect_in_flight_may_take(monkeypatch, given, number, left):
+    set_to: list[float] = []
+    monkeypatch.setattr(directory, "expect_end", lambda: None)
+    monkeypatch.setattr(signal, "setitimer", lambda _which, seconds: set_to.append(seconds))
+    usual = signal.getsignal(number)
+
+    with stop_on_signals(patience_s=given) as stop:
+        signal.raise_signal(number)
+        assert stop()
+    assert set_to == [*left, *([0.0] if left else [])]
+    assert signal.getsignal(number) is usual
 
 
 @pytest.mark.parametrize(
