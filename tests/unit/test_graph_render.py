@@ -194,7 +194,7 @@ def test_a_picture_that_is_too_large_is_refused_with_another_way(
     assert "b8" in render_ascii(long_ways(9))  # 1 + ... + 7 layers are passed
 
     for draw in (render_ascii, render_svg):
-        with pytest.raises(UsageError, match="too large to draw: 10 boxes.* pass 36 layers") as no:
+        with pytest.raises(UsageError, match=r"too large to draw: 10 boxes.* pass 36 layers") as no:
             draw(long_ways(10))
         assert "--format dot or mermaid" in str(no.value.hint)
     assert "b9" in render_dot(long_ways(10))
