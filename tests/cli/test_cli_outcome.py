@@ -248,9 +248,9 @@ def test_a_pure_node_that_raised_is_named_with_the_step_that_asked(
 
     document = art("inspect", "r", "--json").document
     (failure,) = [one for one in (document["error"], *document["overcome"]) if one]
-    assert (failure["node_id"], failure["asked_by"]["node_id"], failure["line"]) == ("p", "c", 3)
+    assert (failure["node_id"], failure["at_step"]["node_id"], failure["line"]) == ("p", "c", 3)
     text, debug = art("inspect", "r").out, art("inspect", "r", "--debug").out
-    assert "KeyError: 'tea' (node p, line 3 of its code, asked by c" in " ".join(text.split())
+    assert "KeyError: 'tea' (node p, line 3 of its code, at step c" in " ".join(text.split())
     assert "return prices['tea']" in debug
     assert "return prices" not in text
     nodes = art("graph", "r", "--data", "--json").document["nodes"]

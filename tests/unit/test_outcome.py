@@ -123,7 +123,7 @@ def test_a_failure_names_the_pure_node_that_raised_and_the_step_that_asked() -> 
     ended = {f"_flow_error_{name}": value for name, value in SOURCE.items()}
     run = a_run(vars={"_flow_error": "boom", "_flow_error_node": "a", **ended, "_temp": overcome})
 
-    expected = Failure("boom", "p", 3, RAISED, asked_by="a")
+    expected = Failure("boom", "p", 3, RAISED, at_step="a")
     assert failure_of(run) == expected
     assert overcome_failures(run) == [expected]
     assert expected.step_id == "a"

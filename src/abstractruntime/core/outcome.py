@@ -78,19 +78,19 @@ class Failure:
         line: The line of the node's own code, from 1.
         raised: `class`, and where it is known `message` and `traceback`, of what the code raised; the
             traceback is text, or a reference to an artifact.
-        asked_by: The step that needed the value of a pure node, where such a node failed.
+        at_step: The step at which it happened, where that is another node: it needed the value of a pure one.
     """
 
     message: str
     node_id: str | None
     line: int | None = None
     raised: Mapping[str, Any] | None = None
-    asked_by: str | None = None
+    at_step: str | None = None
 
     @property
     def step_id(self) -> str | None:
         """The step at which it happened."""
-        return self.asked_by or self.node_id
+        return self.at_step or self.node_id
 
     @property
     def summary(self) -> str:
@@ -147,7 +147,7 @@ def _failure(message: str, step_id: str, facts: Mapping[str, Any]) -> Failure:
         source or step_id,
         line if type(line) is int else None,
         raised if _is_raised(raised) else None,
-        asked_by=step_id if source else None,
+        at_step=step_id if source else None,
     )
 
 

@@ -23,8 +23,8 @@ def failure_text(failure: Mapping[str, JsonValue]) -> str:
     place = [f"node {failure['node_label']}"] if failure["node_label"] else []
     if failure.get("line") is not None:
         place.append(f"line {failure['line']} of its code")
-    if failure.get("asked_by") is not None:
-        place.append(f"asked by {failure['asked_by']['node_label']}")
+    if failure.get("at_step") is not None:
+        place.append(f"at step {failure['at_step']['node_label']}")
     if failure.get("record") is not None:
         place.append(f"record {failure['record']}")
     where = f" ({', '.join(place)})" if place else ""

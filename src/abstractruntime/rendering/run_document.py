@@ -148,9 +148,9 @@ def _cause(run: RunState, labels: Mapping[str, str]) -> JsonObject:
 
 def _whole(failure: Failure, labels: Mapping[str, str]) -> JsonObject:
     """Give all that is known of a failure; what is not, but for its node, is left out."""
-    asked_by = _node(failure.asked_by, labels) if failure.asked_by else None
+    at_step = _node(failure.at_step, labels) if failure.at_step else None
     raised = _raised(failure.raised) if failure.raised else None
-    known = {"asked_by": asked_by, "line": failure.line, "raised": raised}
+    known = {"at_step": at_step, "line": failure.line, "raised": raised}
     return {
         "message": failure.message,
         **_node(failure.node_id, labels),

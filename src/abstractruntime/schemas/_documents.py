@@ -189,12 +189,15 @@ _WAIT: Final = open_object(
 )
 _ASKED: Final = open_object("node_id node_label")
 _RAISED: Final = {
-    "asked_by": {**_ASKED, "description": "the step that needed the value of this pure node"},
+    "at_step": {
+        **_ASKED,
+        "description": "the step that needed the value of this node, or had to store it",
+    },
     "raised": open_object("class message traceback? | artifact unread"),
     "line": {**COUNT, "description": "line of the author's code, where one is to blame"},
 }
 _CAUSE: Final = open_object(
-    "run_id workflow_id message node_id? node_label? | asked_by line raised", **_RAISED
+    "run_id workflow_id message node_id? node_label? | at_step line raised", **_RAISED
 )
 _LIMIT: Final = open_object(_USE)
 RUN: Final[JsonObject] = {
@@ -205,14 +208,14 @@ RUN: Final[JsonObject] = {
         "format run_id workflow_id status outcome output:any error waiting waits bundle ledger"
         " created_at updated_at parent_run_id? session_id? paused limits labels usage",
         overcome=list_of(
-            open_object("message node_id? node_label? | asked_by line raised", **_RAISED)
+            open_object("message node_id? node_label? | at_step line raised", **_RAISED)
         ),
         format={"const": "art-run/1"},
         status=one_of(*_STATUSES),
         outcome={**one_of(*_OUTCOMES), "description": "what became of it, in one word"},
         error=nullable(
             open_object(
-                "message node_id? node_label? record?:count causes | asked_by line raised",
+                "message node_id? node_label? record?:count causes | at_step line raised",
                 causes=list_of(_CAUSE),
                 **_RAISED,
             )

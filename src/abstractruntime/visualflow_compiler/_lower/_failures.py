@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _FACTS = "raised"
 
 
-class PullFailed(Exception):  # noqa: N818 - a signal to the step, which failed with it
-    """A pure node failed whose value a step needs."""
+class FailedElsewhere(Exception):  # noqa: N818 - a signal to the step, which failed with it
+    """Another node failed than the step that is planned: one whose value it needs, or has to store."""
 
     def __init__(self, node_id: str, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -66,7 +66,7 @@ class Cause:
     @classmethod
     def of(cls, raised: Exception) -> Cause:
         source: JsonObject = {}
-        if isinstance(raised, PullFailed):
+        if isinstance(raised, FailedElsewhere):
             source, raised = {"source": raised.node_id}, raised.cause
         found = {"line": getattr(raised, "line", None), "raised": getattr(raised, "raised", None)}
         known: JsonObject = {name: own(fact) for name, fact in found.items() if fact}

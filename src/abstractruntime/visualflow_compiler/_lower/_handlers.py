@@ -33,6 +33,7 @@ from abstractruntime.nodes.budget import bounded
 from abstractruntime.nodes.paths import assign, is_reserved
 from abstractruntime.visualflow_compiler._lower._failures import (
     Cause,
+    FailedElsewhere,
     failure_of,
     forget_failure,
     note_failure,
@@ -324,8 +325,12 @@ def _store_mapped(step: Step) -> None:
     if unit is None or unit.output_key is None or not isinstance(unit.type, EffectNode):
         return
     record = step.effect_record(unit)
-    if isinstance(record, dict) and failure_of(step.state, unit) is None:
+    if not isinstance(record, dict) or failure_of(step.state, unit) is not None:
+        return
+    try:
         _store_output(step, unit.output_key, unit.type.primary(unit.element, record))
+    except Exception as cause:
+        raise FailedElsewhere(unit.id, cause) from cause
 
 
 def _store_output(step: Step, key: str, value: JsonValue) -> None:

@@ -14,7 +14,7 @@
 | `_temp._control.stack`        | active control nodes, innermost last                |
 | `_temp._control.frames.<id>`  | their frames                                        |
 | `_flow_error`, `_flow_error_node` | the failure that ended the run                  |
-| `_flow_error_source`              | the pure node that failed, where that step had asked it |
+| `_flow_error_source`              | the node that failed, where that step needed its value or had to store it |
 | `_flow_error_line`                | the line of the author's code that failed       |
 | `_flow_error_raised`              | class, message and traceback of what that code raised; the traceback may be an artifact |
 

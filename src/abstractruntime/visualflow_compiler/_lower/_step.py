@@ -30,7 +30,7 @@ from abstractruntime.nodes.services import (
     RandomSource,
 )
 from abstractruntime.visualflow_compiler._lower._failures import (
-    PullFailed,
+    FailedElsewhere,
     failure_of,
     outcome_pin,
 )
@@ -238,14 +238,14 @@ class Step:
         """Evaluate pure nodes in an order in which sources come first.
 
         Raises:
-            PullFailed: one failed.
+            FailedElsewhere: one failed.
         """
         for node_id in pulls:
             if node_id not in self.records:
                 try:
                     self.records[node_id] = self._evaluate(self.program.units[node_id])
                 except Exception as cause:
-                    raise PullFailed(node_id, cause) from cause
+                    raise FailedElsewhere(node_id, cause) from cause
 
     def _evaluate(self, unit: Unit) -> JsonValue:
         if unit.id in self.program.cyclic:
