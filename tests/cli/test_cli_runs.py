@@ -86,6 +86,11 @@ def test_nobody_drives_an_interrupted_run(store: Any, tmp_path: Path) -> None:
     assert store("runs", "-q", "--status", "running").out == "left\n"
     assert store("inspect", "left", "--json").document["outcome"] == "interrupted"
 
+    store("pause", "left")
+    (row,) = store("runs", "--status", "paused", "--json").document["runs"]
+    assert (row["waiting_on"], row["question"]) == (None, None)
+    assert store("runs", "-q", "--waiting-on", "user", "--search", "left").out == ""
+
 
 def row(run_id: str, **changes: Any) -> dict[str, Any]:
     fields = dict.fromkeys(("waiting_on", "wait_key", "until", "question", "error"))

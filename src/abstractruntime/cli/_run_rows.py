@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from abstractruntime.cli._store import header_row, outcome_in
+from abstractruntime.core.event_keys import is_hold
 from abstractruntime.core.models import RunStatus, WaitReason
 from abstractruntime.core.outcome import Outcome, failure_of
 from abstractruntime.core.ports import RunHeader, RunQuery
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from abstractruntime.core.store import Store
 
 SCAN_LIMIT: Final = 100_000
-_PAGE: Final = 100
 _EVERYTHING: Final = 1_000_000_000
 DAMAGED: Final = "damaged"
 _UNKNOWN: Final = (
@@ -112,19 +112,19 @@ class Wanted:
 
     @property
     def is_filtered(self) -> bool:
-        # What is wrong with a run stands in no row: all are looked at.
         names = ("status", "waiting_on", "workflow", "labels", "since", "until", "search")
         return self.status is not Listed.DAMAGED and any(getattr(self, name) for name in names)
 
     def may_be(self, header: RunHeader) -> bool:
         """Tell whether a run can be one of these, by what a listing knows."""
         is_in_time = self.until is None or header.updated_at < self.until
-        return is_in_time and header.updated_at >= self.since
+        is_asked = self.children or header.parent_run_id is None
+        return is_asked and is_in_time and header.updated_at >= self.since
 
     def is_of(self, header: RunHeader, row: JsonObject) -> bool:
         """Tell whether a run is one of these, whatever the index said."""
         is_asked = (
-            self.waiting_on in (None, header.wait_reason)
+            (self.waiting_on is None or row["waiting_on"] == self.waiting_on.value)
             and self.workflow in (None, header.workflow_id)
             and (self.status is None or self.status.is_of(row))
             and self.labels.items() <= row["labels"].items()
@@ -162,20 +162,21 @@ def list_runs(engine: Store, wanted: Wanted) -> Listing:
     """Give the runs that are wanted, in their order."""
     listing = Listing()
     key, is_descending = _SORT_KEYS[wanted.sort]
-    # The index itself compares the rows of a page with their runs; whoever asks for all does not.
-    engine.find(wanted.query(min(wanted.limit, _PAGE)))
-    found = [run for run in engine.find(wanted.query(SCAN_LIMIT)) if wanted.may_be(run)]
+    # What is wrong with a run stands in no row: then all are asked for, to find what has none.
+    query = wanted.query(SCAN_LIMIT) if wanted.is_filtered else RunQuery(limit=_EVERYTHING)
+    rows = engine.find(query)
+    found = [run for run in rows if wanted.may_be(run)]
     found.sort(key=key, reverse=is_descending)
     # What a row cannot say is read of every run; else those beyond the limit are only counted.
     is_told = wanted.status is None or wanted.status.is_in_index
-    is_told = is_told and not (wanted.labels or wanted.search)
+    is_told = is_told and not (wanted.labels or wanted.search or wanted.waiting_on)
     for header in found:
         if is_told and len(listing.rows) >= wanted.limit:
             listing.total += 1
             continue
         _list_run(listing, engine, wanted, header)
     if not wanted.is_filtered:
-        _add_unlisted(listing, engine, wanted.limit)
+        _add_unlisted(listing, engine, wanted.limit, {run.run_id for run in rows})
     return listing
 
 
@@ -203,7 +204,9 @@ def _about(tree: RunTree) -> JsonObject:
     wait = leading.waiting
     asks = wait is not None and wait.reason is WaitReason.USER
     return {
-        "question": wait.prompt if wait is not None and asks else None,
+        "question": wait.prompt
+        if wait is not None and asks and not is_hold(leading.run_id, wait.wait_key)
+        else None,
         "error": failed.summary if failed is not None else None,
     }
 
@@ -213,9 +216,8 @@ def _damage(cause: AbstractRuntimeError) -> JsonObject:
     return {"status": word, "outcome": word, "question": None, "error": cause.message}
 
 
-def _add_unlisted(listing: Listing, engine: Store, limit: int) -> None:
+def _add_unlisted(listing: Listing, engine: Store, limit: int, known: set[str]) -> None:
     """Add damaged runs without an index row; they have no time, so they come last."""
-    known = {header.run_id for header in engine.find(RunQuery(limit=_EVERYTHING))}
     for run_id, cause in islice(engine.health.unlisted(known), SCAN_LIMIT):
         row: JsonObject = {"run_id": run_id, **dict.fromkeys(_UNKNOWN), "labels": {}}
         listing.add({**row, **_damage(cause)}, cause, limit)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.cli._project import PROJECT_STORE
+from abstractruntime.core.event_keys import is_hold
 from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.run_tree import RunTree
@@ -205,6 +206,7 @@ def run_document(
     engine: Store, tree: RunTree, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
     """Give the `art-run/1` document of the run that a tree is seen from."""
+    from abstractruntime.cli._calls import add_calls
     from abstractruntime.core.tree_limits import limits_of_tree
     from abstractruntime.core.usage import USAGE_WORDS, total_usage
     from abstractruntime.rendering.run_document import build_run_document
@@ -215,7 +217,7 @@ def run_document(
     records = (item.record for run in members for item in engine.records_with(run, USAGE_WORDS))
     waits = [tree.state(wait.run_id) for wait in tree.open_waits()]
     last = engine.recent(run_id, 1)
-    return build_run_document(
+    document = build_run_document(
         state=state,
         ledger=engine.head(run_id),
         origin=engine.origin(run_id),
@@ -224,9 +226,11 @@ def run_document(
         usage=total_usage(records),
         outcome=outcome,
         causes=tree.failures()[1:],
-        limits=limits_of_tree(tree, lambda run: engine.head(run).bytes),
+        limits=limits_of_tree(tree, lambda run: engine.head(run).all_bytes),
         last_record=last[0].record if last else None,
     )
+    add_calls(engine, document)
+    return document
 
 
 def outcome_in(engine: Store, tree: RunTree) -> Outcome:
@@ -240,15 +244,14 @@ def header_row(
     header: RunHeader, labels: Mapping[str, str], outcome: Outcome | None = None
 ) -> dict[str, Any]:
     """Give one run of the `art-runs/1` document."""
+    outcome = outcome or header.outcome
+    asks = outcome.asks and not is_hold(header.run_id, header.wait_key)
     return {
         "run_id": header.run_id,
         "workflow_id": header.workflow_id,
         "status": header.status.value,
-        "outcome": (outcome or header.outcome).value,
-        # What rests at a limit waits for nobody who answers.
-        "waiting_on": header.wait_reason.value
-        if header.wait_reason and outcome is not Outcome.LIMITED
-        else None,
+        "outcome": outcome.value,
+        "waiting_on": header.wait_reason.value if header.wait_reason and asks else None,
         "wait_key": header.wait_key,
         "until": header.wait_until,
         "created_at": header.created_at,

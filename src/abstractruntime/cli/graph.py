@@ -133,7 +133,7 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
         flow = document.graph
         failed = [run.run_id for run in tree.states() if failure_of(run) is not None]
         # What was offloaded tells nothing of how often a node was done.
-        records = (item.record for item in engine.records(run_id))
+        records = (item.record for item in engine.records_with(run_id, drawing.OUTCOME_WORDS))
         outcome = outcome_in(engine, tree)
         outcomes = drawing.run_outcomes(flow, state, records, failed_runs=failed, outcome=outcome)
     return Shown(flow, run_id, outcomes)

@@ -179,7 +179,7 @@ def verify_run(
     reached = engine.health.reached(run_id)
     heads = list(read_heads(engine.heads.lines(run_id)))
     given = trust or LedgerTrust()
-    defects = list(_defects_beside(bundles or BundleJudge(engine), run_id, beside))
+    defects = defects_beside(engine, run_id, bundles, beside)
     if not heads:
         defects += _lost_heads(engine, run_id)
     with engine.ledger(run_id) as file:
@@ -227,14 +227,18 @@ class BundleJudge:
         return None
 
 
-def _defects_beside(
-    bundles: BundleJudge, run_id: str, beside: Iterable[Contradiction]
-) -> Iterator[Defect]:
-    for found in beside:
-        yield Defect(found.code, None, None, found.expected, found.found, found.detail)
+def defects_beside(
+    engine: Store,
+    run_id: str,
+    bundles: BundleJudge | None = None,
+    beside: Iterable[Contradiction] = (),
+) -> list[Defect]:
+    """Give what is wrong with the bundle of a run, and with what else is `beside` its ledger."""
+    found = [Defect(b.code, None, None, b.expected, b.found, b.detail) for b in beside]
     # The verdict says what is wrong with a ledger that does not tell its bundle.
     with contextlib.suppress(AbstractRuntimeError):
-        yield from bundles.defects(run_id)
+        found += (bundles or BundleJudge(engine)).defects(run_id)
+    return found
 
 
 def _lost_heads(engine: Store, run_id: str) -> Iterator[Defect]:
