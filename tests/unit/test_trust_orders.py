@@ -143,6 +143,7 @@ STATUSES: tuple[KeyStatus, ...] = ("retired", "revoked")
 ENDS: dict[str, Step] = {
     **{f"{status} {key.name}": _end(key.name, status) for key in KEYS for status in STATUSES},
     "narrow release": _trust(RELEASE, "bundle", bundles="other-*"),
+    "release for ledgers": _trust(RELEASE, "ledger"),
 }
 ADDS: tuple[Step, ...] = (
     _trust(RELEASE, "bundle"),

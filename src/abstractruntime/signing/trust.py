@@ -44,6 +44,7 @@ class TrustedKey:
         bundles: Globs over bundle ids.
         since: When it got its status, if that was ever changed.
         reason: Why it was.
+        earlier: In words, how a revoked key stood when it was retired before.
     """
 
     key: VerifierKey
@@ -54,6 +55,7 @@ class TrustedKey:
     not_after: str | None = None
     reason: str | None = None
     since: str | None = None
+    earlier: str | None = None
 
     def __post_init__(self) -> None:
         for moment in (self.not_before, self.not_after, self.since):
@@ -235,19 +237,23 @@ class TrustStore:
             UsageError: several do, or a revoked key would come back.
         """
         entry = self.find(label)
-        if self.status_of(entry.key) == status:
+        same = (e for e in self.keys if e.key.public == entry.key.public and e.status == status)
+        if self.status_of(entry.key) == status and (decided := next(same, None)):
             # What was decided first stays on record.
-            return self.with_key(replace(entry, status=status, reason=entry.reason or reason))
+            first = replace(decided, reason=decided.reason or reason)
+            return self.with_key(_with_standing(entry, first))
         since = now.astimezone(timezone.utc).isoformat(timespec="seconds") if now else None
+        earlier = entry.standing if entry.status == "retired" else None
         return self.with_key(
-            replace(entry, status=status, since=since, reason=reason or entry.reason)
+            replace(entry, status=status, since=since, reason=reason, earlier=earlier)
         )
 
 
 def _with_standing(entry: TrustedKey, other: TrustedKey) -> TrustedKey:
     """Give an entry with the status of another one of the same key, and why it has that."""
-    reason = entry.reason or (other.reason if other.status != "active" else None)
-    return replace(entry, status=other.status, since=other.since, reason=reason)
+    return replace(
+        entry, status=other.status, since=other.since, reason=other.reason, earlier=other.earlier
+    )
 
 
 def parse_trust(data: bytes) -> TrustStore:
@@ -280,7 +286,7 @@ def parse_trust(data: bytes) -> TrustStore:
 
 def _parse_entry(raw: Any) -> TrustedKey:
     allowed = {"vkey", "usages", "bundles", "status", "not_before", "not_after"}
-    allowed |= {"reason", "since"}
+    allowed |= {"reason", "since", "earlier"}
     _check_keys(raw, allowed, "key entry")
     if not isinstance(raw.get("vkey"), str):
         raise UsageError("key entry of the trust store has no 'vkey' text")
@@ -291,7 +297,8 @@ def _parse_entry(raw: Any) -> TrustedKey:
             f"key entry has usages {usages!r} and status {status!r}",
             hint="usages are 'bundle' and 'ledger'; status is active, retired or revoked",
         )
-    moments = [_optional_text(raw, name) for name in ("not_before", "not_after", "reason", "since")]
+    names = ("not_before", "not_after", "reason", "since", "earlier")
+    moments = [_optional_text(raw, name) for name in names]
     bundles = tuple(_texts(raw, "bundles", ["*"]))
     return TrustedKey(parse_vkey(raw["vkey"]), tuple(usages), bundles, status, *moments)  # type: ignore[arg-type] # membership checked above
 
@@ -382,6 +389,7 @@ def _render_entry(entry: TrustedKey) -> dict[str, Any]:
             "not_after": entry.not_after,
             "reason": entry.reason,
             "since": entry.since,
+            "earlier": entry.earlier,
         }
     )
 

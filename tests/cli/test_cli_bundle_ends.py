@@ -1,0 +1,120 @@
+"""What is said and done about a bundle whose signer was retired or revoked."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
+INPUT = '{"service": "api", "version": "2.1.0"}'
+RUN = ("run", "x.flowbundle", "--input", INPUT)
+
+
+@pytest.fixture
+def signed(art: Any) -> Any:
+    """A bundle that `acme` signed, and only `acme`."""
+    art("key", "new", "acme")
+    assert art("compile", str(APPROVAL), "--key", "acme", "-o", "x.flowbundle").code == 0
+    return art
+
+
+ENDS = {
+    "retired": (("--retire",), "unsigned", "not_for_this_bundle"),
+    "revoked": ((), "failing_signatures", "revoked"),
+}
+
+
+@pytest.mark.parametrize("command", [("bundle", "verify", "x.flowbundle"), RUN], ids=lambda c: c[0])
+@pytest.mark.parametrize("word", ENDS)
+def test_a_refusal_names_key_day_and_reason(
+    signed: Any, command: tuple[str, ...], word: str
+) -> None:
+    flags, rule, state = ENDS[word]
+    signed("key", "revoke", "acme", *flags, "--reason", "laptop lost")
+
+    text, found = signed(*command), signed(*command, "--json")
+
+    assert (text.code, found.code) == (3, 3)
+    assert "signed by acme+" in text.err
+    assert f", {word} on 20" in text.err
+    assert "laptop lost" in text.err
+    assert "art key trust" not in text.err
+    details = found.document["error"]["details"]
+    assert details["rule"] == rule
+    (report,) = details["signatures"]
+    assert (report["state"], report["signers"][0][:5]) == (state, "acme+")
+    assert report["reason"].startswith(f"signed by acme+{report['signers'][0][5:]}, {word} on 20")
+    assert report["reason"].endswith(": laptop lost")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda art: art("key", "trust", "config/keys/acme.vkey", "--bundle", "x-*"), "may sign x-* only"),
+        (lambda _: _edit(not_after="2020-01-01T00:00:00Z"), "it is valid from ever to 2020-01-01"),
+        (lambda art: art("key", "trust", "config/keys/acme.vkey", "--usage", "host"), "vouches for ledgers only"),
+    ],
+    ids=["other bundles", "out of its time", "host"],
+)  # fmt: skip
+def test_a_refusal_says_what_the_key_is_for(signed: Any, change: Any, words: str) -> None:
+    change(signed)
+
+    done = signed("bundle", "verify", "x.flowbundle")
+
+    assert (done.code, "signed by acme+" in done.err, words in done.err) == (3, True, True), (
+        done.err
+    )
+
+
+def test_another_signer_that_ended_is_told_beside_the_one_that_counts(signed: Any) -> None:
+    signed("key", "new", "next")
+    signed("bundle", "sign", "x.flowbundle", "--key", "next")
+    signed("key", "revoke", "acme", "--retire", "--reason", "rotated")
+
+    done = signed("bundle", "verify", "x.flowbundle")
+
+    assert (done.code, "is signed by next+" in done.out) == (0, True)
+    assert ", retired on 20" in done.err
+    assert "rotated" in done.err
+
+
+def test_the_revocation_of_a_retired_key_keeps_both_reasons(art: Any) -> None:
+    art("key", "new", "k")
+    art("key", "revoke", "k", "--retire", "--reason", "rotated")
+    art("key", "revoke", "k", "--reason", "laptop lost")
+
+    (key,) = art("key", "show", "k", "--json").document["keys"]
+
+    assert (key["status"], key["reason"]) == ("revoked", "laptop lost")
+    assert key["earlier"].startswith("retired on 20")
+    assert key["earlier"].endswith(": rotated")
+
+
+def test_a_revocation_without_a_reason_does_not_take_that_of_the_retirement(art: Any) -> None:
+    art("key", "new", "k")
+    art("key", "revoke", "k", "--retire", "--reason", "rotated")
+
+    (key,) = art("key", "revoke", "k", "--json").document["keys"]
+
+    assert (key["reason"], key["earlier"].endswith(": rotated")) == (None, True)
+
+
+def _edit(**changes: Any) -> None:
+    path = Path("config/trust.json")
+    document = json.loads(path.read_text())
+    document["keys"][0].update(changes)
+    path.write_text(json.dumps(document))
+
+
+def test_the_list_says_since_when_and_why(art: Any) -> None:
+    art("key", "new", "k")
+    art("key", "revoke", "k", "--reason", "laptop lost")
+
+    (line,) = [line for line in art("key", "list").out.splitlines() if line.startswith("k+")]
+
+    assert line.split()[1] == "revoked"
+    assert re.search(r" ?20\d\d-\d\d-\d\d\s+laptop lost$", line), line
