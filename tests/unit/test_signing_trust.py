@@ -208,6 +208,17 @@ def test_nothing_that_ends_trust_makes_more_acceptable(end):
     assert end(TrustStore((TrustedKey(KEY),), TrustPolicy("warn"))).unsigned_bundles == "warn"
 
 
+def test_the_last_host_key_is_retired_not_given_another_usage():
+    """Else what a stranger signed would no longer be the signature of an unknown host."""
+    store = TrustStore((TrustedKey(HOST, ("ledger",)),))
+
+    with pytest.raises(UsageError, match="only one for ledgers"):
+        store.with_key(TrustedKey(HOST, ("bundle",)))
+    assert store.with_key(TrustedKey(HOST, ("bundle", "ledger"))).ledger_keys() == (HOST,)
+    other = TrustedKey(KEY, ("ledger",), status="retired")
+    assert store.with_key(other).with_key(TrustedKey(HOST)).ledger_keys() == (KEY,)
+
+
 @pytest.mark.parametrize(
     ("entry", "usage", "bundle_id", "why"),
     [

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from abstractruntime._files import read_unshared, write_atomic
 from abstractruntime._json import load_strict
+from abstractruntime._text import shell_word
 from abstractruntime.errors import NotFound, UnsupportedFormat, UsageError
 from abstractruntime.signing.keys import VerifierKey, parse_vkey
 
@@ -106,6 +107,10 @@ class TrustStore:
         if self.policy.unsigned is not None:
             return self.policy.unsigned
         return "deny" if any("bundle" in k.usages for k in self.keys) else "warn"
+
+    @property
+    def _knows_hosts(self) -> bool:
+        return any("ledger" in entry.usages for entry in self.keys)
 
     def status_of(self, key: VerifierKey) -> KeyStatus | None:
         """Give what a key is, under whatever names; None when it is not entered."""
@@ -206,7 +211,7 @@ class TrustStore:
         Its status is from now on that of the key under every name.
 
         Raises:
-            UsageError: the key was revoked; that is for good.
+            UsageError: the key was revoked, which is for good; or no key for ledgers would be left.
         """
         if self.status_of(entry.key) == "revoked" and entry.status != "revoked":
             raise UsageError(
@@ -218,6 +223,15 @@ class TrustStore:
             if k.key != entry.key
         )
         changed = replace(self, keys=(*others, entry))
+        if self._knows_hosts and not changed._knows_hosts:
+            # Hazard: without any, what a stranger signed would count as unsigned.
+            name = shell_word(entry.key.label)
+            raise UsageError(
+                f"key '{entry.key.label}' is the only one for ledgers",
+                hint="add --usage host to keep that; or make another host key first; or end it:"
+                f" art key revoke {name} --retire",
+                argument="--usage",
+            )
         if self.unsigned_bundles == changed.unsigned_bundles or self.unsigned_bundles != "deny":
             return changed
         return replace(changed, policy=replace(self.policy, unsigned="deny"))
