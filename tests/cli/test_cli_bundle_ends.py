@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -118,3 +120,53 @@ def test_the_list_says_since_when_and_why(art: Any) -> None:
 
     assert line.split()[1] == "revoked"
     assert re.search(r" ?20\d\d-\d\d-\d\d\s+laptop lost$", line), line
+
+
+# -- what a retired key still vouches for ------------------------------------------------------
+
+
+def _planted(_: Any) -> None:
+    """A file in the store, which no run was started from."""
+    from abstractruntime.storage.directory import open_store
+    from abstractruntime.workflow_bundle.reader import read_bundle
+
+    data = Path("x.flowbundle").read_bytes()
+    with contextlib.closing(open_store(Path("store"))) as engine:
+        engine.bundles.put(read_bundle(data, Path("x")).digest or "", data)
+
+
+def _of_a_stranger(art: Any) -> None:
+    """A run of somebody else, who trusts the key and shares the store."""
+    own = os.environ["ART_CONFIG_DIR"]
+    os.environ["ART_CONFIG_DIR"] = str(Path("stranger").absolute())
+    art("key", "trust", "config/keys/acme.vkey")
+    assert art(*RUN).code == 4
+    os.environ["ART_CONFIG_DIR"] = own
+
+
+def _unsigned(art: Any) -> None:
+    """An own run that was started before anybody trusted the key."""
+    trust = Path("config/trust.json")
+    trusted = trust.read_bytes()
+    trust.unlink()
+    assert art(*RUN, "--allow-unsigned").code == 4
+    trust.write_bytes(trusted)
+
+
+@pytest.mark.parametrize(
+    "before, code",
+    [
+        (_planted, 3),
+        (_of_a_stranger, 3),
+        (_unsigned, 3),
+        (lambda art: art(*RUN), 4),
+    ],
+    ids=["planted", "of a stranger", "unsigned", "own"],
+)
+def test_a_retired_key_counts_for_what_this_user_ran_as_signed_by_it(
+    signed: Any, before: Any, code: int
+) -> None:
+    before(signed)
+    signed("key", "revoke", "acme", "--retire")
+
+    assert signed(*RUN).code == code

@@ -104,7 +104,8 @@ def test_a_newer_store_is_refused():
          "early", "offset", "late", "in-time"],
 )  # fmt: skip
 def test_which_keys_vouch_for_a_bundle(entry, bundle_id, installed, trusted):
-    keys = TrustStore(keys=(entry,)).bundle_keys(bundle_id, installed=installed, now=NOON)
+    vouched = [KEY.label] if installed else []
+    keys = TrustStore(keys=(entry,)).bundle_keys(bundle_id, vouched=vouched, now=NOON)
 
     assert keys == ((KEY,) if trusted else ())
 
@@ -181,7 +182,9 @@ def test_what_ends_trust_ends_it_under_every_name(status, written):
         store = store.with_status(KEY.name, status).with_status(HOST.name, status)
 
     assert store.bundle_keys("any") == ()
-    assert len(store.bundle_keys("any", installed=True)) == (2 if status == "retired" else 0)
+    labels = (KEY.label, TWIN.label)
+    assert len(store.bundle_keys("any", vouched=labels)) == (2 if status == "retired" else 0)
+    assert len(store.bundle_keys("any", vouched=labels[:1])) == (1 if status == "retired" else 0)
     assert len(store.ledger_keys()) == (2 if status == "retired" else 0)
     assert store.status_of(TWIN) == status
     assert store.revoked_of([TWIN.label, KEY.label, "unknown"]) == (

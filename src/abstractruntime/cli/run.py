@@ -46,7 +46,7 @@ from abstractruntime.cli._program import Program, code_services, compile_program
 from abstractruntime.cli._progress import showing_progress
 from abstractruntime.cli._sandbox import confined
 from abstractruntime.cli._session import Session, os_user
-from abstractruntime.cli._store import holds_bundle, writing
+from abstractruntime.cli._store import vouchers_of, writing
 from abstractruntime.core.origin import TRUST_CODE, RunOrigin
 from abstractruntime.core.store import Store
 from abstractruntime.errors import NotFound, Refused, UsageError
@@ -210,7 +210,7 @@ def _load(
         allow_unsigned=allow_unsigned,
         now=SystemClock().now(),
         entry=entry,
-        is_installed=partial(holds_bundle, session),
+        vouchers=partial(vouchers_of, session),
     )
     say_findings(session, findings)
     for warning in loaded.warnings:

@@ -1,7 +1,7 @@
 """The trust store: which keys may vouch for what, and what happens to the unsigned.
 
 1. The algorithm and the usages of a key come from its entry here, never from a signature.
-2. `retired` keys vouch only for bundles that were installed before; `revoked` ones for nothing.
+2. `retired` keys vouch only for bundles that were accepted for them before; `revoked` for nothing.
    That holds for the key itself, whatever names it is entered under.
 3. Nothing that ends trust makes more acceptable: where a key was ever trusted for bundles, the
    unsigned are refused until the policy says otherwise.
@@ -24,7 +24,7 @@ from abstractruntime.errors import NotFound, UnsupportedFormat, UsageError
 from abstractruntime.signing.keys import VerifierKey, parse_vkey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
 VERSION: Final = 1
@@ -163,16 +163,22 @@ class TrustStore:
         )
 
     def bundle_keys(
-        self, bundle_id: str, *, installed: bool = False, now: datetime | None = None
+        self, bundle_id: str, *, vouched: Collection[str] = (), now: datetime | None = None
     ) -> tuple[VerifierKey, ...]:
-        """Give the keys that may vouch for this bundle; retired ones only if it is installed."""
-        statuses = ("active", "retired") if installed else ("active",)
+        """Give the keys that may vouch for this bundle.
+
+        Those whose labels are in `vouched` did when it was accepted before: they may be retired
+        or out of their time since.
+        """
         return tuple(
             entry.key
             for entry in self.keys
-            if self.status_of(entry.key) in statuses
-            and entry.may_sign_bundle(bundle_id)
-            and (installed or entry.is_current(now))
+            if entry.may_sign_bundle(bundle_id)
+            and (
+                self.status_of(entry.key) in {"active", "retired"}
+                if entry.key.label in vouched
+                else self.status_of(entry.key) == "active" and entry.is_current(now)
+            )
         )
 
     def ledger_keys(self) -> tuple[VerifierKey, ...]:
@@ -223,7 +229,7 @@ class TrustStore:
             if k.key != entry.key
         )
         changed = replace(self, keys=(*others, entry))
-        if self._knows_hosts and not changed._knows_hosts:
+        if self._knows_hosts and not changed._knows_hosts:  # noqa: SLF001 - same class
             # Hazard: without any, what a stranger signed would count as unsigned.
             name = shell_word(entry.key.label)
             raise UsageError(

@@ -159,7 +159,7 @@ def verify_bundle(
     *,
     allow_unsigned: bool = False,
     detached: Iterable[bytes] = (),
-    installed_digests: Collection[str] = (),
+    vouched: Collection[str] = (),
     now: datetime | None = None,
     source: Path | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -171,7 +171,7 @@ def verify_bundle(
         trust: Whose signatures count, and what holds for the unsigned.
         allow_unsigned: Accept a bundle without trusted signature; never one whose signatures fail.
         detached: More envelopes, from files beside the archive.
-        installed_digests: Digests for which retired keys still count.
+        vouched: Who signed this very bundle when it was accepted before; retired, they still count.
         now: The time, for keys with a validity window; without it such keys do not count.
         source: Names the archive in the result.
         limits: How much of the archive is looked at.
@@ -199,7 +199,7 @@ def verify_bundle(
             read_bundle(data, path, limits=limits), trust, allow_unsigned=allow_unsigned
         )
     check_files(manifest, members)
-    judged = _Judge(trust, manifest, digest, digest in installed_digests, now)
+    judged = _Judge(trust, manifest, digest, vouched, now)
     verdict = judged.decide(
         read, WorkflowBundle(path, manifest, members, digest), allow_unsigned=allow_unsigned
     )
@@ -252,7 +252,7 @@ class _Judge:
     trust: TrustStore
     manifest: WorkflowBundleManifest
     digest: str
-    installed: bool
+    vouched: Collection[str]
     now: datetime | None
 
     def decide(
@@ -271,7 +271,7 @@ class _Judge:
         trusted = {
             key.public: key
             for key in self.trust.bundle_keys(
-                self.manifest.bundle_id, installed=self.installed, now=self.now
+                self.manifest.bundle_id, vouched=self.vouched, now=self.now
             )
         }
         reports, signers = [], set()
