@@ -199,8 +199,8 @@ _HOW_TO_SIGN = (
 
 def _is_signed_here(session: Session, engine: Store, root: str, origin: RunOrigin) -> bool:
     """Say whether a host key of this machine signed a ledger from its first record on."""
+    from abstractruntime.cli._judge import verify_run
     from abstractruntime.cli._keyring import LedgerTrust, own_keys, read_trust
-    from abstractruntime.cli.verify import verify_run
 
     if origin.signed_by is None:
         return False

@@ -231,11 +231,10 @@ class TrustStore:
         changed = replace(self, keys=(*others, entry))
         if self._knows_hosts and not changed._knows_hosts:  # noqa: SLF001 - same class
             # Hazard: without any, what a stranger signed would count as unsigned.
-            name = shell_word(entry.key.label)
             raise UsageError(
                 f"key '{entry.key.label}' is the only one for ledgers",
                 hint="add --usage host to keep that; or make another host key first; or end it:"
-                f" art key revoke {name} --retire",
+                f" art key revoke {shell_word(entry.key.label)} --retire",
                 argument="--usage",
             )
         if self.unsigned_bundles == changed.unsigned_bundles or self.unsigned_bundles != "deny":
