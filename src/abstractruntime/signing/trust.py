@@ -18,9 +18,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from abstractruntime._files import read_unshared, write_atomic
-from abstractruntime._json import load_strict
+from abstractruntime._json import load_strict, why_unread
 from abstractruntime._text import shell_word
-from abstractruntime.errors import NotFound, UnsupportedFormat, UsageError
+from abstractruntime.errors import AbstractRuntimeError, NotFound, UnsupportedFormat, UsageError
 from abstractruntime.signing.keys import VerifierKey, parse_vkey
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def parse_trust(data: bytes) -> TrustStore:
     try:
         raw = load_strict(data.decode())
     except (ValueError, RecursionError) as cause:
-        raise UsageError(f"trust store is not JSON: {cause}") from cause
+        raise UsageError(f"trust store is not JSON: {why_unread(cause)}") from cause
     _check_keys(
         raw, {"version", "keys", "policy", "denied_digests", "allowed_digests"}, "trust store"
     )
@@ -428,7 +428,11 @@ def load_trust(path: Path) -> TrustStore:
         data = read_unshared(path, _FILE_LIMIT, what="the trust store")
     except NotFound:
         return TrustStore()
-    return parse_trust(data)
+    try:
+        return parse_trust(data)
+    except AbstractRuntimeError as cause:
+        cause.details.setdefault("path", str(path))
+        raise
 
 
 def save_trust(store: TrustStore, path: Path) -> None:
