@@ -217,6 +217,12 @@ def _last_run(engine: Store) -> str:
     return found[0].run_id
 
 
+def note_no_runs(session: Session, engine: Store) -> None:
+    """Say that a store is empty, beside a list that is."""
+    session.out.note(f"no runs in the store '{engine.address}'")
+    session.out.note("  = hint: start one: art run FLOW")
+
+
 def run_document(
     engine: Store, tree: RunTree, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:

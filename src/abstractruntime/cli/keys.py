@@ -76,6 +76,9 @@ def list_(session: Session) -> int:
     """List own and trusted keys."""
     trust = read_trust(session)
     _emit(session, all_keys(trust, own_keys(session)))
+    if not (trust.keys or own_keys(session)):
+        session.out.note("no keys, neither own nor trusted")
+        session.out.note("  = hint: make one: art key new NAME; or trust one: art key trust VKEY")
     for message, hint in unfinished(session, trust):
         session.out.note(f"note: {message}")
         session.out.note(f"  = hint: {hint}")

@@ -17,7 +17,7 @@ from abstractruntime.cli._judge import BundleJudge, verify_run
 from abstractruntime.cli._keyring import LedgerTrust, ledger_trust, read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import reading, resolve_run
+from abstractruntime.cli._store import note_no_runs, reading, resolve_run
 from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import (
     ExitCode,
@@ -155,6 +155,8 @@ def _verdicts(
         by_run: dict[str, list[Contradiction]] = {run_id: [] for run_id in sorted(ids)}
         for run_id, found in engine.health.contradictions():
             by_run.setdefault(run_id, []).append(found)
+        if not by_run:
+            note_no_runs(session, engine)
         bundles = BundleJudge(engine)
         return [
             verify_run(engine, one, trust, pin, beside=told, bundles=bundles)
