@@ -113,11 +113,14 @@ def test_fmt_changes_no_store_over_a_link(art: Any, flow: Path, tmp_path: Path, 
     kept = tmp_path / place / "flow.json"
     kept.write_text('{"nodes": [], "edges": [],\n"id": "o"}')
     (tmp_path / "link.json").symlink_to(kept)
-    before = kept.read_bytes()
+    flow.write_text(f" {flow.read_text()}")
+    before = flow.read_bytes(), kept.read_bytes()
 
-    done = art("fmt", "link.json")
+    done = art("fmt", str(flow), "link.json")
 
-    assert (done.code, kept.read_bytes() == before) == (2, True), done.err
+    assert (done.code, (flow.read_bytes(), kept.read_bytes()) == before) == (2, True), done.err
+    assert art("fmt", str(flow)).code == 0
+    assert flow.read_bytes() != before[0]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from flow_builder import START, end, flow, node
 
-from abstractruntime.signing.keys import VerifierKey, parse_vkey
+from abstractruntime.signing.keys import parse_vkey
 
 WRITE = node("w", "write_file", "exec-in file_path content", "exec-out bytes")
 WRITE["data"]["pinDefaults"] = {"file_path": "out/o.txt", "content": "hi"}
@@ -200,26 +199,6 @@ def test_unsigned_bundles_of_one_id_share_nothing_and_those_of_a_publisher_do(ar
 
     assert places[0] != places[1]
     assert places[2] == places[3] not in places[:2]
-
-
-def test_the_workspace_of_a_publisher_is_named_by_the_whole_key(art, tmp_path):
-    """A name can be given to any key, and four bytes of an id can be met by searching."""
-    (key,) = art("key", "new", "acme", "--json").document["keys"]
-    whole = base64.b64decode(key["vkey"].rpartition("+")[2])[1:]
-    bundle = packed(art, tmp_path, reader("a.txt", name="a"), "a", "--key", "acme")
-    run = ("run", bundle, "--allow", "file:read", "--run-id")
-    art(*run, "r")
-    renamed = VerifierKey("other", whole).vkey
-    art("key", "trust", renamed)
-    art(*run, "s")
-
-    found = [
-        json.loads((tmp_path / f"store/ledger_{name}.jsonl").read_text().splitlines()[0])
-        for name in "rs"
-    ]
-    first, second = (Path(record["result"]["workspace"]).name for record in found)
-    assert first == second
-    assert first.endswith("--" + sha256(whole).hexdigest()[:32])
 
 
 @pytest.mark.parametrize(
