@@ -72,6 +72,18 @@ def test_a_refusal_says_what_the_key_is_for(signed: Any, change: Any, words: str
     )
 
 
+def test_a_key_that_is_named_is_told_to_have_ended(signed: Any) -> None:
+    signed("key", "revoke", "acme", "--retire", "--reason", "rotated")
+    named = ("bundle", "verify", "x.flowbundle", "--vkey", "config/keys/acme.vkey")
+
+    done = signed(*named)
+
+    assert (done.code, "is retired on 20" in done.err, "rotated" in done.err) == (0, True, True)
+    signed("key", "revoke", "acme", "--reason", "laptop lost")
+    done = signed(*named)
+    assert (done.code, "revoked on 20" in done.err, "laptop lost" in done.err) == (3, True, True)
+
+
 def test_another_signer_that_ended_is_told_beside_the_one_that_counts(signed: Any) -> None:
     signed("key", "new", "next")
     signed("bundle", "sign", "x.flowbundle", "--key", "next")

@@ -15,6 +15,7 @@ from abstractruntime.core.origin import RunOrigin
 from abstractruntime.signing.keys import load_signing_key
 from abstractruntime.storage.directory import KeySigner, open_store
 from abstractruntime.visualflow_compiler import compile_visualflow
+from abstractruntime.workflow_bundle.reader import read_bundle
 
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
 RESUME = ("resume", "r", "--input", "approve")
@@ -121,6 +122,23 @@ def test_a_signature_is_no_word_for_more_than_the_flow(
     refused = machine(*RESUME)
 
     assert (refused.code, claim in refused.err) == (3, True), refused.err
+
+
+@pytest.mark.parametrize("end", [(), ("--retire",)], ids=["revoked", "retired"])
+def test_a_signature_of_the_host_outweighs_none_of_a_publisher(
+    machine: Any, end: tuple[str, ...]
+) -> None:
+    assert machine("compile", str(APPROVAL), "--key", "release", "-o", "x.flowbundle").code == 0
+    data = Path("x.flowbundle").read_bytes()
+    bundle = read_bundle(data, Path("x"))
+    with contextlib.closing(open_store("store")) as engine:
+        engine.bundles.put(bundle.digest or "", data)
+    start("host", bundle_ref="release-approval@0.0.0", bundle_digest=bundle.digest)
+    machine("key", "revoke", "release", *end)
+
+    refused = machine(*RESUME)
+
+    assert (refused.code, "signed by release+" in refused.err) == (3, True), refused.err
 
 
 def test_a_planted_first_record_is_not_signed(machine: Any, monkeypatch: Any) -> None:

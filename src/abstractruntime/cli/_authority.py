@@ -221,12 +221,14 @@ def _claims(session: Session, engine: Store, root: str, origin: RunOrigin) -> It
         yield f"it works in '{origin.workspace}'"
     if origin.bundle_digest is None or not (why := _why_untrusted(session, engine, origin)):
         return
-    # Hazard: a host signs what it drives, whoever granted something; only the flow is its word.
-    if not _is_signed_here(session, engine, root, origin):
+    # Hazard: a host signs what it drives. Its word is for a flow that nobody else speaks about;
+    # it outweighs no signature that lost its worth, no denial and no grant.
+    is_plain = why.details.get("rule") == "unsigned" and not why.details.get("signatures")
+    if not (is_plain and _is_signed_here(session, engine, root, origin)):
         yield f"its bundle may run, but {why}"
 
 
-def _why_untrusted(session: Session, engine: Store, origin: RunOrigin) -> str | None:
+def _why_untrusted(session: Session, engine: Store, origin: RunOrigin) -> Untrusted | None:
     """Say why the bundle of a run would not be run now; None when it would, or is not there."""
     from abstractruntime._ports_system import SystemClock
     from abstractruntime.cli._keyring import read_trust
@@ -238,7 +240,7 @@ def _why_untrusted(session: Session, engine: Store, origin: RunOrigin) -> str | 
         if data is not None:
             verify_bundle(data, read_trust(session), now=SystemClock().now())
     except Untrusted as cause:
-        return str(cause)
+        return cause
     return None
 
 
