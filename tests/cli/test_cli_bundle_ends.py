@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from abstractruntime.signing.keys import VerifierKey, load_vkey
+
 APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
 INPUT = '{"service": "api", "version": "2.1.0"}'
 RUN = ("run", "x.flowbundle", "--input", INPUT)
@@ -70,6 +72,26 @@ def test_a_refusal_says_what_the_key_is_for(signed: Any, change: Any, words: str
     assert (done.code, "signed by acme+" in done.err, words in done.err) == (3, True, True), (
         done.err
     )
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["trusted before", "trusted after"])
+@pytest.mark.parametrize("end", [None, (), ("--retire",)], ids=["active", "revoked", "retired"])
+def test_a_signer_is_told_by_the_name_that_the_signature_has(
+    art: Any, first: bool, end: tuple[str, ...] | None
+) -> None:
+    (made,) = art("key", "new", "zebra", "--json").document["keys"]
+    public = load_vkey(Path(made["public_key"])).public
+    names = ["alias", "zoo"]
+    for name in names if first else names[::-1]:
+        assert art("key", "trust", VerifierKey(name, public).vkey).code == 0
+    art("compile", str(APPROVAL), "--key", "zebra", "-o", "x.flowbundle")
+    if end is not None:
+        assert art("key", "revoke", "alias", *end).code == 0
+
+    done = art("bundle", "verify", "x.flowbundle")
+
+    assert "signed by zebra+" in done.out + done.err
+    assert not {"alias+", "zoo+"} & {word[: word.find("+") + 1] for word in done.err.split()}
 
 
 def test_a_key_that_is_named_is_told_to_have_ended(signed: Any) -> None:

@@ -227,8 +227,9 @@ def _read_envelope(member: str, body: bytes, digest: str, trust: TrustStore) -> 
         return _ReadEnvelope(member, bad=f"speaks about the bundle {statement.digest[:64]!r}")
     # Those for something else, too: what they signed counts for nothing, but is told.
     known = [entry.key for entry in trust.keys]
-    keys = verify_envelope(envelope, known)
     hinted = {signature.key_hint for signature in envelope.signatures}
+    # Of several names of one key the last counts: the one that the signature has.
+    keys = verify_envelope(envelope, sorted(known, key=lambda key: key.label in hinted))
     if not keys and hinted & {key.label for key in known}:
         return _ReadEnvelope(member, bad="signature in the name of a known key does not hold")
     return _ReadEnvelope(member, keys, statement)
@@ -268,20 +269,20 @@ class _Judge:
     def _reports(
         self, read: Iterable[_ReadEnvelope]
     ) -> tuple[list[SignatureReport], set[VerifierKey]]:
-        trusted = {
-            key.public: key
-            for key in self.trust.bundle_keys(
-                self.manifest.bundle_id, vouched=self.vouched, now=self.now
-            )
-        }
-        reports, signers = [], set()
+        trusted = self.trust.bundle_keys(
+            self.manifest.bundle_id, vouched=self.vouched, now=self.now
+        )
+        reports: list[SignatureReport] = []
+        # Hazard: a key under two names is one signer.
+        signers: dict[bytes, VerifierKey] = {}
         for item in read:
-            good = [trusted[key.public] for key in item.keys if key.public in trusted]
+            good = [found for key in item.keys if (found := _among(trusted, key))]
             report = self._report(item, tuple(key.label for key in good))
             reports.append(report)
             if report.state == "trusted":
-                signers.update(good)
-        return reports, signers
+                for key in good:
+                    signers.setdefault(key.public, key)
+        return reports, set(signers.values())
 
     def _report(self, item: _ReadEnvelope, good: tuple[str, ...]) -> SignatureReport:
         if item.bad is not None or item.statement is None:
@@ -388,6 +389,12 @@ def _unsigned_rule(
         rule="unsigned",
         signatures=[report.to_dict() for report in reports],
     )
+
+
+def _among(trusted: Sequence[VerifierKey], key: VerifierKey) -> VerifierKey | None:
+    """Give the entry of a key that counts, that of this name if there is one."""
+    same = [found for found in trusted if found.public == key.public]
+    return key if key in same else next(iter(same), None)
 
 
 def _joined(reasons: Iterable[str]) -> str | None:
