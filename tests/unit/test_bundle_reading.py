@@ -323,13 +323,3 @@ def test_a_bad_signature_beside_a_good_one_is_reported():
 
     assert [report.state for report in verdict.signatures] == ["trusted", "bad"]
     assert len(verdict.warnings) == 1
-
-
-def test_a_key_under_two_names_is_one_signer():
-    alias = SigningKey.from_seed("alias", bytes(range(32)))
-    twice = sign_bundle(SIGNED, alias)
-    names = (TrustedKey(KEY.verifier), TrustedKey(alias.verifier))
-    assert verify_bundle(twice, TrustStore(names)).signers == (KEY.verifier.label,)
-
-    with pytest.raises(Untrusted, match="has 1 trusted signatures"):
-        verify_bundle(twice, TrustStore(names, TrustPolicy(threshold=2)))

@@ -110,8 +110,10 @@ def _note_none(session: Session, engine: Store, run_id: str | None, tags: Sequen
     place = f"of run {run_id}" if run_id else f"in the store '{engine.address}'"
     marked = f" with tag {' or '.join(tags)}" if tags else ""
     session.out.note(f"no snapshots{marked} {place}")
-    run = shell_word(run_id) if run_id else "RUN"
-    hint = "see all: art snapshot list" if tags else f"keep one: art snapshot create {run}"
+    run = run_id or "RUN"
+    hint = f"keep one: art snapshot create {shell_word(run)}"
+    if tags:
+        hint = "see all: art snapshot list"
     session.out.note(f"  = hint: {hint}")
 
 
