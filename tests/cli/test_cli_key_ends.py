@@ -256,7 +256,8 @@ class Terminal(io.StringIO):
 ASKED = {
     "revoke": (("key", "revoke", "k"), "Revoke key 'k+"),
     "cancel": (("cancel", "r"), "Cancel run r?"),
-    "purge": (("gc", "--purge", "done", "--apply"), "Remove 1 run"),
+    "purge": (("gc", "--purge", "done", "--apply"), "Remove run done ("),
+    "repair": (("repair", "torn", "--apply"), "Repair run torn: write the checkpoint anew"),
 }
 
 
@@ -267,6 +268,8 @@ def at_terminal(art: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     art(*RUN, "--run-id", "r")
     art(*RUN, "--run-id", "done")
     art("cancel", "done")
+    art(*RUN, "--run-id", "torn")
+    Path("store/run_torn.json").write_text("{}")
 
     def call(command: tuple[str, ...], typed: str | None) -> tuple[int, str]:
         err = Terminal()
@@ -287,9 +290,10 @@ def at_terminal(art: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("", (), 2, True),
         ("y\n", (), 0, True),
         ("n\n", ("--yes",), 0, False),
-        (None, (), 0, False),
+        (None, ("--yes",), 0, False),
+        (None, (), None, None),
     ],
-    ids=["no", "end", "yes", "flag", "script"],
+    ids=["no", "end", "yes", "flag", "script", "script without a word"],
 )
 def test_what_cannot_be_undone_is_asked_on_a_terminal(
     at_terminal: Any,
@@ -297,10 +301,13 @@ def test_what_cannot_be_undone_is_asked_on_a_terminal(
     question: str,
     typed: str | None,
     flags: tuple[str, ...],
-    code: int,
-    is_asked: bool,
+    code: int | None,
+    is_asked: bool | None,
 ) -> None:
     done, said = at_terminal((*command, *flags), typed)
+    if code is None:
+        # What only ends something must not fail for want of a word; what loses data does.
+        code, is_asked = (2, True) if "--purge" in command else (0, False)
 
     assert (done, question in said) == (code, is_asked), said
 
@@ -313,7 +320,9 @@ def test_nothing_is_done_without_consent(at_terminal: Any, art: Any) -> None:
     assert {run["run_id"]: run["status"] for run in art("runs", "--json").document["runs"]} == {
         "r": "waiting",
         "done": "cancelled",
+        "torn": "waiting",
     }
+    assert Path("store/run_torn.json").read_text() == "{}"
 
 
 def test_retiring_is_not_asked(at_terminal: Any) -> None:

@@ -189,13 +189,13 @@ def test_a_finished_run_is_purged_by_name_only(parked: Any, tmp_path: Path) -> N
     assert parked("gc", "--purge", "demo").code == 2  # it waits
     parked("cancel", "demo")
     plan = parked("gc", "--purge", "@last", "--json").document
-    done = parked("gc", "--purge", "demo", "--apply")
+    done = parked("gc", "--purge", "demo", "--apply", "--yes")
 
     assert [part["run_id"] for part in plan["purges"]] == ["demo"]
     assert done.out.startswith("run\tdemo\t")
     assert parked("inspect", "demo").code == 66
     assert (tmp_path / "store" / "tombstones" / "demo.json").exists()
-    assert parked("gc", "--purge", "demo", "--apply").code == 0
+    assert parked("gc", "--purge", "demo", "--apply", "--yes").code == 0
     assert parked("gc", "--purge", "nope").code == 66
 
 

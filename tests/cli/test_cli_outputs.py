@@ -106,6 +106,17 @@ def test_stores_keys_and_configuration_are_left_alone(parked, tmp_path, place, m
     assert (target.read_bytes() if target.exists() else None) == before
 
 
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="no /proc")
+def test_a_file_below_proc_is_a_file_where_it_leads(parked, tmp_path) -> None:
+    (tmp_path / "old.json").write_text("something else")
+
+    assert parked("export-history", "demo", "-o", "/proc/self/cwd/new.json").code == 0
+    assert (tmp_path / "new.json").stat().st_mode & 0o777 == 0o600
+    assert parked("export-history", "demo", "-o", "/proc/self/cwd/old.json").code == 2
+    assert parked("export-history", "demo", "-o", "/proc/self/cwd").code == 2
+    assert (tmp_path / "old.json").read_text() == "something else"
+
+
 def test_nothing_is_unpacked_into_a_store(parked, flow_file, tmp_path) -> None:
     bundle = tmp_path / "b.flowbundle"
     assert compiled(parked, flow_file, bundle).code == 0

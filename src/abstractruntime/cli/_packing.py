@@ -6,7 +6,7 @@ later without the file, and needs neither signature nor consent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,11 +48,11 @@ def load_bundle_or_flow(
     allow_unsigned: bool,
     now: datetime,
     entry: str | None,
-    is_installed: Callable[[str], bool] = lambda _digest: False,
+    vouchers: Callable[[str], Collection[str]] = lambda _digest: (),
 ) -> tuple[Loaded, tuple[Diagnostic, ...]]:
     """Open what a person wants to run; a flow document comes with the warnings about it.
 
-    `is_installed` tells for which digests retired keys still count.
+    `vouchers` gives for a digest who signed it when this user ran it before.
 
     Raises:
         NotFound: no such file, or no such entry.
@@ -75,9 +75,9 @@ def load_bundle_or_flow(
                 verdict = judge()
             except Untrusted as cause:
                 digest = str(cause.details.get("digest"))
-                if not is_installed(digest):
+                if not (vouched := vouchers(digest)):
                     raise
-                verdict = judge(installed_digests={digest})
+                verdict = judge(vouched=vouched)
         return of_verdict(data, verdict), ()
     return compile_bundle(Request(path, (entry,) if entry else ()), data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from abstractruntime.core.event_keys import is_hold
 from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.run_tree import RunTree
-from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.errors import IntegrityError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LAST = "@last"
 _NEAR = 5
+_ALL_RUNS = 1_000_000
 
 
 @contextmanager
@@ -105,15 +107,29 @@ def _host_keys(session: Session) -> Iterable[VerifierKey]:
     return read_trust(session).ledger_keys()
 
 
-def holds_bundle(session: Session, digest: str) -> bool:
-    """Say whether a run of this bundle was started before; a store of a project proves nothing."""
+def vouchers_of(session: Session, digest: str) -> frozenset[str]:
+    """Give who signed a bundle, as runs of it say that this user started.
+
+    That a store holds the bundle proves nothing: whoever can write there may have put it.
+    """
+    from abstractruntime.cli._authority import is_sealed
+
     if session.config.values["store"].is_projects:
-        return False
+        return frozenset()
+    found: set[str] = set()
     try:
         with reading(session) as engine:
-            return engine.bundles.get(digest, limit=1) is not None
+            if engine.bundles.get(digest, limit=1) is None:
+                return frozenset()
+            for header in engine.find(RunQuery(root_only=True, limit=_ALL_RUNS)):
+                # What cannot be read says nothing.
+                with contextlib.suppress(IntegrityError):
+                    origin = engine.origin(header.run_id)
+                    if origin.bundle_digest == digest and is_sealed(session, header.run_id, origin):
+                        found.update(origin.signers)
     except NotFound:
-        return False
+        return frozenset()
+    return frozenset(found)
 
 
 def _checked_directory(session: Session) -> Path:
@@ -200,6 +216,12 @@ def _last_run(engine: Store) -> str:
             f"the store {engine.address!r} has no runs", hint="start one: art run FLOW", kind="run"
         )
     return found[0].run_id
+
+
+def note_no_runs(session: Session, engine: Store) -> None:
+    """Say that a store is empty, beside a list that is."""
+    session.out.note(f"no runs in the store '{engine.address}'")
+    session.out.note("  = hint: start one: art run FLOW")
 
 
 def run_document(

@@ -18,13 +18,13 @@ from abstractruntime._text import shell_word
 from abstractruntime._version import __version__
 from abstractruntime.cli._authority import SEAL_FILE, seal_secret
 from abstractruntime.cli._config import USER_FILE
+from abstractruntime.cli._judge import BundleJudge, defects_beside, verify_run
 from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._settings import BY_NAME
 from abstractruntime.cli._store import reading
 from abstractruntime.cli.keys import unfinished
-from abstractruntime.cli.verify import BundleJudge, defects_beside, verify_run
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.store import Store

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abstractruntime._json import JsonObject, dump_sorted
+from abstractruntime._json import JsonObject, dump_sorted, mapping, split_pointer
 from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._text import shell_word
@@ -44,7 +44,7 @@ from abstractruntime.cli._packing import load_bundle_or_flow
 from abstractruntime.cli._program import Program, code_services, compile_program
 from abstractruntime.cli._sandbox import confined
 from abstractruntime.cli._session import Session, os_user
-from abstractruntime.cli._store import holds_bundle, writing
+from abstractruntime.cli._store import vouchers_of, writing
 from abstractruntime.cli._watched import watched
 from abstractruntime.core.origin import TRUST_CODE, RunOrigin
 from abstractruntime.core.store import Store
@@ -272,7 +272,7 @@ def _load(session: Session, wanted: Wanted, trust: TrustStore) -> Loaded:
         allow_unsigned=wanted.allow_unsigned,
         now=SystemClock().now(),
         entry=wanted.entry,
-        is_installed=partial(holds_bundle, session),
+        vouchers=partial(vouchers_of, session),
     )
     say_findings(session, findings)
     for warning in loaded.warnings:
@@ -394,8 +394,9 @@ def find_same(engine: Store, start: Start) -> bool:
     for name in ("workflow_id", "bundle_digest", "inputs_sha256"):
         if getattr(known, name) != getattr(wanted, name):
             raise Refused(
-                f"the key {wanted.once!r} stands for a run with another {name}",
-                hint=f"see it: art inspect {shell_word(run_id)}; or use another key",
+                f"the key {wanted.once!r} stands for a run {_other(engine, start, known, name)}",
+                hint=f"see it: art inspect {shell_word(run_id)}; give what it was started with to"
+                " get it, or another key to start another",
                 run_id=run_id,
                 expected=getattr(wanted, name),
                 found=getattr(known, name),
@@ -404,3 +405,28 @@ def find_same(engine: Store, start: Start) -> bool:
         # What somebody else planted under this key is no answer.
         engine.admit(run_id)
     return True
+
+
+def _other(engine: Store, start: Start, known: RunOrigin, name: str) -> str:
+    """Say how the run of a start key is another one than is asked for."""
+    if name == "workflow_id":
+        return f"of the flow {known.workflow_id!r}, not {start.origin.workflow_id!r}"
+    if name == "bundle_digest":
+        return f"of another content of '{known.bundle_ref or known.workflow_id}'"
+    began = _inputs_of(engine, start.run_id)
+    differing = sorted(
+        key for key in {*began, *start.inputs} if began.get(key) != start.inputs.get(key)
+    )
+    return f"with other inputs{': ' if differing else ''}{', '.join(map(repr, differing))}"
+
+
+def _inputs_of(engine: Store, run_id: str) -> JsonObject:
+    """Give what a run was started with, as its first record sets it; what begins with `_` is ours."""
+    first = next(iter(engine.records(run_id)), None)
+    commit = mapping(engine.resolve(first.record).get("commit")) if first is not None else {}
+    tokens = {key: split_pointer(key) for key in mapping(commit.get("set"))}
+    return {
+        found[0]: commit["set"][key]
+        for key, found in tokens.items()
+        if len(found) == 1 and not found[0].startswith("_")
+    }

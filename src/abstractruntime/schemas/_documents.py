@@ -147,7 +147,7 @@ KEYS: Final = document(
     keys=list_of(
         closed_object(
             "name label vkey status usages bundles:texts not_before? not_after? reason? since?"
-            " private_key? public_key?",
+            " earlier? private_key? public_key?",
             status=one_of("active", "retired", "revoked", "untrusted"),
             usages=list_of(one_of("bundle", "ledger")),
         )
