@@ -210,6 +210,41 @@ def test_a_key_that_ended_does_not_come_back_by_import(
     assert not Path("config/keys/other.pem").exists()
 
 
+NARROW = ("--bundle", "x-*"), ("bundle",), ("x-*",)
+HOST = ("--usage", "host"), ("ledger",), ("*",)
+
+
+@pytest.mark.parametrize("name", ["acme", "other"])
+@pytest.mark.parametrize("flags, usages, bundles", [NARROW, HOST], ids=["narrow", "host"])
+@pytest.mark.parametrize("by", ["trust", "again", "import"])
+def test_trusting_again_widens_nothing_that_is_not_said(
+    art: Any, by: str, name: str, flags: tuple[str, ...], usages: Any, bundles: Any
+) -> None:
+    pem("k.pem")
+    art("key", "import", "k.pem", "--name", "acme", *flags)
+    trust = Path("config/trust.json")
+    document = json.loads(trust.read_text())
+    document["keys"][0]["not_after"] = "2020-01-01T00:00:00Z"
+    trust.write_text(json.dumps(document))
+    vkey = SigningKey.from_seed(name, SEED).verifier.vkey
+    if by == "again":
+        art("key", "revoke", "acme", "--retire")
+    if by == "import":
+        shutil.rmtree("config/keys")
+        done = art("key", "import", "k.pem", "--name", name)
+    else:
+        done = art("key", "trust", vkey, *(("--again",) if by == "again" else ()))
+
+    assert done.code == 0, done.err
+    for key in art("key", "list", "--json").document["keys"]:
+        found = tuple(key["usages"]), tuple(key["bundles"]), key["not_after"]
+        assert found == (usages, bundles, "2020-01-01T00:00:00Z")
+    assert (
+        art("key", "trust", vkey, "--bundle", "y-*", "--usage", "bundle", "--usage", "host").code
+        == 0
+    )
+
+
 # -- names and files -------------------------------------------------------------------------
 
 

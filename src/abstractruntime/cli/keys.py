@@ -127,10 +127,25 @@ def trust(
     public = read_public_key(key)
     store = read_trust(session)
     require_trustable(store, public, again=again)
-    entry = TrustedKey(public, parse_usages(usage), parse_bundles(bundle))
+    entry = entry_of(store, public, usage, bundle)
     write_trust(session, store.with_key(entry))
     _emit(session, [_describe(entry, None)], full=True)
     return 0
+
+
+def entry_of(
+    store: TrustStore, key: VerifierKey, usage: Iterable[str], bundle: Iterable[str]
+) -> TrustedKey:
+    """Give the entry of a key that is trusted: what is not said stays as it was, under any name."""
+    same = [entry for entry in store.keys if entry.key.public == key.public]
+    known = next((entry for entry in same if entry.key == key), next(iter(same), TrustedKey(key)))
+    return TrustedKey(
+        key,
+        parse_usages(usage) if usage else known.usages,
+        parse_bundles(bundle) if bundle else known.bundles,
+        not_before=known.not_before,
+        not_after=known.not_after,
+    )
 
 
 def require_trustable(store: TrustStore, key: VerifierKey, *, again: bool = False) -> None:
