@@ -32,14 +32,16 @@ def compiled(art: Any, flow: Path, target: Path | str, *more: str) -> Any:
 
 @pytest.mark.parametrize("more", [(), ("--force",)], ids=["plain", "forced"])
 def test_a_source_is_never_written_over(art, flow_file, tmp_path, more) -> None:
+    of_directory = compiled(art, tmp_path, flow_file, *more)
     (tmp_path / "link.json").symlink_to(flow_file)
     os.link(flow_file, tmp_path / "hard.json")
-    for name in ("src.json", "link.json", "hard.json"):
-        done = compiled(art, flow_file, tmp_path / name, *more)
-        assert (done.code, "reads" in done.err) == (2, True), done.err
-    done = compiled(art, tmp_path, tmp_path / "src.json", *more)
+    of_file = [
+        compiled(art, flow_file, tmp_path / name, *more)
+        for name in ("src.json", "link.json", "hard.json")
+    ]
 
-    assert done.code == 2
+    for done in (of_directory, *of_file):
+        assert (done.code, "reads" in done.err) == (2, True), done.err
     assert flow_file.read_bytes() == FLOW
 
 
