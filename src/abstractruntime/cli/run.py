@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
     from abstractruntime.signing import TrustStore
     from abstractruntime.storage.artifacts import FileArtifactStore
-    from abstractruntime.visualflow_compiler import Services
 
 _ONCE_CHARS = 32
 
@@ -86,17 +85,6 @@ class Wanted:
     allow: Sequence[str]
     keep_listeners: bool
     trust_code: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """What a run may use, and who chose the directory of its files."""
-
-    services: Services
-    artifacts: FileArtifactStore
-    grants: tuple[str, ...]
-    workspace: str | None
-    chosen_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +203,19 @@ def run(  # noqa: PLR0917 - the options of the command
 def _plan(session: Session, wanted: Wanted, trust: TrustStore) -> Plan:
     """Decide all that a run begins with, before anything of it is written."""
     loaded = _load(session, wanted, trust)
-    home = _home(session, wanted, loaded, trust)
-    program = compile_program(loaded.bundle, wanted.entry, services=home.services)
-    in_process = wanted.trust_code or session.config.get("sandbox") == "in-process"
+    home = session.config.get("sandbox")
+    grants = granted(loaded, wanted.allow)
+    has_files = uses_files(loaded.bundle.documents.values())
+    root, chosen_by = workspace_root(session, loaded, trust) if has_files else (None, "")
+    artifacts = artifacts_in(session.config.store)
+    services = code_services(
+        trust_code=wanted.trust_code,
+        sandbox=home,
+        workspace=workspace_of(session, RunOrigin(grants=grants, workspace=root)),
+        artifacts=artifacts,
+    )
+    program = compile_program(loaded.bundle, wanted.entry, services=services)
+    in_process = wanted.trust_code or home == "in-process"
     if in_process and program.has_code:
         session.out.note("warning: code nodes run in this process, outside of the sandbox")
     document = loaded.bundle.documents[program.entry]
@@ -231,9 +229,9 @@ def _plan(session: Session, wanted: Wanted, trust: TrustStore) -> Plan:
         inputs_sha256=hashlib.sha256(dump_sorted(values)).hexdigest(),
         runtime_version=__version__,
         overrides=overrides,
-        sandbox=confined(session, home.services.code) if program.has_code else None,
-        grants=home.grants,
-        workspace=home.workspace,
+        sandbox=confined(session, services.code) if program.has_code else None,
+        grants=grants,
+        workspace=root,
         actor=wanted.actor or os_user(),
         labels=parse_labels(wanted.labels),
         once=wanted.once,
@@ -241,27 +239,13 @@ def _plan(session: Session, wanted: Wanted, trust: TrustStore) -> Plan:
         settings=settings_in_force(
             session,
             trust,
-            workspace=(home.workspace, home.chosen_by),
-            **_said(overrides, home.grants, trust_code=wanted.trust_code),
+            workspace=(root, chosen_by),
+            **_said(overrides, grants, trust_code=wanted.trust_code),
         ),
     )
     for line in input_notes(document, values):
         session.out.note(line)
-    return Plan(loaded, program, Start(wanted.run_id, values, origin), home.artifacts)
-
-
-def _home(session: Session, wanted: Wanted, loaded: Loaded, trust: TrustStore) -> Home:
-    grants = granted(loaded, wanted.allow)
-    has_files = uses_files(loaded.bundle.documents.values())
-    root, chosen_by = workspace_root(session, loaded, trust) if has_files else (None, "")
-    artifacts = artifacts_in(session.config.store)
-    services = code_services(
-        trust_code=wanted.trust_code,
-        sandbox=session.config.get("sandbox"),
-        workspace=workspace_of(session, RunOrigin(grants=grants, workspace=root)),
-        artifacts=artifacts,
-    )
-    return Home(services, artifacts, grants, root, chosen_by)
+    return Plan(loaded, program, Start(wanted.run_id, values, origin), artifacts)
 
 
 def _load(session: Session, wanted: Wanted, trust: TrustStore) -> Loaded:

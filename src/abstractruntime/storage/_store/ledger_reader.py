@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import IO, TYPE_CHECKING
 
 import orjson
 
-from abstractruntime._json import JsonObject, mapping
+from abstractruntime._json import JsonObject
 from abstractruntime.core.origin import RunOrigin
 from abstractruntime.core.ports import StoredRecord
 from abstractruntime.core.store import LedgerHead
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from abstractruntime.storage._files.fs import StoreFiles
     from abstractruntime.storage._files.layout import Layout
     from abstractruntime.storage._store.blobs import Blobs
+
+
+# The end of a line whose commit says it: `RecordWriter` and `DirectoryRunLog` put it last, or
+# before the digest of a state.
+_TOLD = re.compile(
+    rb'"%b":(\d{1,18})(?:,"state":"sha256:[0-9a-f]{64}")?\}\}\n?\Z' % BESIDE.encode()
+)
+_ENDING_BYTES = 256
 
 
 class LedgerReader:
@@ -103,16 +112,17 @@ class LedgerReader:
             return LedgerHead()
         record = parse_line(run_id, -1, last)
         # A closing record has no commit; the one before it has.
-        is_bare = "seq" in record and "commit" not in record
-        told = self.recent(run_id, 2)[0].record if is_bare else record
-        beside = mapping(told.get("commit")).get(BESIDE)
+        # A closing record has no commit; the one before it has, and may be as large as a state.
+        start = max(0, last.offset - _ENDING_BYTES)
+        before = self._files.read(path, start, last.offset - start) or b""
+        told = _TOLD.search(last.data[-_ENDING_BYTES:] if "commit" in record else before)
         seq = record["seq"] if "seq" in record else sum(1 for _ in self.records(run_id)) - 1
         return LedgerHead(
             records=seq + 1,
             head_hash=record.get("record_hash"),
             signed_records=heads_extent(self._files, self._layout.heads(run_id)).records,
             bytes=last.offset + len(last.data) + 1,
-            beside_bytes=beside if type(beside) is int else 0,
+            beside_bytes=int(told[1]) if told else 0,
         )
 
     def require_run(self, run_id: str) -> None:
