@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.core.store import Store
 
+# More than what the longest calls take.
+_MAX_BYTES = 1024 * 1024
+
 
 def add_calls(engine: Store, document: JsonObject) -> None:
     """Put the calls into a run document, for each failure whose artifact has them; else why not."""
@@ -35,6 +38,9 @@ def _read(engine: Store, run_id: str, artifact_id: str) -> str:
     # Only a run that failed needs them.
     from abstractruntime.storage.artifacts import compute_artifact_id
 
+    told = engine.artifacts.get_metadata(artifact_id)
+    if told is not None and told.size_bytes > _MAX_BYTES:
+        raise ValueError(f"artifact {artifact_id!r} is longer than {_MAX_BYTES} bytes")
     found = engine.artifacts.load(artifact_id)
     if found is None:
         raise ValueError(f"artifact {artifact_id!r} is missing")

@@ -240,6 +240,8 @@ class Artifacts(Protocol):
 
     def load(self, artifact_id: str) -> Any: ...
 
+    def get_metadata(self, artifact_id: str) -> Any: ...
+
 
 class StoreCare(Protocol):
     """Mending runs, and removing what none needs, each by a plan that this store has made."""

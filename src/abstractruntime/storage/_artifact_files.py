@@ -51,6 +51,12 @@ class ArtifactFiles:
             return self.files.read(self._old(artifact_id, _CONTENT))
         return read_kept(self.files, self.layout.blob(blob_id))
 
+    def content_size(self, artifact_id: str, blob_id: str | None) -> int | None:
+        """Give how long the content is; None where it is not in its place."""
+        old = self._old(artifact_id, _CONTENT)
+        found = self.files.info(old if blob_id is None else self.layout.blob(blob_id))
+        return None if found is None else found.size
+
     def has(self, artifact_id: str) -> bool:
         ref = self._ref(artifact_id)
         paths = (ref, ref + ASIDE, self._old(artifact_id, _METADATA))

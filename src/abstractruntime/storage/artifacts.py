@@ -380,6 +380,10 @@ class FileArtifactStore(_ListedArtifactStore):
         metadata = self.get_metadata(artifact_id)
         if metadata is None:
             return None
+        # What is longer than it says is not read: somebody put it there to fill the memory.
+        size = self._files.content_size(artifact_id, metadata.blob_id)
+        if self._verify and size is not None and size != metadata.size_bytes:
+            raise _damaged(artifact_id, "the content does not match its digest")
         content = self._files.read_content(artifact_id, metadata.blob_id)
         if content is None:
             raise _damaged(artifact_id, "the content is missing")
