@@ -155,7 +155,8 @@ def _diagnostic_lines(findings: tuple[Diagnostic, ...]) -> Iterator[str]:
     from abstractruntime.visualflow_compiler.check import render_text
 
     for item in findings:
-        yield from render_text(item).split("\n")
+        if item.severity != "info":  # it asks for nothing
+            yield from render_text(item).split("\n")
 
 
 def _plain_lines(error: AbstractRuntimeError) -> Iterator[str]:
