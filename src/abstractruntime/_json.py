@@ -64,9 +64,14 @@ def load_strict(data: bytes | str) -> JsonValue:
     if isinstance(data, bytes):
         data = data.decode(json.detect_encoding(data), "surrogatepass")
     if data.startswith(_BOM):
-        raise json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", data, 0)
+        mark = json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", data, 0)
+        mark.args = (why_unread(mark),)
+        raise mark
     try:
         return _STRICT.decode(data)
+    except json.JSONDecodeError as cause:
+        cause.args = (why_unread(cause),)
+        raise
     except ValueError as cause:
         if _DIGITS in str(cause):
             raise ValueError(why_unread(cause)) from None
@@ -75,12 +80,38 @@ def load_strict(data: bytes | str) -> JsonValue:
 
 def why_unread(cause: Exception) -> str:
     """Say why `load_strict` refused a text, in words that are ours."""
+    if isinstance(cause, json.JSONDecodeError):
+        return f"{syntax_problem(cause)} at line {cause.lineno}, column {cause.colno}"
+    if isinstance(cause, UnicodeDecodeError):
+        return f"it is not UTF-8 at byte {cause.start}"
     text = str(cause)
     if isinstance(cause, RecursionError):
         return f"it is nested deeper than {MAX_DEPTH} levels"
     if _DIGITS in text:
         return "it holds a number of too many digits"
     return text
+
+
+# By how the messages of Python's reader begin.
+_SYNTAX = {
+    "Expecting value": "expected a value",
+    "Expecting property name": "expected a name in double quotes",
+    "Expecting ':'": "expected ':' after a name",
+    "Expecting ','": "expected ',' or an end",
+    "Illegal trailing comma": "a comma stands before the end",
+    "Extra data": "expected nothing more",
+    "Unterminated string": "a text begins and does not end",
+    "Invalid control character": "a text holds a line break or control character as it is",
+    "Invalid \\escape": "a text holds a backslash that begins nothing",
+    "Invalid \\u": "a text holds \\u without four hex digits",
+    "Unexpected UTF-8 BOM": "it begins with a byte order mark",
+}
+
+
+def syntax_problem(cause: json.JSONDecodeError) -> str:
+    """Say what a reader of JSON did not find, or found, without the place."""
+    found = (words for begin, words in _SYNTAX.items() if cause.msg.startswith(begin))
+    return next(found, cause.msg)
 
 
 def object_of_pairs(pairs: list[tuple[str, Any]]) -> JsonObject:

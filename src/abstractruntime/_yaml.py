@@ -23,6 +23,12 @@ def load_yaml(text: str | bytes) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as cause:
+        # Hazard: the text of the library quotes the line, which may hold a secret.
+        mark = cause.problem_mark or cause.context_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        said = " ".join(filter(None, (cause.context, cause.problem)))
+        raise ValueError(f"{said}{place}") from cause
     except yaml.YAMLError as cause:
         raise ValueError(" ".join(str(cause).split())) from cause
 

@@ -14,6 +14,9 @@ from abstractruntime.cli._lazy import root_command
 from abstractruntime.cli._reference import walk
 from abstractruntime.cli._table import COMMANDS
 
+APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
+INPUT = '{"service": "api", "version": "2.1.0"}'
+
 TEXTS = (
     "", " ", "x", "-", "--", "@last", "ä/é", "\udcff", "None", "true",
     "0", "1", "-1", "-0", "007", "+5", "1_0", " 7 ", "7.0", "1.5", ".5", "5.", "1e3", "nan", "inf",
@@ -83,3 +86,23 @@ def test_parameter_that_is_described_in_another_way_is_left_to_the_parser(descri
     (read,) = reading_plainly([param])
 
     assert read.process_value(None, "5") == ("parsed", "5")
+
+
+@pytest.mark.parametrize(
+    "args, code",
+    [
+        (("resume", "r", "--input", "approve", "--input", "reject"), 2),
+        (("runs", "--store", "store", "--store", "store"), 2),
+        (("runs", "-n", "1", "--limit", "2"), 2),
+        (("runs", "--status", "waiting", "--status", "failed"), 0),
+        (("runs", "--json", "--json"), 0),
+        (("runs", "-q", "-q"), 0),
+    ],
+)
+def test_an_option_with_one_value_is_given_once(art: Any, args: tuple[str, ...], code: int) -> None:
+    assert art("run", str(APPROVAL), "--run-id", "r", "--input", INPUT).code == 4
+
+    done = art(*args)
+
+    assert (done.code, "is given several times" in done.err) == (code, code == 2), done.err
+    assert art("inspect", "r", "--json").document["status"] == "waiting"

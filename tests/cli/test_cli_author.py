@@ -107,6 +107,22 @@ def test_fmt_follows_a_link(art: Any, flow: Path, tmp_path: Path) -> None:
     assert art("fmt", str(flow), "--check").code == 0
 
 
+@pytest.mark.parametrize("place", ["store", "config"])
+def test_fmt_changes_no_store_over_a_link(art: Any, flow: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / place).mkdir(exist_ok=True)
+    kept = tmp_path / place / "flow.json"
+    kept.write_text('{"nodes": [], "edges": [],\n"id": "o"}')
+    (tmp_path / "link.json").symlink_to(kept)
+    flow.write_text(f" {flow.read_text()}")
+    before = flow.read_bytes(), kept.read_bytes()
+
+    done = art("fmt", str(flow), "link.json")
+
+    assert (done.code, (flow.read_bytes(), kept.read_bytes()) == before) == (2, True), done.err
+    assert art("fmt", str(flow)).code == 0
+    assert flow.read_bytes() != before[0]
+
+
 @pytest.mark.parametrize(
     "args, code",
     [(("-", "x.json"), 2), ((), 2), (("nope.json",), 66), (("b/price-orders/cases",), 66)],

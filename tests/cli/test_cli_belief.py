@@ -198,7 +198,7 @@ def test_a_run_that_was_begun_unsigned_is_signed_as_it_was_found(
     assert any("as they were found" in warning for warning in verdict["warnings"])
 
 
-@pytest.mark.parametrize("command", [("gc", "--apply"), ("gc", "--purge", "r", "--apply")])
+@pytest.mark.parametrize("command", [("gc", "--apply"), ("gc", "--purge", "r", "--apply", "--yes")])
 def test_a_run_of_a_colleague_keeps_nobody_from_tidying(
     art: Any,
     signed: Path,

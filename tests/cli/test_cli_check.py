@@ -163,6 +163,18 @@ def test_infos_are_shown_when_asked_for(art: Any) -> None:
     assert "1 info; infos ask for nothing, see them with -v" in plain.err
 
 
+@pytest.mark.parametrize("command", [("run",), ("compile", "--unsigned")])
+def test_who_is_refused_hears_no_infos(art: Any, command: tuple[str, ...]) -> None:
+    bad = RULES["VF307"].bad
+    stray = {"source": "say", "sourceHandle": "nope", "target": "end", "targetHandle": "exec-in"}
+    write("a.json", {**bad, "edges": [*bad["edges"], stray]})
+    assert "info[" in art("check", "a.json", "-v").out
+
+    refused = art(*command, "a.json")
+
+    assert (refused.code, "error[" in refused.err, "info[" in refused.err) == (1, True, False)
+
+
 @pytest.mark.parametrize("document, code", [(ASKS, 0), (with_type("nope"), 1)])
 def test_stdin(art: Any, monkeypatch: pytest.MonkeyPatch, document: Any, code: int) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(document).encode())))

@@ -30,6 +30,17 @@ def test_cancel_gives_the_cancelled_run(parked: Any) -> None:
     assert parked("tick", "demo").code == 5
 
 
+def test_a_reason_to_cancel_is_no_error(parked: Any) -> None:
+    parked("cancel", "demo", "--reason", "too late")
+
+    shown = (parked("inspect", "demo").out, parked("tick", "demo").err)
+    assert all("too late" in text for text in shown)
+    assert not any("error" in text for text in shown)
+    assert "reason   too late" in shown[0]
+    assert "reason: too late\n" in shown[1]
+    assert parked("inspect", "demo", "--json").document["error"]["message"] == "too late"
+
+
 @pytest.mark.parametrize("end", [("cancel", "demo"), ("resume", "demo", "--input", "approve")])
 def test_cancelling_what_has_ended_is_no_error(parked: Any, end: tuple[str, ...]) -> None:
     parked(*end)

@@ -51,7 +51,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (0, "run", REPORT, "--run-id", "d", "--input", "hours=0"),
             (0, "run", REPORT, "--run-id", "big", "--input", f"@{big}"),
             (0, "run", REPORT, "--run-id", "old", "--input", "hours=0"),
-            (0, "gc", "--purge", "old", "--apply"),
+            (0, "gc", "--purge", "old", "--apply", "--yes"),
             (0, "snapshot", "create", "w"),
         ):
             with contextlib.redirect_stdout(io.StringIO()):

@@ -57,6 +57,16 @@ def test_addresses(art: Any, key: str, address: tuple[str, ...]) -> None:
     assert art("emit", "go", *address, "--json").document["delivered"] == 1
 
 
+def test_a_run_that_has_ended_hears_nothing_more(art: Any) -> None:
+    listener(art, "l1")
+    art("cancel", "l1")
+    told = art("emit", "go", "--run", "l1")
+
+    assert (told.code, told.out) == (0, "")
+    assert "note: run l1 has ended (cancelled) and hears nothing more" in told.err
+    assert "has ended" not in art("emit", "go", "--global").err
+
+
 def test_the_session_of_a_child_is_that_of_its_tree(art: Any) -> None:
     child = family(art)
 

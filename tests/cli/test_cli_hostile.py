@@ -42,7 +42,7 @@ APPROVAL = str(ROOT / "bundles" / "release-approval" / "flow.json")
         (("resume", "demo", "--input", r'{"response": "\ud800"}'), 2),
         (("inspect", ""), 2),
         (("cancel", ""), 2),
-        (("gc", "--purge", "", "--apply"), 2),
+        (("gc", "--purge", "", "--apply", "--yes"), 2),
         (("snapshot", "create", " "), 2),
         (("inspect", "\udcff"), 2),
         (("emit", "\udcff", "--global"), 2),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from abstractruntime.cli import _lazy, config
+from abstractruntime.cli._interrupts import stop_on_signals
 from abstractruntime.cli._progress import Progress
 from abstractruntime.core.models import RunState
 from abstractruntime.core.ports import RunLog
@@ -49,6 +50,28 @@ def test_interrupts_are_raised_in_commands_only(art: Any, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
+    ("given", "number", "left"),
+    [
+        (None, signal.SIGTERM, [10.0]),
+        (None, signal.SIGINT, []),
+        (3.0, signal.SIGTERM, [3.0]),
+        (3.0, signal.SIGINT, [3.0]),
+    ],
+)
+def test_how_long_an_effect_in_flight_may_take(monkeypatch, given, number, left):
+    set_to: list[float] = []
+    monkeypatch.setattr(directory, "expect_end", lambda: None)
+    monkeypatch.setattr(signal, "setitimer", lambda _which, seconds: set_to.append(seconds))
+    usual = signal.getsignal(number)
+
+    with stop_on_signals(patience_s=given) as stop:
+        signal.raise_signal(number)
+        assert stop()
+    assert set_to == [*left, *([0.0] if left else [])]
+    assert signal.getsignal(number) is usual
+
+
+@pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
 @pytest.mark.parametrize("levels", [1, 2])
@@ -69,7 +92,7 @@ def test_a_signal_while_a_child_runs_leaves_an_interrupted_run(
     Path("again.json").write_text(json.dumps(flow))
     steps: dict[str, int] = {}
 
-    def note(progress: Progress, run: RunState, log: RunLog) -> None:
+    def note(progress: Progress, run: RunState, log: RunLog, labels: Any) -> None:
         steps[run.run_id] = steps.get(run.run_id, 0) + 1
         if len(steps) > levels:
             signal.raise_signal(number)
@@ -85,5 +108,5 @@ def test_a_signal_while_a_child_runs_leaves_an_interrupted_run(
     shown = json.loads(art("inspect", "r", "--json").out)
     assert (shown["status"], shown["waits"]) == ("interrupted", [])
 
-    monkeypatch.setattr(Progress, "note", lambda *_: None)
+    monkeypatch.setattr(Progress, "note", lambda *_, **_labels: None)
     assert "limited" in art("tick", "r").err

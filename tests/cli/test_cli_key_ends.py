@@ -210,6 +210,41 @@ def test_a_key_that_ended_does_not_come_back_by_import(
     assert not Path("config/keys/other.pem").exists()
 
 
+NARROW = ("--bundle", "x-*"), ("bundle",), ("x-*",)
+HOST = ("--usage", "host"), ("ledger",), ("*",)
+
+
+@pytest.mark.parametrize("name", ["acme", "other"])
+@pytest.mark.parametrize("flags, usages, bundles", [NARROW, HOST], ids=["narrow", "host"])
+@pytest.mark.parametrize("by", ["trust", "again", "import"])
+def test_trusting_again_widens_nothing_that_is_not_said(
+    art: Any, by: str, name: str, flags: tuple[str, ...], usages: Any, bundles: Any
+) -> None:
+    pem("k.pem")
+    art("key", "import", "k.pem", "--name", "acme", *flags)
+    trust = Path("config/trust.json")
+    document = json.loads(trust.read_text())
+    document["keys"][0]["not_after"] = "2020-01-01T00:00:00Z"
+    trust.write_text(json.dumps(document))
+    vkey = SigningKey.from_seed(name, SEED).verifier.vkey
+    if by == "again":
+        art("key", "revoke", "acme", "--retire")
+    if by == "import":
+        shutil.rmtree("config/keys")
+        done = art("key", "import", "k.pem", "--name", name)
+    else:
+        done = art("key", "trust", vkey, *(("--again",) if by == "again" else ()))
+
+    assert done.code == 0, done.err
+    for key in art("key", "list", "--json").document["keys"]:
+        found = tuple(key["usages"]), tuple(key["bundles"]), key["not_after"]
+        assert found == (usages, bundles, "2020-01-01T00:00:00Z")
+    assert (
+        art("key", "trust", vkey, "--bundle", "y-*", "--usage", "bundle", "--usage", "host").code
+        == 0
+    )
+
+
 # -- names and files -------------------------------------------------------------------------
 
 
@@ -256,7 +291,8 @@ class Terminal(io.StringIO):
 ASKED = {
     "revoke": (("key", "revoke", "k"), "Revoke key 'k+"),
     "cancel": (("cancel", "r"), "Cancel run r?"),
-    "purge": (("gc", "--purge", "done", "--apply"), "Remove 1 run"),
+    "purge": (("gc", "--purge", "done", "--apply"), "Remove run done ("),
+    "repair": (("repair", "torn", "--apply"), "Repair run torn: write the checkpoint anew"),
 }
 
 
@@ -267,6 +303,8 @@ def at_terminal(art: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     art(*RUN, "--run-id", "r")
     art(*RUN, "--run-id", "done")
     art("cancel", "done")
+    art(*RUN, "--run-id", "torn")
+    Path("store/run_torn.json").write_text("{}")
 
     def call(command: tuple[str, ...], typed: str | None) -> tuple[int, str]:
         err = Terminal()
@@ -287,9 +325,10 @@ def at_terminal(art: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("", (), 2, True),
         ("y\n", (), 0, True),
         ("n\n", ("--yes",), 0, False),
-        (None, (), 0, False),
+        (None, ("--yes",), 0, False),
+        (None, (), None, None),
     ],
-    ids=["no", "end", "yes", "flag", "script"],
+    ids=["no", "end", "yes", "flag", "script", "script without a word"],
 )
 def test_what_cannot_be_undone_is_asked_on_a_terminal(
     at_terminal: Any,
@@ -297,10 +336,13 @@ def test_what_cannot_be_undone_is_asked_on_a_terminal(
     question: str,
     typed: str | None,
     flags: tuple[str, ...],
-    code: int,
-    is_asked: bool,
+    code: int | None,
+    is_asked: bool | None,
 ) -> None:
     done, said = at_terminal((*command, *flags), typed)
+    if code is None:
+        # What only ends something must not fail for want of a word; what loses data does.
+        code, is_asked = (2, True) if "--purge" in command else (0, False)
 
     assert (done, question in said) == (code, is_asked), said
 
@@ -313,7 +355,9 @@ def test_nothing_is_done_without_consent(at_terminal: Any, art: Any) -> None:
     assert {run["run_id"]: run["status"] for run in art("runs", "--json").document["runs"]} == {
         "r": "waiting",
         "done": "cancelled",
+        "torn": "waiting",
     }
+    assert Path("store/run_torn.json").read_text() == "{}"
 
 
 def test_retiring_is_not_asked(at_terminal: Any) -> None:

@@ -90,6 +90,20 @@ def test_a_run_that_goes_on_for_ever_rests_and_can_be_let_go_on(art, flow, flags
     assert art("limits", "r", "--json").out.count("run_id") == 1
 
 
+def test_a_run_that_rests_at_a_limit_waits_on_nobody(art):
+    for name in "rs":
+        art("run", loops(), "--run-id", name, "--limit", "steps=20")
+    art("run", calls_itself(), "--run-id", "above", "--limit", "depth=1")
+
+    for reason in ("user", "subworkflow", "job", "event", "until"):
+        listed = art("runs", "--waiting-on", reason, "--limit", "1", "--json").document
+        assert (listed["runs"], listed["total"]) == ([], 0)
+    rows = art("runs", "--json").document["runs"]
+    assert {(row["outcome"], row["waiting_on"], row["question"]) for row in rows} == {
+        ("limited", None, None)
+    }
+
+
 def test_limits_come_from_flag_environment_and_files_and_stay_with_the_run(art, monkeypatch):
     Path("art.yaml").write_text("limits: {steps: 50, failures: 0, depth: 5}\n")
     monkeypatch.setenv("ART_LIMITS_SECONDS", "77")
@@ -143,3 +157,14 @@ def test_progress_and_warnings_are_for_people_only(art, monkeypatch):
 
 def _ledgers() -> dict[str, int]:
     return {path.name: path.stat().st_size for path in Path("store").glob("ledger_*")}
+
+
+def test_what_nodes_keep_as_artifacts_counts_for_their_run(art):
+    Path("kept.txt").write_text("x" * 5000)
+    keep = node("k", "import_workspace_file", pinDefaults={"file_path": "kept.txt"})
+    nodes = [node("start", "on_flow_start"), keep, node("end", "on_flow_end")]
+    flow = write_flow("keeps", nodes, [edge("start", "k"), edge("k", "end")])
+    assert art("run", flow, "--run-id", "r").code == 0
+
+    assert art("inspect", "r", "--json").document["ledger"]["beside_bytes"] == 5000
+    assert " beside it" in art("inspect", "r").out

@@ -16,6 +16,7 @@ from abstractruntime.schemas import load_schema
 from abstractruntime.storage.directory import open_store
 from abstractruntime.testing.clocks import FakeClock
 
+APPROVAL = str(Path(__file__).parents[2] / "bundles" / "release-approval" / "flow.json")
 COMMANDS = {
     "cancel": ("cancel", "demo"),
     "cancel-only": ("cancel", "demo", "--only"),
@@ -188,13 +189,13 @@ def test_a_finished_run_is_purged_by_name_only(parked: Any, tmp_path: Path) -> N
     assert parked("gc", "--purge", "demo").code == 2  # it waits
     parked("cancel", "demo")
     plan = parked("gc", "--purge", "@last", "--json").document
-    done = parked("gc", "--purge", "demo", "--apply")
+    done = parked("gc", "--purge", "demo", "--apply", "--yes")
 
     assert [part["run_id"] for part in plan["purges"]] == ["demo"]
     assert done.out.startswith("run\tdemo\t")
     assert parked("inspect", "demo").code == 66
     assert (tmp_path / "store" / "tombstones" / "demo.json").exists()
-    assert parked("gc", "--purge", "demo", "--apply").code == 0
+    assert parked("gc", "--purge", "demo", "--apply", "--yes").code == 0
     assert parked("gc", "--purge", "nope").code == 66
 
 
@@ -296,6 +297,39 @@ def test_doctor_is_bounded(ready: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("abstractruntime.cli.doctor._MOST_DIAGNOSED", 1)
 
     assert "the files of the 2 oldest runs were not read" in ready("doctor").out
+
+
+def changed(store: Path) -> None:
+    """Change a record that a checkpoint stands for."""
+    path = store / "ledger_t1.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"2.1.0", b"9.9.9", 1))
+
+
+def shortened(store: Path) -> None:
+    path = store / "ledger_t1.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("harm", "codes"), [(changed, (0, 1)), (shortened, (1, 1))], ids=["inside", "at the end"]
+)
+def test_doctor_reads_the_ends_of_long_ledgers_and_with_deep_all(
+    parked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Any, codes: Any
+) -> None:
+    for name in ("t1", "t2"):
+        done = parked("run", APPROVAL, "--run-id", name, "--input", '{"version": "2.1.0"}')
+        assert done.code == 4
+    newest = (tmp_path / "store" / "ledger_t2.jsonl").stat().st_size
+    monkeypatch.setattr("abstractruntime.cli.doctor._WHOLE_BYTES", newest)
+    tear(tmp_path, "demo")
+    harm(tmp_path / "store")
+
+    shown = parked("doctor")
+    assert (shown.code, parked("doctor", "--deep").code) == codes
+    assert "note: store: 2 long ledgers" in shown.out
+    assert "not read before their checkpoints" in shown.out
+    assert "run demo: torn tail" in shown.out
+    assert "note: store:" not in parked("doctor", "--deep").out
 
 
 # -- following a ledger ----------------------------------------------------------------

@@ -172,11 +172,15 @@ def test_a_long_run_is_shown_from_its_end(art: Any, flows: Path, monkeypatch: An
         parsed.append(seq)
         return record_lines.parse_line(run_id, seq, line)
 
-    monkeypatch.setattr("abstractruntime.storage._store.engine.parse_line", parse)
+    monkeypatch.setattr("abstractruntime.storage._store.ledger_reader.parse_line", parse)
     shown = art("inspect", "r", "-n", "2")
 
     assert len(parsed) < 250 < art("inspect", "r", "--json").document["ledger"]["records"]
-    assert "records 0 to" in shown.out
+    records = art("inspect", "r", "--json").document["ledger"]["records"]
+    assert f"of {records} are not shown (2 steps are); all: --steps {records}" in shown.out
+    assert shown.out.count("\n") + 150 < art("inspect", "r", "--steps", str(records)).out.count(
+        "\n"
+    )
     assert shown.out.count("answer_user") == 2
 
 
@@ -223,9 +227,70 @@ def test_a_node_after_which_the_flow_went_on_is_shown_as_failed(art: Any, flows:
     assert art("run", "on.json", "--run-id", "r").code == 0
 
     assert art("inspect", "r", "--json").document["overcome"][0]["node_id"] == "c"
-    assert "Runtime error: 'tea' (node c); the flow went on" in art("inspect", "r").out
+    assert (
+        "KeyError: 'tea' (node c, line 3 of its code); the flow went on" in art("inspect", "r").out
+    )
     nodes = art("graph", "r", "--json").document["nodes"]
     assert {node["id"]: node["outcome"] for node in nodes}["c"] == "failed"
+
+
+PURE = build.node("p", "code", "", "output", code=RAISES)
+
+
+@pytest.mark.parametrize("extra", [{}, {"onError": "continue"}], ids=["it ended", "it went on"])
+def test_a_pure_node_that_raised_is_named_with_the_step_that_asked(
+    art: Any, flows: Path, extra: Any
+) -> None:
+    asks = build.node("c", "set_var", "exec-in name value", "exec-out", **extra)
+    flow = build.flow(build.START, PURE, asks, build.END, edges="s > c; c > e; p.output > c.value")
+    Path("pure.json").write_text(json.dumps(flow))
+    art("run", "pure.json", "--run-id", "r")
+
+    document = art("inspect", "r", "--json").document
+    (failure,) = [one for one in (document["error"], *document["overcome"]) if one]
+    assert (failure["node_id"], failure["at_step"]["node_id"], failure["line"]) == ("p", "c", 3)
+    text, debug = art("inspect", "r").out, art("inspect", "r", "--debug").out
+    assert "KeyError: 'tea' (node p, line 3 of its code, at step c" in " ".join(text.split())
+    assert "return prices['tea']" in debug
+    assert "return prices" not in text
+    nodes = art("graph", "r", "--data", "--json").document["nodes"]
+    outcomes = {node["id"]: node.get("outcome") for node in nodes}
+    assert (outcomes["p"], outcomes["c"]) == ("failed", "failed")
+
+
+def kept_traceback(store: Path) -> Path:
+    (blob,) = (p for p in (store / "artifacts" / "blobs").iterdir() if b"prices" in p.read_bytes())
+    return blob
+
+
+def test_the_calls_that_led_to_a_failure_are_an_artifact(
+    art: Any, flows: Path, tmp_path: Path
+) -> None:
+    art("run", "top.json", "--run-id", "r")
+
+    (cause,) = art("inspect", "r", "--json").document["error"]["causes"][-1:]
+    assert "return prices['tea']" in cause["raised"]["traceback"]
+    assert cause["raised"]["artifact"]
+    assert art("gc", "--apply").code == 0
+    assert "return prices['tea']" in art("inspect", "r", "--debug").out
+    kept = kept_traceback(tmp_path / "store")
+    assert b"return prices" not in b"".join(
+        p.read_bytes() for p in kept.parents[2].glob("*_*.json*")
+    )
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"x")])
+def test_without_the_artifact_the_rest_of_a_failure_is_shown(
+    art: Any, flows: Path, tmp_path: Path, harm: Any
+) -> None:
+    art("run", "leaf.json", "--run-id", "r")
+    harm(kept_traceback(tmp_path / "store"))
+
+    shown, document = art("inspect", "r", "--debug"), art("inspect", "r", "--json").document
+    assert (shown.code, "KeyError: 'tea' (node c, line 3" in shown.out) == (0, True)
+    assert "the calls cannot be read: artifact" in " ".join(shown.out.split())
+    assert document["error"]["raised"]["traceback"] is None
+    assert document["error"]["raised"]["class"] == "KeyError"
 
 
 def test_who_follows_hears_that_a_child_failed(art: Any, flows: Path) -> None:

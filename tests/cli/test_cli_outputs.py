@@ -32,14 +32,16 @@ def compiled(art: Any, flow: Path, target: Path | str, *more: str) -> Any:
 
 @pytest.mark.parametrize("more", [(), ("--force",)], ids=["plain", "forced"])
 def test_a_source_is_never_written_over(art, flow_file, tmp_path, more) -> None:
+    of_directory = compiled(art, tmp_path, flow_file, *more)
     (tmp_path / "link.json").symlink_to(flow_file)
     os.link(flow_file, tmp_path / "hard.json")
-    for name in ("src.json", "link.json", "hard.json"):
-        done = compiled(art, flow_file, tmp_path / name, *more)
-        assert (done.code, "reads" in done.err) == (2, True), done.err
-    done = compiled(art, tmp_path, tmp_path / "src.json", *more)
+    of_file = [
+        compiled(art, flow_file, tmp_path / name, *more)
+        for name in ("src.json", "link.json", "hard.json")
+    ]
 
-    assert done.code == 2
+    for done in (of_directory, *of_file):
+        assert (done.code, "reads" in done.err) == (2, True), done.err
     assert flow_file.read_bytes() == FLOW
 
 
@@ -104,6 +106,17 @@ def test_stores_keys_and_configuration_are_left_alone(parked, tmp_path, place, m
 
     assert (done.code, str(target) in done.err) == (2, True), done.err
     assert (target.read_bytes() if target.exists() else None) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="no /proc")
+def test_a_file_below_proc_is_a_file_where_it_leads(parked, tmp_path) -> None:
+    (tmp_path / "old.json").write_text("something else")
+
+    assert parked("export-history", "demo", "-o", "/proc/self/cwd/new.json").code == 0
+    assert (tmp_path / "new.json").stat().st_mode & 0o777 == 0o600
+    assert parked("export-history", "demo", "-o", "/proc/self/cwd/old.json").code == 2
+    assert parked("export-history", "demo", "-o", "/proc/self/cwd").code == 2
+    assert (tmp_path / "old.json").read_text() == "something else"
 
 
 def test_nothing_is_unpacked_into_a_store(parked, flow_file, tmp_path) -> None:

@@ -23,6 +23,38 @@ INPUT = '{"service": "api", "version": "2.1.0", "changes": []}'
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=timezone.utc)
 
 
+EMPTY = {
+    "runs": (("runs",), "no runs in the store", "art run FLOW"),
+    "filtered": (("runs", "--status", "failed"), "no run of the store", "art runs --all"),
+    "children": (("runs", "--children", "--label", "a=b"), "no run of the store", "art runs --all"),
+    "keys": (("key", "list"), "no keys", "art key new NAME"),
+    "snapshots": (("snapshot", "list"), "no snapshots in the store", "art snapshot create RUN"),
+    "snapshots of a run": (("snapshot", "list", "r"), "no snapshots of run r", "art snapshot create r"),
+    "tags": (("snapshot", "list", "--tag", "a", "--tag", "b"), "no snapshots with tag a or b", "art snapshot list"),
+    "records": (("ledger", "show", "r", "--after", "99"), "no record of run r is after 99", "art ledger show r"),
+    "all ledgers": (("ledger", "verify", "--all"), "no runs in the store", "art run FLOW"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_list_says_so_on_stderr(art: Any, name: str) -> None:
+    command, words, step = EMPTY[name]
+    assert art("run", str(APPROVAL), "--run-id", "r", "--input", INPUT).code == 4
+    if name in {"runs", "all ledgers"}:
+        art("cancel", "r")
+        assert art("gc", "--purge", "r", "--apply", "--yes").code == 0
+
+    text, found, lines = art(*command), art(*command, "--json"), art(*command, "--jsonl")
+
+    assert (text.code, found.code, lines.out) == (0, 0, "")
+    assert (words in text.err, step in text.err) == (True, True), text.err
+    assert text.out == "" or name == "all ledgers"
+    lists = [value for value in found.document.values() if isinstance(value, list)]
+    assert lists
+    assert not any(lists)
+    assert art(*command, "-q").err == ""
+
+
 @pytest.fixture
 def store(art: Any) -> Any:
     """A store with two runs that wait, one that was cancelled, and one that ended."""
@@ -51,6 +83,19 @@ def store(art: Any) -> Any:
         (("--status", "succeeded"), ["done"]),
         (("--status", "interrupted"), []),
         (("--label", "team=web"), ["rests"]),
+        (("--status", "cancelled", "--status", "succeeded"), ["done", "gone"]),
+        (("--status", "waiting", "--status", "cancelled"), ["gone", "rests", "asks"]),
+        (("--status", "damaged", "--status", "cancelled"), ["gone"]),
+        (("--status", "cancelled", "--status", "waiting", "-n", "1"), ["gone"]),
+        (("--waiting-on", "user", "--waiting-on", "until"), ["rests", "asks"]),
+        (
+            ("--workflow", "nope", "--workflow", "release-approval"),
+            ["done", "gone", "rests", "asks"],
+        ),
+        (("--workflow", "nope", "--workflow", "other"), []),
+        (("--label", "team=web", "--label", "team=core"), ["rests", "asks"]),
+        (("--label", "team=web", "--label", "a=b"), []),
+        (("--search", "team=core", "--search", "TEAM=WEB"), ["rests", "asks"]),
         (("--search", "TEAM=CORE"), ["asks"]),
         (("--search", "release"), ["done", "gone", "rests", "asks"]),
         (("--limit", "2"), ["done", "gone"]),
@@ -85,6 +130,11 @@ def test_nobody_drives_an_interrupted_run(store: Any, tmp_path: Path) -> None:
     assert store("runs", "-q", "--status", "interrupted").out == "left\n"
     assert store("runs", "-q", "--status", "running").out == "left\n"
     assert store("inspect", "left", "--json").document["outcome"] == "interrupted"
+
+    store("pause", "left")
+    (row,) = store("runs", "--status", "paused", "--json").document["runs"]
+    assert (row["waiting_on"], row["question"]) == (None, None)
+    assert store("runs", "-q", "--waiting-on", "user", "--search", "left").out == ""
 
 
 def row(run_id: str, **changes: Any) -> dict[str, Any]:

@@ -39,6 +39,15 @@ def test_a_listener_goes_on(art: Any) -> None:
     assert (serve(art).out, art("inspect", "l1", "--json").document["status"]) == ("", "completed")
 
 
+def test_who_serves_says_how_far_a_run_is(art: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("abstractruntime.cli._progress._ELSEWHERE_S", 0.0)
+    listener(art, "l1")
+    art("emit", "go", "--run", "l1")
+
+    assert "running: 1 step, at " in serve(art).err
+    assert "running: " not in serve(art, "--json").err
+
+
 def test_the_answer_to_a_child_reaches_the_parent(art: Any, tmp_path: Path) -> None:
     child = family(art)
     with open_store(tmp_path / "store") as owner:

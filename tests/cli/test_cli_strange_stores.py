@@ -39,7 +39,7 @@ DEEDS = (
     ("emit", "go", "--session", "demo"),
     ("snapshot", "create", "demo"),
     ("resume", "demo", "--input", "approve"),
-    ("gc", "--purge", "demo", "--apply"),
+    ("gc", "--purge", "demo", "--apply", "--yes"),
     ("run", "again.json", "--run-id", "again"),
 )
 
@@ -187,7 +187,7 @@ def cloned(art: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 STRANGE_DEEDS = (
     ("gc", "--apply", "--grace", "1"),
-    ("gc", "--purge", "demo", "--apply"),
+    ("gc", "--purge", "demo", "--apply", "--yes"),
     ("snapshot", "create", "demo"),
     ("emit", "go", "--session", "demo"),
     ("repair", "demo", "--apply"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_an_unsigned_bundle_is_signed_by_nobody(art: Any) -> None:
 @pytest.mark.parametrize(
     "args, note",
     [
-        (("--input", "colour=red", "--allow-extra-input"), "variables by name: colour"),
+        (("--input", "colour=red", "--allow-extra-input"), "nothing in the flow reads colour"),
         (("--input", "service=x"), "no input for version;"),
     ],
     ids=["unknown", "missing"],
@@ -176,3 +177,35 @@ def test_verdict_lines_name_only_known_places(art: Any, tmp_path: Path) -> None:
 
     assert result.code == 1
     assert "None" not in result.out
+
+
+@pytest.mark.parametrize(
+    "inputs, words",
+    [
+        ({"service": "api", "version": "3"}, "with other inputs: 'version'"),
+        ({"service": "api"}, "with other inputs: 'version'"),
+        ({"service": "web", "version": "3", "changes": ["x"]}, "with other inputs: 'changes', 'service', 'version'"),
+    ],
+    ids=["changed", "left out", "several"],
+)  # fmt: skip
+def test_a_start_key_says_which_inputs_differ(art: Any, inputs: dict[str, Any], words: str) -> None:
+    started = ("run", str(APPROVAL), "--once", "k", "--input")
+    assert art(*started, '{"service": "api", "version": "2"}').code == 4
+    assert art(*started, '{"service": "api", "version": "2"}').code == 4
+
+    done = art(*started, json.dumps(inputs))
+
+    assert (done.code, words in done.err) == (3, True), done.err
+    assert "sha256" not in done.err
+
+
+def test_a_start_key_says_which_flow_it_stands_for(art: Any, tmp_path: Path) -> None:
+    given = ("--input", '{"service": "api", "version": "2"}', "--once", "k")
+    assert art("run", str(APPROVAL), *given).code == 4
+    flow = json.loads(Path(APPROVAL).read_text())
+    for name, change, words in (
+        ("other", {"id": "other"}, "of the flow 'release-approval', not 'other'"),
+        ("same", {"description": "changed"}, "of another content of 'release-approval@"),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**flow, **change}))
+        assert words in art("run", f"{name}.json", *given).err

@@ -153,7 +153,7 @@ CASES = [
     (owned_by_another, 75, "demo"),
     (unwritable_store, 74, "/proc/art-store"),
     (store_is_something_else, 2, "pictures"),
-    (other_input_under_one_key, 3, "inputs_sha256"),
+    (other_input_under_one_key, 3, "other inputs: 'service'"),
 ]
 
 

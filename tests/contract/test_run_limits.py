@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from awkward_hosts import LLM, START, asks, done, go, ok, spec
 
+from abstractruntime import Runtime, open_store
 from abstractruntime._runtime.driver import Driver
 from abstractruntime.core.config import RunLimits, RuntimeConfig
 from abstractruntime.core.limits import reached_limit, run_limits
 from abstractruntime.core.models import RunStatus, StepPlan
-from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.core.ports import EffectOutcome, RunQuery
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import WaitMismatch
 
@@ -135,6 +136,71 @@ def test_the_size_of_a_ledger_and_the_time_of_driving_are_limits(make):
     is_known = make.kind == "directory"
     assert (limit, most) == (("ledger_bytes", 4000) if is_known else ("steps", 50))
     assert used in range(4000, 6000) or not is_known
+
+
+@pytest.mark.parametrize("keeps", ["large values", "artifacts"])
+def test_what_lies_beside_a_ledger_counts_as_its_size(tmp_path, keeps):
+    store = open_store(tmp_path)
+
+    def handler(run, effect):
+        text = f"{run.used['steps']:09}" * 50_000
+        if keeps == "large values":
+            return EffectOutcome.completed({"text": text})
+        kept = store.artifacts.store(text.encode(), run_id=run.run_id)
+        return EffectOutcome.completed({"ref": kept.artifact_id})
+
+    config = limited(ledger_bytes=2_000_000, steps=50)
+    rt = Runtime.on_engine(store, effect_handlers={LLM: handler}, config=config)
+    state = go(rt, endless())
+
+    kept_bytes = sum(p.stat().st_size for p in (tmp_path / "artifacts" / "blobs").iterdir())
+    limit, used, _ = facts(state)
+    assert (limit, used in range(2_000_000, 2_500_000)) == ("ledger_bytes", True)
+    store.close()
+    head = open_store(tmp_path).head(state.run_id)
+    assert head.beside_bytes == kept_bytes
+    assert head.all_bytes == head.bytes + kept_bytes
+
+
+def test_a_value_that_is_kept_already_counts_once(tmp_path):
+    answer = EffectOutcome.completed({"text": "x" * 400_000})
+    for _ in range(3):  # each time another process
+        with open_store(tmp_path) as store:
+            config = limited(ledger_bytes=2_000_000, steps=20)
+            rt = Runtime.on_engine(store, effect_handlers={LLM: lambda *_: answer}, config=config)
+            workflow = endless()
+            run_id = "r" if store.find(RunQuery()) else rt.start(workflow=workflow, run_id="r")
+            rt.tick(workflow=workflow, run_id=run_id, max_steps=5)
+            rt.tick(workflow=workflow, run_id=run_id, max_steps=1)
+
+    assert open_store(tmp_path).head("r").beside_bytes in range(400_000, 401_000)
+
+
+def test_who_goes_on_with_a_run_that_has_no_limits_gives_it_some(make):
+    workflow = endless()
+    rt = make()
+    run_id = rt.start(workflow=workflow)
+    rt.tick(workflow=workflow, run_id=run_id, max_steps=3)
+    free = make(config=RuntimeConfig(run_limits=RunLimits(**_NONE))).start(workflow=workflow)
+
+    later = make(config=limited(steps=5))
+    state = later.tick(workflow=workflow, run_id=run_id)
+    assert facts(state) == ("steps", 5, 5)
+    if make.kind == "directory":
+        said = [s.record["result"] for s in rt.engine.records(run_id) if s.record["result"]]
+        given = {"internal": "control", "action": "limits", "updates": {**_NONE, "steps": 5}}
+        assert said.count(given) == 1
+    assert later.tick(workflow=workflow, run_id=free, max_steps=9).used is None
+
+
+def test_a_child_has_the_limits_of_its_parent_also_where_they_are_none(make):
+    workflow = spec("w", a=asks(START, {"workflow_id": "c", "async": True}, then="z"), z=done)
+    rt = make(ok, workflow, spec("c", a=asks(LLM, {}, then="a")), config=limited())
+    run_id = rt.start(workflow=workflow, vars={})
+    Driver(rt, stop=iter([False] * 3 + [True] * 99).__next__).drive(run_id)
+
+    child = next(run for run in _tree(rt, run_id) if run != run_id)
+    assert rt.get_state(child).vars["_runtime"]["limits"] == _NONE
 
 
 def test_a_node_that_fails_again_and_again_rests_its_run(make):

@@ -16,8 +16,8 @@ from typing import Any
 from faults import KEY, ROOT, RUN, Process, World, comparable, ledgers_of
 
 from abstractruntime._json import dump_line
+from abstractruntime.cli._judge import verify_run
 from abstractruntime.cli._keyring import LedgerTrust
-from abstractruntime.cli.verify import verify_run
 from abstractruntime.errors import AbstractRuntimeError
 from abstractruntime.storage._files.simfs import Image, SimFileSystem
 from abstractruntime.storage._store import lease

@@ -252,7 +252,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (4, "run", "r.flowbundle", "--run-id", "w"),
             (4, "run", "r.flowbundle", "--run-id", "old"),
             (0, "cancel", "old"),
-            (0, "gc", "--purge", "old", "--apply"),
+            (0, "gc", "--purge", "old", "--apply", "--yes"),
         ):
             assert main(words) == code, words
     return root / "store"

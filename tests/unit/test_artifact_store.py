@@ -385,3 +385,14 @@ def test_what_an_interrupted_collection_left_aside_still_counts(files, tmp_path)
     assert ref.exists()
     assert files.delete(made.artifact_id)
     assert not files.exists(made.artifact_id)
+
+
+def test_content_that_is_longer_than_stored_is_not_read(tmp_path, monkeypatch):
+    store = FileArtifactStore(tmp_path)
+    kept = store.store(b"abc", run_id="r")
+    (blob,) = (tmp_path / "artifacts" / "blobs").iterdir()
+    os.truncate(blob, 1 << 40)
+    monkeypatch.setattr(store._files, "read_content", None)
+
+    with pytest.raises(IntegrityError, match="does not match its digest"):
+        store.load(kept.artifact_id)

@@ -19,7 +19,6 @@ from abstractruntime.workflow_bundle import (
     pack_workflow_bundle,
 )
 from abstractruntime.workflow_bundle._archive import read_archive
-from abstractruntime.workflow_bundle._closure import subflow_ids
 from abstractruntime.workflow_bundle.reader import read_bundle
 
 OWN = Path(__file__).parents[1] / "flows"
@@ -237,12 +236,12 @@ SUB = a_node("s", "subflow", subflowId="child")
 )
 def test_reachable_subflows(nodes, edges, entry, expected):
     document = {"id": "f", "nodes": nodes, "edges": edges, "entryNode": entry}
-    assert subflow_ids(FlowDocument.of(document)) == expected
+    assert FlowDocument.of(document).graph.calls == tuple(expected)
 
 
 @pytest.mark.parametrize("document", [{}, {"nodes": 1}, {"nodes": [1, {}], "edges": [None]}])
 def test_odd_documents_have_no_subflows(document):
-    assert subflow_ids(FlowDocument.of(document)) == []
+    assert FlowDocument.of(document).graph.calls == ()
 
 
 # ---- files

@@ -252,7 +252,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
         (SIGNED, trusting(ACTIVE), {}, "signed"),
         (SIGNED, trusting(TrustedKey(KEY.verifier, bundles=("acme-*",))), {}, "signed"),
         (SIGNED, trusting(TrustedKey(KEY.verifier, not_after="2027-01-01")), {"now": NOON}, "signed"),
-        (SIGNED, trusting(TrustedKey(KEY.verifier, status="retired")), {"installed_digests": [DIGEST]}, "signed"),
+        (SIGNED, trusting(TrustedKey(KEY.verifier, status="retired")), {"vouched": [KEY.verifier.label]}, "signed"),
         (SIGNED, TrustStore(), {}, "unsigned_warn"),
         (SIGNED, trusting(TrustedKey(SECOND.verifier)), {"allow_unsigned": True}, "unsigned_allowed"),
         (UNSIGNED, TrustStore(), {}, "unsigned_warn"),

@@ -86,7 +86,9 @@ def found(document):
         pytest.param(
             flow(
                 START,
-                node("m", "ask_user", "exec-in prompt", "exec-out true"),
+                node(
+                    "m", "ask_user", "exec-in prompt", "exec-out true", pinDefaults={"prompt": "?"}
+                ),
                 END,
                 edges=("start > m", "m.true > end"),
             ),

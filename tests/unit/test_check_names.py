@@ -231,7 +231,8 @@ def test_it_is_reported(document, code, pointer, hint):
             id="the body of a loop may give it",
         ),
         pytest.param(
-            around(asks(_note="mine", comment="ours", icon="?")), id="notes and what is drawn"
+            around(asks(_note="mine", comment="ours", icon="?"), "start.text > m.prompt"),
+            id="notes and what is drawn",
         ),
         pytest.param(
             around(

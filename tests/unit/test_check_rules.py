@@ -4,11 +4,12 @@ import pytest
 
 from abstractruntime.visualflow_compiler.check import RULES, check_document, check_tree
 
-TREE_RULES = {"VF205", "VF208", "VF209"}
+TREE_RULES = {"VF012", "VF205", "VF208", "VF209"}
 
 
 def codes_of(data, code):
-    check = check_tree({"f": data})["f"] if code in TREE_RULES else check_document(data)
+    beside = {"g": RULES[code].example_bytes(bad=True)} if code == "VF012" else {}
+    check = check_tree({"f": data, **beside})["f"] if code in TREE_RULES else check_document(data)
     return {item.code: item.severity for item in check.diagnostics}
 
 

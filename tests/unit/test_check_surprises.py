@@ -213,7 +213,7 @@ def test_a_subflow_must_fit_its_flow(pins):
 
 
 def test_info_is_a_notice_and_no_error():
-    document = flow(START, ASK, edges=("start > ask",))
+    document = flow(START, ASK, edges=("start > ask", "start.text > ask.prompt"))
 
     (finding,) = check_document(json.dumps(document).encode()).diagnostics
 

@@ -10,6 +10,7 @@ import pytest
 from flow_builder import END, flow, node, start
 
 from abstractruntime.core.models import RunState, RunStatus
+from abstractruntime.errors import UsageError
 from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.drawing import (
     Box,
@@ -177,6 +178,27 @@ RUN = graph(
 
 def record(node_id: str, kind: str, status: str = "completed") -> dict[str, Any]:
     return {"node_id": node_id, "status": status, "effect": {"type": kind}, "result": {}}
+
+
+def long_ways(layers: int) -> Picture:
+    """Boxes in a row, and a line from the first one to each."""
+    boxes = [Box(f"b{n}", f"b{n}", "t", "step") for n in range(layers)]
+    row = [Line(f"b{n}", f"b{n + 1}") for n in range(layers - 1)]
+    return Picture("p", tuple(boxes), (*row, *(Line("b0", f"b{n}") for n in range(2, layers))))
+
+
+def test_a_picture_that_is_too_large_is_refused_with_another_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("abstractruntime.visualflow_compiler.drawing._layers.MAX_SLOTS", 28)
+    assert "b8" in render_ascii(long_ways(9))  # 1 + ... + 7 layers are passed
+
+    for draw in (render_ascii, render_svg):
+        with pytest.raises(UsageError, match=r"too large to draw: 10 boxes.* pass 36 layers") as no:
+            draw(long_ways(10))
+        assert "--format dot or mermaid" in str(no.value.hint)
+    assert "b9" in render_dot(long_ways(10))
+    assert "b9" in render_mermaid(long_ways(10))
 
 
 def state(status: RunStatus, current: str, **variables: Any) -> RunState:

@@ -42,10 +42,14 @@ def store(tmp_path):
 QUERIES = [
     (RunQuery(), ["b2", "b1", "a2", "a1"]),
     (RunQuery(limit=2), ["b2", "b1"]),
+    (RunQuery(limit=0), ["b2", "b1", "a2", "a1"]),
+    (RunQuery(limit=-1), ["b2", "b1", "a2", "a1"]),
     (RunQuery(status=RunStatus.WAITING), ["b1", "a2"]),
     (RunQuery(wait_reason=WaitReason.USER), ["b1"]),
     (RunQuery(due_at="2026-05-02"), ["a2"]),
+    (RunQuery(due_at="2026-05-01"), ["a2"]),
     (RunQuery(due_at="2026-04-30"), []),
+    (RunQuery(wait_key_prefix="key-"), ["b1", "a2"]),
     (RunQuery(parent_run_id="a1"), ["b1"]),
     (RunQuery(root_only=True), ["b2", "a2", "a1"]),
     (RunQuery(id_prefix="a"), ["a2", "a1"]),
@@ -62,6 +66,45 @@ def ids(store, query):
 @pytest.mark.parametrize("query, expected", QUERIES)
 def test_queries(store, query, expected):
     assert ids(store, query) == expected
+
+
+def test_what_is_due_first_comes_first(store):
+    add(store, "c1", "waiting", until="2026-05-15")
+
+    assert ids(store, RunQuery(due_at="2026-06-01")) == ["a2", "c1"]
+    assert ids(store, RunQuery(due_at="2026-06-01", limit=1)) == ["a2"]
+    assert ids(store, RunQuery(wait_reason=WaitReason.UNTIL)) == ["c1", "a2"]
+
+
+def test_a_key_begins_with_a_prefix_whatever_character_follows(store):
+    run = RunState("d1", "v", RunStatus.WAITING, "n", updated_at="2026-d1")
+    run.waiting = WaitState(WaitReason.EVENT, "evt:\U0010fffe")
+    store.create(run, StepRecord("d1", "s", "n", StepStatus.COMPLETED, started_at="t")).close()
+
+    assert ids(store, RunQuery(wait_key_prefix="evt:")) == ["d1"]
+    assert ids(store, RunQuery(wait_key_prefix="evt;")) == []
+
+
+@pytest.mark.parametrize(("limit", "read"), [(100, 4), (101, 0), (0, 0)])
+def test_rows_are_compared_with_their_runs_a_page_at_a_time(store, monkeypatch, limit, read):
+    index, loaded = store.services.index, []
+    load = index._load
+    store.find(RunQuery(limit=0))
+    monkeypatch.setattr(index, "_load", lambda run_id: loaded.append(run_id) or load(run_id))
+
+    store.find(RunQuery(limit=limit))
+    assert len(set(loaded)) == read
+
+
+def test_rows_are_written_in_batches(store, monkeypatch):
+    monkeypatch.setattr("abstractruntime.storage._store.index._ROWS_PER_BATCH", 3)
+    store.find(RunQuery())
+    kept = []
+    for name in ("e1", "e2", "e3"):
+        add(store, name)
+        kept.append(len(store.services.index._queue))
+
+    assert kept == [1, 2, 0]
 
 
 def test_a_header_tells_what_the_run_waits_for(store):

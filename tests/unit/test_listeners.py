@@ -369,7 +369,8 @@ def test_inputs_that_depend_on_the_way_in_are_refused(key):
     with pytest.raises(FlowError, match=key) as refused:
         compile_visualflow(flow(START, routed, edges="s > say"))
 
-    assert [finding.code for finding in refused.value.findings] == ["VF111"]
+    findings = refused.value.findings
+    assert [f.code for f in findings if f.severity == "error"] == ["VF111"]
 
 
 @pytest.mark.parametrize(

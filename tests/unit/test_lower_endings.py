@@ -214,3 +214,11 @@ def test_value_that_json_cannot_hold_is_an_error_that_names_its_place():
 
     assert output["success"] is False
     assert "not JSON" in output["error"] or "not a JSON number" in output["error"]
+
+
+def test_a_result_that_cannot_be_stored_is_the_failure_of_the_node_that_gave_it():
+    asks = node("q", "ask_user", "exec-in prompt", "exec-out response", outputKey="_runtime.x")
+    host = Host(flow(START, asks, END, edges="s > q; q > e"), answers=({"response": "y"},)).go()
+
+    assert "outputKey '_runtime.x'" in host.output["error"]
+    assert (host.run.vars["_flow_error_source"], host.output["node"]) == ("q", "e")

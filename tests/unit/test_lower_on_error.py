@@ -7,9 +7,12 @@ from flow_builder import START, Host, end, flow, node, run
 
 from abstractruntime import EffectType, Runtime
 from abstractruntime.core.ports import EffectOutcome
+from abstractruntime.errors import StoreFull
+from abstractruntime.storage.artifacts import InMemoryArtifactStore, compute_artifact_id
 from abstractruntime.storage.directory import open_store
 from abstractruntime.storage.in_memory import InMemoryLedgerStore, InMemoryRunStore
 from abstractruntime.visualflow_compiler import compile_visualflow
+from abstractruntime.visualflow_compiler._lower._failures import with_kept_calls
 from abstractruntime.visualflow_compiler.check import check_flow
 from abstractruntime.visualflow_compiler.document import FlowDocument
 
@@ -258,3 +261,23 @@ def test_check(kind, outs, wish, code):
 
     assert ("VF206" if code else None) == code
     assert ("VF206" in codes) is (code is not None)
+
+
+class Broken:
+    def store(self, *_args, **_kwargs):
+        raise StoreFull("no space left")
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "calls"),
+    [(None, "t"), (Broken(), "t"), (InMemoryArtifactStore(), {"$artifact": compute_artifact_id(b"t", run_id="r")})],
+    ids=["none", "full disk", "kept"],
+)  # fmt: skip
+def test_the_calls_stay_with_the_run_where_they_cannot_be_an_artifact(artifacts, calls):
+    facts = {"line": 3, "raised": {"class": "E", "message": "m", "traceback": "t"}}
+
+    kept = with_kept_calls(facts, artifacts, "r")
+
+    assert kept == {"line": 3, "raised": {"class": "E", "message": "m", "traceback": calls}}
+    assert facts["raised"]["traceback"] == "t"
+    assert with_kept_calls({"line": 3}, artifacts, "r") == {"line": 3}

@@ -190,7 +190,7 @@ def test_without_a_session_the_root_shares_its_memory():
     assert names(host, scope="all") == ["found"]
 
 
-def test_another_run_is_asked_by_its_id(host):
+def test_another_run_is_at_step_its_id(host):
     host.runs["other"] = a_run("other")
     call(MemoryNote(host), host.runs["other"], note="theirs")
 

@@ -114,6 +114,28 @@ def test_nodes_after_which_a_flow_went_on() -> None:
     assert set(found) == {Failure("boom", "a"), Failure("no model", "b")}
 
 
+RAISED = {"class": "E", "message": "m", "traceback": "t"}
+SOURCE = {"source": "p", "line": 3, "raised": RAISED}
+
+
+def test_a_failure_names_the_pure_node_that_raised_and_the_step_that_asked() -> None:
+    overcome = {"errors": {"a": {"success": False, "error": "boom"}}, "raised": {"a": SOURCE}}
+    ended = {f"_flow_error_{name}": value for name, value in SOURCE.items()}
+    run = a_run(vars={"_flow_error": "boom", "_flow_error_node": "a", **ended, "_temp": overcome})
+
+    expected = Failure("boom", "p", 3, RAISED, at_step="a")
+    assert failure_of(run) == expected
+    assert overcome_failures(run) == [expected]
+    assert expected.step_id == "a"
+
+
+@pytest.mark.parametrize("facts", [7, {"source": 5, "line": "x", "raised": {"class": 5}}])
+def test_what_is_no_fact_of_an_overcome_failure_is_left_out(facts: Any) -> None:
+    temp = {"errors": {"a": {"success": False, "error": "boom"}}, "raised": {"a": facts}}
+
+    assert overcome_failures(a_run(vars={"_temp": temp})) == [Failure("boom", "a")]
+
+
 def test_a_child_that_ended_with_an_error_fails_whom_it_answers() -> None:
     broken = {"_flow_error": "boom", "_flow_error_node": "n"}
     child = a_run(run_id="child", status="completed", vars=broken, output={"error": "boom"})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from abstractruntime.cli._progress import Progress
+from abstractruntime.cli._progress import Progress, columns_of
 from abstractruntime.core.models import RunState, RunStatus
 from abstractruntime.testing.clocks import FakeClock
 
@@ -24,9 +24,9 @@ def a_run(run_id: str = "r", node: str = "n1", **limits: int) -> Any:
 def told(width: int | None, *, seconds: float, steps: int = 1) -> list[str]:
     said: list[str] = []
     clock = FakeClock()
-    progress = Progress(clock, said.append, width, {"n1": "Fetch"})
+    progress = Progress(clock, said.append, width)
     for number in range(steps):
-        progress.note(a_run("child" if number % 2 else "r"), Log(2_000_000))
+        progress.note(a_run("child" if number % 2 else "r"), Log(2_000_000), {"n1": "Fetch"})
         clock.sleep(seconds / steps)
         progress.poll()
     progress.end()
@@ -49,7 +49,7 @@ def test_a_line_now_and_then_or_one_that_is_rewritten(width, seconds, steps, exp
 def test_a_line_fits_the_terminal_and_cannot_steer_it():
     said: list[str] = []
     clock = FakeClock()
-    progress = Progress(clock, said.append, 30, {})
+    progress = Progress(clock, said.append, 30)
     progress.note(a_run(node="a\x1b[2J\nb"), Log(None))
     clock.sleep(5)
     progress.poll()
@@ -57,6 +57,37 @@ def test_a_line_fits_the_terminal_and_cannot_steer_it():
     assert len(line.removeprefix("\r").removesuffix("\x1b[K")) <= 29
     assert "\x1b[2J" not in line
     assert "\n" not in line
+
+
+def test_a_terminal_that_does_not_tell_its_width_has_one():
+    import os
+
+    master, terminal = os.openpty()  # 0 columns
+    assert columns_of(terminal) == 80
+    os.close(terminal)
+    assert columns_of(terminal) == 80
+    os.close(master)
+
+
+@pytest.mark.parametrize("width", [0, 1, 2])
+def test_a_line_on_a_narrow_terminal_is_no_longer_than_that(width):
+    (line, _) = told(width, seconds=2)
+    assert len(line.removeprefix("\r").removesuffix("\x1b[K")) <= 1
+
+
+def test_who_drives_one_tree_after_the_other_begins_to_count_anew():
+    said: list[str] = []
+    clock = FakeClock()
+    progress = Progress(clock, said.append, 80)
+    for _ in range(2):
+        progress.note(a_run(), Log(5))
+        clock.sleep(2)
+        progress.poll()
+        progress.rest()
+        clock.sleep(60)
+        progress.poll()
+    line = "\rrunning: 1 step, at n1, 2.00 s, ledger 5 B\x1b[K"
+    assert said == [line, "\r\x1b[K"] * 2
 
 
 def test_who_comes_near_to_a_limit_is_named_once():

@@ -104,7 +104,8 @@ def test_a_newer_store_is_refused():
          "early", "offset", "late", "in-time"],
 )  # fmt: skip
 def test_which_keys_vouch_for_a_bundle(entry, bundle_id, installed, trusted):
-    keys = TrustStore(keys=(entry,)).bundle_keys(bundle_id, installed=installed, now=NOON)
+    vouched = [KEY.label] if installed else []
+    keys = TrustStore(keys=(entry,)).bundle_keys(bundle_id, vouched=vouched, now=NOON)
 
     assert keys == ((KEY,) if trusted else ())
 
@@ -181,7 +182,9 @@ def test_what_ends_trust_ends_it_under_every_name(status, written):
         store = store.with_status(KEY.name, status).with_status(HOST.name, status)
 
     assert store.bundle_keys("any") == ()
-    assert len(store.bundle_keys("any", installed=True)) == (2 if status == "retired" else 0)
+    labels = (KEY.label, TWIN.label)
+    assert len(store.bundle_keys("any", vouched=labels)) == (2 if status == "retired" else 0)
+    assert len(store.bundle_keys("any", vouched=labels[:1])) == (1 if status == "retired" else 0)
     assert len(store.ledger_keys()) == (2 if status == "retired" else 0)
     assert store.status_of(TWIN) == status
     assert store.revoked_of([TWIN.label, KEY.label, "unknown"]) == (
@@ -206,6 +209,17 @@ def test_nothing_that_ends_trust_makes_more_acceptable(end):
 
     assert (store.unsigned_bundles, end(store).unsigned_bundles) == ("deny", "deny")
     assert end(TrustStore((TrustedKey(KEY),), TrustPolicy("warn"))).unsigned_bundles == "warn"
+
+
+def test_the_last_host_key_is_retired_not_given_another_usage():
+    """Else what a stranger signed would no longer be the signature of an unknown host."""
+    store = TrustStore((TrustedKey(HOST, ("ledger",)),))
+
+    with pytest.raises(UsageError, match="only one for ledgers"):
+        store.with_key(TrustedKey(HOST, ("bundle",)))
+    assert store.with_key(TrustedKey(HOST, ("bundle", "ledger"))).ledger_keys() == (HOST,)
+    other = TrustedKey(KEY, ("ledger",), status="retired")
+    assert store.with_key(other).with_key(TrustedKey(HOST)).ledger_keys() == (KEY,)
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,6 @@ def test_long_runs_show_the_latest_steps():
 
     text = render_timeline(build_timeline(ledger.records), run_document=document(), max_steps=2)
 
-    assert "3 earlier steps not shown" in text
+    assert "3 earlier steps of 5 are not shown; all: --steps 5" in text
     assert "n2 " not in text
     assert "n3 " in text

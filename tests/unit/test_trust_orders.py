@@ -58,7 +58,6 @@ PLAIN = pack_flowbundle(
     FlowLibrary.from_documents({"a": b'{"id":"a","nodes":[],"edges":[]}'}),
     BundlePlan(["a"], "acme-demo", "1.0.0"),
 )
-DIGEST = verify_bundle(PLAIN, TrustStore()).digest
 
 
 def forged() -> bytes:
@@ -121,8 +120,8 @@ def accepted(store: TrustStore) -> dict[str, int]:
 
 def _bundle(store: TrustStore, data: bytes, *, installed: bool, flag: bool) -> int:
     try:
-        known = {DIGEST} if installed else ()
-        verdict = verify_bundle(data, store, allow_unsigned=flag, installed_digests=known)
+        known = {key.verifier.label for key in KEYS} if installed else ()
+        verdict = verify_bundle(data, store, allow_unsigned=flag, vouched=known)
     except AbstractRuntimeError:
         return 0
     return 2 if verdict.verdict == "valid" else 1
@@ -143,6 +142,7 @@ STATUSES: tuple[KeyStatus, ...] = ("retired", "revoked")
 ENDS: dict[str, Step] = {
     **{f"{status} {key.name}": _end(key.name, status) for key in KEYS for status in STATUSES},
     "narrow release": _trust(RELEASE, "bundle", bundles="other-*"),
+    "release for ledgers": _trust(RELEASE, "ledger"),
 }
 ADDS: tuple[Step, ...] = (
     _trust(RELEASE, "bundle"),

@@ -5,7 +5,7 @@ import itertools
 import tracemalloc
 
 import pytest
-from flow_builder import end, flow, node, run, start
+from flow_builder import Host, end, flow, node, start
 from pure_nodes import error_of, pure_types
 
 from abstractruntime import Runtime, open_store
@@ -94,10 +94,11 @@ def doubling(steps: int) -> dict:
 
 
 def test_a_text_that_doubles_fails_its_run():
-    output = run(doubling(40), {"x": "0123456789"})
-    assert output["success"] is False
-    assert output["node"] == "e"
-    assert output["error"] == "result is longer than 100000 characters, at node 'c13'"
+    host = Host(doubling(40), {"x": "0123456789"}).go()
+
+    error = "result is longer than 100000 characters"
+    assert host.output == {"error": error, "node": "e", "success": False}
+    assert host.run.vars["_flow_error_source"] == "c13"
 
 
 def test_the_variables_of_a_run_have_a_limit(tmp_path, monkeypatch):

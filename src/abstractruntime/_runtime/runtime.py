@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from abstractruntime._json import isolate
@@ -21,7 +21,7 @@ from abstractruntime._runtime.effect_host import STOP_SIGNAL, EffectHost
 from abstractruntime._runtime.kept_source import keep_source
 from abstractruntime._runtime.reads import RuntimeReads
 from abstractruntime._runtime.tree_context import RuntimeContext
-from abstractruntime.core._kernel import EffectRunner, Kernel
+from abstractruntime.core._kernel import EffectRunner, Kernel, Watch
 from abstractruntime.core.commands import (
     Answer,
     Cancel,
@@ -34,7 +34,7 @@ from abstractruntime.core.commands import (
 from abstractruntime.core.config import RuntimeConfig
 from abstractruntime.core.event_keys import build_event_wait_key
 from abstractruntime.core.handlers import Handler
-from abstractruntime.core.limits import run_limits, set_limits
+from abstractruntime.core.limits import limits_given_by, set_limits, stated_limits
 from abstractruntime.core.models import (
     EffectType,
     JsonObject,
@@ -133,8 +133,7 @@ class Runtime(RuntimeReads):
             records=self.records,
             effects=effects,
             context=context or self.trees,
-            tree=self.trees,
-            on_step=self._tell_step,
+            watch=Watch(self.trees, self._tell_step, limits_given_by(self._config)),
             evidence=self._evidence,
             objection=Claims(self._engine, self.get_node_traces).objection,
         )
@@ -239,10 +238,10 @@ class Runtime(RuntimeReads):
     def _initial_vars(self, given: JsonObject | None, parent_run_id: str | None) -> JsonObject:
         """Give the variables of a new run; a child has the limits of its parent."""
         own = initial_vars({} if given is None else given, self._config)
-        limits = asdict(self._config.run_limits) if self._config.run_limits else {}
+        limits = limits_given_by(self._config)
         if parent_run_id is not None:
             with contextlib.suppress(NotFound):  # Compat: its store may not hold it.
-                limits = run_limits(self._host.peek(parent_run_id).vars)
+                limits = stated_limits(self._host.peek(parent_run_id).vars)
         set_limits(own, limits)
         return own
 

@@ -30,6 +30,27 @@ def reading_plainly(params: list[Any]) -> list[Any]:
     return params
 
 
+def require_once(given: list[Any], command: str) -> None:
+    """Refuse an option with one value that is given several times: the parser takes the last.
+
+    Raises:
+        UsageError: there is one.
+    """
+    seen: set[str] = set()
+    for param in given:
+        is_single = param.param_type_name == "option" and not (param.multiple or param.is_flag)
+        if is_single and param.name in seen:
+            from abstractruntime.errors import UsageError
+
+            name = "/".join(param.opts)
+            raise UsageError(
+                f"option {name} is given several times, and takes one value",
+                hint=f"give it once; see: {command} --help",
+                argument=name,
+            )
+        seen.add(param.name)
+
+
 def _process(param: Any, parse: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
     try:
         plain = _plain(param, value)

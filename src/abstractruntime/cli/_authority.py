@@ -6,7 +6,8 @@ Rules:
    seal tells this user's runs from those that came with a directory; it proves nothing to others.
    In a store that lies in a project, every record and every command has such a seal; where only
    the project names the store, nothing else counts.
-3. Where the seal does not hold, the run goes on with what it may do anyway. If it needs more, as
+3. Where the seal does not hold, the run goes on with what it may do anyway. Its flow may run when
+   a host key of this machine signed the ledger from the first record on. If it needs more, as
    its own first record says, somebody has to say so again.
 4. A store that only a project names may have come with it. Its runs are read like those of any
    other, but only sealed ones are driven or changed: what the others say that somebody granted
@@ -176,18 +177,41 @@ def believed_origin(session: Session, engine: Store, root: str) -> RunOrigin:
     origin = engine.origin(root)
     if session.accepts_origin or is_sealed(session, root, origin):
         return origin
-    if claims := list(_claims(session, engine, origin)):
+    if claims := list(_claims(session, engine, root, origin)):
+        began = "was started by a program, or where nothing is sealed"
+        if origin.seal is not None:
+            began = "was not started with this configuration, or its first record was changed"
         raise Refused(
-            f"run {root!r} was not started with this configuration, or its first record was changed;"
-            f" it says that {', '.join(claims)}",
-            hint=f"look at it: art inspect {shell_word(root)}; if you allow that, add --accept-origin",
+            f"run {root!r} {began}; it says that {', '.join(claims)}",
+            hint=f"look at it: art inspect {shell_word(root)}; if you allow that, add --accept-origin"
+            + ("" if origin.seal else _HOW_TO_SIGN),
             run_id=root,
             claims=claims,
         )
     return origin
 
 
-def _claims(session: Session, engine: Store, origin: RunOrigin) -> Iterator[str]:
+_HOW_TO_SIGN = (
+    "; a program says that it is yours by a host key of this machine: open_store(DIR,"
+    " signer=KeySigner(KEY))"
+)
+
+
+def _is_signed_here(session: Session, engine: Store, root: str, origin: RunOrigin) -> bool:
+    """Say whether a host key of this machine signed a ledger from its first record on."""
+    from abstractruntime.cli._judge import verify_run
+    from abstractruntime.cli._keyring import LedgerTrust, own_keys, read_trust
+
+    if origin.signed_by is None:
+        return False
+    private = {entry.key for entry in own_keys(session) if entry.private_path is not None}
+    keys = [key for key in read_trust(session).ledger_keys() if key in private]
+    if origin.signed_by not in {key.vkey for key in keys}:
+        return False
+    return verify_run(engine, root, LedgerTrust(tuple(keys))).verdict == "valid"
+
+
+def _claims(session: Session, engine: Store, root: str, origin: RunOrigin) -> Iterator[str]:
     """Give what a first record says that a run may do, beyond what any run may."""
     if origin.trusts_code:
         yield "its code runs in this process"
@@ -195,11 +219,16 @@ def _claims(session: Session, engine: Store, origin: RunOrigin) -> Iterator[str]
         yield f"it has the grants {', '.join(origin.grants)}"
     if origin.workspace is not None:
         yield f"it works in '{origin.workspace}'"
-    if origin.bundle_digest is not None and (why := _why_untrusted(session, engine, origin)):
+    if origin.bundle_digest is None or not (why := _why_untrusted(session, engine, origin)):
+        return
+    # Hazard: a host signs what it drives. Its word is for a flow that nobody else speaks about;
+    # it outweighs no signature that lost its worth, no denial and no grant.
+    is_plain = why.details.get("rule") == "unsigned" and not why.details.get("signatures")
+    if not (is_plain and _is_signed_here(session, engine, root, origin)):
         yield f"its bundle may run, but {why}"
 
 
-def _why_untrusted(session: Session, engine: Store, origin: RunOrigin) -> str | None:
+def _why_untrusted(session: Session, engine: Store, origin: RunOrigin) -> Untrusted | None:
     """Say why the bundle of a run would not be run now; None when it would, or is not there."""
     from abstractruntime._ports_system import SystemClock
     from abstractruntime.cli._keyring import read_trust
@@ -211,7 +240,7 @@ def _why_untrusted(session: Session, engine: Store, origin: RunOrigin) -> str | 
         if data is not None:
             verify_bundle(data, read_trust(session), now=SystemClock().now())
     except Untrusted as cause:
-        return str(cause)
+        return cause
     return None
 
 
@@ -219,7 +248,8 @@ class OwnPast:
     """Keeps a host from signing what somebody else may have written.
 
     A run that was begun unsigned may be signed from now on. If its seal does not hold, its first
-    record is not what this user wrote: perhaps it named a host.
+    record is not what this user wrote: perhaps it named a host. One that names a host and has no
+    head can be written by anybody; only a seal tells that the host died before it signed.
     """
 
     def __init__(self, session: Session, engine: Store) -> None:
@@ -229,20 +259,26 @@ class OwnPast:
         """Admit a run.
 
         Raises:
-            HeadMismatch: it has a seal that does not hold, and no host.
+            HeadMismatch: nothing shows that this user wrote its first record.
         """
         root = RunTree(self._engine, run_id).root()
         origin = self._engine.origin(root)
-        if origin.signed_by is not None or origin.seal is None or self._session.accepts_origin:
+        if self._session.accepts_origin or not self._is_doubtful(root, origin):
             return
         if not is_sealed(self._session, root, origin):
             raise HeadMismatch(
                 f"the first record of run {root!r} was changed, or was not written with this"
                 " configuration, so no host key of yours signs what follows it",
-                hint=f"art ledger verify {shell_word(root)}; go on without a host key; or with --accept-origin, which"
-                " resume, tick and serve have",
+                hint=f"art ledger verify {shell_word(root)}; go on in the program that started it, or without"
+                " a host key; or with --accept-origin, which resume, tick and serve have",
                 run_id=root,
             )
+
+    def _is_doubtful(self, root: str, origin: RunOrigin) -> bool:
+        if origin.signed_by is None:
+            return origin.seal is not None
+        # Heads are compared with the ledger; a first record without any can be anybody's.
+        return not any(self._engine.heads.lines(root))
 
 
 class OwnRuns:

@@ -46,54 +46,39 @@ def input_schema(document: FlowDocument) -> JsonObject:
     return {"type": "object", "properties": properties}
 
 
-def unknown_names(document: FlowDocument, given: Iterable[str]) -> list[str]:
-    """Give those names of an input that the flow cannot mean.
+def known_names(document: FlowDocument) -> frozenset[str] | None:
+    """Give the names that an input of a flow may have, beside those for its host; None for any."""
+    from abstractruntime.visualflow_compiler.check import names_read
 
-    A flow can mean its parameters, the variables that its nodes read by a written name, and names
-    for its host. One that declares no parameter, or computes the names of variables, can mean any.
-    """
-    parameters = input_schema(document)["properties"]
-    read = list(_variables_read(document))
-    if not parameters or None in read:
+    return names_read(document.graph)
+
+
+def unknown_names(known: frozenset[str] | None, given: Iterable[str]) -> list[str]:
+    """Give those names of an input that a flow cannot mean; `known` is what `known_names` gives."""
+    if known is None:
         return []
-    known = {*parameters, *filter(None, read), *_HOST_NAMES}
-    return [name for name in given if name not in known and not name.startswith("_")]
-
-
-def _variables_read(document: FlowDocument) -> Iterator[str | None]:
-    """Give the names of variables that nodes read, and None for one that is computed."""
-    graph = document.graph
-    for element in graph.elements.values():
-        pin = graph.facts(element.id).pins_by_role.get("reads")
-        if pin is None:
-            continue
-        feeding = [e for e in graph.data_in.get(element.id, ()) if e.pin == pin.id]
-        value = element.pin_defaults.get(pin.id)
-        if feeding:
-            value = graph.literal(feeding[-1].source, pin.type)
-        yield re.split(r"[.\[]", value.strip())[0] if isinstance(value, str) else None
+    return [n for n in given if n not in known and n not in _HOST_NAMES and not n.startswith("_")]
 
 
 def require_known_names(document: FlowDocument, given: Iterable[str]) -> None:
-    """Do nothing when a flow can mean every name of an input; see `unknown_names`.
+    """Do nothing when a flow can mean every name of an input: a parameter, or a variable that it reads.
 
     Raises:
         UsageError: it cannot; names those that it takes.
     """
-    unknown = unknown_names(document, given)
+    known = known_names(document)
+    unknown = unknown_names(known, given)
     if not unknown:
         return
-    parameters = list(input_schema(document)["properties"])
-    near = [close_names(name, parameters, n=1) for name in unknown]
+    names = list(input_schema(document)["properties"]) or sorted(known or ())
+    near = [close_names(name, sorted({*names, *(known or ())}), n=1) for name in unknown]
     meant = " and ".join(repr(name) for (name,) in filter(None, near[:_MOST_NAMED]))
-    shown = ", ".join(map(repr, unknown[:_MOST_NAMED]))
-    more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
     is_one = len(unknown) == 1
     raise UsageError(
-        f"input{'' if is_one else 's'} {shown}{more} {'is no parameter' if is_one else 'are no parameters'}"
-        f" of flow {document.id!r}",
+        f"input{'' if is_one else 's'} {_listed([repr(name) for name in unknown])} "
+        f"{'is no parameter' if is_one else 'are no parameters'} of flow {document.id!r}",
         hint=(f"did you mean {meant}? " if meant else "")
-        + f"it takes {', '.join(parameters)}; to give more: --allow-extra-input",
+        + f"it takes {_listed(names) or 'no input'}; to give more: --allow-extra-input",
         argument="--input",
     )
 
@@ -145,11 +130,9 @@ def checked_input(
 def input_notes(document: FlowDocument, values: JsonObject) -> Iterator[str]:
     """Give what is odd about an input without being wrong."""
     parameters = input_schema(document)["properties"]
-    extra = [name for name in values if name not in parameters and not name.startswith("_")]
-    if extra and not parameters:
-        yield f"note: the flow declares no parameters; variables by name: {_listed(extra)}"
-    elif extra:
-        yield f"note: no parameters of the flow, but variables by name: {_listed(extra)}"
+    extra = unknown_names(known_names(document), values)
+    if extra:
+        yield f"note: nothing in the flow reads {_listed(extra)}"
     missing = [n for n, rule in parameters.items() if "default" not in rule and n not in values]
     if missing:
         yield f"note: no input for {', '.join(missing)}; without a default it is null"

@@ -155,7 +155,8 @@ def _diagnostic_lines(findings: tuple[Diagnostic, ...]) -> Iterator[str]:
     from abstractruntime.visualflow_compiler.check import render_text
 
     for item in findings:
-        yield from render_text(item).split("\n")
+        if item.severity != "info":  # it asks for nothing
+            yield from render_text(item).split("\n")
 
 
 def _plain_lines(error: AbstractRuntimeError) -> Iterator[str]:
@@ -163,7 +164,11 @@ def _plain_lines(error: AbstractRuntimeError) -> Iterator[str]:
     where = next((key for key in _PLACES if error.details.get(key)), None)
     if where is not None:
         yield f"  --> {where} {error.details[where]}"
-    facts = [_fact(k, v) for k, v in error.details.items() if k != where and v not in (None, [])]
+    facts = [
+        _fact(k, v)
+        for k, v in error.details.items()
+        if k != where and v not in (None, []) and not _is_table(v)
+    ]
     if facts:
         yield f"  = note: {'; '.join(facts)}"
     yield f"  = hint: {_hint(error)}"
@@ -178,6 +183,11 @@ def _hint(error: AbstractRuntimeError) -> str:
         return "name another file, or correct this one"
     fitting = (step for kind, step in _STEPS_BY_CLASS if isinstance(error, kind))
     return next(fitting, _NEXT_STEPS.get(error.exit_code, "see: art explain exit-codes"))
+
+
+def _is_table(value: Any) -> bool:
+    """Tell what only programs read: the message says the same in words."""
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _fact(name: str, value: Any) -> str:

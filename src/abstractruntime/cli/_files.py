@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abstractruntime._files import open_file, read_bounded, read_start
@@ -40,15 +40,20 @@ class Found:
         flows: Flow documents, in order.
         others: JSON files that are none.
         too_large: JSON files that are larger than any flow document can be.
+        not_entered: Directories that were left out.
     """
 
     flows: tuple[Path, ...] = ()
     others: tuple[Path, ...] = ()
     too_large: tuple[Path, ...] = ()
+    not_entered: tuple[Path, ...] = ()
 
     def __add__(self, more: Found) -> Found:
         return Found(
-            self.flows + more.flows, self.others + more.others, self.too_large + more.too_large
+            self.flows + more.flows,
+            self.others + more.others,
+            self.too_large + more.too_large,
+            self.not_entered + more.not_entered,
         )
 
 
@@ -72,7 +77,15 @@ def flows_below(directory: Path) -> Found:
     Raises:
         NotFound: there is none.
     """
-    found = _sorted_out(_json_files_below(directory))
+    files: list[Path] = []
+    not_entered: list[Path] = []
+    for entry in entries_below(directory):
+        if entry.is_dir():
+            if not _is_entered(entry):
+                not_entered.append(Path(entry.path))
+        elif entry.name.endswith(".json"):
+            files.append(Path(entry.path))
+    found = replace(_sorted_out(files), not_entered=tuple(sorted(not_entered)))
     if found.flows:
         return found
     raise NotFound(
@@ -98,12 +111,6 @@ def require_documents(directory: Path) -> list[Path]:
         hint=f"name one of them: {', '.join(below[:5])}" if below else "documents are *.json files",
         path=str(directory),
     )
-
-
-def _json_files_below(directory: Path) -> Iterator[Path]:
-    for entry in entries_below(directory):
-        if entry.name.endswith(".json") and not entry.is_dir():
-            yield Path(entry.path)
 
 
 def entries_below(directory: Path) -> Iterator[os.DirEntry[str]]:

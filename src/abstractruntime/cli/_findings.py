@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Final
 
 from abstractruntime.cli._session import Session
@@ -15,9 +16,16 @@ from abstractruntime.visualflow_compiler.diagnostics import Diagnostic, Severity
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "info")
 _PLURALS: Final[Mapping[str, str]] = {"error": "errors", "warning": "warnings", "info": "infos"}
-FAIL_ON: Final[Mapping[str, frozenset[str]]] = {
-    "error": frozenset({"error"}),
-    "warning": frozenset({"error", "warning"}),
+
+
+class FailOn(str, Enum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+_FATAL: Final[Mapping[FailOn, frozenset[str]]] = {
+    FailOn.ERROR: frozenset({"error"}),
+    FailOn.WARNING: frozenset({"error", "warning"}),
 }
 _CODE: Final = re.compile(r"VF[0-9]{0,3}")
 
@@ -34,7 +42,7 @@ class Policy:
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    fatal: frozenset[str] = FAIL_ON["error"]
+    fatal: frozenset[str] = _FATAL[FailOn.ERROR]
 
     def applied(self, result: CheckResult) -> CheckResult:
         """Give a result without the findings that do not count.
@@ -60,18 +68,14 @@ class Policy:
         return is_selected and not item.code.startswith(self.ignore)
 
 
-def read_policy(select: Iterable[str], ignore: Iterable[str], fail_on: str) -> Policy:
+def read_policy(select: Iterable[str], ignore: Iterable[str], fail_on: FailOn) -> Policy:
     """Give the policy that options name; codes are separated by commas.
 
     Raises:
-        UsageError: a text is no code or beginning of one that exists, or no such severity.
+        UsageError: a text is no code or beginning of one that exists.
     """
-    if fail_on not in FAIL_ON:
-        raise UsageError(
-            f"--fail-on takes {' or '.join(FAIL_ON)}, not {fail_on!r}", argument="--fail-on"
-        )
     chosen, left_out = _codes(select, "--select"), _codes(ignore, "--ignore")
-    return Policy(chosen, left_out, FAIL_ON[fail_on])
+    return Policy(chosen, left_out, _FATAL[fail_on])
 
 
 def _codes(texts: Iterable[str], option: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from abstractruntime._json import JsonObject
 from abstractruntime.nodes.keys import COMMON_DATA
+from abstractruntime.visualflow_compiler.fmt import format_document
 from abstractruntime.visualflow_compiler.schema import visualflow_schema
 
 EXAMPLE: Final[JsonObject] = {
@@ -105,7 +106,7 @@ def flow_document_parts() -> Iterator[str]:
         "A flow is one JSON object in a file. `art check FILE` says what is wrong with it, `art run FILE` runs it,"
         " `art schema visualflow` prints its JSON Schema, and `art explain node TYPE` prints a node to paste."
     )
-    yield f"```json\n{json.dumps(EXAMPLE, indent=2, ensure_ascii=False)}\n```"
+    yield f"```json\n{format_document(json.dumps(EXAMPLE).encode()).decode()}```"
     yield "## The document"
     yield _table(schema["properties"], _MEANING)
     yield (
@@ -136,7 +137,7 @@ def flow_document_parts() -> Iterator[str]:
     yield (
         "A `subflow` node names another document by its `id` in `data.subflowId`. The documents lie in one directory, or in one bundle:"
         " `art compile` packs all that are reached. Input pins of the node are parameters of the child, output pins its"
-        " results, by name. `art check` checks both sides against each other, with `--tree` also that nothing is missing."
+        " results, by name. `art check` checks both sides against each other, and that nothing is missing."
     )
 
 

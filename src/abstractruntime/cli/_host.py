@@ -27,6 +27,7 @@ from abstractruntime.errors import Untrusted
 if TYPE_CHECKING:
     from abstractruntime.cli._interrupts import StopFlag
     from abstractruntime.cli._program import Program
+    from abstractruntime.cli._progress import Progress
     from abstractruntime.cli._session import Session
     from abstractruntime.core.origin import RunOrigin
     from abstractruntime.core.store import Store
@@ -178,8 +179,10 @@ class Drivers:
         stop: StopFlag,
         *,
         keep_listeners: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         self._session, self._engine, self._stop = session, engine, stop
+        self._progress = progress
         self._keep_listeners = keep_listeners
         self._known: OrderedDict[tuple[object, ...], Driver] = OrderedDict()
 
@@ -204,9 +207,11 @@ class Drivers:
         if driver is None:
             # Whoever looks after many runs waits for none of them.
             program = _compiled(self._session, self._engine, tree)
-            _, driver = make_driver(
+            runtime, driver = make_driver(
                 self._session, self._engine, program, self._stop, keep_listeners=keep
             )
+            if self._progress is not None:
+                self._progress.watch(runtime, program.labels)
         elif digest is not None:
             require_allowed(self._session, digest, root, origin.signers)
         self._known[key] = driver

@@ -262,5 +262,18 @@ def parse_labels(values: Iterable[str]) -> dict[str, str]:
     return labels
 
 
+def parse_label_filter(values: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Give, by name, the values that a label may have.
+
+    Raises:
+        UsageError: one of them is not a pair.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for value in values:
+        for name, text in parse_labels((value,)).items():
+            found[name] = found.get(name, frozenset()) | {text}
+    return found
+
+
 def _short(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:77] + "...")

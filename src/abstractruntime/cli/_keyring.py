@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abstractruntime._near import close_names
 from abstractruntime._text import shell_word
-from abstractruntime.errors import NotFound, Refused
+from abstractruntime.errors import NotFound, Refused, UsageError
 from abstractruntime.signing import (
     KeyEntry,
     SigningKey,
@@ -21,10 +22,14 @@ from abstractruntime.signing import (
     parse_vkey,
     save_trust,
 )
+from abstractruntime.signing.keys import check_key_name
 
 if TYPE_CHECKING:
     from abstractruntime.cli._session import Session
     from abstractruntime.signing.trust import Usage
+
+
+_SETTINGS: Mapping[Usage, str] = {"bundle": "signing_key", "ledger": "host_key"}
 
 
 def key_directory(session: Session) -> Path:
@@ -47,7 +52,7 @@ def own_keys(session: Session) -> list[KeyEntry]:
     return list_keys(key_directory(session))
 
 
-def load_private_key(session: Session, name: str) -> SigningKey:
+def load_private_key(session: Session, name: str, usage: Usage = "bundle") -> SigningKey:
     """Give the private key of this name, label or path.
 
     Raises:
@@ -59,13 +64,39 @@ def load_private_key(session: Session, name: str) -> SigningKey:
             return load_signing_key(entry.private_path, passphrase=session.passphrase)
     if Path(name).is_file():
         return load_signing_key(Path(name), passphrase=session.passphrase)
-    raise NotFound(
-        f"no private key {name!r}",
-        hint=f"see: art key list; or make it: art key new {shell_word(name)}",
+    raise _no_private_key(session, name, usage)
+
+
+def _no_private_key(session: Session, name: str, usage: Usage) -> NotFound:
+    """Say what was meant perhaps, or how to make the key that is named."""
+    setting = session.config.values[_SETTINGS[usage]]
+    place = setting.origin if setting.value == name and setting.origin != "flag" else None
+    known = [entry for entry in own_keys(session) if entry.private_path is not None]
+    trust = read_trust(session)
+    fitting = [entry.key.name for entry in known if not trust.why_not_sign(entry.key, usage)]
+    near = close_names(name, fitting)
+    made = f"art key new {shell_word(name) if _is_new(session, name) else 'NAME'}"
+    return NotFound(
+        f"no private key {name!r}"
+        + (f", which {_SETTINGS[usage]} names in {place}" if place else ""),
+        hint=(f"did you mean {near[0]!r}? " if near else "")
+        + f"see: art key list; or make one: {made}"
+        + (" --usage host" if usage == "ledger" else ""),
         kind="key",
         id=name,
-        known=[entry.key.label for entry in own_keys(session)],
+        known=[entry.key.label for entry in known],
     )
+
+
+def _is_new(session: Session, name: str) -> bool:
+    """Tell whether a key can be made under a name; what looks like a path is one."""
+    taken = any(name in (entry.key.name, entry.key.label) for entry in own_keys(session))
+    is_path = name.startswith((".", "/", "~")) or name.endswith((".pem", ".vkey"))
+    try:
+        check_key_name(name)
+    except UsageError:
+        return False
+    return not (taken or is_path)
 
 
 def require_may_sign(
@@ -98,7 +129,7 @@ def load_host_key(session: Session, name: str) -> SigningKey:
         UsageError: it needs another passphrase.
         Refused: it is revoked or retired, or is no host key.
     """
-    key = load_private_key(session, name)
+    key = load_private_key(session, name, "ledger")
     require_may_sign(session, key, "ledger")
     return key
 

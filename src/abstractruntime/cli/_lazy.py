@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 
 from abstractruntime._near import close_names
-from abstractruntime.cli._arguments import reading_plainly
+from abstractruntime.cli._arguments import reading_plainly, require_once
 from abstractruntime.cli._interrupts import raised_by_interrupts
 from abstractruntime.cli._output import Mode
 from abstractruntime.cli._session import Session
@@ -104,6 +104,27 @@ class _Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         return reading_plainly(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UsageError as mistake:
+            # What is wrong with a file is corrected there, and not with an option.
+            if mistake.hint is None and not mistake.details.get("path"):
+                mistake.hint = f"see: {ctx.command_path} --help"
+            raise
+
+    def make_parser(self, ctx: Any) -> Any:
+        parser: Any = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_once(args: list[str]) -> Any:
+            found = parse(args=args)
+            require_once(found[2], ctx.command_path)
+            return found
+
+        parser.parse_args = parse_once
+        return parser
 
 
 def _command(name: str, entry: CliCommand) -> Any:

@@ -19,6 +19,9 @@ AcceptOriginOption = Annotated[
     bool,
     typer.Option("--accept-origin", help="Believe what the first record says that the run may do."),
 ]
+NoPagerOption = Annotated[
+    bool, typer.Option("--no-pager", help="Print long text at once. [env: ART_PAGER, PAGER]")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file of another kind, too.")]
 DurabilityOption = Annotated[str | None, typer.Option("--durability", metavar="strict|relaxed|off")]
 HostKeyOption = Annotated[

@@ -66,14 +66,10 @@ def output_lines(output: JsonValue) -> Iterator[str]:
 
 def talk_lines(document: JsonObject) -> Iterator[str]:
     """Give what a person wants to know beside the output: status, question, next step."""
-    from abstractruntime.rendering.failure_text import cause_text, chain_lines
-
     run_id, outcome = document["run_id"], document["outcome"]
     yield f"{outcome}: run {run_id}, {document['ledger']['records']} records"
     if document["error"]:
-        yield f"error: {cause_text(document)}"
-        yield from (f"  = note: {line}" for line in chain_lines(document))
-        yield f"  = hint: see what happened: art inspect {shell_word(run_id)}"
+        yield from failure_lines(document)
     if document["paused"]:
         yield "it is paused; timers, events and ended children wait"
         yield f"  = hint: let it go on: art unpause {shell_word(run_id)}"
@@ -84,6 +80,18 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
         yield from wait_lines(run_id, wait, several=questions > 1)
     if outcome in ("running", "interrupted"):
         yield f"  = hint: go on with it: art tick {shell_word(run_id)}"
+
+
+def failure_lines(document: JsonObject) -> Iterator[str]:
+    """Say why a run ended badly; that somebody cancelled it is no error."""
+    from abstractruntime.rendering.failure_text import chain_lines, deepest, failure_text
+
+    if document["outcome"] == "cancelled":
+        yield f"reason: {document['error']['message']}"
+        return
+    yield f"error: {failure_text(deepest(document))}"
+    yield from (f"  = note: {line}" for line in chain_lines(document))
+    yield f"  = hint: see what happened: art inspect {shell_word(document['run_id'])}"
 
 
 def trace_lines(agents: Sequence[str]) -> Iterator[str]:

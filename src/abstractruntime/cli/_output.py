@@ -100,6 +100,7 @@ class Output:
         items: str | None = None,
         line: Callable[[str], str] = log_line,
         brief: Callable[[], Iterable[str]] = list,
+        paged: bool = False,
     ) -> None:
         """Give the result of a command.
 
@@ -109,9 +110,11 @@ class Output:
             items: Key of the list that `jsonl` prints line by line; else it prints the document.
             line: Makes a line harmless.
             brief: Gives the lines that are data even where nothing else is said.
+            paged: Whether lines for people that do not fit on the terminal go through the pager.
         """
         if self.mode is Mode.TEXT:
-            for shown in map(line, text()):
+            shown_lines = map(line, text())
+            for shown in self._not_paged(shown_lines) if paged else shown_lines:
                 self._write(shown)
         elif self.mode is Mode.NONE:
             for shown in map(line, brief()):
@@ -121,6 +124,17 @@ class Output:
         elif self.mode is Mode.JSONL:
             for item in document[items] if items else (document,):
                 self._write(json.dumps(item, ensure_ascii=False))
+
+    def _not_paged(self, lines: Iterable[str]) -> Iterable[str]:
+        """Show lines with the pager, and give those that are still to be shown."""
+        from abstractruntime.cli._pager import fits, is_terminal, page, pager_of
+
+        command = pager_of(self._environ)
+        if command is None or not is_terminal():
+            return lines
+        whole = list(lines)
+        text = "".join(f"{line}\n" for line in whole)
+        return () if not fits(text) and page(command, text) else whole
 
     @property
     def is_stream(self) -> bool:

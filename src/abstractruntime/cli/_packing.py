@@ -6,22 +6,22 @@ later without the file, and needs neither signature nor consent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abstractruntime._near import close_names
 from abstractruntime._text import shell_word
 from abstractruntime.cli._bundles import ARCHIVE_START, Loaded, naming, of_verdict
 from abstractruntime.cli._files import require_documents
 from abstractruntime.errors import NotFound, Untrusted, UsageError
 from abstractruntime.nodes.registry import facts_of
-from abstractruntime.visualflow_compiler.check import check_documents, require_ok
+from abstractruntime.visualflow_compiler.check import Absent, check_documents, require_ok
 from abstractruntime.visualflow_compiler.document import FlowDocument
-from abstractruntime.workflow_bundle import FlowLibrary, verify_bundle
+from abstractruntime.workflow_bundle import FlowLibrary, WorkflowBundleError, verify_bundle
 from abstractruntime.workflow_bundle.own_work import pack_own
-from abstractruntime.workflow_bundle.packer import collect_flows
 from abstractruntime.workflow_bundle.reader import read_archive_file
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def load_bundle_or_flow(
     allow_unsigned: bool,
     now: datetime,
     entry: str | None,
-    is_installed: Callable[[str], bool] = lambda _digest: False,
+    vouchers: Callable[[str], Collection[str]] = lambda _digest: (),
 ) -> tuple[Loaded, tuple[Diagnostic, ...]]:
     """Open what a person wants to run; a flow document comes with the warnings about it.
 
-    `is_installed` tells for which digests retired keys still count.
+    `vouchers` gives for a digest who signed it when this user ran it before.
 
     Raises:
         NotFound: no such file, or no such entry.
@@ -75,9 +75,9 @@ def load_bundle_or_flow(
                 verdict = judge()
             except Untrusted as cause:
                 digest = str(cause.details.get("digest"))
-                if not is_installed(digest):
+                if not (vouched := vouchers(digest)):
                     raise
-                verdict = judge(installed_digests={digest})
+                verdict = judge(vouched=vouched)
         return of_verdict(data, verdict), ()
     return compile_bundle(Request(path, (entry,) if entry else ()), data)
 
@@ -93,17 +93,18 @@ def compile_bundle(
         The bundle, and the warnings about its documents.
 
     Raises:
-        FlowError: a document has errors; `findings` lists those of all documents.
-        WorkflowBundleError: flows are missing.
+        FlowError: a document has errors, or is missing; `findings` lists those of all documents.
     """
     library, first = _library(request.path, data)
     for entry in request.entries:
         _require_entry(library, request.path, entry, first)
     roots = request.entries or (first or _only_root(library, request.path),)
-    results = check_documents(collect_flows(library, roots))
+    entries = {root: library.find(root) for root in roots}
+    documents = {root: found for root, found in entries.items() if found is not None}
+    results = check_documents(documents, partial(find_subflow, library))
     findings = tuple(item for r in results.values() for item in r.diagnostics)
     require_ok(findings)
-    flows = {flow_id: r.document for flow_id, r in results.items() if r.document is not None}
+    flows = {r.document.id: r.document for r in results.values() if r.document is not None}
     packed, bundle = pack_own(
         flows,
         [library.id_of(root) for root in roots],
@@ -112,6 +113,30 @@ def compile_bundle(
         source=request.path,
     )
     return Loaded(packed, bundle, bundle.digest or ""), findings
+
+
+def find_subflow(library: FlowLibrary, flow_id: str) -> FlowDocument | Absent:
+    """Give the flow that a subflow node means: the one with this id inside, where its document lies."""
+    try:
+        found = library.find(flow_id)
+    except WorkflowBundleError as several:
+        hint = f"name one of them {flow_id}.json, or give them different ids"
+        return Absent("which several documents are", (str(several),), hint)
+    if found is not None and found.id == flow_id:
+        return found
+    where = f"it was looked for in the directory {library.place!r}" if library.place else ""
+    notes = [where] if where else []
+    if found is not None:
+        notes.append(f"{found.file!r} has the id {found.id!r}")
+    elif flow_id in library.unread:
+        notes.append(f"'{flow_id}.json' is there, and cannot be read")
+    ids = [document.id for document in library.documents.values()]
+    near = close_names(flow_id, [one for one in ids if one], n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    add = (
+        f"add a document with this id to {library.place!r}" if library.place else "add its document"
+    )
+    return Absent(notes=tuple(notes), hint=f"{meant}{add}, or correct the id")
 
 
 def _require_entry(library: FlowLibrary, path: Path, entry: str, first: str | None) -> None:
@@ -142,7 +167,7 @@ def _only_root(library: FlowLibrary, directory: Path) -> str:
     children = {
         facts_of(element.type).subflow(element) for flow in flows for element in flow.elements
     }
-    roots = [flow.id for flow in flows if flow.id and flow.id not in children]
+    roots = list(dict.fromkeys(f.id for f in flows if f.id and f.id not in children))
     if len(roots) == 1:
         return roots[0]
     if not roots:

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from abstractruntime._text import log_line
 from abstractruntime.cli._output import Mode, talk
 from abstractruntime.core.limits import LimitUse, limit_uses
-from abstractruntime.rendering.terminal import fit, format_bytes, format_duration, plural
 
 if TYPE_CHECKING:
     from abstractruntime._runtime.runtime import Runtime
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ON_TERMINAL_S, _ELSEWHERE_S = 1.0, 30.0
 _LOOK_EVERY = 16
+_USUAL_COLUMNS = 80
 _START_OF_LINE, _REST_OF_LINE = "\r", "\x1b[K"
 
 
@@ -34,13 +35,11 @@ class Progress:
         clock: Time.
         say: Takes text for stderr.
         width: Columns of the terminal on which the line is rewritten; None elsewhere.
-        labels: Node id to the name its author gave it.
     """
 
     clock: Clock
     say: Callable[[str], None]
     width: int | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
     _steps: int = 0
     _node: str = ""
     _sizes: dict[str, int] = field(default_factory=dict)
@@ -50,10 +49,16 @@ class Progress:
     def __post_init__(self) -> None:
         self._began_s = self._said_s = self.clock.monotonic()
 
-    def note(self, run: RunState, log: RunLog) -> None:
+    def watch(self, runtime: Runtime, labels: Mapping[str, str]) -> None:
+        """Count what a runtime does; `labels` are the names that authors gave nodes."""
+        runtime.on_step = partial(self.note, labels=labels)
+
+    def note(self, run: RunState, log: RunLog, labels: Mapping[str, str] | None = None) -> None:
         """Count a step that is about to be done."""
+        if not self._steps:
+            self._began_s = self._said_s = self.clock.monotonic()
         self._steps += 1
-        self._node = run.current_node
+        self._node = (labels or {}).get(run.current_node, run.current_node)
         size = log.ledger_bytes
         self._sizes[run.run_id] = size or 0
         # Few runs come near to a limit: one look in so many steps is soon enough.
@@ -74,17 +79,27 @@ class Progress:
             self.say(_START_OF_LINE + _REST_OF_LINE)
             self._is_shown = False
 
+    def rest(self) -> None:
+        """Take the line back, and begin anew with what is driven next."""
+        self.end()
+        self._steps = 0
+        self._sizes.clear()
+
     def _line(self, now_s: float) -> str:
-        label = self.labels.get(self._node, self._node)
+        # Most runs end before anything is said.
+        from abstractruntime.rendering.terminal import format_bytes, format_duration, plural
+
         elapsed = format_duration(1000 * (now_s - self._began_s))
         size = format_bytes(sum(self._sizes.values()))
-        return f"running: {plural(self._steps, 'step')}, at {label}, {elapsed}, ledger {size}"
+        return f"running: {plural(self._steps, 'step')}, at {self._node}, {elapsed}, ledger {size}"
 
     def _show(self, text: str) -> None:
         if self.width is None:
             self.say(f"{log_line(text)}\n")
             return
-        self.say(_START_OF_LINE + fit(log_line(text), self.width - 1) + _REST_OF_LINE)
+        from abstractruntime.rendering.terminal import fit
+
+        self.say(_START_OF_LINE + fit(log_line(text), max(1, self.width - 1)) + _REST_OF_LINE)
         self._is_shown = True
 
     def _warn(self, run: RunState, size: int | None) -> None:
@@ -99,20 +114,25 @@ def _warning(run_id: str, use: LimitUse) -> str:
     return f"warning: run {run_id} is near to its limit: {use.limit}, {use.used} of {use.maximum}"
 
 
+def columns_of(descriptor: int) -> int:
+    """Give the width of a terminal, or a usual one where it does not tell."""
+    try:
+        return os.get_terminal_size(descriptor).columns or _USUAL_COLUMNS
+    except OSError:
+        return _USUAL_COLUMNS
+
+
 @contextmanager
-def showing_progress(
-    session: Session, runtime: Runtime, labels: Mapping[str, str], stop: StopFlag
-) -> Iterator[None]:
-    """Say how a run goes while it is driven; nothing but in text mode."""
+def showing_progress(session: Session, clock: Clock, stop: StopFlag) -> Iterator[Progress | None]:
+    """Say how runs go while they are driven; nothing but in text mode."""
     if session.out.mode is not Mode.TEXT:
-        yield
+        yield None
         return
     is_terminal = sys.stderr.isatty() and session.environ.get("TERM") != "dumb"
-    width = os.get_terminal_size(sys.stderr.fileno()).columns if is_terminal else None
-    progress = Progress(runtime.clock, talk, width, labels)
-    runtime.on_step = progress.note
+    width = columns_of(sys.stderr.fileno()) if is_terminal else None
+    progress = Progress(clock, talk, width)
     stop.polls.append(progress.poll)
     try:
-        yield
+        yield progress
     finally:
         progress.end()

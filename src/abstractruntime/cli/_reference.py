@@ -139,7 +139,7 @@ def _settings() -> Iterator[str]:
     yield (
         "Environment only: `ART_CONFIG_DIR` (directory of keys, trust and user configuration),"
         " `ART_OUTPUT`, `ART_KEY_PASSPHRASE`, `ART_KEY_PASSPHRASE_FILE`, `ART_DEBUG`,"
-        " `ART_FORCE_TTY`, `NO_COLOR`, `CLICOLOR_FORCE`, `SOURCE_DATE_EPOCH`."
+        " `ART_FORCE_TTY`, `ART_PAGER`, `PAGER`, `NO_COLOR`, `CLICOLOR_FORCE`, `SOURCE_DATE_EPOCH`."
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from abstractruntime.cli._store import header_row, outcome_in
+from abstractruntime.core.event_keys import is_hold
 from abstractruntime.core.models import RunStatus, WaitReason
 from abstractruntime.core.outcome import Outcome, failure_of
 from abstractruntime.core.ports import RunHeader, RunQuery
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from abstractruntime.core.store import Store
 
 SCAN_LIMIT: Final = 100_000
-_PAGE: Final = 100
 _EVERYTHING: Final = 1_000_000_000
 DAMAGED: Final = "damaged"
 _UNKNOWN: Final = (
@@ -74,63 +74,87 @@ _SORT_KEYS: Final[Mapping[Sort, tuple[Callable[[RunHeader], str], bool]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which runs are to be listed, and how many; what is unset restricts nothing.
+    """Which runs are to be listed, and how many; what is unset or empty restricts nothing.
+
+    Of several values for one thing a run needs to have one.
 
     Attributes:
+        labels: By name, the values that it may have.
         since: Changed at this moment or after it.
         until: Changed before this moment.
-        search: A text in the id, the flow, a label, the question or the error; case is nothing.
+        search: Texts in the id, the flow, a label, the question or the error; case is nothing.
     """
 
-    status: Listed | None = None
-    waiting_on: WaitReason | None = None
-    workflow: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    status: frozenset[Listed] = frozenset()
+    waiting_on: frozenset[WaitReason] = frozenset()
+    workflow: frozenset[str] = frozenset()
+    labels: Mapping[str, frozenset[str]] = field(default_factory=dict)
     since: str = ""
     until: str | None = None
-    search: str = ""
+    search: tuple[str, ...] = ()
     children: bool = False
     sort: Sort = Sort.UPDATED
     limit: int = 50
 
     def query(self, limit: int) -> RunQuery:
-        """Give what the index is asked for."""
+        """Give what the index is asked for: it knows one value of each kind."""
         outcome = status = None
-        if self.status is Listed.COMPLETED:
+        asked = _only(self.status)
+        if asked is Listed.COMPLETED:
             status = RunStatus.COMPLETED
-        elif self.status is not None and self.status.is_in_index:
-            outcome = Outcome(self.status.value)
+        elif asked is not None and asked.is_in_index:
+            outcome = Outcome(asked.value)
         return RunQuery(
             status=status,
             outcome=outcome,
-            wait_reason=self.waiting_on,
-            workflow_id=self.workflow,
+            wait_reason=_only(self.waiting_on),
+            workflow_id=_only(self.workflow),
             root_only=not self.children,
-            live_only=self.status in _LIVE,
+            live_only=bool(self.status) and self.status <= _LIVE,
             limit=limit,
         )
 
     @property
+    def is_told(self) -> bool:
+        """Whether what the index gives needs no further look."""
+        is_simple = max(map(len, (self.status, self.workflow))) <= 1
+        is_indexed = all(status.is_in_index for status in self.status)
+        return is_simple and is_indexed and not (self.labels or self.search or self.waiting_on)
+
+    def may_show(self, word: Listed) -> bool:
+        return not self.status or word in self.status
+
+    @property
     def is_filtered(self) -> bool:
-        # What is wrong with a run stands in no row: all are looked at.
         names = ("status", "waiting_on", "workflow", "labels", "since", "until", "search")
-        return self.status is not Listed.DAMAGED and any(getattr(self, name) for name in names)
+        return Listed.DAMAGED not in self.status and any(getattr(self, name) for name in names)
 
     def may_be(self, header: RunHeader) -> bool:
         """Tell whether a run can be one of these, by what a listing knows."""
         is_in_time = self.until is None or header.updated_at < self.until
-        return is_in_time and header.updated_at >= self.since
+        is_asked = self.children or header.parent_run_id is None
+        return is_asked and is_in_time and header.updated_at >= self.since
 
     def is_of(self, header: RunHeader, row: JsonObject) -> bool:
         """Tell whether a run is one of these, whatever the index said."""
         is_asked = (
-            self.waiting_on in (None, header.wait_reason)
-            and self.workflow in (None, header.workflow_id)
-            and (self.status is None or self.status.is_of(row))
-            and self.labels.items() <= row["labels"].items()
+            (not self.waiting_on or row["waiting_on"] in [on.value for on in self.waiting_on])
+            and (not self.workflow or header.workflow_id in self.workflow)
+            and (not self.status or any(status.is_of(row) for status in self.status))
+            and all(row["labels"].get(name) in texts for name, texts in self.labels.items())
             and (self.children or header.parent_run_id is None)
         )
-        return is_asked and self.search.casefold() in _searched(row)
+        if not (is_asked and self.search):
+            return is_asked
+        text = _searched(row)
+        return any(part.casefold() in text for part in self.search)
+
+
+_Value = TypeVar("_Value")
+
+
+def _only(values: frozenset[_Value]) -> _Value | None:
+    return next(iter(values)) if len(values) == 1 else None
 
 
 _LIVE: Final = frozenset(
@@ -162,20 +186,19 @@ def list_runs(engine: Store, wanted: Wanted) -> Listing:
     """Give the runs that are wanted, in their order."""
     listing = Listing()
     key, is_descending = _SORT_KEYS[wanted.sort]
-    # The index itself compares the rows of a page with their runs; whoever asks for all does not.
-    engine.find(wanted.query(min(wanted.limit, _PAGE)))
-    found = [run for run in engine.find(wanted.query(SCAN_LIMIT)) if wanted.may_be(run)]
+    # What is wrong with a run stands in no row: then all are asked for, to find what has none.
+    query = wanted.query(SCAN_LIMIT) if wanted.is_filtered else RunQuery(limit=_EVERYTHING)
+    rows = engine.find(query)
+    found = [run for run in rows if wanted.may_be(run)]
     found.sort(key=key, reverse=is_descending)
     # What a row cannot say is read of every run; else those beyond the limit are only counted.
-    is_told = wanted.status is None or wanted.status.is_in_index
-    is_told = is_told and not (wanted.labels or wanted.search)
     for header in found:
-        if is_told and len(listing.rows) >= wanted.limit:
+        if wanted.is_told and len(listing.rows) >= wanted.limit:
             listing.total += 1
             continue
         _list_run(listing, engine, wanted, header)
     if not wanted.is_filtered:
-        _add_unlisted(listing, engine, wanted.limit)
+        _add_unlisted(listing, engine, wanted.limit, {run.run_id for run in rows})
     return listing
 
 
@@ -188,7 +211,7 @@ def _list_run(listing: Listing, engine: Store, wanted: Wanted, header: RunHeader
     except AbstractRuntimeError as error:
         cause = engine.health.damage(header.run_id) or error
         row = {**header_row(header, {}), **_damage(cause)}
-        if wanted.status in (None, Listed.DAMAGED) or wanted.is_of(header, row):
+        if wanted.may_show(Listed.DAMAGED) or wanted.is_of(header, row):
             listing.add(row, cause, wanted.limit)
         return
     row = {**header_row(own, labels, outcome_in(engine, tree)), **_about(tree)}
@@ -203,7 +226,9 @@ def _about(tree: RunTree) -> JsonObject:
     wait = leading.waiting
     asks = wait is not None and wait.reason is WaitReason.USER
     return {
-        "question": wait.prompt if wait is not None and asks else None,
+        "question": wait.prompt
+        if wait is not None and asks and not is_hold(leading.run_id, wait.wait_key)
+        else None,
         "error": failed.summary if failed is not None else None,
     }
 
@@ -213,9 +238,8 @@ def _damage(cause: AbstractRuntimeError) -> JsonObject:
     return {"status": word, "outcome": word, "question": None, "error": cause.message}
 
 
-def _add_unlisted(listing: Listing, engine: Store, limit: int) -> None:
+def _add_unlisted(listing: Listing, engine: Store, limit: int, known: set[str]) -> None:
     """Add damaged runs without an index row; they have no time, so they come last."""
-    known = {header.run_id for header in engine.find(RunQuery(limit=_EVERYTHING))}
     for run_id, cause in islice(engine.health.unlisted(known), SCAN_LIMIT):
         row: JsonObject = {"run_id": run_id, **dict.fromkeys(_UNKNOWN), "labels": {}}
         listing.add({**row, **_damage(cause)}, cause, limit)

@@ -171,7 +171,7 @@ SETTINGS: tuple[Setting, ...] = (
         is_stated=False,
     ),
     _limit("steps", 100_000, "calls of nodes, of one run,"),
-    _limit("ledger_bytes", 128 * 1024 * 1024, "bytes of its ledger"),
+    _limit("ledger_bytes", 128 * 1024 * 1024, "bytes of its ledger and of what it puts beside it"),
     _limit("seconds", 24 * 60 * 60, "seconds for which it was driven, waits not counted,"),
     _limit("depth", 64, "levels of runs that start runs"),
     _limit("runs", 1000, "runs of one tree"),

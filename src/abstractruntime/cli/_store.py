@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime.cli._project import PROJECT_STORE
+from abstractruntime.core.event_keys import is_hold
 from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.run_tree import RunTree
-from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.errors import IntegrityError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 LAST = "@last"
 _NEAR = 5
+_ALL_RUNS = 1_000_000
 
 
 @contextmanager
@@ -104,15 +107,29 @@ def _host_keys(session: Session) -> Iterable[VerifierKey]:
     return read_trust(session).ledger_keys()
 
 
-def holds_bundle(session: Session, digest: str) -> bool:
-    """Say whether a run of this bundle was started before; a store of a project proves nothing."""
+def vouchers_of(session: Session, digest: str) -> frozenset[str]:
+    """Give who signed a bundle, as runs of it say that this user started.
+
+    That a store holds the bundle proves nothing: whoever can write there may have put it.
+    """
+    from abstractruntime.cli._authority import is_sealed
+
     if session.config.values["store"].is_projects:
-        return False
+        return frozenset()
+    found: set[str] = set()
     try:
         with reading(session) as engine:
-            return engine.bundles.get(digest, limit=1) is not None
+            if engine.bundles.get(digest, limit=1) is None:
+                return frozenset()
+            for header in engine.find(RunQuery(root_only=True, limit=_ALL_RUNS)):
+                # What cannot be read says nothing.
+                with contextlib.suppress(IntegrityError):
+                    origin = engine.origin(header.run_id)
+                    if origin.bundle_digest == digest and is_sealed(session, header.run_id, origin):
+                        found.update(origin.signers)
     except NotFound:
-        return False
+        return frozenset()
+    return frozenset(found)
 
 
 def _checked_directory(session: Session) -> Path:
@@ -201,10 +218,17 @@ def _last_run(engine: Store) -> str:
     return found[0].run_id
 
 
+def note_no_runs(session: Session, engine: Store) -> None:
+    """Say that a store is empty, beside a list that is."""
+    session.out.note(f"no runs in the store '{engine.address}'")
+    session.out.note("  = hint: start one: art run FLOW")
+
+
 def run_document(
     engine: Store, tree: RunTree, *, labels: Mapping[str, str] | None = None
 ) -> JsonObject:
     """Give the `art-run/1` document of the run that a tree is seen from."""
+    from abstractruntime.cli._calls import add_calls
     from abstractruntime.core.tree_limits import limits_of_tree
     from abstractruntime.core.usage import USAGE_WORDS, total_usage
     from abstractruntime.rendering.run_document import build_run_document
@@ -215,7 +239,7 @@ def run_document(
     records = (item.record for run in members for item in engine.records_with(run, USAGE_WORDS))
     waits = [tree.state(wait.run_id) for wait in tree.open_waits()]
     last = engine.recent(run_id, 1)
-    return build_run_document(
+    document = build_run_document(
         state=state,
         ledger=engine.head(run_id),
         origin=engine.origin(run_id),
@@ -224,9 +248,11 @@ def run_document(
         usage=total_usage(records),
         outcome=outcome,
         causes=tree.failures()[1:],
-        limits=limits_of_tree(tree, lambda run: engine.head(run).bytes),
+        limits=limits_of_tree(tree, lambda run: engine.head(run).all_bytes),
         last_record=last[0].record if last else None,
     )
+    add_calls(engine, document)
+    return document
 
 
 def outcome_in(engine: Store, tree: RunTree) -> Outcome:
@@ -240,15 +266,14 @@ def header_row(
     header: RunHeader, labels: Mapping[str, str], outcome: Outcome | None = None
 ) -> dict[str, Any]:
     """Give one run of the `art-runs/1` document."""
+    outcome = outcome or header.outcome
+    asks = outcome.asks and not is_hold(header.run_id, header.wait_key)
     return {
         "run_id": header.run_id,
         "workflow_id": header.workflow_id,
         "status": header.status.value,
-        "outcome": (outcome or header.outcome).value,
-        # What rests at a limit waits for nobody who answers.
-        "waiting_on": header.wait_reason.value
-        if header.wait_reason and outcome is not Outcome.LIMITED
-        else None,
+        "outcome": outcome.value,
+        "waiting_on": header.wait_reason.value if header.wait_reason and asks else None,
         "wait_key": header.wait_key,
         "until": header.wait_until,
         "created_at": header.created_at,

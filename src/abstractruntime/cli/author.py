@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,7 @@ from abstractruntime.cli._files import find_flows, flows_below
 from abstractruntime.cli._outputs import rewritable, rewrite
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, FlowError, UsageError
+from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
 from abstractruntime.visualflow_compiler.diff import BundleDiff, diff_sides
 from abstractruntime.visualflow_compiler.diff_text import diff_lines
 from abstractruntime.visualflow_compiler.document import MAX_DOCUMENT_BYTES
@@ -43,6 +44,14 @@ class Formatted:
     def diff(self) -> list[str]:
         before, after = (_lines(text) for text in (self.before, self.after))
         return list(difflib.unified_diff(before, after, self.path, self.path, lineterm=""))
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """One document that cannot be formatted, and why."""
+
+    path: str
+    findings: tuple[Diagnostic, ...]
 
 
 def _lines(data: bytes) -> list[str]:
@@ -75,13 +84,16 @@ def fmt(
     places = [Path(file) for file in files]
     for directory in filter(Path.is_dir, places):
         _require_inside(directory)
-    done = [_formatted(path) for path in find_flows(places).flows]
+    read = [_formatted(path) for path in find_flows(places).flows]
+    done = [item for item in read if isinstance(item, Formatted)]
+    unread = [item for item in read if isinstance(item, Unread)]
     changed = [item for item in done if item.is_changed]
     is_dry = check or diff
     if not is_dry:
+        _require_read(unread)
         _rewrite(session, changed)
-    _report(session, done, is_dry=is_dry, diff=diff)
-    return int(ExitCode.FAILED if check and changed else ExitCode.OK)
+    _report(session, read, is_dry=is_dry, diff=diff)
+    return int(ExitCode.FAILED if unread or (check and changed) else ExitCode.OK)
 
 
 def _require_inside(directory: Path) -> None:
@@ -97,13 +109,28 @@ def _require_inside(directory: Path) -> None:
             )
 
 
-def _formatted(path: Path) -> Formatted:
+def _formatted(path: Path) -> Formatted | Unread:
     data = read_bounded(path, MAX_DOCUMENT_BYTES)
     try:
         return Formatted(str(path), data, format_document(data, file=str(path)))
+    except FlowError as cause:
+        return Unread(str(path), cause.findings)
     except AbstractRuntimeError as cause:
         cause.details.setdefault("file", str(path))
         raise
+
+
+def _require_read(unread: list[Unread]) -> None:
+    """Do nothing when every document can be read.
+
+    Raises:
+        FlowError: some cannot; it has the findings of all of them.
+    """
+    if unread:
+        # Formatting needs no checks.
+        from abstractruntime.visualflow_compiler.check import require_ok
+
+        require_ok(finding for item in unread for finding in item.findings)
 
 
 def _rewrite(session: Session, changed: list[Formatted]) -> None:
@@ -123,14 +150,20 @@ def _format_stdin(session: Session, *, check: bool, diff: bool) -> int:
     return 0
 
 
-def _report(session: Session, done: list[Formatted], *, is_dry: bool, diff: bool) -> None:
-    changed = [item for item in done if item.is_changed]
+def _report(
+    session: Session, read: Sequence[Formatted | Unread], *, is_dry: bool, diff: bool
+) -> None:
+    changed = [item for item in read if isinstance(item, Formatted) and item.is_changed]
+    unread = [item for item in read if isinstance(item, Unread)]
 
     def text() -> Iterator[str]:
         for item in changed:
             yield from item.diff() if diff else [item.path]
 
-    def entry(item: Formatted) -> JsonObject:
+    def entry(item: Formatted | Unread) -> JsonObject:
+        if isinstance(item, Unread):
+            found = [finding.to_dict() for finding in item.findings]
+            return {"file": item.path, "changed": False, "written": False, "diagnostics": found}
         shown = {"diff": item.diff()} if diff else {}
         written = item.is_changed and not is_dry
         return {"file": item.path, "changed": item.is_changed, "written": written, **shown}
@@ -138,11 +171,16 @@ def _report(session: Session, done: list[Formatted], *, is_dry: bool, diff: bool
     document = {
         "format": "art-fmt/1",
         "changed": len(changed),
-        "files": [entry(item) for item in done],
+        "files": [entry(item) for item in read],
     }
     session.out.emit(document, text=text, items="files")
     verb = "would change" if is_dry else "changed"
-    session.out.note(f"{len(done)} document{'s' if len(done) != 1 else ''}: {len(changed)} {verb}")
+    if unread:
+        from abstractruntime.cli._findings import say_findings
+
+        say_findings(session, [finding for item in unread for finding in item.findings])
+    total = f"{len(read)} document{'s' if len(read) != 1 else ''}: {len(changed)} {verb}"
+    session.out.note(total + (f", {len(unread)} cannot be read" if unread else ""))
 
 
 # -- diff ----------------------------------------------------------------------------------

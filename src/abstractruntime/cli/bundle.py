@@ -76,10 +76,13 @@ def verify(
     if vkey:
         given = trust_in(vkey)
         for entry in given.keys:
+            if trust.status_of(entry.key) == "retired":
+                standing = trust.standing_of(entry.key)
+                session.out.note(f"note: key '{entry.key.label}' is {standing} here")
             if trust.status_of(entry.key) == "revoked":
                 raise Refused(
-                    f"key '{entry.key.label}' is revoked here, so it vouches for nothing",
-                    hint="see why: art key list",
+                    f"key '{entry.key.label}' is {trust.standing_of(entry.key)}, so it vouches for nothing",
+                    hint=f"see: art key show {shell_word(entry.key.label)}",
                     key=entry.key.label,
                 )
         trust = given

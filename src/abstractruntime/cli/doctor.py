@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import platform
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
+
+import typer
 
 from abstractruntime._files import doubt_of_place
 from abstractruntime._json import JsonObject
@@ -15,25 +18,29 @@ from abstractruntime._text import shell_word
 from abstractruntime._version import __version__
 from abstractruntime.cli._authority import SEAL_FILE, seal_secret
 from abstractruntime.cli._config import USER_FILE
+from abstractruntime.cli._judge import BundleJudge, defects_beside, verify_run
 from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._settings import BY_NAME
 from abstractruntime.cli._store import reading
 from abstractruntime.cli.keys import unfinished
-from abstractruntime.cli.verify import BundleJudge, verify_run
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound, Refused
-from abstractruntime.rendering.terminal import plural
+from abstractruntime.rendering.terminal import format_bytes, plural
 from abstractruntime.signing import LedgerVerdict
 
 Level = Literal["ok", "note", "warning", "error"]
 _MAX_RUNS = 100_000
 _MOST_DIAGNOSED = 1000
+# What is read from its start unless all is: less than a second's worth.
+_WHOLE_BYTES = 8_000_000
 _LIVE = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
-_SAID = frozenset({"torn_tail", "store_file_lost"})
+# Said of the store; and of a ledger that was read from its start.
+_SAID = frozenset({"store_file_lost"})
+_SAID_WHOLE = _SAID | {"torn_tail"}
 _SANDBOX_PAGE = "docs/explanation/sandbox.md"
 # What is wrong beside a sound ledger, and made anew from it.
 _REPAIRED = frozenset({"checkpoint_mismatch"})
@@ -58,14 +65,24 @@ class HealthNote:
         }
 
 
+Check: TypeAlias = Callable[["Session"], Iterator[HealthNote]]
+
+
 @uses_store
-def doctor(session: Session) -> int:
+def doctor(
+    session: Session,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every ledger from its start, however long.")
+    ] = False,
+) -> int:
     """Look for trouble in the installation, the keys and the store; changes nothing.
 
-    Reads every ledger from its start. Exit code 1 when something is wrong; warnings alone are 0.
+    Reads ledgers from their start, 8 MB of them in all, the newest first; of others it looks at
+    the checkpoint, what follows it, and the ends. Exit code 1 when something is wrong; warnings alone are 0.
     """
     session.says_ignored = False
-    findings = [item for check in _checks(session) for item in _guarded(check, session)]
+    checks = _checks(session, most_bytes=None if deep else _WHOLE_BYTES)
+    findings = [item for check in checks for item in _guarded(check, session)]
     ok = all(item.level != "error" for item in findings)
     document = {
         "format": "art-doctor/1",
@@ -83,13 +100,13 @@ def doctor(session: Session) -> int:
     return int(ExitCode.OK if ok else ExitCode.FAILED)
 
 
-def _checks(session: Session) -> tuple[Callable[[Session], Iterator[HealthNote]], ...]:
+def _checks(session: Session, *, most_bytes: int | None) -> tuple[Check, ...]:
     """Give what can be looked at: without a configuration, nobody knows where the rest is."""
     try:
         _ = session.config
     except (AbstractRuntimeError, OSError):
         return (_installation, _configuration, _unseen)
-    return _CHECKS
+    return (*_CHECKS, partial(_store, most_bytes=most_bytes))
 
 
 def _unseen(_session: Session) -> Iterator[HealthNote]:
@@ -97,14 +114,13 @@ def _unseen(_session: Session) -> Iterator[HealthNote]:
     yield HealthNote("note", "the rest", message, "correct the configuration, then: art doctor")
 
 
-def _guarded(
-    check: Callable[[Session], Iterator[HealthNote]], session: Session
-) -> Iterator[HealthNote]:
+def _guarded(check: Check, session: Session) -> Iterator[HealthNote]:
     """Turn what a check meets into a finding, so that the others still run."""
     try:
         yield from check(session)
     except (AbstractRuntimeError, OSError) as cause:
-        subject = check.__name__.strip("_").replace("_", " ")
+        name = check.func.__name__ if isinstance(check, partial) else check.__name__
+        subject = name.strip("_").replace("_", " ")
         yield HealthNote("error", subject, str(cause), getattr(cause, "hint", None))
 
 
@@ -206,25 +222,29 @@ def _layers_text(report: JsonObject) -> str:
     return f"{report['backend']}: {layers}{listed}" + (f"; missing: {missing}" if missing else "")
 
 
-def _store(session: Session) -> Iterator[HealthNote]:
+def _store(session: Session, *, most_bytes: int | None) -> Iterator[HealthNote]:
     try:
         with reading(session) as engine:
-            yield from _store_findings(engine)
+            yield from _store_findings(engine, most_bytes)
     except NotFound:
         hint = "the first `art run` creates it"
         yield HealthNote("note", "store", f"there is none in {session.config.store}", hint)
 
 
-def _store_findings(engine: Store) -> Iterator[HealthNote]:
+def _store_findings(engine: Store, most_bytes: int | None) -> Iterator[HealthNote]:
     runs = engine.find(RunQuery(limit=_MAX_RUNS))
+    long = _long_ledgers(engine, runs, most_bytes)
     yield HealthNote(
         "ok", "store", f"{engine.address}, origin {engine.store_origin}, {plural(len(runs), 'run')}"
     )
     for fault in engine.health.access():
         yield HealthNote(fault.level, "store", fault.message, fault.hint)
+    yield from _unread(long)
     bad, bundles = [], BundleJudge(engine)
     for header in runs:
-        found = list(_run_findings(engine, header.run_id, header.status, bundles))
+        look = _look_at if header.run_id in long else _read_whole
+        found = [*look(engine, header.run_id, bundles)]
+        found += _abandoned(engine, header, found)
         bad += [header.run_id for item in found if item.level == "error"]
         yield from found
     for run_id, cause in engine.health.unlisted({header.run_id for header in runs}):
@@ -235,7 +255,29 @@ def _store_findings(engine: Store) -> Iterator[HealthNote]:
     yield from _lost_bundles(engine, [run for run in runs if run.run_id not in bad])
     for snapshot_id, broken in engine.health.snapshots():
         yield HealthNote("error", f"snapshot {snapshot_id}", str(broken), broken.hint)
-    yield from _file_findings(engine, [header.run_id for header in runs], set(bad))
+    yield from _file_findings(engine, [header.run_id for header in runs], set(bad), long)
+
+
+def _long_ledgers(engine: Store, runs: list[RunHeader], most_bytes: int | None) -> dict[str, int]:
+    """Give the runs whose ledgers do not fit into what is read in all, each with its size."""
+    if most_bytes is None:
+        return {}
+    long, left = {}, most_bytes
+    for header in runs:
+        size = engine.health.ledger_bytes(header.run_id)
+        if size > left:
+            long[header.run_id] = size
+        else:
+            left -= size
+    return long
+
+
+def _unread(long: Mapping[str, int]) -> Iterator[HealthNote]:
+    if long:
+        one = f"art ledger verify {shell_word(next(iter(long)))}, or " if len(long) == 1 else ""
+        size = format_bytes(sum(long.values()))
+        message = f"{plural(len(long), 'long ledger')}, {size}, not read before their checkpoints"
+        yield HealthNote("note", "store", message, f"read all: {one}art doctor --deep")
 
 
 def _lost_bundles(engine: Store, runs: list[RunHeader]) -> Iterator[HealthNote]:
@@ -254,12 +296,15 @@ def _lost_bundles(engine: Store, runs: list[RunHeader]) -> Iterator[HealthNote]:
             )
 
 
-def _file_findings(engine: Store, runs: list[str], bad: set[str]) -> Iterator[HealthNote]:
+def _file_findings(
+    engine: Store, runs: list[str], bad: set[str], long: Container[str]
+) -> Iterator[HealthNote]:
     """Give what else is odd about the files; what the ledger of a run told is not said again."""
+    faults = partial(engine.health.faults, is_whole=lambda run_id: run_id not in long)
     if len(runs) <= _MOST_DIAGNOSED:
-        found = engine.health.faults()
+        found = faults()
     else:
-        found = [item for run_id in runs[:_MOST_DIAGNOSED] for item in engine.health.faults(run_id)]
+        found = [item for run_id in runs[:_MOST_DIAGNOSED] for item in faults(run_id)]
         left = len(runs) - _MOST_DIAGNOSED
         hint = "look at one of them: art repair RUN --plan"
         yield HealthNote(
@@ -269,16 +314,25 @@ def _file_findings(engine: Store, runs: list[str], bad: set[str]) -> Iterator[He
         if item.run_id is None:
             yield HealthNote(item.level, "store", item.message, item.hint)
         elif (
-            item.run_id not in bad and item.code not in _SAID and engine.owner(item.run_id) is None
+            item.run_id not in bad
+            and item.code not in (_SAID if item.run_id in long else _SAID_WHOLE)
+            and engine.owner(item.run_id) is None
         ):
             # Files of a run that is just driven are between two states.
             step = f"art repair {shell_word(item.run_id)} --plan" if item.step else item.hint
             yield HealthNote(item.level, f"run {item.run_id}", item.message, step)
 
 
-def _run_findings(
-    engine: Store, run_id: str, status: RunStatus, bundles: BundleJudge
-) -> Iterator[HealthNote]:
+def _look_at(engine: Store, run_id: str, bundles: BundleJudge) -> Iterator[HealthNote]:
+    """Give what the checkpoint of a run, what follows it and what lies beside it show."""
+    cause = engine.health.damage(run_id)
+    texts = [str(cause)] if cause else [d.detail for d in defects_beside(engine, run_id, bundles)]
+    for text in texts[:1]:
+        hint = f"art ledger verify {shell_word(run_id)}"
+        yield HealthNote("error", f"run {run_id}", str(text), cause.hint if cause else hint)
+
+
+def _read_whole(engine: Store, run_id: str, bundles: BundleJudge) -> Iterator[HealthNote]:
     subject = f"run {run_id}"
     verdict = verify_run(engine, run_id, bundles=bundles)
     if not verdict.ok:
@@ -294,10 +348,14 @@ def _run_findings(
     elif verdict.torn_tail_bytes:
         message = f"torn tail of {verdict.torn_tail_bytes} bytes, never acknowledged"
         yield HealthNote("note", subject, message, "the next write cuts it and keeps a copy")
-    if verdict.ok and status is RunStatus.RUNNING and engine.owner(run_id) is None:
-        yield HealthNote(
-            "warning", subject, "is running, but nobody drives it", f"art tick {shell_word(run_id)}"
-        )
+
+
+def _abandoned(engine: Store, run: RunHeader, found: Iterable[HealthNote]) -> Iterator[HealthNote]:
+    """Tell that nobody drives a run which could go on."""
+    is_sound = all(item.level != "error" for item in found)
+    if is_sound and run.status is RunStatus.RUNNING and engine.owner(run.run_id) is None:
+        hint = f"art tick {shell_word(run.run_id)}"
+        yield HealthNote("warning", f"run {run.run_id}", "is running, but nobody drives it", hint)
 
 
 def _defect_text(verdict: LedgerVerdict) -> str:
@@ -311,7 +369,7 @@ def _defect_text(verdict: LedgerVerdict) -> str:
     return f"ledger is invalid at record {verdict.first_bad_index}: {first.code}"
 
 
-_CHECKS: tuple[Callable[[Session], Iterator[HealthNote]], ...] = (
+_CHECKS: tuple[Check, ...] = (
     _installation,
     _configuration,
     _places,
@@ -319,5 +377,4 @@ _CHECKS: tuple[Callable[[Session], Iterator[HealthNote]], ...] = (
     _keys,
     _trust,
     _sandbox,
-    _store,
 )

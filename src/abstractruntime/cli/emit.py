@@ -20,6 +20,7 @@ from abstractruntime.cli._outcome import Until
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, resolve_run, row_of, writing
 from abstractruntime.cli.control import control_runtime
+from abstractruntime.core.outcome import outcome_of
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, Busy, ExitCode, UsageError
@@ -144,6 +145,8 @@ def emit(  # noqa: PLR0917 - the options of the command
         document = _document(told, event_id, driven)
         session.out.emit(document, text=lambda: _lines(session, document))
         _notes(session, document, driven)
+        if address.run is not None and not document["listeners"]:
+            _note_ended(session, engine, resolve_run(engine, address.run))
         return int(stop.code if stop.code is not None else _exit_code(document, driven))
 
 
@@ -208,6 +211,14 @@ def _notes(session: Session, document: JsonObject, driven: Driven) -> None:
         session.out.note("  = hint: let them go on: art serve, or art tick --due")
     for cause in driven.failures:
         session.out.complain(error_lines(cause))
+
+
+def _note_ended(session: Session, engine: Store, run_id: str) -> None:
+    """Tell why nobody listens, where it is so because the run that was named has ended."""
+    run = engine.peek(run_id)
+    if run.status.is_terminal:
+        found = outcome_of(run).value
+        session.out.note(f"note: run {run_id} has ended ({found}) and hears nothing more")
 
 
 def _exit_code(document: JsonObject, driven: Driven) -> ExitCode:

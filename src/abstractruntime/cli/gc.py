@@ -64,13 +64,28 @@ def gc(
             purge=[_run_to_purge(engine, text) for text in purge],
             quarantine=quarantine,
         )
-        if apply and purge:
-            require_consent(f"Remove {plural(len(purge), 'run')} and all below?", yes=yes)
+        if apply and (lost := _lost(plan.to_dict(), quarantine=quarantine)):
+            require_consent(f"Remove {lost}?", yes=yes, loses=True)
         report = engine.care.collect(plan).to_dict() if apply else None
     document = _document(plan.to_dict(), report)
     session.out.emit(document, text=lambda: _lines(document), items="items")
     _notes(session, document)
     return int(ExitCode.OK)
+
+
+def _lost(plan: JsonObject, *, quarantine: bool) -> str:
+    """Name what somebody may miss; what no run needs is nothing of the kind."""
+    lost = [_purge_in_words(part) for part in plan["purges"] if part["runs"]]
+    aside = [item for item in plan["items"] if item["kind"] == "quarantine"] if quarantine else []
+    if aside:
+        lost.append(f"{plural(len(aside), 'file')} of torn bytes")
+    return ", ".join(lost)
+
+
+def _purge_in_words(part: JsonObject) -> str:
+    below = [run for run in part["runs"] if run != part["run_id"]]
+    more = f" with {', '.join(below)} below it" if below else ""
+    return f"run {part['run_id']}{more} ({part['size_bytes']} bytes)"
 
 
 def _run_to_purge(engine: Store, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
     from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 # Each has a function of its own in `drawing`, which is loaded when it is asked for.
-_FORMS = ("ascii", "mermaid", "dot", "svg")
+
+
+class Form(str, Enum):
+    ASCII = "ascii"
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,8 @@ def graph(
     session: Session,
     what: Annotated[str, typer.Argument(metavar="FLOW|BUNDLE|RUN", help="What to draw.")],
     form: Annotated[
-        str, typer.Option("--format", metavar="ascii|mermaid|dot|svg", help="Form of the picture.")
-    ] = "ascii",
+        Form, typer.Option("--format", metavar="ascii|mermaid|dot|svg", help="Form of the picture.")
+    ] = Form.ASCII,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.")
     ] = None,
@@ -60,11 +67,9 @@ def graph(
 
     Nothing but this tool is needed: no network, no Graphviz.
     """
-    if form not in _FORMS:
-        raise UsageError(f"unknown format {form!r}", hint=f"use {', '.join(_FORMS)}")
     shown = _shown(session, what, entry)
     picture = drawing.draw_flow(shown.flow, data=data, outcomes=shown.outcomes)
-    rendered: str = getattr(drawing, f"render_{form}")(picture)
+    rendered: str = getattr(drawing, f"render_{form.value}")(picture)
     if output is not None:
         picture_data = rendered.encode("utf-8", "replace")
         given = [Path(what)]
@@ -128,7 +133,7 @@ def _of_run(session: Session, what: str, entry: str | None) -> Shown:
         flow = document.graph
         failed = [run.run_id for run in tree.states() if failure_of(run) is not None]
         # What was offloaded tells nothing of how often a node was done.
-        records = (item.record for item in engine.records(run_id))
+        records = (item.record for item in engine.records_with(run_id, drawing.OUTCOME_WORDS))
         outcome = outcome_in(engine, tree)
         outcomes = drawing.run_outcomes(flow, state, records, failed_runs=failed, outcome=outcome)
     return Shown(flow, run_id, outcomes)

@@ -10,7 +10,7 @@ import typer
 from abstractruntime._json import JsonObject
 from abstractruntime._text import painted_line, shell_word
 from abstractruntime.cli._lazy import uses_store
-from abstractruntime.cli._options import RunArgument
+from abstractruntime.cli._options import NoPagerOption, RunArgument
 from abstractruntime.cli._output import render_value
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import outcome_in, reading, resolve_run, run_document
@@ -41,12 +41,14 @@ def inspect_(
     debug: Annotated[
         bool, typer.Option("--debug", help="The calls in the code of a node that failed.")
     ] = False,
+    no_pager: NoPagerOption = False,
 ) -> int:
     """Show where a run stands and how it came there. Exit code 0 whatever its status."""
     with reading(session) as engine:
         run_id = resolve_run(engine, run)
         if step is not None:
-            _emit_record(session, find_record(engine, run_id, step), run_id)
+            record = find_record(engine, run_id, step)
+            _emit_record(session, record, run_id, paged=not no_pager)
             return 0
         tree = RunTree(engine, run_id)
         labels = labels_of(engine, tree)
@@ -69,7 +71,7 @@ def inspect_(
         )
         yield from shown.rstrip("\n").split("\n")
 
-    session.out.emit(document, text=text, line=painted_line)
+    session.out.emit(document, text=text, line=painted_line, paged=not no_pager)
     return 0
 
 
@@ -113,6 +115,8 @@ def labels_of(engine: Store, tree: RunTree) -> dict[str, str]:
         return {}
 
 
-def _emit_record(session: Session, record: JsonObject, run_id: str) -> None:
+def _emit_record(session: Session, record: JsonObject, run_id: str, *, paged: bool) -> None:
     document = {"format": "art-ledger/1", "run_id": run_id, "records": [record]}
-    session.out.emit(document, text=lambda: render_value(record).split("\n"), items="records")
+    session.out.emit(
+        document, text=lambda: render_value(record).split("\n"), items="records", paged=paged
+    )

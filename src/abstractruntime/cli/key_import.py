@@ -15,12 +15,13 @@ from abstractruntime.cli.keys import (
     BundleOption,
     UsageOption,
     emit_key,
+    entry_of,
     parse_bundles,
     parse_usages,
     require_trustable,
 )
 from abstractruntime.errors import UsageError
-from abstractruntime.signing import TrustedKey, VerifierKey, save_signing_key
+from abstractruntime.signing import VerifierKey, save_signing_key
 from abstractruntime.signing.keys import (
     load_signing_key,
     load_vkey,
@@ -48,7 +49,8 @@ def import_(
     A private key is opened with the passphrase in ART_KEY_PASSPHRASE, or in the file that
     ART_KEY_PASSPHRASE_FILE names, and kept encrypted with it. The file itself is left where it is.
     """
-    usages, bundles = parse_usages(usage), parse_bundles(bundle)
+    # What is wrong with them is said before anything is written.
+    parse_usages(usage), parse_bundles(bundle)
     trust = read_trust(session)
     data = read_bounded(file, _MAX_BYTES)
     if b"PRIVATE KEY" in data:
@@ -64,7 +66,7 @@ def import_(
         public = _public(file, data, name)
         require_trustable(trust, public)
         entry = save_public_key(public, key_directory(session))
-    trusted = TrustedKey(entry.key, usages, bundles)
+    trusted = entry_of(trust, entry.key, usage, bundle)
     write_trust(session, trust.with_key(trusted))
     session.out.note(f"trusted on this machine: {trust_path(session)}")
     emit_key(session, trusted, entry)

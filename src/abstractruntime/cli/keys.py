@@ -76,6 +76,9 @@ def list_(session: Session) -> int:
     """List own and trusted keys."""
     trust = read_trust(session)
     _emit(session, all_keys(trust, own_keys(session)))
+    if not (trust.keys or own_keys(session)):
+        session.out.note("no keys, neither own nor trusted")
+        session.out.note("  = hint: make one: art key new NAME; or trust one: art key trust VKEY")
     for message, hint in unfinished(session, trust):
         session.out.note(f"note: {message}")
         session.out.note(f"  = hint: {hint}")
@@ -124,10 +127,25 @@ def trust(
     public = read_public_key(key)
     store = read_trust(session)
     require_trustable(store, public, again=again)
-    entry = TrustedKey(public, parse_usages(usage), parse_bundles(bundle))
+    entry = entry_of(store, public, usage, bundle)
     write_trust(session, store.with_key(entry))
     _emit(session, [_describe(entry, None)], full=True)
     return 0
+
+
+def entry_of(
+    store: TrustStore, key: VerifierKey, usage: Iterable[str], bundle: Iterable[str]
+) -> TrustedKey:
+    """Give the entry of a key that is trusted: what is not said stays as it was, under any name."""
+    same = [entry for entry in store.keys if entry.key.public == key.public]
+    known = next((entry for entry in same if entry.key == key), next(iter(same), TrustedKey(key)))
+    return TrustedKey(
+        key,
+        parse_usages(usage) if usage else known.usages,
+        parse_bundles(bundle) if bundle else known.bundles,
+        not_before=known.not_before,
+        not_after=known.not_after,
+    )
 
 
 def require_trustable(store: TrustStore, key: VerifierKey, *, again: bool = False) -> None:
@@ -237,6 +255,7 @@ def _describe(trusted: TrustedKey, own: KeyEntry | None, *, known: bool = True) 
         "not_after": trusted.not_after,
         "reason": trusted.reason,
         "since": trusted.since,
+        "earlier": trusted.earlier,
         "private_key": str(private) if private else None,
         "public_key": str(own.vkey_path) if own else None,
     }
@@ -248,13 +267,18 @@ def _emit(session: Session, keys: list[JsonObject], *, full: bool = False) -> No
     def text() -> list[str]:
         if full:
             return [line for item in keys for line in _facts(item)]
-        rows = [
-            (k["label"], k["status"], ",".join(k["usages"]), "own" if k["private_key"] else "")
-            for k in keys
-        ]
-        return session.out.table(("key", "status", "usages", "private"), rows)
+        return session.out.table(_COLUMNS, map(_cells, keys))
 
     session.out.emit(document, text=text, items="keys")
+
+
+_COLUMNS = ("key", "status", "usages", "private", "since", "reason")
+
+
+def _cells(key: JsonObject) -> tuple[str, ...]:
+    own = "own" if key["private_key"] else ""
+    since, reason = (key["since"] or "")[:10], key["reason"] or ""
+    return (key["label"], key["status"], ",".join(key["usages"]), own, since, reason)
 
 
 def _facts(key: JsonObject) -> list[str]:
@@ -264,6 +288,7 @@ def _facts(key: JsonObject) -> list[str]:
         "vouches for": ", ".join(key["usages"]),
         "bundles": ", ".join(key["bundles"]),
         "reason": key["reason"],
+        "before that": key["earlier"],
         "private key": key["private_key"],
         "public key": key["public_key"],
         "public line": key["vkey"],

@@ -10,6 +10,7 @@ import typer
 
 from abstractruntime._json import mapping
 from abstractruntime._ports_system import SystemClock
+from abstractruntime._text import shell_word
 from abstractruntime.cli._follow import follow
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
@@ -40,6 +41,10 @@ def show(
     with reading(session) as engine:
         run_id = resolve_run(engine, run)
         _emit_records(session, run_id, engine.records(run_id, after=since))
+        last = engine.recent(run_id, 1)
+        if last and last[0].seq <= since:
+            session.out.note(f"no record of run {run_id} is after {since}")
+            session.out.note(f"  = hint: see all: art ledger show {shell_word(run_id)}")
     return 0
 
 

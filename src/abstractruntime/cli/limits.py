@@ -65,7 +65,7 @@ def _change(session: Session, engine: Store, run_id: str, wanted: dict[str, int]
 
 def _show(session: Session, engine: Store, run_id: str) -> int:
     tree = RunTree(engine, run_id)
-    uses = nearest_uses(tree, lambda run: engine.head(run).bytes)
+    uses = nearest_uses(tree, lambda run: engine.head(run).all_bytes)
     document = {"format": "art-limits/1", "run_id": run_id, "limits": uses}
 
     def text() -> list[str]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from abstractruntime.cli._options import NoPagerOption
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.schemas import load_schema, schema_names
@@ -31,11 +32,13 @@ def explain(
         list[str],
         typer.Argument(metavar="CODE | [node] TYPE | exit-codes", help="What to explain."),
     ],
+    no_pager: NoPagerOption = False,
 ) -> int:
     """Explain a diagnostic, a node type or the exit codes."""
     title, body = explanation(topic)
     document = {"format": "art-explain/1", "topic": " ".join(topic), "title": title, "text": body}
-    session.out.emit(document, text=lambda: [title, "", *body.split("\n")])
+    lines = [title, "", *body.split("\n")]
+    session.out.emit(document, text=lambda: lines, paged=not no_pager)
     return 0
 
 
@@ -77,7 +80,7 @@ def _node(name: str) -> tuple[str, str]:
     return f"{found.name} ({found.title})", found.text
 
 
-_CODE = re.compile(r"[A-Za-z]{1,3}[0-9]")
+_CODE = re.compile(r"[A-Za-z]{1,3}[0-9]|[Vv][Ff]$")
 _TOPICS: dict[str, Callable[[str], tuple[str, str]]] = {"node": _node, "code": _code}
 
 

@@ -9,6 +9,7 @@ import typer
 
 from abstractruntime._json import JsonObject
 from abstractruntime._text import shell_word
+from abstractruntime.cli._confirm import YesOption, require_consent
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
@@ -26,6 +27,7 @@ def repair(
         bool, typer.Option("--plan", help="Only say what would be done; the default.")
     ] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Do it, and record it.")] = False,
+    yes: YesOption = False,
 ) -> int:
     """Say what repair would do to a run, or do it.
 
@@ -39,6 +41,9 @@ def repair(
         run_id = resolve_run(engine, run)
         planned = engine.care.plan_repair(run_id)
         is_done = apply and bool(planned.steps)
+        if is_done:
+            steps = "; ".join(step["text"] for step in planned.to_dict()["steps"])
+            require_consent(f"Repair run {run_id}: {steps}?", yes=yes)
         left = engine.care.repair(planned) if is_done else planned
     document = {
         "format": REPAIR_FORMAT,

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from abstractruntime._text import shell_word
-from abstractruntime.cli._follow import telling
 from abstractruntime.cli._host import (
     leaves_listeners,
     make_driver,
@@ -27,9 +26,9 @@ from abstractruntime.cli._options import (
     set_flags,
 )
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
-from abstractruntime.cli._progress import showing_progress
 from abstractruntime.cli._session import Session, os_user
 from abstractruntime.cli._store import reading, resolve_run, writing
+from abstractruntime.cli._watched import watched
 from abstractruntime.core.models import WaitReason
 from abstractruntime.core.run_tree import Decision, OpenWait, RunTree
 from abstractruntime.errors import UsageError, WaitMismatch
@@ -111,10 +110,7 @@ def resume(  # noqa: PLR0917 - the options of the command
             forced = [words for name, words in _FORCED.items() if name in refused.details]
             refused.hint = "; ".join([refused.hint or "", *forced])
             raise
-        with (
-            telling(session, engine, run_id, program.labels),
-            showing_progress(session, runtime, program.labels, stop),
-        ):
+        with watched(session, engine, runtime, program, run_id, stop):
             driver.drive(run_id, until=until.value)
         return conclude(
             session, engine, tree.root(), labels=program.labels, waiting_ok=waiting_ok, stop=stop

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abstractruntime._json import JsonObject, dump_sorted
+from abstractruntime._json import JsonObject, dump_sorted, mapping, split_pointer
 from abstractruntime._ports_system import SystemClock, SystemIds
 from abstractruntime._runtime.runtime import Runtime
 from abstractruntime._text import shell_word
@@ -26,7 +26,6 @@ from abstractruntime.cli._consent import (
 )
 from abstractruntime.cli._contract import checked_input, input_notes
 from abstractruntime.cli._findings import say_findings
-from abstractruntime.cli._follow import telling
 from abstractruntime.cli._host import make_driver
 from abstractruntime.cli._inputs import parse_labels
 from abstractruntime.cli._interrupts import stop_on_signals
@@ -43,17 +42,20 @@ from abstractruntime.cli._options import (
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
 from abstractruntime.cli._packing import load_bundle_or_flow
 from abstractruntime.cli._program import Program, code_services, compile_program
-from abstractruntime.cli._progress import showing_progress
 from abstractruntime.cli._sandbox import confined
 from abstractruntime.cli._session import Session, os_user
-from abstractruntime.cli._store import holds_bundle, writing
+from abstractruntime.cli._store import vouchers_of, writing
+from abstractruntime.cli._watched import watched
 from abstractruntime.core.origin import TRUST_CODE, RunOrigin
 from abstractruntime.core.store import Store
 from abstractruntime.errors import NotFound, Refused, UsageError
 from abstractruntime.storage.directory import artifacts_in, check_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from abstractruntime.signing import TrustStore
+    from abstractruntime.storage.artifacts import FileArtifactStore
 
 _ONCE_CHARS = 32
 
@@ -65,6 +67,34 @@ class Start:
     run_id: str
     inputs: JsonObject
     origin: RunOrigin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the options ask for."""
+
+    path: Path
+    entry: str | None
+    inputs: Sequence[str]
+    allow_extra: bool
+    run_id: str
+    once: str | None
+    labels: Sequence[str]
+    actor: str | None
+    allow_unsigned: bool
+    allow: Sequence[str]
+    keep_listeners: bool
+    trust_code: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a run begins with; nothing of it is written yet."""
+
+    loaded: Loaded
+    program: Program
+    start: Start
+    artifacts: FileArtifactStore
 
 
 @uses_store
@@ -150,26 +180,47 @@ def run(  # noqa: PLR0917 - the options of the command
         raise UsageError(
             f"--trust-code and --sandbox {sandbox} say the opposite", hint="leave one of them out"
         )
-    wanted_id = _id_of(once, run_id)
-    trust = read_trust(session)
-    loaded = _load(session, path, entry, trust, allow_unsigned=allow_unsigned)
+    wanted = Wanted(
+        path=path,
+        entry=entry,
+        inputs=inputs,
+        allow_extra=allow_extra_input,
+        run_id=_id_of(once, run_id),
+        once=once,
+        labels=label,
+        actor=actor,
+        allow_unsigned=allow_unsigned,
+        allow=allow,
+        keep_listeners=keep_listeners,
+        trust_code=trust_code,
+    )
+    plan = _plan(session, wanted, read_trust(session))
+    prepare_workspace(session, plan.start.origin)
+    with writing(session, create=True) as engine:
+        return _drive(session, engine, plan, until, follow=follow, waiting_ok=waiting_ok)
+
+
+def _plan(session: Session, wanted: Wanted, trust: TrustStore) -> Plan:
+    """Decide all that a run begins with, before anything of it is written."""
+    loaded = _load(session, wanted, trust)
     home = session.config.get("sandbox")
-    grants = granted(loaded, allow)
+    grants = granted(loaded, wanted.allow)
     has_files = uses_files(loaded.bundle.documents.values())
     root, chosen_by = workspace_root(session, loaded, trust) if has_files else (None, "")
+    artifacts = artifacts_in(session.config.store)
     services = code_services(
-        trust_code=trust_code,
+        trust_code=wanted.trust_code,
         sandbox=home,
         workspace=workspace_of(session, RunOrigin(grants=grants, workspace=root)),
-        artifacts=artifacts_in(session.config.store),
+        artifacts=artifacts,
     )
-    program = compile_program(loaded.bundle, entry, services=services)
-    in_process = trust_code or home == "in-process"
+    program = compile_program(loaded.bundle, wanted.entry, services=services)
+    in_process = wanted.trust_code or home == "in-process"
     if in_process and program.has_code:
         session.out.note("warning: code nodes run in this process, outside of the sandbox")
     document = loaded.bundle.documents[program.entry]
-    values = checked_input(document, inputs, allow_extra=allow_extra_input)
-    overrides = _overrides(loaded, allow_unsigned=allow_unsigned, trust_code=in_process)
+    values = checked_input(document, wanted.inputs, allow_extra=wanted.allow_extra)
+    overrides = _overrides(loaded, allow_unsigned=wanted.allow_unsigned, trust_code=in_process)
     origin = RunOrigin(
         workflow_id=program.entry,
         bundle_ref=loaded.ref,
@@ -181,69 +232,57 @@ def run(  # noqa: PLR0917 - the options of the command
         sandbox=confined(session, services.code) if program.has_code else None,
         grants=grants,
         workspace=root,
-        actor=actor or os_user(),
-        labels=parse_labels(label),
-        once=once,
-        keep_listeners=keep_listeners,
+        actor=wanted.actor or os_user(),
+        labels=parse_labels(wanted.labels),
+        once=wanted.once,
+        keep_listeners=wanted.keep_listeners,
         settings=settings_in_force(
             session,
             trust,
             workspace=(root, chosen_by),
-            **_said(overrides, grants, trust_code=trust_code),
+            **_said(overrides, grants, trust_code=wanted.trust_code),
         ),
     )
-    start = Start(wanted_id, values, origin)
     for line in input_notes(document, values):
         session.out.note(line)
-    prepare_workspace(session, origin)
-    with writing(session, create=True) as engine:
-        return _drive(session, engine, program, loaded, start, until, follow, waiting_ok)
+    return Plan(loaded, program, Start(wanted.run_id, values, origin), artifacts)
 
 
-def _load(
-    session: Session, path: Path, entry: str | None, trust: TrustStore, *, allow_unsigned: bool
-) -> Loaded:
+def _load(session: Session, wanted: Wanted, trust: TrustStore) -> Loaded:
     """Open what is to be run, and say what is doubtful about it."""
     loaded, findings = load_bundle_or_flow(
-        path,
+        wanted.path,
         trust,
-        allow_unsigned=allow_unsigned,
+        allow_unsigned=wanted.allow_unsigned,
         now=SystemClock().now(),
-        entry=entry,
-        is_installed=partial(holds_bundle, session),
+        entry=wanted.entry,
+        vouchers=partial(vouchers_of, session),
     )
     say_findings(session, findings)
     for warning in loaded.warnings:
         session.out.note(f"warning: {warning}")
     if loaded.rule == "unsigned_warn":
-        session.out.note(f"warning: nobody trusted signed '{path}'; sign it: art bundle sign")
+        session.out.note(
+            f"warning: nobody trusted signed '{wanted.path}'; sign it: art bundle sign"
+        )
     return loaded
 
 
 def _drive(
-    session: Session,
-    engine: Store,
-    program: Program,
-    loaded: Loaded,
-    start: Start,
-    until: Until,
-    follow: bool,
-    waiting_ok: bool,
+    session: Session, engine: Store, plan: Plan, until: Until, *, follow: bool, waiting_ok: bool
 ) -> int:
+    start, program, run_id = plan.start, plan.program, plan.start.run_id
     existing = start.origin.once is not None and find_same(engine, start)
+    plan.artifacts.tell(engine.note_added)
     with stop_on_signals() as stop:
         keep = start.origin.keep_listeners
         runtime, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
         # The run can go on without the original file.
-        engine.bundles.put(loaded.digest, loaded.data)
-        run_id = start.run_id
+        engine.bundles.put(plan.loaded.digest, plan.loaded.data)
         if not existing:
             _create(session, runtime, program, start, engine)
         session.out.note(f"run {run_id}" + (" exists already" if existing else ""))
-        with (
-            telling(session, engine, run_id, program.labels, steps=follow),
-            showing_progress(session, runtime, program.labels, stop),
-        ):
+        with watched(session, engine, runtime, program, run_id, stop, steps=follow):
             driver.drive(run_id, until=until.value)
         stop.poll()
         return conclude(
@@ -339,8 +378,9 @@ def find_same(engine: Store, start: Start) -> bool:
     for name in ("workflow_id", "bundle_digest", "inputs_sha256"):
         if getattr(known, name) != getattr(wanted, name):
             raise Refused(
-                f"the key {wanted.once!r} stands for a run with another {name}",
-                hint=f"see it: art inspect {shell_word(run_id)}; or use another key",
+                f"the key {wanted.once!r} stands for a run {_other(engine, start, known, name)}",
+                hint=f"see it: art inspect {shell_word(run_id)}; give what it was started with to"
+                " get it, or another key to start another",
                 run_id=run_id,
                 expected=getattr(wanted, name),
                 found=getattr(known, name),
@@ -349,3 +389,28 @@ def find_same(engine: Store, start: Start) -> bool:
         # What somebody else planted under this key is no answer.
         engine.admit(run_id)
     return True
+
+
+def _other(engine: Store, start: Start, known: RunOrigin, name: str) -> str:
+    """Say how the run of a start key is another one than is asked for."""
+    if name == "workflow_id":
+        return f"of the flow {known.workflow_id!r}, not {start.origin.workflow_id!r}"
+    if name == "bundle_digest":
+        return f"of another content of '{known.bundle_ref or known.workflow_id}'"
+    began = _inputs_of(engine, start.run_id)
+    differing = sorted(
+        key for key in {*began, *start.inputs} if began.get(key) != start.inputs.get(key)
+    )
+    return f"with other inputs{': ' if differing else ''}{', '.join(map(repr, differing))}"
+
+
+def _inputs_of(engine: Store, run_id: str) -> JsonObject:
+    """Give what a run was started with, as its first record sets it; what begins with `_` is ours."""
+    first = next(iter(engine.records(run_id)), None)
+    commit = mapping(engine.resolve(first.record).get("commit")) if first is not None else {}
+    tokens = {key: split_pointer(key) for key in mapping(commit.get("set"))}
+    return {
+        found[0]: commit["set"][key]
+        for key, found in tokens.items()
+        if len(found) == 1 and not found[0].startswith("_")
+    }

@@ -10,13 +10,15 @@ from abstractruntime._json import JsonObject
 from abstractruntime._ports_system import SystemClock
 from abstractruntime._text import painted_line, shell_word
 from abstractruntime.cli._errors import error_document
-from abstractruntime.cli._inputs import parse_labels
+from abstractruntime.cli._inputs import parse_label_filter
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._moments import moment_of
 from abstractruntime.cli._run_rows import SCAN_LIMIT, Listed, Listing, Sort, Wanted, list_runs
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import reading
+from abstractruntime.cli._store import note_no_runs, reading
 from abstractruntime.core.models import WaitReason
+from abstractruntime.core.ports import RunQuery
+from abstractruntime.core.store import Store
 from abstractruntime.errors import Quarantined
 from abstractruntime.rendering.run_table import render_runs
 from abstractruntime.rendering.terminal import Palette
@@ -28,18 +30,24 @@ _COLUMNS = ("run_id", "outcome", "waiting_on", "workflow_id", "updated_at")
 def runs(  # noqa: PLR0917 - the options of the command
     session: Session,
     status: Annotated[
-        Listed | None, typer.Option("--status", help="Only these, by outcome or status.")
-    ] = None,
+        list[Listed],
+        typer.Option("--status", help="Only these, by outcome or status; repeatable."),
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
     waiting_on: Annotated[
-        WaitReason | None, typer.Option("--waiting-on", help="Only these.")
-    ] = None,
-    workflow: Annotated[str | None, typer.Option("--workflow", metavar="ID")] = None,
+        list[WaitReason], typer.Option("--waiting-on", help="Only these; repeatable.")
+    ] = [],  # noqa: B006 - as above
+    workflow: Annotated[
+        list[str], typer.Option("--workflow", metavar="ID", help="Only of these; repeatable.")
+    ] = [],  # noqa: B006 - as above
     label: Annotated[
         list[str], typer.Option("--label", metavar="K=V", help="Only these; repeatable.")
     ] = [],  # noqa: B006 - the parser makes a new list for each call
     search: Annotated[
-        str, typer.Option("--search", metavar="TEXT", help="In id, flow, labels, question, error.")
-    ] = "",
+        list[str],
+        typer.Option(
+            "--search", metavar="TEXT", help="In id, flow, labels, question, error; repeatable."
+        ),
+    ] = [],  # noqa: B006 - as above
     since: Annotated[
         str | None,
         typer.Option(
@@ -59,23 +67,25 @@ def runs(  # noqa: PLR0917 - the options of the command
     The outcome is what became of a run: succeeded, failed, cancelled, waiting, running, paused,
     limited, interrupted (nobody drives it), quarantined or damaged. `completed` asks for all
     that the ledger calls so, failed ones too. A damaged run stops nothing: the exit code stays 0.
-    With -q only the ids are printed.
+    With -q only the ids are printed. Of an option that is given several times, one has to fit.
     """
     now = SystemClock().now()
     wanted = Wanted(
-        status=status,
-        waiting_on=waiting_on,
-        workflow=workflow,
-        labels=parse_labels(label),
+        status=frozenset(status),
+        waiting_on=frozenset(waiting_on),
+        workflow=frozenset(workflow),
+        labels=parse_label_filter(label),
         since=moment_of(since, now=now, option="--since") if since is not None else "",
         until=moment_of(until, now=now, option="--until") if until is not None else None,
-        search=search,
+        search=tuple(search),
         children=children,
         sort=sort,
         limit=SCAN_LIMIT if all_ else min(limit, SCAN_LIMIT),
     )
     with reading(session) as engine:
         listing = list_runs(engine, wanted)
+        if not listing.total:
+            _note_none(session, engine)
     document = {
         "format": "art-runs/1",
         "total": listing.total,
@@ -94,6 +104,14 @@ def runs(  # noqa: PLR0917 - the options of the command
     out.emit(document, text=text, items="runs", line=painted_line, brief=lambda: ids)
     _note(session, listing)
     return 0
+
+
+def _note_none(session: Session, engine: Store) -> None:
+    if not engine.find(RunQuery(limit=1)):
+        note_no_runs(session, engine)
+    else:
+        session.out.note(f"no run of the store '{engine.address}' fits")
+        session.out.note("  = hint: those that it has: art runs --all")
 
 
 def _cells(row: JsonObject) -> list[str | None]:

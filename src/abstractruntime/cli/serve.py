@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,11 +23,17 @@ from abstractruntime.cli._options import (
     LLMStubOption,
     set_flags,
 )
+from abstractruntime.cli._progress import showing_progress
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, writing
 from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode
+
+if TYPE_CHECKING:
+    from abstractruntime._runtime.driver import Driver
+    from abstractruntime.cli._progress import Progress
+    from abstractruntime.core.models import RunState
 
 SERVE_FORMAT = "art-serve/1"
 _EVENTS_KEPT = 1000
@@ -88,9 +95,12 @@ def serve(  # noqa: PLR0917 - the options of the command
     )
     options = ServeOptions(poll_s=poll, max_runs=limit, grace_s=grace)
     with writing(session) as engine, engine.serving():
-        with stop_on_signals(patience_s=_PATIENCE_S) as stop:
+        with (
+            stop_on_signals(patience_s=_PATIENCE_S) as stop,
+            showing_progress(session, SystemClock(), stop) as progress,
+        ):
             diary = Diary(session)
-            loop = make_loop(session, engine, stop, diary, options)
+            loop = make_loop(session, engine, stop, diary, options, progress)
             check_index(session, engine)
             session.out.note(f"serves {engine.address}, process {os.getpid()}")
             loop.run_pass() if once else loop.run()
@@ -110,16 +120,33 @@ def make_loop(
     stop: StopFlag,
     diary: Diary,
     options: ServeOptions,
+    progress: Progress | None = None,
 ) -> ServeLoop:
     """Put the loop of `scheduler.serve` over a store and the bundles in it."""
+    drivers = Drivers(session, engine, stop, keep_listeners=True, progress=progress)
+    find = drivers.find
     return ServeLoop(
         engine,
-        find_driver=Drivers(session, engine, stop, keep_listeners=True).find,
+        find_driver=find if progress is None else lambda root: Resting(find(root), progress),
         clock=SystemClock(),
         report=diary.note,
         stop=stop,
         options=options,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """Drives trees, and takes the line of progress back before anything else is said."""
+
+    driver: Driver
+    progress: Progress
+
+    def drive(self, run_id: str) -> RunState:
+        try:
+            return self.driver.drive(run_id)
+        finally:
+            self.progress.rest()
 
 
 class Diary:

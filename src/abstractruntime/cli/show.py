@@ -10,6 +10,7 @@ import typer
 from abstractruntime._files import open_file
 from abstractruntime.cli._files import is_history_document, is_path
 from abstractruntime.cli._lazy import uses_store
+from abstractruntime.cli._options import NoPagerOption
 from abstractruntime.cli._session import Session
 
 
@@ -20,13 +21,14 @@ def show(
         str,
         typer.Argument(metavar="RUN|FILE", help="A run, a bundle, a flow, a ledger or a history."),
     ],
+    no_pager: NoPagerOption = False,
 ) -> int:
     """Show a run, a bundle, a flow, a ledger or a history, by looking at what is named."""
     path = Path(what)
     if not is_path(what):
         from abstractruntime.cli.inspect import inspect_
 
-        return inspect_(session, what)
+        return inspect_(session, what, no_pager=no_pager)
     with open_file(path) as file:
         start = file.read(2)
     if start == b"PK":
@@ -37,15 +39,15 @@ def show(
         from abstractruntime.cli.verify import verify
 
         return verify(session, what)
-    return _show_flow(session, path)
+    return _show_flow(session, path, paged=not no_pager)
 
 
-def _show_flow(session: Session, path: Path) -> int:
+def _show_flow(session: Session, path: Path, *, paged: bool) -> int:
     from abstractruntime.cli._bundles import bundle_document
     from abstractruntime.cli._packing import Request, compile_bundle
     from abstractruntime.cli.bundle import bundle_lines
 
     loaded, _ = compile_bundle(Request(path))
     document = bundle_document(loaded, file=str(path))
-    session.out.emit(document, text=lambda: bundle_lines(document))
+    session.out.emit(document, text=lambda: bundle_lines(document), paged=paged)
     return 0

@@ -66,15 +66,18 @@ def list_(
         str | None, typer.Argument(metavar="[RUN]", help="Only those of this run.")
     ] = None,
     tag: Annotated[
-        str | None, typer.Option("--tag", metavar="TEXT", help="Only those with it.")
-    ] = None,
+        list[str], typer.Option("--tag", metavar="TEXT", help="Only those with it; repeatable.")
+    ] = [],  # noqa: B006 - the parser makes a new list for each call
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=_MOST)] = 50,
 ) -> int:
     """List snapshots, the newest first."""
     with reading(session) as engine:
         run_id = resolve_run(engine, run) if run is not None else None
-        found = engine.snapshots.list(run_id=run_id, tag=tag, limit=limit)
+        listed = engine.snapshots.list(run_id=run_id, limit=_MOST if tag else limit)
+        found = [one for one in listed if not tag or set(tag) & set(one.tags)][:limit]
         damaged = [snapshot_id for snapshot_id, _ in engine.health.snapshots()]
+        if not found:
+            _note_none(session, engine, run_id, tag)
     _emit(session, found)
     if damaged:
         session.out.note(f"damaged and left out: {', '.join(damaged)}; see: art doctor")
@@ -101,6 +104,17 @@ def restore(
         f"run {state.run_id} is as it was; see: art inspect {shell_word(state.run_id)}"
     )
     return 0
+
+
+def _note_none(session: Session, engine: Store, run_id: str | None, tags: Sequence[str]) -> None:
+    place = f"of run {run_id}" if run_id else f"in the store '{engine.address}'"
+    marked = f" with tag {' or '.join(tags)}" if tags else ""
+    session.out.note(f"no snapshots{marked} {place}")
+    run = run_id or "RUN"
+    hint = f"keep one: art snapshot create {shell_word(run)}"
+    if tags:
+        hint = "see all: art snapshot list"
+    session.out.note(f"  = hint: {hint}")
 
 
 def _resolve(engine: Store, text: str) -> str:

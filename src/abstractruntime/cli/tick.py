@@ -10,7 +10,6 @@ from abstractruntime._ports_system import SystemClock
 from abstractruntime._runtime.serve import ServeEvent, ServeLoop, ServeOptions
 from abstractruntime.cli._errors import error_document, error_lines
 from abstractruntime.cli._events import error_of
-from abstractruntime.cli._follow import telling
 from abstractruntime.cli._host import (
     Drivers,
     make_driver,
@@ -26,9 +25,9 @@ from abstractruntime.cli._options import (
     set_flags,
 )
 from abstractruntime.cli._outcome import Until, UntilOption, conclude
-from abstractruntime.cli._progress import showing_progress
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, resolve_run, row_of, writing
+from abstractruntime.cli._watched import watched
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode, UsageError
@@ -72,10 +71,7 @@ def tick(  # noqa: PLR0917 - the options of the command
         root = tree.root()
         keep = engine.origin(root).keep_listeners
         runtime, driver = make_driver(session, engine, program, stop, keep_listeners=keep)
-        with (
-            telling(session, engine, run_id, program.labels),
-            showing_progress(session, runtime, program.labels, stop),
-        ):
+        with watched(session, engine, runtime, program, run_id, stop):
             driver.drive(run_id, until=until.value)
         return conclude(
             session, engine, root, labels=program.labels, waiting_ok=waiting_ok, stop=stop

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,22 +13,20 @@ import typer
 
 from abstractruntime._files import lines_of, open_file, read_bounded
 from abstractruntime.cli._files import MAX_HISTORY_BYTES, is_history, is_path
+from abstractruntime.cli._judge import BundleJudge, verify_run
 from abstractruntime.cli._keyring import LedgerTrust, ledger_trust, read_trust
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
-from abstractruntime.cli._store import reading, resolve_run
+from abstractruntime.cli._store import note_no_runs, reading, resolve_run
 from abstractruntime.core.ports import RunQuery
 from abstractruntime.errors import (
-    AbstractRuntimeError,
     ExitCode,
-    IntegrityError,
     NotFound,
     UsageError,
 )
 from abstractruntime.rendering.verdict_text import summary_line, verdict_lines
 from abstractruntime.signing import (
     BadHead,
-    Defect,
     LedgerVerdict,
     SignedHead,
     TreeHead,
@@ -41,7 +38,7 @@ from abstractruntime.signing.heads import MAX_HEAD_LINE_BYTES
 
 if TYPE_CHECKING:
     from abstractruntime.cli._history_verdict import HistoryVerdict
-    from abstractruntime.core.store import Contradiction, Store
+    from abstractruntime.core.store import Contradiction
 
 STDIN = "-"
 _ALL_RUNS = 1_000_000
@@ -158,92 +155,13 @@ def _verdicts(
         by_run: dict[str, list[Contradiction]] = {run_id: [] for run_id in sorted(ids)}
         for run_id, found in engine.health.contradictions():
             by_run.setdefault(run_id, []).append(found)
+        if not by_run:
+            note_no_runs(session, engine)
         bundles = BundleJudge(engine)
         return [
             verify_run(engine, one, trust, pin, beside=told, bundles=bundles)
             for one, told in by_run.items()
         ]
-
-
-def verify_run(
-    engine: Store,
-    run_id: str,
-    trust: LedgerTrust | None = None,
-    pin: TreeHead | None = None,
-    *,
-    beside: Iterable[Contradiction] = (),
-    bundles: BundleJudge | None = None,
-) -> LedgerVerdict:
-    """Verify the ledger of a run, with what its store keeps beside it; `beside` was found before."""
-    # Hazard: what speaks about the ledger is read before it; one that grows would else look cut.
-    reached = engine.health.reached(run_id)
-    heads = list(read_heads(engine.heads.lines(run_id)))
-    given = trust or LedgerTrust()
-    defects = list(_defects_beside(bundles or BundleJudge(engine), run_id, beside))
-    if not heads:
-        defects += _lost_heads(engine, run_id)
-    with engine.ledger(run_id) as file:
-        return verify_ledger(
-            file,
-            heads=heads,
-            keys=given.keys,
-            revoked=given.revoked,
-            origin=engine.store_origin,
-            run_id=run_id,
-            pin=pin,
-            reached=reached,
-            large_values=engine.large_value,
-            beside=defects,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class BundleJudge:
-    """Says of the bundles that runs were started from whether they are as they were; each once."""
-
-    engine: Store
-    _known: dict[str, IntegrityError | None] = field(default_factory=dict)
-
-    def defects(self, run_id: str) -> Iterator[Defect]:
-        """Give what is wrong with the bundle of a run; a child has none of its own, a lost one none."""
-        digest = self.engine.origin(run_id).bundle_digest
-        if digest is None:
-            return
-        if digest not in self._known:
-            self._known[digest] = self._fault(digest, run_id)
-        if cause := self._known[digest]:
-            facts = cause.details.get("expected"), cause.details.get("found")
-            yield Defect("bundle_mismatch", None, None, *facts, str(cause))
-
-    def _fault(self, digest: str, run_id: str) -> IntegrityError | None:
-        from abstractruntime.cli._bundles import read_installed
-
-        try:
-            read_installed(self.engine, digest, root=run_id, run_id=run_id)
-        except IntegrityError as cause:
-            return cause
-        except NotFound:
-            pass  # it verifies without
-        return None
-
-
-def _defects_beside(
-    bundles: BundleJudge, run_id: str, beside: Iterable[Contradiction]
-) -> Iterator[Defect]:
-    for found in beside:
-        yield Defect(found.code, None, None, found.expected, found.found, found.detail)
-    # The verdict says what is wrong with a ledger that does not tell its bundle.
-    with contextlib.suppress(AbstractRuntimeError):
-        yield from bundles.defects(run_id)
-
-
-def _lost_heads(engine: Store, run_id: str) -> Iterator[Defect]:
-    """Tell when a ledger says that it is signed, and no head is there; the first record may be alone."""
-    with contextlib.suppress(AbstractRuntimeError):
-        host = engine.origin(run_id).signed_by
-        if host is not None and len(engine.recent(run_id, 2)) > 1:
-            label = host.rpartition("+")[0]
-            yield Defect("heads_missing", 0, None, f"heads signed by {label}", None)
 
 
 def heads_of(path: Path | None) -> list[SignedHead | BadHead]:

@@ -18,8 +18,10 @@ class RunLimits:
 
     Attributes:
         steps: Calls of nodes, of one run.
-        ledger_bytes: Bytes of the ledger of one run, without the values that lie beside it.
-        seconds: Time for which one run was driven, its waits not counted.
+        ledger_bytes: Bytes of the ledger of one run, and of what the run put beside it: large values and
+            artifacts, each once.
+        seconds: Time for which one run was driven. While it waits, or nobody drives it, none passes: an
+            answer that comes after weeks finds the run as it was.
         depth: How deep runs start runs below the root of their tree.
         runs: Runs of the whole tree.
         failures: Failures of one node after which its run went on, without a success between.
@@ -37,7 +39,8 @@ class RunLimits:
 class RuntimeConfig:
     """Limits are counts and tokens; None means "from the model's capabilities, else unknown".
 
-    `run_limits` are what new runs may use; None, the default, leaves them unlimited.
+    `run_limits` are what new runs may use, and runs without any limits that are gone on with; None,
+    the default, leaves them unlimited.
     """
 
     max_iterations: int = 25

@@ -1,4 +1,4 @@
-"""Wait keys of events: `evt:<scope>:<scope id>:<name>`."""
+"""Wait keys: of events, `evt:<scope>:<scope id>:<name>`, and of what keeps a run from going on."""
 
 from __future__ import annotations
 
@@ -28,3 +28,16 @@ def build_event_wait_key(
     if not scope_id:
         raise ValueError(f"missing scope id for event scope {kind!r}")
     return f"evt:{kind}:{scope_id}:{name.strip()}"
+
+
+def pause_wait_key(run_id: str) -> str:
+    return f"pause:{run_id}"
+
+
+def limit_wait_key(run_id: str) -> str:
+    return f"limit:{run_id}"
+
+
+def is_hold(run_id: str, wait_key: str | None) -> bool:
+    """Tell whether a wait only keeps its run from going on: no answer ends it."""
+    return wait_key in (pause_wait_key(run_id), limit_wait_key(run_id))

@@ -101,8 +101,18 @@ class LimitUse:
 
 def run_limits(vars: Mapping[str, Any]) -> dict[str, int]:  # noqa: A002 - the 0.4.x name
     """Give the limits of a run by name; those that are none, or 0, are left out."""
+    return {name: most for name, most in stated_limits(vars).items() if most}
+
+
+def stated_limits(vars: Mapping[str, Any]) -> dict[str, int]:  # noqa: A002 - the 0.4.x name
+    """Give what is said of the limits of a run, 0 for one that it shall not have."""
     found = mapping(mapping(vars.get(RUNTIME)).get(_OWN))
-    return {name: most for name in RUN_LIMITS if is_limit(most := found.get(name)) and most}
+    return settable_run_limits(found)
+
+
+def limits_given_by(config: RuntimeConfig) -> dict[str, int]:
+    """Give the limits of new runs by name; nothing where there are none."""
+    return asdict(config.run_limits) if config.run_limits else {}
 
 
 def is_limit(value: Any) -> bool:

@@ -16,9 +16,8 @@ from abstractruntime.core.limits import reached_limit
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.vars import (
     FLOW_ERROR,
-    FLOW_ERROR_LINE,
+    FLOW_ERROR_FACTS,
     FLOW_ERROR_NODE,
-    FLOW_ERROR_RAISED,
     TEMP,
     is_paused,
 )
@@ -48,6 +47,11 @@ class Outcome(str, Enum):
     QUARANTINED = "quarantined"
 
     @property
+    def asks(self) -> bool:
+        """Whether somebody's answer, an event or a moment could go on with it."""
+        return self not in (Outcome.LIMITED, Outcome.INTERRUPTED)
+
+    @property
     def exit_code(self) -> ExitCode:
         """The exit code of a command that drove the run as far as this."""
         return _EXIT_CODES.get(self, ExitCode.WAITING)
@@ -70,15 +74,23 @@ class Failure:
     """Why a run ended badly.
 
     Attributes:
-        node_id: The node at which it ended; None where that is not known.
+        node_id: The node that failed; None where that is not known.
         line: The line of the node's own code, from 1.
-        raised: `class`, and where it is known `message` and `traceback`, of what the code raised.
+        raised: `class`, and where it is known `message` and `traceback`, of what the code raised; the
+            traceback is text, or a reference to an artifact.
+        at_step: The step at which it happened, where that is another node: it needed the value of a pure one.
     """
 
     message: str
     node_id: str | None
     line: int | None = None
-    raised: Mapping[str, str] | None = None
+    raised: Mapping[str, Any] | None = None
+    at_step: str | None = None
+
+    @property
+    def step_id(self) -> str | None:
+        """The step at which it happened."""
+        return self.at_step or self.node_id
 
     @property
     def summary(self) -> str:
@@ -86,7 +98,7 @@ class Failure:
         return summary_of(self.message, self.raised)
 
 
-def summary_of(message: str, raised: Mapping[str, str] | None) -> str:
+def summary_of(message: str, raised: Mapping[str, Any] | None) -> str:
     """Say what went wrong: what the code raised, with its class, or else the message."""
     kind = (raised or {}).get("class")
     if raised is None or not kind:
@@ -108,7 +120,10 @@ def overcome_failures(run: RunState) -> list[Failure]:
     temp = mapping(run.vars.get(TEMP))
     last = {**mapping(temp.get("effects")), **mapping(temp.get("errors"))}
     failed = {node: value for node, value in last.items() if mapping(value).get("success") is False}
-    return [Failure(_reason(value), node) for node, value in failed.items()]
+    raised = mapping(temp.get("raised"))
+    return [
+        _failure(_reason(value), node, mapping(raised.get(node))) for node, value in failed.items()
+    ]
 
 
 def _reason(result: Mapping[str, Any]) -> str:
@@ -120,19 +135,28 @@ def _flow_failure(variables: JsonObject) -> Failure | None:
     node_id = _text(variables.get(FLOW_ERROR_NODE))
     if node_id is None:
         return None
-    line, raised = variables.get(FLOW_ERROR_LINE), variables.get(FLOW_ERROR_RAISED)
+    facts = {name: variables.get(key) for name, key in FLOW_ERROR_FACTS.items()}
+    return _failure(_text(variables.get(FLOW_ERROR)) or "the node failed", node_id, facts)
+
+
+def _failure(message: str, step_id: str, facts: Mapping[str, Any]) -> Failure:
+    """Give the failure of a step; what the variables of a run say of it may be anything."""
+    source, line, raised = _text(facts.get("source")), facts.get("line"), facts.get("raised")
     return Failure(
-        _text(variables.get(FLOW_ERROR)) or "the node failed",
-        node_id,
+        message,
+        source or step_id,
         line if type(line) is int else None,
         raised if _is_raised(raised) else None,
+        at_step=step_id if source else None,
     )
 
 
 def _is_raised(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(name), str) for name in ("class", "message", "traceback")
-    )
+    if not isinstance(value, dict):
+        return False
+    calls = value.get("traceback")
+    texts = (value.get("class"), value.get("message"), mapping(calls).get("$artifact", calls))
+    return all(isinstance(text, str) for text in texts)
 
 
 def ended_as(status: RunStatus) -> Outcome:

@@ -152,7 +152,7 @@ class RunLog(Protocol):
 
     @property
     def ledger_bytes(self) -> int | None:
-        """The size of the ledger; None where nobody knows it."""
+        """The size of the ledger, and of what the run wrote beside it; None where nobody knows it."""
         ...
 
     def next_occurrence(self) -> int:

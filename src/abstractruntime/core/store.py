@@ -35,12 +35,21 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class LedgerHead:
-    """The end of a ledger: how much there is, the hash of the last record, how much is signed."""
+    """The end of a ledger: how much there is, the hash of the last record, how much is signed.
+
+    `beside_bytes` is what the run has written beside it: large values, and artifacts.
+    """
 
     records: int = 0
     head_hash: str | None = None
     signed_records: int = 0
     bytes: int = 0
+    beside_bytes: int = 0
+
+    @property
+    def all_bytes(self) -> int:
+        """What the run takes, but for what is written anew each time."""
+        return self.bytes + self.beside_bytes
 
 
 class Reached(NamedTuple):
@@ -134,8 +143,18 @@ class StoreHealth(Protocol):
         """Give what keeps this process from writing."""
         ...
 
-    def faults(self, run_id: str | None = None) -> Sequence[Fault]:
-        """Give everything that is wrong with a run, or the store; reads whole ledgers."""
+    def faults(
+        self, run_id: str | None = None, *, is_whole: Callable[[str], bool] = ...
+    ) -> Sequence[Fault]:
+        """Give everything that is wrong with a run, or the store.
+
+        Ledgers are read from their start, but of runs that are not `is_whole` from their checkpoint
+        on, and what needs all ledgers is then not looked for.
+        """
+        ...
+
+    def ledger_bytes(self, run_id: str) -> int:
+        """Give how long the ledger of a run is, whatever is in it; 0 where there is none."""
         ...
 
     def reached(self, run_id: str) -> Reached | None:
@@ -221,6 +240,8 @@ class Artifacts(Protocol):
 
     def load(self, artifact_id: str) -> Any: ...
 
+    def get_metadata(self, artifact_id: str) -> Any: ...
+
 
 class StoreCare(Protocol):
     """Mending runs, and removing what none needs, each by a plan that this store has made."""
@@ -270,7 +291,14 @@ class Store(Engine, Protocol):
     @property
     def admit(self) -> Callable[[str], None] | None: ...
     @property
-    def artifacts(self) -> Artifacts: ...
+    def artifacts(self) -> Artifacts:
+        """Its artifacts; what runs keep in them counts as theirs, see `LedgerHead.beside_bytes`."""
+        ...
+
+    def note_added(self, run_id: str, size: int) -> None:
+        """Count what was written for a run beside its ledger; its next record says it."""
+        ...
+
     @property
     def bundles(self) -> BundleStore: ...
     @property

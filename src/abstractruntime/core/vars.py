@@ -72,7 +72,13 @@ FLOW_ERROR: Final = "_flow_error"
 FLOW_ERROR_NODE: Final = "_flow_error_node"
 FLOW_ERROR_LINE: Final = "_flow_error_line"
 FLOW_ERROR_RAISED: Final = "_flow_error_raised"
-FLOW_ERRORS: Final = (FLOW_ERROR, FLOW_ERROR_NODE, FLOW_ERROR_LINE, FLOW_ERROR_RAISED)
+FLOW_ERROR_SOURCE: Final = "_flow_error_source"
+FLOW_ERROR_FACTS: Final = {
+    "source": FLOW_ERROR_SOURCE,
+    "line": FLOW_ERROR_LINE,
+    "raised": FLOW_ERROR_RAISED,
+}
+FLOW_ERRORS: Final = (FLOW_ERROR, FLOW_ERROR_NODE, *FLOW_ERROR_FACTS.values())
 
 
 def initial_vars(given: Any, config: RuntimeConfig) -> JsonObject:

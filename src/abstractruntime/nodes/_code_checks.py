@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-__all__ = ["MAX_CODE", "CodeProblem", "check_expression", "check_source", "free_names", "too_long"]
+__all__ = [
+    "MAX_CODE",
+    "CodeProblem",
+    "check_expression",
+    "check_source",
+    "defined_names",
+    "free_names",
+    "too_long",
+]
 
 MAX_CODE: Final = 50_000
 """Characters of a text that is parsed; its tree takes up to 900 bytes for each of them."""
@@ -35,6 +43,27 @@ class CodeProblem:
 def check_source(source: str) -> list[CodeProblem]:
     """Find what is refused in a module text, in the order of its lines."""
     return _check(source, "exec")
+
+
+def defined_names(source: str) -> list[str]:
+    """Give the names that a module text defines, sorted; those inside functions and classes are not its own.
+
+    None are given for a text that does not parse.
+    """
+    try:
+        todo: list[ast.AST] = [_parsed(source, "exec")]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    names: set[str] = set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif not isinstance(node, ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+    return sorted(names)
 
 
 def check_expression(expression: str) -> list[CodeProblem]:

@@ -107,6 +107,7 @@ class AgentNode(StagedNode):
     )
     area = "agent"
     bare_input = "prompt"
+    needs = ("prompt",)
     doc = (
         "Gives a task to an agent: a child run that asks a model, runs tools and goes on until it has "
         "an answer. What the agent asks a person, its host shows as a wait of the child run. With a "

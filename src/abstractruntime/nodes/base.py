@@ -252,6 +252,8 @@ class NodeType:
     """The pin that takes a bare (non-object) ambient value when nothing else is given."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Input pins without which the node has nothing to do."""
+    compares: ClassVar[tuple[str, ...]] = ()
+    """Input pins whose values are compared with each other as they are, and not as texts."""
     unread: ClassVar[tuple[str, ...]] = ()
     """Input pins that other editors draw and that change nothing here."""
     data_schema: ClassVar[JsonObject] = {}
@@ -272,9 +274,9 @@ class NodeType:
         """Give the names under which a value can be taken; None when any name may be."""
         return _names(self.outputs, element.output_ids)
 
-    def branches_of(self, element: Element) -> tuple[str, ...]:
-        """Give the handles that the configuration names, where the type has them for any name."""
-        return ()
+    def branches_of(self, element: Element) -> tuple[str, ...] | None:
+        """Give the handles that the configuration names; None when it is not what names them."""
+        return None
 
     def mentions(self, element: Element, pin: str) -> bool:
         """Tell whether the node itself names a pin that it does not declare."""

@@ -9,11 +9,13 @@ from functools import partial
 from typing import Any
 
 from abstractruntime._json import JsonObject, JsonValue
+from abstractruntime._near import close_names
 from abstractruntime.nodes._code_body import PERMISSIONS, says_the_same, with_function
 from abstractruntime.nodes._code_checks import (
     CodeProblem,
     check_expression,
     check_source,
+    defined_names,
     free_names,
     too_long,
 )
@@ -79,7 +81,8 @@ class Code(FunctionNode):
 
     def check(self, element: Element) -> Iterable[Problem]:
         if not _is_body(element):
-            return [*_check_text(element, "code", check_source), *_check_both(element)]
+            problems = _check_text(element, "code", check_source)
+            return [*(problems or _check_function(element)), *_check_both(element)]
         return [
             *_check_text(element, "codeBody", partial(_check_body, element)),
             *_check_permissions(element),
@@ -115,6 +118,22 @@ def _moved(problem: CodeProblem, lines: int) -> CodeProblem:
     line = problem.line - lines
     message = problem.message.replace(f"line {problem.line})", f"line {line})")
     return replace(problem, line=line, message=message)
+
+
+def _check_function(element: Element) -> Iterable[Problem]:
+    source, name = element.data.get("code"), _function_name(element)
+    names = defined_names(source) if source is not None else [name]
+    if name in names:
+        return
+    near = close_names(name, names, n=1)
+    meant = f"did you mean {near[0]!r}? set data.functionName to it, or rename it" if near else None
+    yield Problem(
+        f"the code does not define {name!r}, which is what the node calls"
+        + (f"; it defines {', '.join(names[:5])}" if names else ""),
+        "VF407",
+        hint=meant or f"write def {name}(_input): ...",
+        pointer="/data/code",
+    )
 
 
 def _check_both(element: Element) -> Iterable[Problem]:

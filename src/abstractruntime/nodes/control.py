@@ -19,6 +19,7 @@ from abstractruntime.nodes.base import (
     FunctionNode,
     NodeError,
     Pin,
+    Problem,
     Scope,
     Turn,
     register,
@@ -89,6 +90,16 @@ class Switch(FunctionNode):
     def branches_of(self, element: Element) -> tuple[str, ...]:
         return tuple(f"case:{case_id}" for case_id, _ in _cases(element))
 
+    def check(self, element: Element) -> Iterable[Problem]:
+        cases = element.config("switchConfig").get("cases")
+        firsts: dict[str, str] = {}
+        for place, case in enumerate(cases if isinstance(cases, list) else ()):
+            problem = _case_problem(case, firsts)
+            if problem:
+                what, hint = problem
+                pointer = f"/data/switchConfig/cases/{place}"
+                yield Problem(f"case {place} {what}", "VF318", hint=hint, pointer=pointer)
+
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         value = inputs.get("value")
         texts = _texts(value)
@@ -96,6 +107,24 @@ class Switch(FunctionNode):
             if expected in texts:
                 return {"branch": f"case:{case_id}", "value": value, "matched": expected}
         return {"branch": "default", "value": value}
+
+
+def _case_problem(case: JsonValue, firsts: dict[str, str]) -> tuple[str, str | None] | None:
+    """Say why a case is never taken, and what to do; `firsts` has the case of each value so far."""
+    if not isinstance(case, dict):
+        return "is no object with id and value", None
+    name, value = case.get("id"), case.get("value")
+    if not isinstance(name, str) or not name:
+        return "has no id, so no edge can leave through it", "give it an id"
+    if value is None:
+        return f"({name}) has no value, so it is never taken", "give it a value"
+    first = firsts.setdefault(str(value), name)
+    if first == name:
+        return None
+    return (
+        f"({name}) has the value {value!r} of case {first!r}, which is taken",
+        "delete one of them",
+    )
 
 
 def _cases(element: Element) -> Iterable[tuple[str, str]]:

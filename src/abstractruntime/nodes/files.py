@@ -147,7 +147,9 @@ def _parsed(text: str) -> JsonValue:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as cause:
-        raise NodeError(f"write_file JSON content must be valid JSON: {cause}") from cause
+        raise NodeError(
+            f"write_file JSON content must be valid JSON: {why_unread(cause)}"
+        ) from cause
 
 
 def _indented(value: JsonValue) -> str:

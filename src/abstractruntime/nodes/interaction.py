@@ -37,6 +37,7 @@ def as_flag(value: JsonValue) -> bool:
 @register
 class AskUserNode(EffectNode):
     type = "ask_user"
+    needs = ("prompt",)
     family = "interaction"
     bare_input = "prompt"
     waits = "always"
@@ -115,6 +116,7 @@ _DONE: JsonObject = {"message": "done", "level": "message"}
 @register
 class AnswerUserNode(EffectNode):
     type = "answer_user"
+    needs = ("message",)
     family = "interaction"
     bare_input = "message"
     doc = "Shows a message to the user and goes on."
@@ -188,9 +190,18 @@ class WaitUntilNode(EffectNode):
         if value in (None, "") or "duration" in element.wired:
             return
         try:
-            _moment(value) if unit == "timestamp" else _length(value, unit)
+            length = math.inf if _moment_of(value, unit) else _length(value, unit)
         except NodeError as error:
             yield Problem(str(error), pin="duration", hint="correct the pin's default")
+            return
+        if length < 0:
+            # Compat: as recorded from 0.4.2, such a wait is over at once.
+            yield Problem(
+                f"is to wait for {shown_value(value)} {unit}, so it does not wait at all",
+                pin="duration",
+                hint="write a time that is not negative, or delete the node",
+                severity="warning",
+            )
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         unit, duration = _unit(element), inputs.get("duration")
@@ -234,6 +245,10 @@ def _after(now: datetime, seconds: float) -> str:
         return format_time(now + timedelta(seconds=seconds))
     except OverflowError:
         raise NodeError(f"a delay of {seconds:g} seconds is beyond the calendar") from None
+
+
+def _moment_of(value: JsonValue, unit: str) -> str | None:
+    return _moment(value) if unit == "timestamp" else None
 
 
 def _moment(value: JsonValue) -> str:

@@ -89,6 +89,7 @@ class LlmCallNode(StagedNode):
     )
     area = "memory_sources"
     bare_input = "prompt"
+    needs = ("prompt",)
     doc = (
         "Asks a language model. The prompt goes out alone, or behind the run's conversation when "
         "`include_context` is on, or behind the messages of the `context` pin. With a response schema "

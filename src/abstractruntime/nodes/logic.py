@@ -29,6 +29,7 @@ _VERDICT = (Pin("result", "boolean", "True or false."),)
 class Compare(BareNode):
     type = "compare"
     needs = ("a", "b")
+    compares = ("a", "b")
     family = "logic"
     doc = (
         "Compares `a` with `b` by `op`: == != < <= > >=. Numbers are compared by value (1 equals "

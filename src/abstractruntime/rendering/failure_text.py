@@ -9,20 +9,26 @@ from abstractruntime.core.outcome import summary_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from abstractruntime._json import JsonObject
+    from abstractruntime._json import JsonObject, JsonValue
 
 
-def cause_text(run_document: Mapping[str, JsonObject]) -> str:
-    """Give what went wrong first, and where, for a run document with an error."""
+def deepest(run_document: Mapping[str, JsonObject]) -> JsonObject:
+    """Give the failure with which it began, for a run document with an error."""
     error = run_document["error"]
-    deepest = error["causes"][-1] if error["causes"] else error
-    place = [f"node {deepest['node_label']}"] if deepest["node_label"] else []
-    if deepest.get("line") is not None:
-        place.append(f"line {deepest['line']} of its code")
-    if deepest.get("record") is not None:
-        place.append(f"record {deepest['record']}")
+    return error["causes"][-1] if error["causes"] else error
+
+
+def failure_text(failure: Mapping[str, JsonValue]) -> str:
+    """Give what went wrong, and where, for a failure as run documents hold them."""
+    place = [f"node {failure['node_label']}"] if failure["node_label"] else []
+    if failure.get("line") is not None:
+        place.append(f"line {failure['line']} of its code")
+    if failure.get("at_step") is not None:
+        place.append(f"at step {failure['at_step']['node_label']}")
+    if failure.get("record") is not None:
+        place.append(f"record {failure['record']}")
     where = f" ({', '.join(place)})" if place else ""
-    return f"{summary_of(deepest['message'], deepest.get('raised'))}{where}"
+    return f"{summary_of(failure['message'], failure.get('raised'))}{where}"
 
 
 def chain_lines(run_document: Mapping[str, JsonObject]) -> Iterator[str]:
@@ -31,18 +37,19 @@ def chain_lines(run_document: Mapping[str, JsonObject]) -> Iterator[str]:
     if not error["causes"]:
         return
     chain: list[JsonObject] = [*reversed(error["causes"]), {**error, **_names(run_document)}]
-    deepest, *callers = chain
-    yield f"in run {deepest['run_id']} of flow {deepest['workflow_id']}"
+    lowest, *callers = chain
+    yield f"in run {lowest['run_id']} of flow {lowest['workflow_id']}"
     for caller in callers:
         node = f"node {caller['node_label']} of " if caller["node_label"] else ""
         yield f"called by {node}run {caller['run_id']} of flow {caller['workflow_id']}"
 
 
-def traceback_lines(run_document: Mapping[str, JsonObject]) -> Iterator[str]:
-    """Give the calls in the author's code that led to the failure, where it is known."""
-    error = run_document["error"]
-    deepest = error["causes"][-1] if error["causes"] else error
-    yield from deepest.get("raised", {}).get("traceback", "").splitlines()
+def traceback_lines(failure: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Give the calls in the author's code that led to a failure, where they are known."""
+    raised = failure.get("raised", {})
+    if reason := raised.get("unread"):
+        yield f"the calls cannot be read: {reason}"
+    yield from (raised.get("traceback") or "").splitlines()
 
 
 def _names(run_document: Mapping[str, JsonObject]) -> JsonObject:

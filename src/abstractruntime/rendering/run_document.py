@@ -58,9 +58,7 @@ def build_run_document(  # noqa: PLR0913 - the parts of the document, keyword-on
     origin = origin or RunOrigin()
     outcome = outcome or outcome_of(state)
     interrupted = outcome is Outcome.INTERRUPTED
-    # A run that rests at a limit, or waits for a child that nobody drives, asks nobody.
-    asks = outcome not in (Outcome.LIMITED, Outcome.INTERRUPTED)
-    waits = _waits(state, leaf_waits, asks=asks)
+    waits = _waits(state, leaf_waits, asks=outcome.asks)
     error = _error(state, node_labels or {}, last_record or {})
     if error is not None:
         error["causes"] = [_cause(run, node_labels or {}) for run in causes]
@@ -72,7 +70,7 @@ def build_run_document(  # noqa: PLR0913 - the parts of the document, keyword-on
         "outcome": outcome.value,
         "output": state.output,
         "error": error,
-        "overcome": [_place(one, node_labels or {}) for one in overcome_failures(state)],
+        "overcome": [_whole(one, node_labels or {}) for one in overcome_failures(state)],
         "waiting": waits[0] if waits and state.status is RunStatus.WAITING else None,
         "waits": waits,
         "bundle": _bundle(origin),
@@ -136,9 +134,8 @@ def _error(
     if failure is None:
         return None
     return {
-        **_place(failure, labels),
-        "record": _ending_seq(state, failure.node_id, last_record),
-        **_raised(failure),
+        **_whole(failure, labels),
+        "record": _ending_seq(state, failure.step_id, last_record),
     }
 
 
@@ -146,18 +143,29 @@ def _cause(run: RunState, labels: Mapping[str, str]) -> JsonObject:
     failure = failure_of(run)
     assert failure is not None  # noqa: S101 - the caller gives runs that ended badly
     names = {"run_id": run.run_id, "workflow_id": run.workflow_id}
-    return {**names, **_place(failure, labels), **_raised(failure)}
+    return {**names, **_whole(failure, labels)}
 
 
-def _place(failure: Failure, labels: Mapping[str, str]) -> JsonObject:
-    node_id = failure.node_id
-    label = labels.get(node_id, node_id) if node_id else None
-    return {"message": failure.message, "node_id": node_id, "node_label": label}
+def _whole(failure: Failure, labels: Mapping[str, str]) -> JsonObject:
+    """Give all that is known of a failure; what is not, but for its node, is left out."""
+    at_step = _node(failure.at_step, labels) if failure.at_step else None
+    raised = _raised(failure.raised) if failure.raised else None
+    known = {"at_step": at_step, "line": failure.line, "raised": raised}
+    return {
+        "message": failure.message,
+        **_node(failure.node_id, labels),
+        **{name: fact for name, fact in known.items() if fact is not None},
+    }
 
 
-def _raised(failure: Failure) -> JsonObject:
-    line = {"line": failure.line} if failure.line is not None else {}
-    return {**line, **({"raised": dict(failure.raised)} if failure.raised else {})}
+def _raised(raised: Mapping[str, Any]) -> JsonObject:
+    """Give what was raised; calls that an artifact holds are for whoever has the store."""
+    artifact = mapping(raised["traceback"]).get("$artifact")
+    return {**raised, **({"traceback": None, "artifact": artifact} if artifact else {})}
+
+
+def _node(node_id: str | None, labels: Mapping[str, str]) -> JsonObject:
+    return {"node_id": node_id, "node_label": labels.get(node_id, node_id) if node_id else None}
 
 
 def _ending_seq(state: RunState, node_id: str | None, last_record: Mapping[str, Any]) -> int | None:

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from abstractruntime._text import one_line
 from abstractruntime.core.run_tree import choice_text
-from abstractruntime.rendering.failure_text import cause_text, chain_lines, traceback_lines
+from abstractruntime.rendering.failure_text import (
+    chain_lines,
+    deepest,
+    failure_text,
+    traceback_lines,
+)
 from abstractruntime.rendering.terminal import (
     Palette,
     cell_width,
@@ -117,11 +122,7 @@ class _View:
         heading = f"{'seq':>5}  {'status':<{_STATUS}}{pad('step', label_width)}  "
         yield self.paint(f"{heading}{pad('effect', effect_width)}  time", "dim")
         hidden = max(0, len(timeline.steps) - max_steps)
-        if timeline.first_seq:
-            text = f"records 0 to {timeline.first_seq - 1:,} are not shown; more with --steps N"
-            yield self.paint(f"{'…':>5}  {text}", "dim")
-        elif hidden:
-            text = f"{plural(hidden, 'earlier step')} not shown; more with --steps N"
+        if text := _left_out(timeline, hidden):
             yield self.paint(f"{'…':>5}  {text}", "dim")
         shown = timeline.steps[hidden:]
         blocks = [(s.seq or 0, self._step_block(s, label_width, effect_width)) for s in shown]
@@ -153,17 +154,24 @@ class _View:
             yield from self._quoted_fact("waiting", where, "yellow")
             if question := _question_text(wait["prompt"], wait["choices"]):
                 yield from self._quoted_fact("", question, "yellow")
-        if doc["error"]:
-            yield from self._quoted_fact("error", cause_text(doc), "red")
-            more = [*chain_lines(doc), *(traceback_lines(doc) if debug else ())]
-            for line in more:
+        if doc["error"] and doc["outcome"] == "cancelled":
+            yield from self._quoted_fact("reason", doc["error"]["message"], "magenta")
+        elif doc["error"]:
+            yield from self._quoted_fact("error", failure_text(deepest(doc)), "red")
+            for line in chain_lines(doc):
                 yield from self._quoted_fact("", line, "red")
+            yield from self._calls(deepest(doc), debug=debug)
         for failure in doc["overcome"]:
-            text = f"{failure['message']} (node {failure['node_label']}); the flow went on"
+            text = f"{failure_text(failure)}; the flow went on"
             yield from self._quoted_fact("failed", text, "red")
+            yield from self._calls(failure, debug=debug)
         if doc["output"] is not None:
             output = json.dumps(doc["output"], ensure_ascii=False, default=str)
             yield self._fact("output", fit(harmless(output), self._room))
+
+    def _calls(self, failure: JsonObject, *, debug: bool) -> Iterator[str]:
+        for line in traceback_lines(failure) if debug else ():
+            yield from self._quoted_fact("", line, "red")
 
     def _column_widths(self, timeline: Timeline) -> tuple[int, int]:
         effects = (cell_width(step.effect_type or "") for step in timeline.steps)
@@ -241,6 +249,20 @@ class _View:
         return self.paint(harmless(status), _COLOURS.get(status, ""))
 
 
+def _left_out(timeline: Timeline, hidden: int) -> str:
+    """Say what of a run is not shown, and how to see all of it; nothing where all is shown."""
+    steps = len(timeline.steps)
+    if timeline.first_seq:
+        # A record is a step at most.
+        records = timeline.first_seq + timeline.records
+        shown = plural(steps - hidden, "step") + (" are" if steps - hidden != 1 else " is")
+        last = f"records 0 to {timeline.first_seq - 1} of {records}"
+        return f"{last} are not shown ({shown}); all: --steps {records}"
+    are = "is" if hidden == 1 else "are"
+    text = f"{plural(hidden, 'earlier step')} of {steps} {are} not shown; all: --steps {steps}"
+    return text if hidden else ""
+
+
 def _bundle_words(bundle: JsonObject) -> list[str]:
     """Give what is never broken, so that a name with spaces in it begins no line in their middle."""
     name = "@".join(part for part in (bundle["id"], bundle["version"]) if part)
@@ -252,7 +274,10 @@ def _bundle_words(bundle: JsonObject) -> list[str]:
 
 def _ledger_text(ledger: JsonObject) -> str:
     records = plural(ledger["records"], "record")
-    return f"{records}, {ledger['signed_records']:,} signed, {format_bytes(ledger['bytes'])}"
+    size = format_bytes(ledger["bytes"])
+    # Earlier documents do not say it.
+    beside = f", {format_bytes(kept)} beside it" if (kept := ledger.get("beside_bytes")) else ""
+    return f"{records}, {ledger['signed_records']:,} signed, {size}{beside}"
 
 
 def _usage_text(usage: Mapping[str, int]) -> str:

@@ -50,7 +50,7 @@ ERROR: Final = document("art-error/1", "Error document", error=_ERROR)
 CHECK: Final = document(
     "art-check/1",
     "Findings about flow documents",
-    "ok:flag passed_over:texts",
+    "ok:flag passed_over:texts left_out:count",
     files=list_of(
         closed_object(
             "file flow_id? ok:flag errors:count warnings:count infos:count omitted:count",
@@ -63,7 +63,12 @@ FMT: Final = document(
     "art-fmt/1",
     "Formatting of flow documents",
     "changed:count",
-    files=list_of(closed_object("file changed:flag written:flag | diff:texts")),
+    files=list_of(
+        closed_object(
+            "file changed:flag written:flag | diff:texts diagnostics",
+            diagnostics=list_of(_DIAGNOSTIC),
+        )
+    ),
 )
 
 _CHANGE: Final = closed_object(
@@ -142,7 +147,7 @@ KEYS: Final = document(
     keys=list_of(
         closed_object(
             "name label vkey status usages bundles:texts not_before? not_after? reason? since?"
-            " private_key? public_key?",
+            " earlier? private_key? public_key?",
             status=one_of("active", "retired", "revoked", "untrusted"),
             usages=list_of(one_of("bundle", "ledger")),
         )
@@ -187,12 +192,17 @@ _WAIT: Final = open_object(
     "reason wait_key? prompt? choices?:list allow_free_text:flag until? run_id details?:object",
     reason=one_of("event", "until", "user", "job", "subworkflow"),
 )
+_ASKED: Final = open_object("node_id node_label")
 _RAISED: Final = {
-    "raised": open_object("class message traceback"),
+    "at_step": {
+        **_ASKED,
+        "description": "the step that needed the value of this node, or had to store it",
+    },
+    "raised": open_object("class message traceback? | artifact unread"),
     "line": {**COUNT, "description": "line of the author's code, where one is to blame"},
 }
 _CAUSE: Final = open_object(
-    "run_id workflow_id message node_id? node_label? | line raised", **_RAISED
+    "run_id workflow_id message node_id? node_label? | at_step line raised", **_RAISED
 )
 _LIMIT: Final = open_object(_USE)
 RUN: Final[JsonObject] = {
@@ -202,13 +212,15 @@ RUN: Final[JsonObject] = {
     **open_object(
         "format run_id workflow_id status outcome output:any error waiting waits bundle ledger"
         " created_at updated_at parent_run_id? session_id? paused limits labels usage",
-        overcome=list_of(open_object("message node_id? node_label?")),
+        overcome=list_of(
+            open_object("message node_id? node_label? | at_step line raised", **_RAISED)
+        ),
         format={"const": "art-run/1"},
         status=one_of(*_STATUSES),
         outcome={**one_of(*_OUTCOMES), "description": "what became of it, in one word"},
         error=nullable(
             open_object(
-                "message node_id? node_label? record?:count causes | line raised",
+                "message node_id? node_label? record?:count causes | at_step line raised",
                 causes=list_of(_CAUSE),
                 **_RAISED,
             )
@@ -216,7 +228,9 @@ RUN: Final[JsonObject] = {
         waiting=nullable(_WAIT),
         waits=list_of(_WAIT),
         bundle=nullable(open_object("id? version? digest? signers:texts")),
-        ledger=open_object("records:count head_hash? signed_records:count bytes:count"),
+        ledger=open_object(
+            "records:count head_hash? signed_records:count bytes:count | beside_bytes:count"
+        ),
         paused={"type": "boolean", "description": "rests until `art unpause`"},
         limits=list_of(_LIMIT),
         labels=map_of(TEXT),

@@ -33,6 +33,7 @@ _MAX_FILE_NAME = 80
 # A name stands in every signature line, and in messages.
 _MAX_NAME = 200
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_VKEY_FORM = "a verifier key reads <name>+<8 hex digits>+<base64>"
 _HEX_ID = re.compile(r"[0-9a-f]{8}")
 
 
@@ -198,7 +199,8 @@ def parse_vkey(line: str) -> VerifierKey:
 def _bad_vkey(line: str, reason: str) -> UsageError:
     return UsageError(
         f"verifier key {line.strip()[:80]!r} is wrong: {reason}",
-        hint="a verifier key reads <name>+<8 hex digits>+<base64>",
+        hint=_VKEY_FORM,
+        reason=reason,
     )
 
 
@@ -303,8 +305,11 @@ def load_signing_key(
         Refused: group or others can read the file, or somebody else could have written it.
         UsageError: not an Ed25519 key, a wrong passphrase, no name, or a `.vkey` of another key.
     """
-    _refuse_shared(path)
-    private = parse_private_pem(read_bounded(path, _KEY_FILE_LIMIT), passphrase, path)
+    _refuse_missing(path)
+    data = read_bounded(path, _KEY_FILE_LIMIT)
+    if b"PRIVATE KEY" in data:
+        _refuse_shared(path)
+    private = parse_private_pem(data, passphrase, path)
     beside = path.with_suffix(".vkey")
     published = load_vkey(beside) if beside.exists() else None
     chosen = name or (published.name if published else None)
@@ -320,11 +325,13 @@ def load_signing_key(
     return key
 
 
+def _refuse_missing(path: Path) -> None:
+    if not path.exists():
+        raise NotFound(f"no key file '{path}'", hint="art key list", path=str(path))
+
+
 def _refuse_shared(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError as cause:
-        raise NotFound(f"no key file '{path}'", hint="art key list", path=str(path)) from cause
+    mode = path.stat().st_mode
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Refused(
             f"key file '{path}' can be read by others (mode {stat.S_IMODE(mode):04o})",
@@ -339,11 +346,23 @@ def _refuse_shared(path: Path) -> None:
 
 
 def load_vkey(path: Path) -> VerifierKey:
-    """Read a file that holds one verifier-key line."""
+    """Read a file that holds one verifier-key line.
+
+    Raises:
+        UsageError: it holds something else; what, is not said, as it may be a secret.
+    """
     try:
         return parse_vkey(read_bounded(path, _KEY_FILE_LIMIT).decode())
     except UnicodeDecodeError as cause:
-        raise UsageError(f"'{path}' is not a verifier key file", path=str(path)) from cause
+        raise _no_key_file(path, "it is not UTF-8") from cause
+    except UsageError as cause:
+        raise _no_key_file(path, cause.details.get("reason", "it names no key")) from None
+
+
+def _no_key_file(path: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"'{path}' is not a verifier key file: {reason}", hint=_VKEY_FORM, path=str(path)
+    )
 
 
 def list_keys(directory: Path) -> list[KeyEntry]:

@@ -58,17 +58,19 @@ def parse_private_pem(data: bytes, passphrase: bytes | None, path: Path) -> Any:
     try:
         private = load_pem_private_key(data, passphrase or None)
     except (TypeError, ValueError, UnsupportedAlgorithm) as cause:
-        message, hint = _why_not_opened(data, passphrase)
+        message, hint = _why_not_opened(data, passphrase, path)
         raise UsageError(f"key '{path}' {message}", hint=hint, path=str(path)) from cause
     if not isinstance(private, Ed25519PrivateKey):
         raise UsageError(f"key '{path}' is not an Ed25519 key", path=str(path))
     return private
 
 
-def _why_not_opened(data: bytes, passphrase: bytes | None) -> tuple[str, str]:
+def _why_not_opened(data: bytes, passphrase: bytes | None, path: Path) -> tuple[str, str]:
     """Say what is wrong with a private key that cannot be opened, and what to do."""
     if b"PRIVATE KEY" not in data:
-        return "is not a private key in PEM form", "name the .pem file of a key"
+        beside = path.with_suffix(".pem")
+        found = f": {beside}" if beside != path and beside.exists() else " of a key"
+        return "is not a private key in PEM form", f"name the .pem file{found}"
     if is_encrypted(data):
         if passphrase:
             return "does not open with the passphrase that is given", _SET_IT

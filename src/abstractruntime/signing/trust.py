@@ -1,7 +1,7 @@
 """The trust store: which keys may vouch for what, and what happens to the unsigned.
 
 1. The algorithm and the usages of a key come from its entry here, never from a signature.
-2. `retired` keys vouch only for bundles that were installed before; `revoked` ones for nothing.
+2. `retired` keys vouch only for bundles that were accepted for them before; `revoked` for nothing.
    That holds for the key itself, whatever names it is entered under.
 3. Nothing that ends trust makes more acceptable: where a key was ever trusted for bundles, the
    unsigned are refused until the policy says otherwise.
@@ -18,12 +18,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from abstractruntime._files import read_unshared, write_atomic
-from abstractruntime._json import load_strict
-from abstractruntime.errors import NotFound, UnsupportedFormat, UsageError
+from abstractruntime._json import load_strict, why_unread
+from abstractruntime._text import shell_word
+from abstractruntime.errors import AbstractRuntimeError, NotFound, UnsupportedFormat, UsageError
 from abstractruntime.signing.keys import VerifierKey, parse_vkey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
 VERSION: Final = 1
@@ -44,6 +45,7 @@ class TrustedKey:
         bundles: Globs over bundle ids.
         since: When it got its status, if that was ever changed.
         reason: Why it was.
+        earlier: In words, how a revoked key stood when it was retired before.
     """
 
     key: VerifierKey
@@ -54,6 +56,7 @@ class TrustedKey:
     not_after: str | None = None
     reason: str | None = None
     since: str | None = None
+    earlier: str | None = None
 
     def __post_init__(self) -> None:
         for moment in (self.not_before, self.not_after, self.since):
@@ -104,6 +107,10 @@ class TrustStore:
         if self.policy.unsigned is not None:
             return self.policy.unsigned
         return "deny" if any("bundle" in k.usages for k in self.keys) else "warn"
+
+    @property
+    def _knows_hosts(self) -> bool:
+        return any("ledger" in entry.usages for entry in self.keys)
 
     def status_of(self, key: VerifierKey) -> KeyStatus | None:
         """Give what a key is, under whatever names; None when it is not entered."""
@@ -156,16 +163,22 @@ class TrustStore:
         )
 
     def bundle_keys(
-        self, bundle_id: str, *, installed: bool = False, now: datetime | None = None
+        self, bundle_id: str, *, vouched: Collection[str] = (), now: datetime | None = None
     ) -> tuple[VerifierKey, ...]:
-        """Give the keys that may vouch for this bundle; retired ones only if it is installed."""
-        statuses = ("active", "retired") if installed else ("active",)
+        """Give the keys that may vouch for this bundle.
+
+        Those whose labels are in `vouched` did when it was accepted before: they may be retired
+        or out of their time since.
+        """
         return tuple(
             entry.key
             for entry in self.keys
-            if self.status_of(entry.key) in statuses
-            and entry.may_sign_bundle(bundle_id)
-            and (installed or entry.is_current(now))
+            if entry.may_sign_bundle(bundle_id)
+            and (
+                self.status_of(entry.key) in {"active", "retired"}
+                if entry.key.label in vouched
+                else self.status_of(entry.key) == "active" and entry.is_current(now)
+            )
         )
 
     def ledger_keys(self) -> tuple[VerifierKey, ...]:
@@ -204,7 +217,7 @@ class TrustStore:
         Its status is from now on that of the key under every name.
 
         Raises:
-            UsageError: the key was revoked; that is for good.
+            UsageError: the key was revoked, which is for good; or no key for ledgers would be left.
         """
         if self.status_of(entry.key) == "revoked" and entry.status != "revoked":
             raise UsageError(
@@ -216,6 +229,14 @@ class TrustStore:
             if k.key != entry.key
         )
         changed = replace(self, keys=(*others, entry))
+        if self._knows_hosts and not changed._knows_hosts:  # noqa: SLF001 - same class
+            # Hazard: without any, what a stranger signed would count as unsigned.
+            raise UsageError(
+                f"key '{entry.key.label}' is the only one for ledgers",
+                hint="add --usage host to keep that; or make another host key first; or end it:"
+                f" art key revoke {shell_word(entry.key.label)} --retire",
+                argument="--usage",
+            )
         if self.unsigned_bundles == changed.unsigned_bundles or self.unsigned_bundles != "deny":
             return changed
         return replace(changed, policy=replace(self.policy, unsigned="deny"))
@@ -235,19 +256,23 @@ class TrustStore:
             UsageError: several do, or a revoked key would come back.
         """
         entry = self.find(label)
-        if self.status_of(entry.key) == status:
+        same = (e for e in self.keys if e.key.public == entry.key.public and e.status == status)
+        if self.status_of(entry.key) == status and (decided := next(same, None)):
             # What was decided first stays on record.
-            return self.with_key(replace(entry, status=status, reason=entry.reason or reason))
+            first = replace(decided, reason=decided.reason or reason)
+            return self.with_key(_with_standing(entry, first))
         since = now.astimezone(timezone.utc).isoformat(timespec="seconds") if now else None
+        earlier = entry.standing if entry.status == "retired" else None
         return self.with_key(
-            replace(entry, status=status, since=since, reason=reason or entry.reason)
+            replace(entry, status=status, since=since, reason=reason, earlier=earlier)
         )
 
 
 def _with_standing(entry: TrustedKey, other: TrustedKey) -> TrustedKey:
     """Give an entry with the status of another one of the same key, and why it has that."""
-    reason = entry.reason or (other.reason if other.status != "active" else None)
-    return replace(entry, status=other.status, since=other.since, reason=reason)
+    return replace(
+        entry, status=other.status, since=other.since, reason=other.reason, earlier=other.earlier
+    )
 
 
 def parse_trust(data: bytes) -> TrustStore:
@@ -260,7 +285,7 @@ def parse_trust(data: bytes) -> TrustStore:
     try:
         raw = load_strict(data.decode())
     except (ValueError, RecursionError) as cause:
-        raise UsageError(f"trust store is not JSON: {cause}") from cause
+        raise UsageError(f"trust store is not JSON: {why_unread(cause)}") from cause
     _check_keys(
         raw, {"version", "keys", "policy", "denied_digests", "allowed_digests"}, "trust store"
     )
@@ -280,7 +305,7 @@ def parse_trust(data: bytes) -> TrustStore:
 
 def _parse_entry(raw: Any) -> TrustedKey:
     allowed = {"vkey", "usages", "bundles", "status", "not_before", "not_after"}
-    allowed |= {"reason", "since"}
+    allowed |= {"reason", "since", "earlier"}
     _check_keys(raw, allowed, "key entry")
     if not isinstance(raw.get("vkey"), str):
         raise UsageError("key entry of the trust store has no 'vkey' text")
@@ -291,7 +316,8 @@ def _parse_entry(raw: Any) -> TrustedKey:
             f"key entry has usages {usages!r} and status {status!r}",
             hint="usages are 'bundle' and 'ledger'; status is active, retired or revoked",
         )
-    moments = [_optional_text(raw, name) for name in ("not_before", "not_after", "reason", "since")]
+    names = ("not_before", "not_after", "reason", "since", "earlier")
+    moments = [_optional_text(raw, name) for name in names]
     bundles = tuple(_texts(raw, "bundles", ["*"]))
     return TrustedKey(parse_vkey(raw["vkey"]), tuple(usages), bundles, status, *moments)  # type: ignore[arg-type] # membership checked above
 
@@ -382,6 +408,7 @@ def _render_entry(entry: TrustedKey) -> dict[str, Any]:
             "not_after": entry.not_after,
             "reason": entry.reason,
             "since": entry.since,
+            "earlier": entry.earlier,
         }
     )
 
@@ -401,7 +428,11 @@ def load_trust(path: Path) -> TrustStore:
         data = read_unshared(path, _FILE_LIMIT, what="the trust store")
     except NotFound:
         return TrustStore()
-    return parse_trust(data)
+    try:
+        return parse_trust(data)
+    except AbstractRuntimeError as cause:
+        cause.details.setdefault("path", str(path))
+        raise
 
 
 def save_trust(store: TrustStore, path: Path) -> None:

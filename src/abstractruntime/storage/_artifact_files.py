@@ -25,19 +25,21 @@ class ArtifactFiles:
         self._refs = self.layout.refs
         self._legacy = f"{root}/artifacts"
 
-    def put(self, artifact_id: str, blob_id: str, content: bytes, metadata: bytes) -> None:
-        """Write blob and metadata durably; a blob that is there and whole is kept."""
+    def put(self, artifact_id: str, blob_id: str, content: bytes, metadata: bytes) -> bool:
+        """Write blob and metadata durably; False when the blob was there, whole, and is kept."""
         self.files.ensure_dir(self.layout.blobs)
         self.files.ensure_dir(self._refs)
         blob = self.layout.blob(blob_id)
         # Invariant: from finding the blob to naming it nobody collects garbage, and the blob
         # is whole and synced before anything names it.
         with self.lock.held():
-            if self.files.read(blob) != content:
+            is_new = self.files.read(blob) != content
+            if is_new:
                 self.files.write_atomic(blob, content)
             else:
                 self.files.sync_name(blob)
             self.files.write_atomic(self._ref(artifact_id), metadata)
+        return is_new
 
     def read_metadata(self, artifact_id: str) -> bytes | None:
         data = read_kept(self.files, self._ref(artifact_id))
@@ -48,6 +50,12 @@ class ArtifactFiles:
         if blob_id is None:
             return self.files.read(self._old(artifact_id, _CONTENT))
         return read_kept(self.files, self.layout.blob(blob_id))
+
+    def content_size(self, artifact_id: str, blob_id: str | None) -> int | None:
+        """Give how long the content is; None where it is not in its place."""
+        old = self._old(artifact_id, _CONTENT)
+        found = self.files.info(old if blob_id is None else self.layout.blob(blob_id))
+        return None if found is None else found.size
 
     def has(self, artifact_id: str) -> bool:
         ref = self._ref(artifact_id)

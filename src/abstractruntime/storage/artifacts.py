@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -357,10 +357,19 @@ class FileArtifactStore(_ListedArtifactStore):
     def __init__(self, base_dir: str | Path, *, verify_content: bool = True) -> None:
         self._files = ArtifactFiles(str(Path(base_dir).expanduser().absolute()))
         self._verify = verify_content
+        self._on_added: Callable[[str, int], None] | None = None
+
+    def tell(self, on_added: Callable[[str, int], None]) -> None:
+        """Call `on_added` with a run and how many bytes were written for it that were not there before."""
+        self._on_added = on_added
 
     def _put(self, metadata: ArtifactMetadata, content: bytes) -> None:
         text = json.dumps(metadata.to_dict(), ensure_ascii=False, indent=2)
-        self._files.put(metadata.artifact_id, str(metadata.blob_id), content, text.encode())
+        is_new = self._files.put(
+            metadata.artifact_id, str(metadata.blob_id), content, text.encode()
+        )
+        if is_new and metadata.run_id and self._on_added is not None:
+            self._on_added(metadata.run_id, len(content))
 
     def load(self, artifact_id: str) -> Artifact | None:
         """Read an artifact.
@@ -371,6 +380,10 @@ class FileArtifactStore(_ListedArtifactStore):
         metadata = self.get_metadata(artifact_id)
         if metadata is None:
             return None
+        # What is longer than it says is not read: somebody put it there to fill the memory.
+        size = self._files.content_size(artifact_id, metadata.blob_id)
+        if self._verify and size is not None and size != metadata.size_bytes:
+            raise _damaged(artifact_id, "the content does not match its digest")
         content = self._files.read_content(artifact_id, metadata.blob_id)
         if content is None:
             raise _damaged(artifact_id, "the content is missing")

@@ -129,7 +129,13 @@ class DirectoryStore(DirectoryEngine):
 
     @property
     def artifacts(self) -> FileArtifactStore:
-        return artifacts_in(self.path)
+        found = artifacts_in(self.path)
+        found.tell(self.note_added)
+        return found
+
+    def note_added(self, run_id: str, size: int) -> None:
+        """Count what was written for a run beside its ledger; its next record says it."""
+        self.services.beside.add(run_id, size)
 
     @property
     def health(self) -> Health:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from abstractruntime._files import read_bounded
-from abstractruntime._json import JsonObject, JsonValue, load_strict, normalise
+from abstractruntime._json import JsonObject, JsonValue, load_strict, normalise, why_unread
 from abstractruntime._yaml import load_yaml
 from abstractruntime.core.models import parse_moment
 from abstractruntime.errors import InvalidValue, UnsupportedFormat, UsageError
@@ -99,7 +99,7 @@ def load_case_document(path: Path) -> JsonObject:
         hint = "correct the file"
         if isinstance(cause, InvalidValue):
             hint = "YAML reads unquoted dates as dates; put them in quotes"
-        raise UsageError(f"case '{path}' cannot be read: {cause}", hint=hint) from cause
+        raise UsageError(f"case '{path}' cannot be read: {why_unread(cause)}", hint=hint) from cause
     if not isinstance(document, dict):
         raise UsageError(f"case '{path}' is no object", hint="see: art schema case")
     return document

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from abstractruntime._files import read_bounded
-from abstractruntime._json import JsonObject, JsonValue, load_strict
+from abstractruntime._json import JsonObject, JsonValue, load_strict, why_unread
 from abstractruntime._json_size import has_more_values
 from abstractruntime._yaml import load_yaml
-from abstractruntime.errors import StoreIOError, UnsupportedFormat, UsageError
+from abstractruntime.errors import UnsupportedFormat, UsageError
 from abstractruntime.llm.port import LLMCallFailed, LLMReply, LLMRequest
 
 if TYPE_CHECKING:
@@ -270,18 +270,17 @@ _FORM = f'a file of answers is {{"format": "{FORMAT}", "answers": [{{"reply": ".
 
 
 def _read(path: Path) -> JsonObject:
+    data = read_bounded(path, _MAX_BYTES)
+    if has_more_values(data, _MAX_VALUES):
+        raise UsageError(f"'{path}' holds more than {_MAX_VALUES} values", path=str(path))
     try:
-        data = read_bounded(path, _MAX_BYTES)
-        if has_more_values(data, _MAX_VALUES):
-            raise UsageError(f"'{path}' holds more than {_MAX_VALUES} values", path=str(path))
         text = data.decode()
-    except UnicodeDecodeError as cause:
-        raise StoreIOError(f"cannot read {str(path)!r}: {cause}") from cause
-    try:
         document = load_yaml(text) if path.suffix in (".yaml", ".yml") else load_strict(text)
     except (ValueError, RecursionError) as cause:
         raise UsageError(
-            f"'{path}' is no file of answers: {cause}", hint="correct the file", path=str(path)
+            f"'{path}' is no file of answers: {why_unread(cause)}",
+            hint="correct the file",
+            path=str(path),
         ) from None
     return _checked_document(document, path)
 

@@ -27,6 +27,10 @@ class DataEdge:
     pin: str
     index: int
 
+    def at(self, key: str = "") -> str:
+        """Give the pointer of the edge, or of one of its ends."""
+        return _edge_pointer(self.index, key)
+
 
 @dataclass(frozen=True, slots=True)
 class ExecEdge:
@@ -36,6 +40,14 @@ class ExecEdge:
     handle: str
     target: str
     index: int
+
+    def at(self, key: str = "") -> str:
+        """Give the pointer of the edge, or of one of its ends."""
+        return _edge_pointer(self.index, key)
+
+
+def _edge_pointer(index: int, key: str) -> str:
+    return f"/edges/{index}/{key}" if key else f"/edges/{index}"
 
 
 @dataclass(frozen=True)

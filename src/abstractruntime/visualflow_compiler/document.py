@@ -17,6 +17,7 @@ from abstractruntime._json import (
     MAX_DEPTH,
     normalise,
     object_of_pairs,
+    syntax_problem,
     unescape_pointer,
     why_unread,
 )
@@ -287,7 +288,7 @@ def _decoded(text: str, file: str | None) -> tuple[Any, tuple[str, ...]]:
     except json.JSONDecodeError as cause:
         place = Place(cause.lineno, cause.colno)
         raise _unreadable(
-            "VF001", f"document is not JSON: {cause.msg}", file=file, place=place
+            "VF001", f"document is not JSON: {syntax_problem(cause)}", file=file, place=place
         ) from None
     except RecursionError:
         message = f"document is nested deeper than {MAX_DEPTH} levels"

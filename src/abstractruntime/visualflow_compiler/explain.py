@@ -39,11 +39,18 @@ class Explanation:
 def explain(code: str) -> Explanation:
     """Explain a diagnostic code such as `VF301`, with a bad and a good example.
 
+    A beginning of codes, such as `VF3`, gives a list of them.
+
     Raises:
-        NotFound: no rule has this code; `details["near"]` has similar ones.
+        NotFound: no rule has this code, or one that begins so; `details["near"]` has similar ones.
     """
-    rule = RULES.get(code.strip().upper())
+    name = code.strip().upper()
+    rule = RULES.get(name)
     if rule is None:
+        begun = [RULES[key] for key in sorted(RULES) if name and key.startswith(name)]
+        if begun:
+            lines = "\n".join(f"* {one.code}: {one.title} ({one.severity})" for one in begun)
+            return Explanation(name, f"{len(begun)} codes that begin so", lines)
         near = close_names(code.upper(), RULES, n=3)
         raise NotFound(
             f"no diagnostic has the code {code!r}",

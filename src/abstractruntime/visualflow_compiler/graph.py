@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Literal, TypeVar
 
 from abstractruntime._json import JsonValue
-from abstractruntime.nodes.base import UNKNOWN, Element, NodeType, ValueNode
+from abstractruntime.nodes.base import UNKNOWN, Element, NodeType, Problem, ValueNode
 from abstractruntime.nodes.registry import find_node_type
 from abstractruntime.visualflow_compiler._model import DataEdge, ExecEdge, FlowContent
 
@@ -93,6 +93,36 @@ class FlowGraph:
         return frozenset({*self.reachable, *self.pure_ancestors(*sorted(self.reachable))})
 
     @cached_property
+    def startable(self) -> frozenset[str]:
+        """What anybody may start or reach, and so has to be complete.
+
+        Compat: a host may start at every trigger, or at every first step where no trigger and no
+        entry is named.
+        """
+        executable = [node_id for node_id in self.steps if self._takes_part(node_id)]
+        if not executable:
+            return frozenset(self.elements)
+        entry = self.flow.entry_node
+        starts = [n for n in executable if n == entry or self.facts(n).is_trigger]
+        starts = starts or [n for n in executable if not self.exec_in.get(n)] or executable
+        return self.reachable_from(*starts) | self.served
+
+    def _takes_part(self, node_id: str) -> bool:
+        element = self.elements[node_id]
+        has_pins = element.exec_inputs or element.exec_outputs
+        return bool(has_pins or self.exec_in.get(node_id) or self.exec_out.get(node_id))
+
+    @cached_property
+    def calls(self) -> tuple[tuple[str, str], ...]:
+        """`(node id, child flow id)` of every node that runs a flow and may be reached, in node order."""
+        found = [(e.id, self.facts(e.id).subflow(e)) for e in self.elements.values()]
+        return tuple(
+            (node_id, child)
+            for node_id, child in found
+            if child is not None and node_id in self.startable
+        )
+
+    @cached_property
     def placed(self) -> tuple[tuple[Element, int], ...]:
         """Every element, repeated ids included, with its place in the document's `nodes`."""
         return tuple(zip(self.flow.elements, self.flow.positions, strict=True))
@@ -105,6 +135,18 @@ class FlowGraph:
     def facts(self, node_id: str) -> NodeType:
         """Give the type of a node; `UNKNOWN` for one that the registry does not have."""
         return self.types[node_id] or UNKNOWN
+
+    @cached_property
+    def problems(self) -> Mapping[str, tuple[Problem, ...]]:
+        """What the type of each node finds wrong with its configuration; asked once, as code is parsed."""
+        return {
+            node_id: tuple(self.facts(node_id).check(element))
+            for node_id, element in self.elements.items()
+        }
+
+    def entering(self, node_id: str, *pins: str) -> tuple[DataEdge, ...]:
+        """Give the data edges into these pins of a node, in document order."""
+        return tuple(edge for edge in self.data_in.get(node_id, ()) if edge.pin in pins)
 
     def literal(self, node_id: str, pin_type: str) -> JsonValue:
         """Give the value of a constant whose pin has this type; None for any other node."""

@@ -53,7 +53,7 @@ def visualflow_schema() -> JsonObject:
         "type": "object",
         "required": ["nodes"],
         "anyOf": [{"required": [key]} for key in ("id", "flow_id", "workflow_id")],
-        "properties": _top_level(),
+        "properties": document_schema(),
         "$defs": {
             "pin": _PIN,
             "edge": _EDGE,
@@ -63,7 +63,8 @@ def visualflow_schema() -> JsonObject:
     }
 
 
-def _top_level() -> JsonObject:
+def document_schema() -> JsonObject:
+    """Give the JSON Schema properties of the document itself, by key."""
     return {
         "$schema": {"type": "string"},
         "id": {**_TEXT, "description": "names the workflow in runs and subflow references"},

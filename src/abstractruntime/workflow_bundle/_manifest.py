@@ -11,7 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from abstractruntime._json import load_strict
+from abstractruntime._json import load_strict, why_unread
 from abstractruntime.workflow_bundle._errors import WorkflowBundleError
 from abstractruntime.workflow_bundle.models import (
     PROFILE,
@@ -57,7 +57,7 @@ def parse_manifest(data: bytes) -> WorkflowBundleManifest:
     try:
         raw = json.loads(data.decode())
     except (ValueError, RecursionError) as cause:
-        raise WorkflowBundleError(f"manifest.json is not JSON: {cause}") from cause
+        raise WorkflowBundleError(f"manifest.json is not JSON: {why_unread(cause)}") from cause
     if not isinstance(raw, dict):
         raise WorkflowBundleError("manifest.json is not a JSON object")
     if "profile" in raw:
@@ -69,7 +69,9 @@ def _require_canonical(data: bytes) -> None:
     try:
         again = _render(load_strict(data.decode()))
     except (ValueError, RecursionError) as cause:
-        raise WorkflowBundleError(f"manifest.json is not strict JSON: {cause}") from cause
+        raise WorkflowBundleError(
+            f"manifest.json is not strict JSON: {why_unread(cause)}"
+        ) from cause
     if again != data:
         raise WorkflowBundleError("manifest.json is not in canonical form: sorted keys, indent 2")
 

@@ -6,10 +6,9 @@ compression, no set order. Documents are copied byte for byte.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._files import read_bounded, write_atomic
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.workflow_bundle._archive import MANIFEST, is_component, write_archive
-from abstractruntime.workflow_bundle._closure import subflow_ids
 from abstractruntime.workflow_bundle._content import check_flows, manifest_digest
 from abstractruntime.workflow_bundle._errors import WorkflowBundleError
 from abstractruntime.workflow_bundle._manifest import check_strict, render_manifest
@@ -36,7 +34,7 @@ from abstractruntime.workflow_bundle.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from abstractruntime.visualflow_compiler.document import FlowDocument
 
@@ -44,10 +42,24 @@ _ARCHIVE_MODE = 0o644
 
 
 class FlowLibrary:
-    """Documents that can be packed, found by the id inside first, by name second."""
+    """Documents that can be packed, found by the id inside first, by name second.
 
-    def __init__(self, documents: Mapping[str, FlowDocument]) -> None:
+    Attributes:
+        documents: The documents by name.
+        place: The directory they lie in; empty when they lie in none.
+        unread: Names of those that cannot be read.
+    """
+
+    def __init__(
+        self,
+        documents: Mapping[str, FlowDocument],
+        *,
+        place: str = "",
+        unread: Collection[str] = (),
+    ) -> None:
         self.documents = documents
+        self.place = place
+        self.unread = unread
         self._by_id: dict[str, list[str]] = {}
         for name, document in documents.items():
             if document.id:
@@ -73,28 +85,33 @@ class FlowLibrary:
             raise NotFound(f"no directory '{directory}'", path=str(directory))
         base = directory.resolve()
         documents = {}
+        unread = []
         for path in sorted(directory.glob("*.json")):
             if _may_be_read(path) and path.resolve().is_relative_to(base):
-                # A directory may hold other files; one that is needed is reported as missing.
-                with contextlib.suppress(WorkflowBundleError):
+                try:
                     documents[path.stem] = _read_document(path)
-        return cls(documents)
+                except WorkflowBundleError:
+                    # A directory may hold other files; one that is needed is reported as missing.
+                    unread.append(path.stem)
+        return cls(documents, place=str(directory), unread=unread)
 
     @classmethod
     def around(cls, name: str, document: FlowDocument, directory: Path) -> FlowLibrary:
         """Take a document, and those of a directory if it runs others; they may be many and large."""
-        if not subflow_ids(document):
-            return cls({name: document})
-        return cls.from_directory(directory).with_document(name, document)
+        if not document.graph.calls:
+            return cls({name: document}, place=str(directory))
+        return cls.from_directory(directory).with_documents({name: document})
 
-    def with_document(self, name: str, document: FlowDocument) -> FlowLibrary:
-        """Give a library in which this document goes before others of its name or id."""
+    def with_documents(self, documents: Mapping[str, FlowDocument]) -> FlowLibrary:
+        """Give a library in which these documents go before others of their names or ids."""
+        ids = {document.id for document in documents.values()}
         others = {
-            other: found
-            for other, found in self.documents.items()
-            if other != name and found.id != document.id
+            name: found
+            for name, found in self.documents.items()
+            if name not in documents and found.id not in ids
         }
-        return FlowLibrary({name: document, **others})
+        unread = [name for name in self.unread if name not in documents]
+        return FlowLibrary({**documents, **others}, place=self.place, unread=unread)
 
     def find(self, flow_id: str) -> FlowDocument | None:
         """Find a document.
@@ -142,7 +159,7 @@ def collect_flows(library: FlowLibrary, roots: Sequence[str]) -> dict[str, FlowD
         if document is None or not document.id or document.id in found:
             continue
         found[document.id] = document
-        for node_id, child in subflow_ids(document):
+        for node_id, child in document.graph.calls:
             if not child:
                 problems[f"node '{node_id}' of flow '{document.id}' names no subflow"] = None
             else:
@@ -150,7 +167,9 @@ def collect_flows(library: FlowLibrary, roots: Sequence[str]) -> dict[str, FlowD
     if problems:
         raise WorkflowBundleError(
             "cannot pack: " + "; ".join(problems),
-            hint="put the missing flows into the flows directory",
+            hint=f"add what is missing to {library.place!r}, or correct the ids"
+            if library.place
+            else "give the documents of these flows, too, or correct the ids",
             problems=list(problems),
         )
     return found
@@ -229,7 +248,7 @@ def pack_flows(
     Entrypoints of the plan are ids of flows; `source` names the bundle. For the rest see
     `pack_flowbundle`.
     """
-    flow_paths = {flow_id: _flow_path(flow_id) for flow_id in flows}
+    flow_paths = _flow_paths(flows)
     asset_paths = {name: f"assets/{name}" for name in assets or {}}
     members = {flow_paths[flow_id]: document.data or b"" for flow_id, document in flows.items()}
     members.update({asset_paths[name]: body for name, body in (assets or {}).items()})
@@ -282,10 +301,11 @@ def pack_workflow_bundle(
     if not root.id:
         raise WorkflowBundleError(f"flow '{root_path}' has no id")
     directory = Path(flows_dir) if flows_dir is not None else root_path.parent
-    library = FlowLibrary.from_directory(directory).with_document(root_path.stem, root)
+    library = FlowLibrary.from_directory(directory).with_documents({root_path.stem: root})
     listed = list(entrypoints) if entrypoints else [root.id]
     flows = collect_flows(library, list(dict.fromkeys([root.id, *listed])))
     fallback = root.id if root.id in listed else listed[0]
+    paths = _flow_paths(flows)
     manifest = WorkflowBundleManifest(
         bundle_format_version=WORKFLOW_BUNDLE_FORMAT_VERSION_V1,
         bundle_id=bundle_id or root.id,
@@ -293,17 +313,24 @@ def pack_workflow_bundle(
         created_at=_recorded_time(),
         entrypoints=[_entrypoint(flow_id, flows.get(flow_id)) for flow_id in listed],
         default_entrypoint=default_entrypoint or fallback,
-        flows={flow_id: _flow_path(flow_id) for flow_id in sorted(flows)},
+        flows={flow_id: paths[flow_id] for flow_id in sorted(flows)},
         metadata=dict(metadata or {}),
     )
-    members = {_flow_path(flow_id): flows[flow_id].data or b"" for flow_id in flows}
+    members = {paths[flow_id]: flows[flow_id].data or b"" for flow_id in flows}
     archive = write_archive({MANIFEST: render_manifest(manifest), **members})
     write_atomic(Path(out_path), archive, mode=_ARCHIVE_MODE)
     return PackedWorkflowBundle(Path(out_path), manifest)
 
 
-def _flow_path(flow_id: str) -> str:
-    if is_component(f"{flow_id}.json"):
+def _flow_paths(flow_ids: Iterable[str]) -> dict[str, str]:
+    """Give the member of each flow; ids that cannot name one, or differ in case only, are hashed."""
+    ids = list(flow_ids)
+    folded = Counter(flow_id.lower() for flow_id in ids)
+    return {flow_id: _flow_path(flow_id, is_single=folded[flow_id.lower()] == 1) for flow_id in ids}
+
+
+def _flow_path(flow_id: str, *, is_single: bool) -> str:
+    if is_single and is_component(f"{flow_id}.json"):
         return f"flows/{flow_id}.json"
     return f"flows/x-{hashlib.sha256(flow_id.encode()).hexdigest()[:32]}.json"
 

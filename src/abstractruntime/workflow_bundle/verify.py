@@ -37,7 +37,7 @@ from abstractruntime.workflow_bundle.models import PROFILE, WorkflowBundle
 from abstractruntime.workflow_bundle.reader import read_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from abstractruntime.signing.envelope import Statement
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 FORMAT: Final = "art-verify-bundle/1"
 
 Trust = Literal["signed", "allowed_digest", "unsigned_allowed", "unsigned_warn"]
+_ANOTHER_KEY: Final = "ask its publisher to sign it with a key that counts here: art key list"
 SignatureState = Literal["trusted", "unknown_key", "not_for_this_bundle", "revoked", "bad"]
 
 
@@ -158,7 +159,7 @@ def verify_bundle(
     *,
     allow_unsigned: bool = False,
     detached: Iterable[bytes] = (),
-    installed_digests: Collection[str] = (),
+    vouched: Collection[str] = (),
     now: datetime | None = None,
     source: Path | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -170,7 +171,7 @@ def verify_bundle(
         trust: Whose signatures count, and what holds for the unsigned.
         allow_unsigned: Accept a bundle without trusted signature; never one whose signatures fail.
         detached: More envelopes, from files beside the archive.
-        installed_digests: Digests for which retired keys still count.
+        vouched: Who signed this very bundle when it was accepted before; retired, they still count.
         now: The time, for keys with a validity window; without it such keys do not count.
         source: Names the archive in the result.
         limits: How much of the archive is looked at.
@@ -198,7 +199,7 @@ def verify_bundle(
             read_bundle(data, path, limits=limits), trust, allow_unsigned=allow_unsigned
         )
     check_files(manifest, members)
-    judged = _Judge(trust, manifest, digest, digest in installed_digests, now)
+    judged = _Judge(trust, manifest, digest, vouched, now)
     verdict = judged.decide(
         read, WorkflowBundle(path, manifest, members, digest), allow_unsigned=allow_unsigned
     )
@@ -224,9 +225,11 @@ def _read_envelope(member: str, body: bytes, digest: str, trust: TrustStore) -> 
         return _ReadEnvelope(member, bad=str(cause))
     if statement.digest != digest:
         return _ReadEnvelope(member, bad=f"speaks about the bundle {statement.digest[:64]!r}")
-    known = [entry.key for entry in trust.keys if "bundle" in entry.usages]
-    keys = verify_envelope(envelope, known)
+    # Those for something else, too: what they signed counts for nothing, but is told.
+    known = [entry.key for entry in trust.keys]
     hinted = {signature.key_hint for signature in envelope.signatures}
+    # Of several names of one key the last counts: the one that the signature has.
+    keys = verify_envelope(envelope, sorted(known, key=lambda key: key.label in hinted))
     if not keys and hinted & {key.label for key in known}:
         return _ReadEnvelope(member, bad="signature in the name of a known key does not hold")
     return _ReadEnvelope(member, keys, statement)
@@ -250,7 +253,7 @@ class _Judge:
     trust: TrustStore
     manifest: WorkflowBundleManifest
     digest: str
-    installed: bool
+    vouched: Collection[str]
     now: datetime | None
 
     def decide(
@@ -266,20 +269,20 @@ class _Judge:
     def _reports(
         self, read: Iterable[_ReadEnvelope]
     ) -> tuple[list[SignatureReport], set[VerifierKey]]:
-        trusted = {
-            key.public: key
-            for key in self.trust.bundle_keys(
-                self.manifest.bundle_id, installed=self.installed, now=self.now
-            )
-        }
-        reports, signers = [], set()
+        trusted = self.trust.bundle_keys(
+            self.manifest.bundle_id, vouched=self.vouched, now=self.now
+        )
+        reports: list[SignatureReport] = []
+        # Hazard: a key under two names is one signer.
+        signers: dict[bytes, VerifierKey] = {}
         for item in read:
-            good = [trusted[key.public] for key in item.keys if key.public in trusted]
+            good = [found for key in item.keys if (found := _among(trusted, key))]
             report = self._report(item, tuple(key.label for key in good))
             reports.append(report)
             if report.state == "trusted":
-                signers.update(good)
-        return reports, signers
+                for key in good:
+                    signers.setdefault(key.public, key)
+        return reports, set(signers.values())
 
     def _report(self, item: _ReadEnvelope, good: tuple[str, ...]) -> SignatureReport:
         if item.bad is not None or item.statement is None:
@@ -292,14 +295,22 @@ class _Judge:
             return SignatureReport(item.member, "bad", reason="names another bundle or version")
         labels = tuple(key.label for key in item.keys)
         if good:
-            return SignatureReport(item.member, "trusted", good)
+            ended = [key for key in item.keys if self.trust.status_of(key) != "active"]
+            return SignatureReport(item.member, "trusted", good, _joined(map(self._why_not, ended)))
         if not item.keys:
             return SignatureReport(item.member, "unknown_key", reason="signed by no known key")
-        if all(self.trust.status_of(key) == "revoked" for key in item.keys):
-            standing = "; ".join(self.trust.standing_of(key) for key in item.keys)
-            return SignatureReport(item.member, "revoked", labels, f"the key is {standing}")
-        reason = "the key is retired, out of date, or not for this bundle id"
-        return SignatureReport(item.member, "not_for_this_bundle", labels, reason)
+        is_revoked = all(self.trust.status_of(key) == "revoked" for key in item.keys)
+        state: SignatureState = "revoked" if is_revoked else "not_for_this_bundle"
+        return SignatureReport(item.member, state, labels, _joined(map(self._why_not, item.keys)))
+
+    def _why_not(self, key: VerifierKey) -> str:
+        """Say who signed, and why that counts for nothing new."""
+        if self.trust.status_of(key) != "active":
+            return f"signed by {key.label}, {self.trust.standing_of(key)}"
+        bundle_id = self.manifest.bundle_id
+        if why := self.trust.why_not_sign(key, "bundle", bundle_id, now=self.now):
+            return f"signed by {key.label}, but {why}"
+        return f"signed by {key.label}, but the time is not known"
 
     def _rule(
         self,
@@ -315,15 +326,17 @@ class _Judge:
             return "allowed_digest"
         if reports and all(report.state in ("bad", "revoked") for report in reports):
             reasons = "; ".join(f"{r.member}: {r.reason}" for r in reports)
+            is_bad = any(report.state == "bad" for report in reports)
             raise Untrusted(
                 f"every signature of bundle '{self.manifest.bundle_id}' fails: {reasons}",
-                hint="get the bundle again from its publisher",
+                hint="get the bundle again from its publisher" if is_bad else _ANOTHER_KEY,
                 digest=self.digest,
                 signers=[],
                 rule="failing_signatures",
+                signatures=[report.to_dict() for report in reports],
             )
         return _unsigned_rule(
-            self.trust, self.manifest, self.digest, labels, allow_unsigned=allow_unsigned
+            self.trust, self.manifest, self.digest, labels, reports, allow_unsigned=allow_unsigned
         )
 
 
@@ -335,7 +348,7 @@ def _judge_older(
     _refuse_denied(trust, digest, ())
     if digest in trust.allowed_digests:
         return BundleVerdict(bundle, digest, "allowed_digest", (), ())
-    rule = _unsigned_rule(trust, bundle.manifest, digest, (), allow_unsigned=allow_unsigned)
+    rule = _unsigned_rule(trust, bundle.manifest, digest, (), (), allow_unsigned=allow_unsigned)
     warning = "bundle of an older format, which cannot be signed"
     return BundleVerdict(bundle, digest, rule, (), (), (warning,))
 
@@ -355,6 +368,7 @@ def _unsigned_rule(
     manifest: WorkflowBundleManifest,
     digest: str,
     signers: tuple[str, ...],
+    reports: Sequence[SignatureReport],
     *,
     allow_unsigned: bool,
 ) -> Trust:
@@ -362,11 +376,26 @@ def _unsigned_rule(
         return "unsigned_allowed"
     if trust.unsigned_bundles == "warn":
         return "unsigned_warn"
+    reasons = [f"{r.member}: {r.reason}" for r in reports if r.reason and r.state != "trusted"]
+    is_known = any(report.state in ("revoked", "not_for_this_bundle") for report in reports)
+    publisher = _ANOTHER_KEY if is_known else "trust its publisher with 'art key trust VKEY'"
     raise Untrusted(
         f"bundle '{manifest.bundle_id}' has {len(signers)} trusted signatures,"
-        f" the trust store asks for {trust.policy.threshold}",
-        hint="trust its publisher with 'art key trust VKEY', or pass --allow-unsigned",
+        f" the trust store asks for {trust.policy.threshold}"
+        + "".join(f"; {reason}" for reason in reasons),
+        hint=f"{publisher}, or pass --allow-unsigned",
         digest=digest,
         signers=list(signers),
         rule="unsigned",
+        signatures=[report.to_dict() for report in reports],
     )
+
+
+def _among(trusted: Sequence[VerifierKey], key: VerifierKey) -> VerifierKey | None:
+    """Give the entry of a key that counts, that of this name if there is one."""
+    same = [found for found in trusted if found.public == key.public]
+    return key if key in same else next(iter(same), None)
+
+
+def _joined(reasons: Iterable[str]) -> str | None:
+    return "; ".join(dict.fromkeys(reasons)) or None

@@ -8,7 +8,8 @@ of a run, `changes` commits that. Nothing here opens a file, reads a clock or st
 
 from __future__ import annotations
 
+from abstractruntime.core._kernel.brakes import Watch
 from abstractruntime.core._kernel.effects import EffectRunner
 from abstractruntime.core._kernel.loop import Kernel
 
-__all__ = ["EffectRunner", "Kernel"]
+__all__ = ["EffectRunner", "Kernel", "Watch"]

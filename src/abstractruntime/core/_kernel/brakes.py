@@ -4,12 +4,14 @@ Rules:
 1. A limit is looked at before a node is called, never between an attempt and its outcome: what
    was begun is brought to its end.
 2. A run that wants a child which it may not have is put back to before the node that asked.
-3. The record that lets a run rest says at which limit, how much was used, and the maximum.
+3. What a run that has no limits used before it was given some is not counted, but for its ledger.
+4. The record that lets a run rest says at which limit, how much was used, and the maximum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from abstractruntime.core._kernel.changes import Changes
@@ -21,8 +23,10 @@ from abstractruntime.core.limits import (
     reached_limit,
     rest_at,
     run_limits,
+    set_limits,
+    stated_limits,
 )
-from abstractruntime.core.models import Effect, EffectType, RunState
+from abstractruntime.core.models import Effect, EffectType, RunState, RunStatus
 from abstractruntime.core.ports import RunLog
 
 # Told of each step before it is done; must not change anything.
@@ -47,6 +51,15 @@ class TreeUse(Protocol):
     def runs_of(self, run: RunState) -> int:
         """Give how many runs the tree of a run has."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the brakes of a kernel ask and tell; `defaults` are for runs of whose limits nothing is said."""
+
+    tree: TreeUse
+    on_step: OnStep = lambda *_: None
+    defaults: Mapping[str, int] = field(default_factory=dict)
 
 
 # What an effect needs beyond what every step needs.
@@ -88,12 +101,22 @@ class Stint:
 class Brakes:
     """The kernel's part for limits."""
 
-    def __init__(self, changes: Changes, tree: TreeUse, on_step: OnStep) -> None:
+    def __init__(self, changes: Changes, watch: Watch) -> None:
         self._changes = changes
-        self._tree = tree
-        self._on_step = on_step
+        self._tree = watch.tree
+        self._on_step = watch.on_step
+        self._defaults = watch.defaults
 
     def begin(self, log: RunLog) -> Stint:
+        """Begin a stretch; a run of whose limits nothing is said has the defaults from now on."""
+        run = log.run
+        is_free = run.status is RunStatus.RUNNING and log.pending is None
+        if self._defaults and is_free and not stated_limits(run.vars):
+            set_limits(run.vars, self._defaults)
+            updates = dict(self._defaults)
+            log.commit(
+                self._changes.records.internal(run, "control", action="limits", updates=updates)
+            )
         return Stint(log, self._changes, self._on_step)
 
     def allow(self, run: RunState, effect: Effect) -> None:

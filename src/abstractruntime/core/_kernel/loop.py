@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from abstractruntime.core._kernel.brakes import Brakes, LimitMet, OnStep, Stint, TreeUse
+from abstractruntime.core._kernel.brakes import Brakes, LimitMet, Stint, Watch
 from abstractruntime.core._kernel.changes import Changes
 from abstractruntime.core._kernel.control import Control, Objection
 from abstractruntime.core._kernel.effects import EffectRunner, PolicyFailed
@@ -48,10 +48,9 @@ class Kernel:
         records: RecordFactory,
         effects: EffectRunner,
         context: RunContext,
-        tree: TreeUse,
+        watch: Watch,
         evidence: Callable[[], Evidence | None] = lambda: None,
         objection: Objection = lambda *_: None,
-        on_step: OnStep = lambda *_: None,
     ) -> None:
         self._clock = clock
         self._context = context
@@ -59,7 +58,7 @@ class Kernel:
         self._changes = Changes(clock, records, evidence)
         self._outcomes = Outcomes(self._changes, effects)
         self._waits = Waits(self._changes, self._outcomes)
-        self._brakes = Brakes(self._changes, tree, on_step)
+        self._brakes = Brakes(self._changes, watch)
         self._control = Control(self._changes, self._waits, self._brakes, objection)
 
     def apply_commands(self, log: RunLog) -> None:

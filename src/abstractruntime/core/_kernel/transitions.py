@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from abstractruntime.core.commands import Cancel, Pause, Unpause
+from abstractruntime.core.event_keys import limit_wait_key, pause_wait_key
 from abstractruntime.core.limits import LimitUse
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, WaitReason, WaitState
 from abstractruntime.errors import WaitMismatch
@@ -177,11 +178,3 @@ def transition(run: RunState, event: Event) -> Fields:
             status=run.status.value,
         )
     return row(run, event)
-
-
-def pause_wait_key(run_id: str) -> str:
-    return f"pause:{run_id}"
-
-
-def limit_wait_key(run_id: str) -> str:
-    return f"limit:{run_id}"

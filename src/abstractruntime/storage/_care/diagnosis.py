@@ -1,7 +1,8 @@
 """What is wrong with the files of a store, found without changing any of them.
 
 Rules:
-1. The ledger of a run is folded from its start here, whatever a checkpoint says.
+1. The ledger of a run is folded from its start here, whatever a checkpoint says, unless whoever asks
+   wants less of it.
 2. A damaged run is a finding, and stops no other.
 3. A finding that repair can mend names the `step` which does it; any other says what a
    person can do.
@@ -9,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from abstractruntime._text import shell_word
@@ -54,8 +55,10 @@ _ORPHAN_AGE_S = 24 * 3600.0
 _TEMP = ".tmp"
 
 
-def findings_of_run(engine: DirectoryEngine, run_id: str) -> Iterator[Fault]:
-    """Give everything that is wrong with one run.
+def findings_of_run(
+    engine: DirectoryEngine, run_id: str, *, from_start: bool = True
+) -> Iterator[Fault]:
+    """Give everything that is wrong with one run, or what its checkpoint and what follows it show.
 
     Raises:
         NotFound: nothing of it is there.
@@ -65,7 +68,7 @@ def findings_of_run(engine: DirectoryEngine, run_id: str) -> Iterator[Fault]:
         step: Step | None = "restore_store_file" if len(lost.details["named"]) == 1 else None
         yield Fault("store_file_lost", "error", run_id, str(lost), lost.hint, step)
     try:
-        replay = services.recovery.load(run_id, from_start=True)
+        replay = services.recovery.load(run_id, from_start=from_start)
     except NotFound:
         if services.files.info(services.layout.ledger(run_id)) is None:
             raise
@@ -118,7 +121,7 @@ def _legacy(run_id: str) -> Fault:
 
 def _checkpoint(services: Services, run_id: str, replay: Replay) -> Iterator[Fault]:
     fault: str | None = services.recovery.checkpoint_fault(run_id)
-    if fault is None:
+    if fault is None and not replay.covered:
         stored = services.recovery.load(run_id)
         if (stored.image, stored.vars) != (replay.image, replay.vars):
             fault = "differs"
@@ -187,23 +190,32 @@ def _temp_files(services: Services, run_id: str) -> Iterator[Fault]:
         yield Fault("temp_files", "note", run_id, message, hint, "remove_temp_files")
 
 
-def findings_of_store(engine: DirectoryEngine) -> Iterator[Fault]:
-    """Give everything that is wrong with a store, run by run, then what belongs to no run."""
+def findings_of_store(
+    engine: DirectoryEngine, is_whole: Callable[[str], bool] = lambda _: True
+) -> Iterator[Fault]:
+    """Give everything that is wrong with a store, run by run, then what belongs to no run.
+
+    Args:
+        engine: The store.
+        is_whole: Tells the runs whose ledgers are read from their start; what needs all of them
+            is not looked for when one is not.
+    """
     services = engine.services
     ids = sorted(run_ids(services.files.names(services.layout.root)))
     for run_id in ids:
-        yield from findings_of_run(engine, run_id)
+        yield from findings_of_run(engine, run_id, from_start=is_whole(run_id))
     for run_id in services.inboxes.runs_with_commands():
         if run_id not in ids:
             message, hint = "commands wait for it, but there is no such run", "remove its inbox"
             yield Fault("inbox_orphan", "warning", run_id, message, hint)
-    for owner, (_, cause) in DirectorySnapshots(engine).contradicted():
+    for owner, (_, cause) in DirectorySnapshots(engine).contradicted(is_whole):
         yield Fault("snapshot_mismatch", "error", owner, str(cause), cause.hint)
     for run_id in altered_tombstones(services):
         message = f"the tombstone of run {run_id} is not as it was written"
         hint = "believe nothing in it; the head may be kept elsewhere"
         yield Fault("tombstone_altered", "error", None, message, hint)
-    yield from _orphans(engine)
+    if all(map(is_whole, ids)):
+        yield from _orphans(engine)
 
 
 def _orphans(engine: DirectoryEngine) -> Iterator[Fault]:

@@ -19,7 +19,7 @@ from abstractruntime.storage._files.layout import is_id, is_readable_id, run_ids
 from abstractruntime.storage._store.checkpoint import parse_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from abstractruntime.storage._store.engine import DirectoryEngine
 
@@ -73,12 +73,20 @@ class Health:
             message = f"format {engine.format} is newer; reading only"
             yield Fault("newer_format", "warning", None, message)
 
-    def faults(self, run_id: str | None = None) -> list[Fault]:
+    def faults(
+        self, run_id: str | None = None, *, is_whole: Callable[[str], bool] = lambda _: True
+    ) -> list[Fault]:
         # Most who ask for the health of a run need no whole diagnosis.
         from abstractruntime.storage._care.repair import diagnose  # noqa: PLC0415 - see above
 
         # Nobody here knows what is odd about a newer format.
-        return [] if self._engine.is_read_only else diagnose(self._engine, run_id)
+        return (
+            [] if self._engine.is_read_only else diagnose(self._engine, run_id, is_whole=is_whole)
+        )
+
+    def ledger_bytes(self, run_id: str) -> int:
+        info = self._files.info(self._layout.ledger(run_id))
+        return 0 if info is None else info.size
 
     def reached(self, run_id: str) -> Reached | None:
         """Give up to where a run was checkpointed; None when there is nothing that can be read."""
@@ -95,7 +103,9 @@ class Health:
         for owner in filter(is_id, named):
             for name, why in inboxes.altered(inboxes.read(owner)):
                 yield owner, Contradiction("command_altered", f"command {name}: {why}")
-        for owner, (_, cause) in DirectorySnapshots(self._engine).contradicted(run_id):
+        for owner, (_, cause) in DirectorySnapshots(self._engine).contradicted(
+            lambda one: run_id in (None, one)
+        ):
             yield owner, Contradiction("snapshot_mismatch", str(cause))
         runs = run_ids(self._files.names(self._layout.root)) if run_id is None else {run_id}
         for owner in sorted(runs):

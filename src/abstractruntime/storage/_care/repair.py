@@ -28,6 +28,8 @@ from abstractruntime.storage._care.diagnosis import (
 from abstractruntime.storage._files.quarantine import quarantine_tail
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from abstractruntime._json import JsonObject
     from abstractruntime.storage._store.engine import DirectoryEngine
     from abstractruntime.storage._store.run_log import DirectoryRunLog
@@ -80,16 +82,23 @@ class RepairPlan:
         }
 
 
-def diagnose(engine: DirectoryEngine, run_id: str | None = None) -> list[Fault]:
+def diagnose(
+    engine: DirectoryEngine,
+    run_id: str | None = None,
+    *,
+    is_whole: Callable[[str], bool] = lambda _: True,
+) -> list[Fault]:
     """Give everything that is wrong with one run, or with the whole store; changes nothing.
 
-    Every ledger is read from its start, so that this takes as long as reading all of it.
+    Ledgers are read from their start, so that this takes as long as reading all of them; those of
+    runs that are not `is_whole` from their checkpoint on.
 
     Raises:
         NotFound: there is no such run.
     """
-    found = findings_of_store(engine) if run_id is None else findings_of_run(engine, run_id)
-    return list(found)
+    if run_id is None:
+        return list(findings_of_store(engine, is_whole))
+    return list(findings_of_run(engine, run_id, from_start=is_whole(run_id)))
 
 
 def plan_repair(engine: DirectoryEngine, run_id: str) -> RepairPlan:

@@ -110,14 +110,16 @@ class DirectorySnapshots:
             except AbstractRuntimeError as cause:
                 yield snapshot_id, cause
 
-    def contradicted(self, run_id: str | None = None) -> Iterator[tuple[str, Damage]]:
-        """Give run id and damage of the snapshots that no record leads to; reads whole ledgers."""
+    def contradicted(
+        self, is_asked: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[tuple[str, Damage]]:
+        """Give run id and damage of the snapshots of runs that no record leads to; reads whole ledgers."""
         for snapshot_id in self._ids():
             try:
                 found = self._loaded(snapshot_id)
             except AbstractRuntimeError:
                 continue  # `damaged` has it
-            if run_id in (None, found.run_id):
+            if is_asked(found.run_id):
                 try:
                     _require_recorded(self._engine, found, isolated_run(_state_of(found)))
                 except AbstractRuntimeError as cause:

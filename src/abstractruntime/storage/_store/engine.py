@@ -8,40 +8,35 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from abstractruntime._json import JsonObject
 from abstractruntime._text import shell_word
 from abstractruntime.core.commands import Command
 from abstractruntime.core.models import RunState, StepRecord
 from abstractruntime.core.origin import RunOrigin, state_signer
-from abstractruntime.core.ports import Barrier, RunHeader, RunQuery, StoredRecord
+from abstractruntime.core.ports import Barrier, RunHeader, RunQuery
 from abstractruntime.core.records import RecordFactory
 from abstractruntime.core.run_tree import root_of
-from abstractruntime.core.store import LedgerHead, Owner
+from abstractruntime.core.store import Owner
 from abstractruntime.errors import NotFound, Quarantined, UsageError
 from abstractruntime.storage._files.jsonl import (
     JsonlFile,
-    Line,
-    last_committed,
-    last_lines,
     scan_lines,
 )
 from abstractruntime.storage._files.layout import STORE_FORMAT, Layout, check_id
 from abstractruntime.storage._files.quarantine import cut_torn_tail
-from abstractruntime.storage._files.stream import open_stream
 from abstractruntime.storage._store.blobs import Blobs
 from abstractruntime.storage._store.bundles import Bundles
 from abstractruntime.storage._store.heads import StoredHeads, open_heads
-from abstractruntime.storage._store.heads_extent import heads_extent
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.importing import import_run
 from abstractruntime.storage._store.inbox import Inboxes
 from abstractruntime.storage._store.index import UNCOUNTED, RunIndex
 from abstractruntime.storage._store.lease import MOST_DEATHS, Leases, quarantined
+from abstractruntime.storage._store.ledger_reader import LedgerReader
 from abstractruntime.storage._store.memory import LogMemory
-from abstractruntime.storage._store.record_lines import parse_line
-from abstractruntime.storage._store.recovery import Recovery, Replay, no_run
+from abstractruntime.storage._store.recovery import Replay, no_run
 from abstractruntime.storage._store.run_log import DirectoryRunLog
 from abstractruntime.storage._store.seals import has_seal
 from abstractruntime.storage._store.services import Durability, HeadSignerPort, Services
@@ -55,7 +50,7 @@ from abstractruntime.storage._store.store_file import (
 from abstractruntime.storage._store.views import LedgerView, RunsView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from typing_extensions import Self  # types only; not a dependency at run time
 
@@ -70,7 +65,7 @@ _WARM_LOGS = 8
 _FIRST_LINE_BYTES = 16 * 1024
 
 
-class DirectoryEngine:
+class DirectoryEngine(LedgerReader):
     """The runs of a store in a directory; see `core.ports.Engine`."""
 
     def __init__(  # noqa: PLR0913 - `open_store` gives every one
@@ -97,8 +92,7 @@ class DirectoryEngine:
         self.bundles = Bundles(files, layout)
         self.heads = StoredHeads(files, layout)
         blobs = Blobs(files, layout, clock)
-        self._files = files
-        self._layout = layout
+        super().__init__(files, layout, blobs)
         self._facts = facts
         # A directory of 0.4.x becomes a store with its first write.
         self._is_unsaved = IMPORTED_FROM in facts and files.info(layout.store_file) is None
@@ -106,7 +100,6 @@ class DirectoryEngine:
         self.lost = lost_store_file(layout, facts)
         is_writable = not (self.is_read_only or self._is_unsaved or self.lost)
         self._leases = Leases(files, layout, clock, lock=lock)
-        self._recovery = Recovery(files, layout, blobs)
         self.services = Services(
             layout=layout,
             files=files,
@@ -208,7 +201,7 @@ class DirectoryEngine:
             Quarantined: too many processes died while they drove it.
         """
         self.require_writable(run_id)
-        self._require_run(run_id)
+        self.require_run(run_id)
         self.require_own(run_id)
         if self.may_sign is not None:
             self.may_sign(run_id)
@@ -329,49 +322,6 @@ class DirectoryEngine:
         self._keep_warm(memory)
         return run
 
-    def records(self, run_id: str, *, after: int = -1) -> Iterator[StoredRecord]:
-        """Give the committed records with a `seq` above `after`, as they are stored.
-
-        Large values stay references; `resolve` puts them back.
-
-        Raises:
-            NotFound: no such run.
-            ChainBroken: a line is not a JSON object.
-        """
-        for seq, line in self._lines(run_id):
-            if seq > after:
-                yield StoredRecord(seq, line.offset, line.data, parse_line(run_id, seq, line))
-
-    def records_with(self, run_id: str, words: Collection[bytes]) -> Iterator[StoredRecord]:
-        """Give the records in whose lines one of these words stands, without decoding the others."""
-        for seq, line in self._lines(run_id):
-            if any(word in line.data for word in words):
-                yield StoredRecord(seq, line.offset, line.data, parse_line(run_id, seq, line))
-
-    def _lines(self, run_id: str) -> Iterator[tuple[int, Line]]:
-        self._require_run(run_id)
-        return enumerate(scan_lines(self._files, self._layout.ledger(run_id)))
-
-    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
-        """Give the last `limit` records, as `records` does, without reading those before them."""
-        self._require_run(run_id)
-        path = self._layout.ledger(run_id)
-        found = [
-            (line, parse_line(run_id, -1, line)) for line in last_lines(self._files, path, limit)
-        ]
-        if all("seq" in record for _, record in found):
-            return [StoredRecord(r["seq"], line.offset, line.data, r) for line, r in found]
-        # Lines of 0.4.x are not numbered.
-        return list(self.records(run_id))[-limit:]
-
-    def resolve(self, record: JsonObject) -> JsonObject:
-        """Give a stored record with its offloaded values back in place."""
-        return self._recovery.resolve(record)
-
-    def large_value(self, digest: str) -> bytes | None:
-        """Give what is kept under the digest of an offloaded value, unchecked; None when nothing is."""
-        return self.services.blobs.read(digest)
-
     def set_aside(self, run_id: str) -> Quarantined | None:
         """Say why nobody drives a run, if too many processes died while they did."""
         deaths = self._leases.deaths(run_id)
@@ -380,37 +330,6 @@ class DirectoryEngine:
     def owner(self, run_id: str) -> Owner | None:
         """Say who drives a run right now; nobody who opens it meanwhile is disturbed."""
         return self._leases.owner(run_id)
-
-    def origin(self, run_id: str) -> RunOrigin:
-        """Give where a run comes from.
-
-        Raises:
-            NotFound: no such run.
-        """
-        first = next(iter(self.records(run_id)), None)
-        if first is None:
-            return RunOrigin()
-        return RunOrigin.of(self.resolve({**first.record, "commit": None}))
-
-    def ledger(self, run_id: str) -> IO[bytes]:
-        """Give the exact bytes of a ledger to read; nothing where there is none."""
-        return open_stream(self._files, self._layout.ledger(run_id))
-
-    def head(self, run_id: str) -> LedgerHead:
-        """Give the end of a ledger, from the ends of the files."""
-        path = self._layout.ledger(run_id)
-        last = last_committed(self._files, path)
-        if last is None:
-            self._recovery.load(run_id)
-            return LedgerHead()
-        record = parse_line(run_id, -1, last)
-        seq = record["seq"] if "seq" in record else sum(1 for _ in self.records(run_id)) - 1
-        return LedgerHead(
-            records=seq + 1,
-            head_hash=record.get("record_hash"),
-            signed_records=heads_extent(self._files, self._layout.heads(run_id)).records,
-            bytes=last.offset + len(last.data) + 1,
-        )
 
     def find(self, query: RunQuery) -> list[RunHeader]:
         """Give the matching runs, newest `updated_at` first."""
@@ -439,7 +358,7 @@ class DirectoryEngine:
             NotFound: no such run.
         """
         self.require_writable(run_id)
-        self._require_run(run_id)
+        self.require_run(run_id)
         self.require_own(run_id)
         self._claim()
         # Invariant: a command answers what its sender saw, which nobody may have synced yet. A
@@ -486,11 +405,6 @@ class DirectoryEngine:
         """Tell whether this host wrote the last record of a run, and with it all of them."""
         seal, last = self.services.seal, self.recent(run_id, 1)
         return seal is not None and bool(last) and has_seal(seal, run_id, last[0].record)
-
-    def _require_run(self, run_id: str) -> None:
-        if self._files.info(self._layout.ledger(run_id)) is None:
-            # A run of 0.4.x needs no ledger.
-            self._recovery.load(run_id)
 
     def restore_store_file(self) -> None:
         """Write the lost file that names the store again, as its runs name it; see `lost`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from abstractruntime.storage._store.header import apply_fields, is_terminal
-from abstractruntime.storage._store.record_lines import check_line, is_status_key
+from abstractruntime.storage._store.record_lines import BESIDE, check_line, is_status_key
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
@@ -34,7 +34,8 @@ class RunImage:
     """What the first `size` bytes of a ledger say.
 
     `seq` is the number of the next record and `head` the hash it links to; `epoch` is that of
-    the last owner who committed; `occurrence` is the ordinal of the next effect.
+    the last owner who committed; `occurrence` is the ordinal of the next effect. `beside` is how
+    many bytes the run has written beside its ledger.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class RunImage:
     pending: Attempt | None = None
     commands: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED_COMMANDS))
     has_status_record: bool = False
+    beside: int = 0
 
     @property
     def is_terminal(self) -> bool:
@@ -107,6 +109,7 @@ class RunImage:
         if "status" in commit or "init" in commit:
             self.has_status_record = False
         self.epoch = commit.get("epoch", self.epoch)
+        self.beside = int(commit.get(BESIDE, self.beside))
         if "cmd" in commit:
             self.commands.extend(commit["cmd"])
         plan = commit.get("plan")

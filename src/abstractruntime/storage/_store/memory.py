@@ -82,6 +82,7 @@ class LogMemory:
             record_hash=encoded.record_hash,
             size=len(encoded.line),
         )
+        image.beside += encoded.beside_bytes
         if image.pending is None:
             self.attempt = None
         elif image.pending.offset == offset:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from abstractruntime._json import (
     JsonObject,
@@ -35,22 +35,26 @@ if TYPE_CHECKING:
 
     from abstractruntime.storage._files.jsonl import Line
 
+# The key of a commit that says how much its run has written beside the ledger so far.
+BESIDE: Final = "beside"
+
 # Reading `.value` of an enum member costs more than the rest of the field.
 _STATUS_TEXTS = {status: status.value for status in StepStatus}
 
 
 class EncodedRecord(NamedTuple):
-    """A line without its LF, and the hash that the next record links to."""
+    """A line without its LF, the hash that the next record links to, and what went beside the line."""
 
     line: bytes
     record_hash: str
+    beside_bytes: int = 0
 
 
 class RecordWriter:
     """Encodes the records of one run."""
 
     def __init__(self, blobs: Blobs, seal: Seal | None = None) -> None:
-        self._blobs = blobs
+        self._blobs = blobs.counting()
         self._seal = seal
 
     def encode(
@@ -76,11 +80,14 @@ class RecordWriter:
             if len(encoded.line) <= LIMIT_BYTES and MARK not in encoded.line:
                 return encoded
         _require_bounded(effect, result, commit)
-        pack = self._blobs.pack
+        pack, before = self._blobs.pack, self._blobs.added_bytes
         effect = pack(effect, keep=True)
         result = pack(result)
         commit = None if commit is None else self._blobs.pack_commit(commit)
-        return _encode(record, effect, result, commit, **place)
+        added = self._blobs.added_bytes - before
+        if commit is not None and added:
+            commit[BESIDE] = commit.get(BESIDE, 0) + added
+        return _encode(record, effect, result, commit, **place)._replace(beside_bytes=added)
 
 
 def _require_bounded(*parts: Any) -> None:

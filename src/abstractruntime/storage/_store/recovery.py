@@ -35,7 +35,7 @@ from abstractruntime.storage._store.heads_extent import heads_extent
 from abstractruntime.storage._store.image import RunImage
 from abstractruntime.storage._store.legacy import LegacyRun, LegacyRuns
 from abstractruntime.storage._store.plain import dump_any
-from abstractruntime.storage._store.record_lines import check_line, stored_result_of
+from abstractruntime.storage._store.record_lines import BESIDE, check_line, stored_result_of
 from abstractruntime.storage._store.shared_texts import LARGE_BYTES
 from abstractruntime.storage.large_values import MARK, MAX_STATE_WEIGHT, Reading, weight_of
 
@@ -281,9 +281,12 @@ class Recovery:
         if line is None:
             return None
         try:
-            if not checkpoint.is_fixed_by(check_line(line, run_id=run_id, seq=place.seq)):
+            fixing = check_line(line, run_id=run_id, seq=place.seq)
+            if not checkpoint.is_fixed_by(fixing):
                 return None
             image = checkpoint.image()
+            # What the fixing record itself put there was not known before it was written.
+            image.beside = int(fixing["commit"].get(BESIDE, 0))
             run_from(image.header, {})
         except (ChainBroken, ValueError, KeyError, TypeError):
             return None

@@ -40,6 +40,7 @@ from abstractruntime.storage._store.image import REMEMBERED_COMMANDS
 from abstractruntime.storage._store.memory import LogMemory
 from abstractruntime.storage._store.plain import is_plain
 from abstractruntime.storage._store.record_lines import (
+    BESIDE,
     EncodedRecord,
     RecordWriter,
     clean_record,
@@ -109,7 +110,8 @@ class DirectoryRunLog:
 
     @property
     def ledger_bytes(self) -> int:
-        return self._memory.image.size
+        image = self._memory.image
+        return image.size + image.beside + self._services.beside.of(image.run_id)
 
     @property
     def next_seq(self) -> int:
@@ -266,6 +268,8 @@ class DirectoryRunLog:
             commit["cmd"] = list(commands)
         if memory.recovered is not None:
             commit["recovered"] = memory.recovered
+        if beside := memory.image.beside + self._services.beside.of(self.run.run_id):
+            commit[BESIDE] = beside
         return commit
 
     def _append(
@@ -284,15 +288,18 @@ class DirectoryRunLog:
         memory.is_mid_commit = True
         image = memory.image
         first, seq, head = image.seq, image.seq, image.head
+        beside = (commit or {}).get(BESIDE, image.beside)
+        counted = beside - image.beside
         written: list[tuple[StepRecord, JsonObject | None, EncodedRecord]] = []
         for record in records:
             if written:
-                commit, plain = _own_commit(record, self._epoch), clean_record(record)
+                commit, plain = _own_commit(record, self._epoch, beside), clean_record(record)
                 least_size = 0
             encoded = self._writer.encode(
                 record, commit, seq=seq, prev_hash=head, plain=plain, least_size=least_size
             )
             written.append((record, commit, encoded))
+            beside += encoded.beside_bytes
             seq, head = seq + 1, encoded.record_hash
         offset = memory.file.append(b"".join([encoded.line + b"\n" for _, _, encoded in written]))
         if self._services.observers.subscribers:
@@ -302,6 +309,7 @@ class DirectoryRunLog:
             record.seq, record.prev_hash = image.seq, image.head
             record.record_hash, record.commit = encoded.record_hash, commit
             memory.note(record, commit, encoded)
+        self._services.beside.counted(self.run.run_id, counted)
         return Position(first, offset), len(written[0][2].line) + 1
 
     def _after_append(self, barrier: Barrier) -> None:
@@ -455,9 +463,11 @@ def _require_bounded(variables: JsonObject, size: int) -> None:
         )
 
 
-def _own_commit(record: StepRecord, epoch: int) -> JsonObject | None:
+def _own_commit(record: StepRecord, epoch: int, beside: int) -> JsonObject | None:
     """Give the commit of a record that rides along; the status record has none."""
-    return None if is_terminal_status(record) else {"epoch": epoch}
+    if is_terminal_status(record):
+        return None
+    return {"epoch": epoch, BESIDE: beside} if beside else {"epoch": epoch}
 
 
 def _keep_projection(before: Any, after: JsonObject) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from abstractruntime.core.ports import Barrier
+from abstractruntime.storage._store.beside import Beside
 from abstractruntime.storage._store.observers import Observers
 
 if TYPE_CHECKING:
@@ -64,3 +65,4 @@ class Services:
     # Marks what this host writes, where somebody else may have written, too.
     seal: Seal | None = None
     observers: Observers = field(default_factory=Observers)
+    beside: Beside = field(default_factory=Beside)

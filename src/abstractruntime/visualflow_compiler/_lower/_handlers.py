@@ -12,15 +12,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import singledispatch
 
-from abstractruntime._json import JsonObject, JsonValue, normalise, replace_surrogates
+from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
-from abstractruntime.core.vars import (
-    FLOW_ERROR,
-    FLOW_ERROR_LINE,
-    FLOW_ERROR_NODE,
-    FLOW_ERROR_RAISED,
-)
+from abstractruntime.core.vars import FLOW_ERROR, FLOW_ERROR_FACTS, FLOW_ERROR_NODE
 from abstractruntime.nodes.base import (
     MISSING,
     ControlNode,
@@ -37,11 +32,14 @@ from abstractruntime.nodes.base import (
 from abstractruntime.nodes.budget import bounded
 from abstractruntime.nodes.paths import assign, is_reserved
 from abstractruntime.visualflow_compiler._lower._failures import (
+    Cause,
+    FailedElsewhere,
     failure_of,
     forget_failure,
     note_failure,
     require_stage,
     tolerant,
+    with_kept_calls,
 )
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, own, result_key
@@ -91,18 +89,17 @@ def _failure(step: Step, unit: Unit, cause: Exception) -> StepPlan:
     logging.getLogger(__name__).debug(
         "node %r of run %s failed", unit.id, run.run_id, exc_info=cause
     )
-    text = replace_surrogates(str(cause) or type(cause).__name__)
+    known = Cause.of(cause)
     following = unit.targets.get(EXEC_OUT) or parent_of(step, unit)
     if unit.element.goes_on and following is not None:
-        note_failure(step.state, unit, text)
+        note_failure(step.state, unit, known)
         return StepPlan(unit.id, next_node=following, failed=True)
-    run.vars[FLOW_ERROR] = text
+    run.vars[FLOW_ERROR] = known.error
     run.vars[FLOW_ERROR_NODE] = unit.id
-    if isinstance(line := getattr(cause, "line", None), int):
-        run.vars[FLOW_ERROR_LINE] = line
-    if raised := getattr(cause, "raised", None):
-        run.vars[FLOW_ERROR_RAISED] = dict(raised)
-    output = {"error": text, "success": False, "node": unit.id}
+    facts = with_kept_calls(known.facts, step.services.artifacts, run.run_id)
+    run.vars.update({FLOW_ERROR_FACTS[name]: fact for name, fact in facts.items()})
+    # Compat: the envelope names the step, as in 0.4.2, whichever node it had asked.
+    output = {"error": known.error, "success": False, "node": unit.id}
     return StepPlan(unit.id, complete_output=output)
 
 
@@ -328,8 +325,12 @@ def _store_mapped(step: Step) -> None:
     if unit is None or unit.output_key is None or not isinstance(unit.type, EffectNode):
         return
     record = step.effect_record(unit)
-    if isinstance(record, dict) and failure_of(step.state, unit) is None:
+    if not isinstance(record, dict) or failure_of(step.state, unit) is not None:
+        return
+    try:
         _store_output(step, unit.output_key, unit.type.primary(unit.element, record))
+    except Exception as cause:
+        raise FailedElsewhere(unit.id, cause) from cause
 
 
 def _store_output(step: Step, key: str, value: JsonValue) -> None:

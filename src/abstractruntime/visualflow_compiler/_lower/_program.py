@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from types import MappingProxyType
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes.base import EffectNode, Element, NodeType
+from abstractruntime.visualflow_compiler._ambient import ambient_names, canonical_names
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
@@ -106,7 +106,7 @@ def build_program(graph: FlowGraph) -> Program:
 
 def _unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
     element = graph.elements[node_id]
-    names = _canonical_names(node_type)
+    names = canonical_names(node_type)
     wired = frozenset(names.get(pin, pin) for pin in element.wired)
     defaults, spare = _defaults(element, names)
     return Unit(
@@ -116,24 +116,13 @@ def _unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
         wired=wired,
         defaults=defaults,
         spare=spare,
-        known=_known(element, node_type, names),
+        known=ambient_names(element, node_type),
         pulls=graph.pure_ancestors(node_id) if graph.is_step(node_id) else (),
         targets=_targets(graph, node_id, node_type),
         exposes_ambient=_exposes_ambient(graph, node_id, node_type),
         input_key=_key(element, "inputKey"),
         output_key=_key(element, "outputKey"),
     )
-
-
-@cache
-def _canonical_names(node_type: NodeType) -> Mapping[str, str]:
-    """Map every spelling of the type's pins to its canonical id, canonical ids included."""
-    return {
-        name: pin.id
-        for pin in node_type.inputs
-        if not pin.dynamic
-        for name in (pin.id, *pin.aliases)
-    }
 
 
 def _wires(graph: FlowGraph, node_id: str, names: Mapping[str, str]) -> tuple[Wire, ...]:
@@ -163,26 +152,6 @@ def _defaults(
         if name == pin or pin not in chosen:
             chosen[pin] = value
     return MappingProxyType(own), MappingProxyType(spare)
-
-
-def _known(
-    element: Element, node_type: NodeType, names: Mapping[str, str]
-) -> Mapping[str, str] | None:
-    if node_type.takes_bus(element):
-        return None
-    if isinstance(node_type, EffectNode) and not any(pin.dynamic for pin in node_type.inputs):
-        return _open_names(node_type)
-    closed = {pin.id for pin in node_type.inputs if pin.control_plane}
-    known = {**names, **{pin: names.get(pin, pin) for pin in element.input_ids}}
-    return MappingProxyType({name: pin for name, pin in known.items() if pin not in closed})
-
-
-@cache
-def _open_names(node_type: NodeType) -> Mapping[str, str]:
-    """Give the canonical names without those of control-plane pins."""
-    closed = {pin.id for pin in node_type.inputs if pin.control_plane}
-    names = _canonical_names(node_type)
-    return MappingProxyType({name: pin for name, pin in names.items() if pin not in closed})
 
 
 def _targets(graph: FlowGraph, node_id: str, node_type: NodeType) -> Mapping[str, str]:

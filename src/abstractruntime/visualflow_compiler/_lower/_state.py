@@ -7,14 +7,16 @@
 | `_temp.effects.<id>`          | raw effect results, written by the kernel           |
 | `_temp.echoes.<id>`           | output pins of an effect node known before its effect |
 | `_temp.errors.<id>`           | failures of nodes after which the flow goes on      |
+| `_temp.raised.<id>`           | what else is known of them: `source`, `line`, `raised`, as below |
 | `_temp.draws.<id>`            | first outputs of nodes that draw                    |
 | `_temp.<area>.<id>`           | open activations of staged nodes: inputs, stage, results of its stages |
 | `_temp.mapped`                | effect nodes whose result still goes to `outputKey` |
 | `_temp._control.stack`        | active control nodes, innermost last                |
 | `_temp._control.frames.<id>`  | their frames                                        |
 | `_flow_error`, `_flow_error_node` | the failure that ended the run                  |
+| `_flow_error_source`              | the node that failed, where that step needed its value or had to store it |
 | `_flow_error_line`                | the line of the author's code that failed       |
-| `_flow_error_raised`              | class, message and traceback of what that code raised |
+| `_flow_error_raised`              | class, message and traceback of what that code raised; the traceback may be an artifact |
 
 Invariant: no value is shared between two of these places, or a run in memory would
 change in one place what a run read back from JSON would not.

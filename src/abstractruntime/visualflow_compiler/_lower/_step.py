@@ -20,7 +20,7 @@ from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.core.models import RunState
 from abstractruntime.core.spec import RunContext, TreeContext
 from abstractruntime.nodes.base import MISSING, EffectNode, FunctionNode, NodeError, ValueNode
-from abstractruntime.nodes.budget import ValueTooLarge, bounded
+from abstractruntime.nodes.budget import bounded
 from abstractruntime.nodes.services import (
     Catalog,
     CodePool,
@@ -29,7 +29,11 @@ from abstractruntime.nodes.services import (
     HostRandom,
     RandomSource,
 )
-from abstractruntime.visualflow_compiler._lower._failures import failure_of, outcome_pin
+from abstractruntime.visualflow_compiler._lower._failures import (
+    FailedElsewhere,
+    failure_of,
+    outcome_pin,
+)
 from abstractruntime.visualflow_compiler._lower._program import Program, Unit
 from abstractruntime.visualflow_compiler._lower._state import AMBIENT, Durable, own
 from abstractruntime.workspace import Workspace, here
@@ -234,15 +238,18 @@ class Step:
         """Evaluate pure nodes in an order in which sources come first.
 
         Raises:
-            NodeError: a value depends on itself.
+            FailedElsewhere: one failed.
         """
         for node_id in pulls:
-            if node_id in self.program.cyclic:
-                raise NodeError(f"Data edge cycle detected at '{node_id}'")
             if node_id not in self.records:
-                self.records[node_id] = self._evaluate(self.program.units[node_id])
+                try:
+                    self.records[node_id] = self._evaluate(self.program.units[node_id])
+                except Exception as cause:
+                    raise FailedElsewhere(node_id, cause) from cause
 
     def _evaluate(self, unit: Unit) -> JsonValue:
+        if unit.id in self.program.cyclic:
+            raise NodeError(f"Data edge cycle detected at '{unit.id}'")
         if not unit.type.draws:
             return self._compute(unit)
         exists, drawn = self.state.read("draws", unit.id)
@@ -256,12 +263,8 @@ class Step:
         self._read_wires(unit, found)
         if not isinstance(unit.type, ValueNode):
             found = {pin: own(value) for pin, value in found.items()}
-        try:
-            value = unit.type.evaluate(unit.element, found, NodeScope(self, {}))
-            return value if unit.type.reads_variables else bounded(normalise(value))
-        except ValueTooLarge as cause:
-            # The step that pulled is named anyway; it did not make the value.
-            raise ValueTooLarge(f"{cause}, at node {unit.id!r}") from cause
+        value = unit.type.evaluate(unit.element, found, NodeScope(self, {}))
+        return value if unit.type.reads_variables else bounded(normalise(value))
 
 
 def _bare_inputs(unit: Unit, value: JsonValue) -> JsonValue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abstractruntime.visualflow_compiler.check._reads import names_read
 from abstractruntime.visualflow_compiler.check._render import (
     render_github,
     render_pointer,
@@ -17,18 +18,30 @@ from abstractruntime.visualflow_compiler.check._run import (
     compilable,
     require_ok,
 )
-from abstractruntime.visualflow_compiler.check.tree import check_documents, check_tree
+from abstractruntime.visualflow_compiler.check.tree import (
+    Absent,
+    Find,
+    check_documents,
+    check_read,
+    check_tree,
+    read_tree,
+)
 
 __all__ = [
     "MAX_FINDINGS",
     "RULES",
+    "Absent",
     "CheckResult",
+    "Find",
     "Rule",
     "check_document",
     "check_documents",
     "check_flow",
+    "check_read",
     "check_tree",
     "compilable",
+    "names_read",
+    "read_tree",
     "render_github",
     "render_pointer",
     "render_sarif",

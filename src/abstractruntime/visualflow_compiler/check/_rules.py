@@ -5,7 +5,8 @@ Rules:
    its structure, `VF2nn` about node types, `VF3nn` about edges and pins, `VF4nn` about code,
    `VF5nn` about variables. A finding of severity info changes nothing and asks for nothing.
 2. One function per rule; it yields findings, and the registry stamps code and severity.
-3. A rule that `spares_dead_nodes` only warns about nodes that no run can visit.
+3. A rule that `spares_dead_nodes` only warns about nodes that no run can visit; one that `asks_all_starts`
+   counts every node at which a host may start, because all that these run has to be packed.
 4. Every rule has an example that it reports and one that it does not; tests run both.
 """
 
@@ -52,6 +53,7 @@ class Rule:
     good: ExampleText
     spares_dead_nodes: bool = True
     check: Check | None = None
+    asks_all_starts: bool = False
 
     def example_bytes(self, *, bad: bool) -> bytes:
         """Give one of the two examples as a document."""
@@ -92,7 +94,8 @@ def rule(
 def diagnose(rule: Rule, graph: FlowGraph, finding: Finding) -> Diagnostic:
     """Turn a finding into a diagnostic, softened when no run can visit its node."""
     element = graph.elements.get(finding.node_id or "")
-    dead = finding.node_id is not None and finding.node_id not in graph.served
+    visited = graph.startable if rule.asks_all_starts else graph.served
+    dead = finding.node_id is not None and finding.node_id not in visited
     softened = dead and rule.spares_dead_nodes and rule.severity == "error"
     notes = (*finding.notes, "no run can visit this node") if softened else finding.notes
     return Diagnostic(
@@ -118,8 +121,3 @@ def did_you_mean(names: list[str]) -> str | None:
 def node_pointer(graph: FlowGraph, node_id: str, key: str = "") -> str:
     """Give the pointer of a node, or of something inside it (`key` starts with a slash)."""
     return f"/nodes/{graph.index[node_id]}{key}"
-
-
-def edge_pointer(index: int, key: str = "") -> str:
-    """Give the pointer of an edge, or of one of its ends."""
-    return f"/edges/{index}/{key}" if key else f"/edges/{index}"

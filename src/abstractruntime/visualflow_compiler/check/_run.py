@@ -9,7 +9,7 @@ from typing import Final
 
 from abstractruntime._json import split_pointer
 from abstractruntime.errors import FlowError
-from abstractruntime.nodes.base import Element, NodeType, Problem
+from abstractruntime.nodes.base import Element, Problem
 from abstractruntime.visualflow_compiler._positions import locate
 from abstractruntime.visualflow_compiler.check import (
     code,
@@ -17,6 +17,7 @@ from abstractruntime.visualflow_compiler.check import (
     edges,
     endings,
     keys,
+    kinds,
     pins,
     settings,
     structure,
@@ -49,6 +50,7 @@ RULE_MODULES = (
     endings,
     types,
     settings,
+    kinds,
     keys,
     edges,
     pins,
@@ -116,9 +118,10 @@ def require_ok(diagnostics: Iterable[Diagnostic]) -> None:
     raise FlowError(errors[0].message + more, findings=findings, hint=errors[0].hint)
 
 
-# Compat: 0.4.2 compiled flows with edges to nodes and pins that do not exist, and left those edges
-# out; `art check`, `art compile` and `art run` refuse them.
-_LEFT_OUT: Final = frozenset({"VF010", "VF304", "VF305"})
+# Compat: 0.4.2 compiled flows with edges to nodes and pins that do not exist, left those edges out, and
+# failed at a subflow without an id, or code without its function, when a run came there; `art check`,
+# `art compile` and `art run` refuse them.
+_LEFT_OUT: Final = frozenset({"VF010", "VF204", "VF304", "VF305", "VF407"})
 
 
 def compilable(document: FlowDocument) -> None:
@@ -133,7 +136,7 @@ def compilable(document: FlowDocument) -> None:
     examination = document.derive(_Examination)
     # Rules that only warn are asked when there is an error to show them with.
     candidates = (*loaded, *examination.found(only_errors=True))
-    if any(item.severity == "error" for item in candidates):
+    if any(item.severity == "error" and item.code not in _LEFT_OUT for item in candidates):
         ranked = _ranked(document, (*loaded, *examination.found()))
         require_ok(ranked[:MAX_FINDINGS])
 
@@ -160,24 +163,22 @@ class _Examination:
     def _of_node_types(self) -> tuple[Diagnostic, ...]:
         graph = self._graph
         return tuple(
-            item
-            for node_id, node_type in graph.types.items()
-            if node_type is not None
-            for item in _ask_node_type(graph, graph.elements[node_id], node_type)
+            _of_problem(graph, graph.elements[node_id], problem)
+            for node_id, problems in graph.problems.items()
+            for problem in problems
         )
 
 
-def _ask_node_type(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Diagnostic]:
-    for problem in node_type.check(element):
-        finding = Finding(
-            f"node {element.id!r}: {problem.message}",
-            node_pointer(graph, element.id, problem.pointer or _pin_pointer(element, problem)),
-            node_id=element.id,
-            pin=problem.pin,
-            hint=problem.hint,
-        )
-        rule = RULES[problem.code]
-        yield diagnose(replace(rule, severity=problem.severity or rule.severity), graph, finding)
+def _of_problem(graph: FlowGraph, element: Element, problem: Problem) -> Diagnostic:
+    finding = Finding(
+        f"node {element.id!r}: {problem.message}",
+        node_pointer(graph, element.id, problem.pointer or _pin_pointer(element, problem)),
+        node_id=element.id,
+        pin=problem.pin,
+        hint=problem.hint,
+    )
+    rule = RULES[problem.code]
+    return diagnose(replace(rule, severity=problem.severity or rule.severity), graph, finding)
 
 
 def _pin_pointer(element: Element, problem: Problem) -> str:

@@ -83,6 +83,17 @@ declare(
 )
 declare(
     Rule(
+        "VF407",
+        "error",
+        "the code does not define its function",
+        "The node calls the function that data.functionName names, transform without one, and data.code has no "
+        "such name at its top level. A run could only fail when it gets here.",
+        bad=_with_code('def transfrom(_input):\n    return {"answer": _input.get("text")}\n'),
+        good=_GOOD,
+    )
+)
+declare(
+    Rule(
         "VF406",
         "warning",
         "code and codeBody differ",

@@ -120,6 +120,17 @@ declare(
 )
 declare(
     Rule(
+        "VF012",
+        "warning",
+        "another document has the same id",
+        "Whoever runs a flow by its id gets one of them: the document that is named after the id, such as "
+        "child.json for child. If none is, a subflow node that names the id is an error.",
+        bad=PASS,
+        good={**PASS, "id": "other"},
+    )
+)
+declare(
+    Rule(
         "VF011",
         "error",
         "an execution output is connected to a data pin",

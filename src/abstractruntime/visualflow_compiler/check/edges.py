@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from abstractruntime._json import JsonObject
 from abstractruntime._near import close_names
 from abstractruntime.nodes.base import ControlNode, Element, NodeType
 from abstractruntime.visualflow_compiler._model import EXEC_OUT, DataEdge, ExecEdge
@@ -12,7 +13,6 @@ from abstractruntime.visualflow_compiler.check._examples import END, PASS, START
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     did_you_mean,
-    edge_pointer,
     node_pointer,
     rule,
 )
@@ -21,6 +21,15 @@ from abstractruntime.visualflow_compiler.graph import FlowGraph
 _SPEECH = frozenset({"response", "answer", "text"})
 
 _IF = node("check", "if", "exec-in condition", "true false")
+_CASES = {"switchConfig": {"cases": [{"id": "yes", "value": "y"}]}}
+
+
+def _switched(handle: str) -> JsonObject:
+    switch = node("check", "switch", "exec-in value", "case:yes case:maybe default", **_CASES)
+    edges = ("start > check", "start.text > check.value", f"check.{handle} > end")
+    return flow(START, switch, END, edges=edges)
+
+
 _UPPER = node("upper", "uppercase", "text", "result")
 _USED = ("start > end", "start.text > upper.text", "upper.result > end.answer")
 
@@ -45,7 +54,7 @@ def unknown_handle(graph: FlowGraph) -> Iterator[Finding]:
             yield Finding(
                 f"edge {edge.index} leaves {node_type.type} node {edge.source!r} "
                 f"through the unknown handle {edge.handle!r}",
-                edge_pointer(edge.index, "sourceHandle"),
+                edge.at("sourceHandle"),
                 node_id=edge.source,
                 pin=edge.handle,
                 notes=(f"node type {node_type.type} has {', '.join(legal) or 'no handles'}",),
@@ -53,10 +62,43 @@ def unknown_handle(graph: FlowGraph) -> Iterator[Finding]:
             )
 
 
+@rule(
+    "VF318",
+    "warning",
+    "a branch is never taken",
+    explanation="A switch goes on through case:ID when the value is that of the case ID in data.switchConfig.cases. "
+    "Cases without id or value, with the value of an earlier one, and handles without a case are never taken.",
+    bad=_switched("case:maybe"),
+    good=_switched("case:yes"),
+)
+def never_taken(graph: FlowGraph) -> Iterator[Finding]:
+    for node_id, edges in graph.exec_out.items():
+        element, node_type = graph.elements[node_id], graph.types[node_id]
+        branches = node_type.branches_of(element) if node_type is not None else None
+        if node_type is None or branches is None:
+            continue
+        fixed = [handle for handle in node_type.handles if not handle.endswith("*")]
+        legal = _legal_handles(element, node_type)
+        for edge in edges:
+            # VF301 is about handles that there are not at all.
+            is_legal = any(_matches(edge.handle, pattern) for pattern in legal)
+            if is_legal and edge.handle not in (*branches, *fixed):
+                yield Finding(
+                    f"edge {edge.index} leaves {node_type.type} node {node_id!r} through "
+                    f"{edge.handle!r}, and its configuration has no such case",
+                    edge.at("sourceHandle"),
+                    node_id=node_id,
+                    pin=edge.handle,
+                    notes=(f"its cases are: {', '.join(branches) or 'none'}",),
+                    hint=did_you_mean(close_names(edge.handle, branches, n=1))
+                    or "add the case, or delete the edge",
+                )
+
+
 def _legal_handles(element: Element, node_type: NodeType) -> tuple[str, ...]:
     if node_type.ends_run:
         return (EXEC_OUT,)
-    configured = node_type.branches_of(element)
+    configured = node_type.branches_of(element) or ()
     if not isinstance(node_type, ControlNode) and not configured:
         return node_type.handles
     # Compat: sequences of 0.4.2 had to declare their branches; here the edges do when
@@ -99,7 +141,7 @@ def forked_control(graph: FlowGraph) -> Iterator[Finding]:
                 yield Finding(
                     f"{len(rivals)} execution edges leave {handle!r} of node {node_id!r}, "
                     "only one can be followed",
-                    edge_pointer(rivals[1].index),
+                    rivals[1].at(),
                     node_id=node_id,
                     pin=handle,
                     notes=(f"they lead to {_names(edge.target for edge in rivals)}",),
@@ -126,7 +168,7 @@ def crowded_pin(graph: FlowGraph) -> Iterator[Finding]:
                 yield Finding(
                     f"{len(rivals)} data edges enter pin {pin!r} of node {node_id!r}, "
                     "it takes one value",
-                    edge_pointer(rivals[1].index),
+                    rivals[1].at(),
                     node_id=node_id,
                     pin=pin,
                     notes=(f"they come from {_names(edge.source for edge in rivals)}",),
@@ -171,12 +213,12 @@ def text_condition(graph: FlowGraph) -> Iterator[Finding]:
                     pin=condition.id,
                     hint="use a boolean, or a compare node",
                 )
-        for edge in graph.data_in.get(node_id, ()):
-            if edge.pin == condition.id and _gives_text(graph, edge):
+        for edge in graph.entering(node_id, condition.id):
+            if _gives_text(graph, edge):
                 yield Finding(
                     f"the condition of node {node_id!r} is the text {edge.handle!r} of node "
                     f"{edge.source!r}: whatever it says, it counts as true",
-                    edge_pointer(edge.index),
+                    edge.at(),
                     node_id=node_id,
                     pin=condition.id,
                     hint="compare it with the answer you expect, with compare or switch",
@@ -196,6 +238,5 @@ def _condition_texts(graph: FlowGraph, element: Element, pin: str) -> Iterator[t
     if pin not in element.wired:
         default = element.pin_defaults.get(pin)
         yield node_pointer(graph, element.id, f"/data/pinDefaults/{pin}"), default
-    for edge in graph.data_in.get(element.id, ()):
-        if edge.pin == pin:
-            yield edge_pointer(edge.index), graph.literal(edge.source, "string")
+    for edge in graph.entering(element.id, pin):
+        yield edge.at(), graph.literal(edge.source, "string")

@@ -195,7 +195,7 @@ def _is_always_true(graph: FlowGraph, node_id: str, condition: Pin) -> bool:
     element = graph.elements[node_id]
     if condition.id not in element.wired:
         return bool(element.pin_defaults.get(condition.id))
-    edges = (e for e in graph.data_in.get(node_id, ()) if e.pin == condition.id)
+    edges = graph.entering(node_id, condition.id)
     return any(graph.literal(edge.source, "boolean") is True for edge in edges)
 
 

@@ -11,10 +11,10 @@ from abstractruntime.nodes.base import Element, NodeType
 from abstractruntime.nodes.keys import DRAWING_KEYS
 from abstractruntime.nodes.registry import config_schema
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._parts import edge_entries, node_entries, pin_entries
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     did_you_mean,
-    edge_pointer,
     node_pointer,
     rule,
 )
@@ -94,14 +94,8 @@ def unknown_key(graph: FlowGraph) -> Iterator[Finding]:
             )
 
 
-def _unknown(entry: object, known: Collection[str]) -> list[str]:
-    keys = entry if isinstance(entry, dict) else ()
-    return [key for key in keys if key not in known and key[:1] != "_"]
-
-
-def _entries(graph: FlowGraph, key: str) -> list[object]:
-    entries = graph.flow.raw.get(key)
-    return entries if isinstance(entries, list) else []
+def _unknown(entry: Iterable[str], known: Collection[str]) -> list[str]:
+    return [key for key in entry if key not in known and key[:1] != "_"]
 
 
 def _of_document(graph: FlowGraph) -> Iterator[Finding]:
@@ -114,34 +108,31 @@ def _of_document(graph: FlowGraph) -> Iterator[Finding]:
 
 
 def _of_edges(graph: FlowGraph) -> Iterator[Finding]:
-    for index, edge in enumerate(_entries(graph, "edges")):
+    for name, edge, pointer in edge_entries(graph):
         for key in _unknown(edge, _EDGE):
             yield Finding(
-                f"{key} of edge {index} means nothing",
-                edge_pointer(index, escape_pointer(key)),
+                f"{key} of {name} means nothing",
+                f"{pointer}/{escape_pointer(key)}",
                 hint=_meant(key, _EDGE) or "delete it",
             )
 
 
 def _beside_data(graph: FlowGraph) -> Iterator[Finding]:
-    entries = _entries(graph, "nodes")
-    for element, index in graph.placed:
-        entry = entries[index]
+    for element, entry, pointer in node_entries(graph):
         schema = config_schema(graph.facts(element.id))
         for key in (*_unknown(entry, _NODE), *_lost_pins(element, entry)):
             belongs = f"write it as data.{key}" if key in schema else None
             yield Finding(
                 f"{key} of node {element.id!r} means nothing beside data",
-                f"/nodes/{index}/{escape_pointer(key)}",
+                f"{pointer}/{escape_pointer(key)}",
                 node_id=element.id,
                 hint=belongs or _meant(key, _NODE) or _in_data(key, schema) or "delete it",
             )
 
 
-def _lost_pins(element: Element, entry: object) -> list[str]:
+def _lost_pins(element: Element, entry: JsonObject) -> list[str]:
     """Give the lists of pins that stand beside `data` alone, where nothing reads them."""
-    lists = entry if isinstance(entry, dict) else {}
-    return [key for key in _PIN_LISTS if lists.get(key) and key not in element.data]
+    return [key for key in _PIN_LISTS if entry.get(key) and key not in element.data]
 
 
 def _in_data(key: str, schema: JsonObject) -> str | None:
@@ -169,11 +160,9 @@ def _strange_keys(element: Element, schema: JsonObject) -> Iterator[tuple[str, l
             for name in value.keys() - inner.keys():
                 if name not in ABSORBS and name[:1] != "_":
                     yield f"{key}/{escape_pointer(name)}", known
-    for side in ("inputs", "outputs"):
-        pins = element.data.get(side)
-        for index, pin in enumerate(pins if isinstance(pins, list) else ()):
-            for name in pin.keys() - _PIN_KEYS if isinstance(pin, dict) else ():
-                yield f"{side}/{index}/{escape_pointer(name)}", [*_PIN_KEYS]
+    for side, index, pin in pin_entries(element):
+        for name in pin.keys() - _PIN_KEYS if isinstance(pin, dict) else ():
+            yield f"{side}/{index}/{escape_pointer(name)}", [*_PIN_KEYS]
 
 
 def _key_hint(path: str, names: list[str], schema: JsonObject, node_type: NodeType) -> str:

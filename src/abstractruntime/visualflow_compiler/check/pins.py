@@ -15,7 +15,6 @@ from abstractruntime.visualflow_compiler.check._order import ambient_sources, gi
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     did_you_mean,
-    edge_pointer,
     node_pointer,
     rule,
 )
@@ -69,7 +68,7 @@ def _no_input(
     return Finding(
         f"edge {edge.index} enters {node_type.type} node {edge.target!r} "
         f"at pin {edge.pin!r}, which does not exist",
-        edge_pointer(edge.index, "targetHandle"),
+        edge.at("targetHandle"),
         node_id=edge.target,
         pin=edge.pin,
         notes=(_pin_note("input", known),),
@@ -101,7 +100,7 @@ def unknown_output(graph: FlowGraph) -> Iterator[Finding]:
             yield Finding(
                 f"edge {edge.index} leaves {node_type.type} node {edge.source!r} "
                 f"at pin {edge.handle!r}, which does not exist",
-                edge_pointer(edge.index, "sourceHandle"),
+                edge.at("sourceHandle"),
                 node_id=edge.source,
                 pin=edge.handle,
                 notes=(_pin_note("output", known),),
@@ -183,7 +182,7 @@ def _is_foreign(name: str, names: set[str], *, declared: bool) -> bool:
 def _undeclared(edge: DataEdge, key: str, node_id: str, pin: str, names: set[str]) -> Finding:
     return Finding(
         f"edge {edge.index} meets pin {pin!r} of node {node_id!r}, which does not declare it",
-        edge_pointer(edge.index, key),
+        edge.at(key),
         node_id=node_id,
         pin=pin,
         hint=did_you_mean(_near(pin, names)) or f"declare {pin!r}, or correct the edge",
@@ -241,7 +240,8 @@ _CHECK = node("check", "if", "exec-in condition", "true false")
     "warning",
     "nothing feeds a pin that the node needs",
     explanation="No edge enters the pin, it has no default, and no step before it gives a value of its name. "
-    "A condition is then always false, and a comparison always compares with null.",
+    "A condition is then always false, a comparison always compares with null, and a person or a model is "
+    "asked nothing.",
     bad=flow(START, _CHECK, END, edges=("start > check", "check.true > end")),
     good=flow(
         START,
@@ -326,15 +326,14 @@ def missing_key(graph: FlowGraph) -> Iterator[Finding]:
 def _constant(graph: FlowGraph, element: Element, pin: str) -> JsonValue:
     if pin not in element.wired:
         return element.pin_defaults.get(pin)
-    edges = (e for e in graph.data_in.get(element.id, ()) if e.pin == pin)
+    edges = graph.entering(element.id, pin)
     return next((graph.literal(edge.source, "string") for edge in edges), None)
 
 
 def _incoming(graph: FlowGraph, element: Element, pin: str, seen: frozenset[str]) -> Shape:
     """Give what is known of the object at a pin; pure nodes may be in a circle."""
-    for edge in graph.data_in.get(element.id, ()):
-        if edge.pin == pin:
-            return None if edge.source in seen else _outgoing(graph, edge, seen)
+    for edge in graph.entering(element.id, pin):
+        return None if edge.source in seen else _outgoing(graph, edge, seen)
     if pin in element.pin_defaults:
         return shape_of(element.pin_defaults[pin])
     return None if graph.is_step(element.id) else {}

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from abstractruntime._json import JsonObject, JsonValue, escape_pointer
+from abstractruntime._json import JsonValue
 from abstractruntime._near import close_names
 from abstractruntime.nodes.base import Element, NodeType, Pin
 from abstractruntime.nodes.registry import config_schema
 from abstractruntime.visualflow_compiler._fields import json_kind
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._parts import (
+    constants_at,
+    described,
+    edge_entries,
+    node_entries,
+    pin_entries,
+)
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     did_you_mean,
-    edge_pointer,
     node_pointer,
     rule,
 )
+from abstractruntime.visualflow_compiler.check.kinds import KINDS, is_of_kind
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
 _CHAIN = ("start > middle", "middle > end")
+_BLOCKS: Final = ("object", "array")
 _ROUTES: Final = ("entryRoutes", "inputRouteOverrides")
 UNBUILT: Final = {
     "pinExpressions": "compute the value in a node, and connect it",
@@ -62,14 +70,11 @@ def not_built(graph: FlowGraph) -> Iterator[Finding]:
         for key, pointer, hint in _unbuilt_keys(element):
             where = node_pointer(graph, node_id, pointer)
             yield _unbuilt(f"node {node_id!r}", key, where, hint, node_id)
-    edges = graph.flow.raw.get("edges")
-    for index, edge in enumerate(edges if isinstance(edges, list) else ()):
-        data = edge.get("data") if isinstance(edge, dict) else None
+    for name, edge, pointer in edge_entries(graph):
+        data = edge.get("data")
         if isinstance(data, dict) and data.get("loopLimit") is not None:
-            pointer = edge_pointer(index, "data/loopLimit")
-            yield _unbuilt(
-                f"edge {index}", "loopLimit", pointer, "count the turns with for, or a variable"
-            )
+            hint = "count the turns with for, or a variable"
+            yield _unbuilt(name, "loopLimit", f"{pointer}/data/loopLimit", hint)
 
 
 def _unbuilt(what: str, key: str, pointer: str, hint: str, node_id: str | None = None) -> Finding:
@@ -113,24 +118,9 @@ def wrong_constant(graph: FlowGraph) -> Iterator[Finding]:
         if node_type is None:
             continue
         for pin in node_type.inputs:
-            for value, pointer in _constants_at(graph, element, pin):
+            for value, pointer in constants_at(graph, element, pin):
                 yield from _not_possible(pin, value, pointer, node_id)
         yield from _wrong_settings(graph, element, node_type)
-
-
-def _constants_at(graph: FlowGraph, element: Element, pin: Pin) -> Iterator[tuple[JsonValue, str]]:
-    if not (pin.choices or pin.strict):
-        return
-    for name in (pin.id, *pin.aliases):
-        if name in element.pin_defaults and name not in element.wired:
-            key = escape_pointer(name)
-            yield (
-                element.pin_defaults[name],
-                node_pointer(graph, element.id, f"/data/pinDefaults/{key}"),
-            )
-    for edge in graph.data_in.get(element.id, ()):
-        if edge.pin in (pin.id, *pin.aliases):
-            yield graph.literal(edge.source, "string"), edge_pointer(edge.index, "targetHandle")
 
 
 def _not_possible(pin: Pin, value: JsonValue, pointer: str, node_id: str) -> Iterator[Finding]:
@@ -142,14 +132,23 @@ def _not_possible(pin: Pin, value: JsonValue, pointer: str, node_id: str) -> Ite
             pin=pin.id,
             hint='write a list, such as ["yes", "no"]',
         )
-    elif pin.choices and isinstance(value, str) and not _is_choice(value, pin.choices):
+    elif pin.choices and not _is_possible(pin, value):
+        shown = repr(value) if isinstance(value, str) else json_kind(value)
         yield Finding(
-            f"pin {pin.id!r} of node {node_id!r} is {value!r}, expected {_alternatives(pin.choices)}",
+            f"pin {pin.id!r} of node {node_id!r} is {shown}, expected {_alternatives(pin.choices)}",
             pointer,
             node_id=node_id,
             pin=pin.id,
-            hint=did_you_mean(_near(value, pin.choices)),
+            hint=did_you_mean(_near(str(value), pin.choices)),
         )
+
+
+def _is_possible(pin: Pin, value: JsonValue) -> bool:
+    if isinstance(value, str):
+        return _is_choice(value, pin.choices)
+    # Null stands for nothing, unless there is a text that it takes the place of.
+    is_silent = value is None and not isinstance(pin.default, str)
+    return is_silent or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _is_choice(text: str, choices: Iterable[str]) -> bool:
@@ -163,10 +162,8 @@ def _alternatives(choices: Iterable[str]) -> str:
 
 
 def _wrong_settings(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Finding]:
-    told = {problem.pointer for problem in node_type.check(element)}
-    for key, schema, value in _described(element.data, config_schema(node_type)):
-        if key == "literalValue":
-            yield from _wrong_literal(graph, element, schema, value)
+    told = {problem.pointer for problem in graph.problems[element.id]}
+    for key, schema, value in described(element.data, config_schema(node_type)):
         choices: list[str] = schema.get("enum", [])
         is_wrong = choices and value is not None and value not in choices
         if not is_wrong or (isinstance(value, str) and _is_choice(value, choices)):
@@ -179,32 +176,6 @@ def _wrong_settings(graph: FlowGraph, element: Element, node_type: NodeType) -> 
                 node_id=element.id,
                 hint=did_you_mean(_near(str(value), choices)),
             )
-
-
-def _wrong_literal(
-    graph: FlowGraph, element: Element, schema: JsonObject, value: JsonValue
-) -> Iterator[Finding]:
-    kind, name = _KINDS.get(str(schema.get("type")), (object, ""))
-    if value is not None and not isinstance(value, kind):
-        yield Finding(
-            f"literalValue of node {element.id!r} is {json_kind(value)}, expected {name}; it is not used",
-            node_pointer(graph, element.id, "/data/literalValue"),
-            node_id=element.id,
-        )
-
-
-def _described(
-    data: Mapping[str, JsonValue], schema: JsonObject
-) -> Iterator[tuple[str, JsonObject, JsonValue]]:
-    """Give each key of `data`, and of the blocks in it, that its schema describes."""
-    for key, value in data.items():
-        described = schema.get(key)
-        if described is not None:
-            yield key, described, value
-            inner = described.get("properties", {})
-            for name, item in value.items() if isinstance(value, dict) else ():
-                if name in inner:
-                    yield f"{key}/{name}", inner[name], item
 
 
 def _near(name: str, names: Iterable[str]) -> list[str]:
@@ -233,23 +204,17 @@ def _near(name: str, names: Iterable[str]) -> list[str]:
     ),
 )
 def wrong_type(graph: FlowGraph) -> Iterator[Finding]:
-    entries = graph.flow.raw.get("nodes")
-    for element, index in graph.placed:
-        data = entries[index].get("data") if isinstance(entries, list) else None
+    for element, entry, pointer in node_entries(graph):
+        data = entry.get("data")
         if data is not None and not isinstance(data, dict):
-            yield _mistyped(element.id, "data", data, "an object", f"/nodes/{index}/data")
-        for key, schema, value in _described(element.data, config_schema(graph.facts(element.id))):
-            kind, name = _KINDS.get(str(schema.get("type")), (object, ""))
-            is_block = "/" not in key and key != "literalValue"
-            if value is not None and is_block and not isinstance(value, kind):
-                yield _mistyped(element.id, key, value, name, f"/nodes/{index}/data/{key}")
-        yield from _mistyped_pins(element, index)
-
-
-_KINDS: Final[Mapping[str, tuple[type, str]]] = {
-    "object": (dict, "an object"),
-    "array": (list, "an array"),
-}
+            yield _mistyped(element.id, "data", data, "an object", f"{pointer}/data")
+        for key, schema, value in described(element.data, config_schema(graph.facts(element.id))):
+            kind = schema.get("type", "")
+            is_block = kind in _BLOCKS and "/" not in key and key != "literalValue"
+            if is_block and not is_of_kind(value, kind):
+                name = KINDS[kind][1]
+                yield _mistyped(element.id, key, value, name, f"{pointer}/data/{key}")
+        yield from _mistyped_pins(element, pointer)
 
 
 def _mistyped(node_id: str, key: str, value: JsonValue, kind: str, pointer: str) -> Finding:
@@ -257,19 +222,15 @@ def _mistyped(node_id: str, key: str, value: JsonValue, kind: str, pointer: str)
     return Finding(message, pointer, node_id=node_id)
 
 
-def _mistyped_pins(element: Element, index: int) -> Iterator[Finding]:
-    for side in ("inputs", "outputs"):
-        pins = element.data.get(side)
-        for place, pin in enumerate(pins if isinstance(pins, list) else ()):
-            name = pin.get("id") if isinstance(pin, dict) else None
-            if not isinstance(name, str) or not name.strip():
-                what = (
-                    "has no id"
-                    if isinstance(pin, dict)
-                    else f"is {json_kind(pin)}, expected an object"
-                )
-                yield Finding(
-                    f"{side}[{place}] of node {element.id!r} {what}",
-                    f"/nodes/{index}/data/{side}/{place}",
-                    node_id=element.id,
-                )
+def _mistyped_pins(element: Element, pointer: str) -> Iterator[Finding]:
+    for side, place, pin in pin_entries(element):
+        name = pin.get("id") if isinstance(pin, dict) else None
+        if not isinstance(name, str) or not name.strip():
+            what = (
+                "has no id" if isinstance(pin, dict) else f"is {json_kind(pin)}, expected an object"
+            )
+            yield Finding(
+                f"{side}[{place}] of node {element.id!r} {what}",
+                f"{pointer}/data/{side}/{place}",
+                node_id=element.id,
+            )

@@ -8,7 +8,6 @@ from abstractruntime.nodes.base import ValueNode
 from abstractruntime.visualflow_compiler.check._examples import END, PASS, START, flow, node
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
-    edge_pointer,
     node_pointer,
     rule,
 )
@@ -207,7 +206,7 @@ def end_continues(graph: FlowGraph) -> Iterator[Finding]:
         if graph.facts(node_id).ends_run:
             yield Finding(
                 f"end node {node_id!r} is followed by {edges[0].target!r} and does not end the run",
-                edge_pointer(edges[0].index),
+                edges[0].at(),
                 node_id=node_id,
                 hint="delete the edge, or replace the end node",
             )
@@ -251,7 +250,7 @@ def control_at_pure_node(graph: FlowGraph) -> Iterator[Finding]:
             if not graph.is_step(node_id):
                 yield Finding(
                     f"edge {edge.index} carries control, but node {node_id!r} is pure",
-                    edge_pointer(edge.index, key),
+                    edge.at(key),
                     node_id=node_id,
                     hint=_pure_hint(graph, node_id),
                 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from abstractruntime._near import close_names
@@ -10,6 +12,7 @@ from abstractruntime.errors import FlowError
 from abstractruntime.nodes.base import Element
 from abstractruntime.nodes.subflow import ID_KEYS
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
+from abstractruntime.visualflow_compiler.check._reads import names_read
 from abstractruntime.visualflow_compiler.check._rules import (
     RULES,
     Finding,
@@ -17,7 +20,6 @@ from abstractruntime.visualflow_compiler.check._rules import (
     declare,
     diagnose,
     did_you_mean,
-    edge_pointer,
     node_pointer,
 )
 from abstractruntime.visualflow_compiler.check._run import CheckResult, check_flow
@@ -26,7 +28,7 @@ from abstractruntime.visualflow_compiler.diagnostics import Diagnostic
 from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 
-__all__ = ["check_documents", "check_tree"]
+__all__ = ["Absent", "Find", "check_documents", "check_read", "check_tree", "read_tree"]
 
 _MISSING = "VF205"
 _OWN_RESULTS = frozenset(
@@ -70,65 +72,138 @@ declare(
 )
 
 
-Lookup = Callable[[Collection[str]], Mapping[str, FlowDocument]]
-"""Gives those of some flows that lie elsewhere, by id."""
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Why a subflow is not there, and what to do about it."""
+
+    what: str = "which is missing"
+    notes: tuple[str, ...] = ()
+    hint: str = "add its document, or correct the id"
 
 
-def check_tree(
-    documents: Mapping[str, bytes],
-    *,
-    is_complete: bool = True,
-    elsewhere: Lookup = lambda _ids: {},
+Find = Callable[[str], "FlowDocument | Absent | None"]
+"""Gives the flow of an id, or why it is not there; None when nothing can be known about it."""
+
+
+def check_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
+    """Check documents that belong together, by file name; see `check_read`."""
+    return check_read(read_tree(documents))
+
+
+def check_documents(
+    documents: Mapping[str, FlowDocument], find: Find | None = None
 ) -> dict[str, CheckResult]:
-    """Check documents that belong together, by file name; see `check_documents`.
+    """Check documents that belong together, as their author wants them read; see `check_read`."""
+    return check_read({name: _read(one.as_authored) for name, one in documents.items()}, find)
 
-    Args:
-        is_complete: Whether a flow that is not among them is missing.
-        elsewhere: Where to look for it else; what it gives is compared, not checked.
+
+def read_tree(documents: Mapping[str, bytes]) -> dict[str, CheckResult]:
+    """Read documents by file name; what cannot be read has findings and no document."""
+    return {f: _read(partial(FlowDocument.read, data, file=f)) for f, data in documents.items()}
+
+
+def check_read(read: Mapping[str, CheckResult], find: Find | None = None) -> dict[str, CheckResult]:
+    """Check documents that were read, and those that they run, by name.
+
+    On top of `check_flow`, a subflow node whose flow is not there is an error, and one that does not
+    fit its flow is a warning. Documents that `find` gives are checked along, under their file or id.
+    It looks among those given when it is None.
     """
-    readers = {f: partial(FlowDocument.read, data, file=f) for f, data in documents.items()}
-    return _checked(readers, is_complete=is_complete, elsewhere=elsewhere)
+    find = find or Among(_documents(read)).find
+    results, flows = _with_subflows(read, find)
+    graphs = {flow_id: one.graph for flow_id, one in flows.items() if isinstance(one, FlowDocument)}
+    rings = _endless(graphs)
+    twins = _twins(results)
 
+    def more(name: str, document: FlowDocument) -> Iterator[Diagnostic]:
+        yield from _of_subflows(document.graph, flows)
+        yield from _of_ring(document.graph, rings, graphs)
+        yield from _of_twins(name, document, twins)
 
-def check_documents(documents: Mapping[str, FlowDocument]) -> dict[str, CheckResult]:
-    """Check documents that belong together, as their author wants them read.
-
-    On top of `check_flow`, a subflow node whose flow is not among them is an error, and one
-    that does not fit its flow is a warning.
-    """
-    readers = {name: document.as_authored for name, document in documents.items()}
-    return _checked(readers, is_complete=True, elsewhere=lambda _ids: {})
-
-
-def _checked(
-    readers: Mapping[str, Callable[[], FlowDocument]], *, is_complete: bool, elsewhere: Lookup
-) -> dict[str, CheckResult]:
-    results: dict[str, CheckResult] = {}
-    for name, read in readers.items():
-        try:
-            results[name] = CheckResult(read())
-        except FlowError as unreadable:
-            results[name] = CheckResult(None, unreadable.findings)
-    readable = {name: r.document for name, r in results.items() if r.document is not None}
-    children = {document.id: document.graph for document in readable.values()}
-    if wanted := _subflow_ids(children.values()).difference(children):
-        found = elsewhere(wanted)
-        children = {**{flow_id: one.graph for flow_id, one in found.items()}, **children}
-    rings = _endless(children)
-    for name, document in readable.items():
-        misfits = _of_subflows(document.graph, children)
-        more = [one for one in misfits if is_complete or one.code != _MISSING]
-        results[name] = check_flow(document, (*more, *_of_ring(document.graph, rings, children)))
-    return results
-
-
-def _subflow_ids(graphs: Iterable[FlowGraph]) -> set[str]:
     return {
-        child
-        for graph in graphs
-        for element in graph.elements.values()
-        if (child := graph.facts(element.id).subflow(element))
+        name: check_flow(document, more(name, document))
+        if (document := result.document)
+        else result
+        for name, result in results.items()
     }
+
+
+class Among:
+    """Looks for flows among some documents."""
+
+    def __init__(self, documents: Iterable[FlowDocument]) -> None:
+        self._documents = {document.id: document for document in documents}
+
+    def find(self, flow_id: str) -> FlowDocument | Absent:
+        return self._documents.get(flow_id) or Absent()
+
+
+def _read(read: Callable[[], FlowDocument]) -> CheckResult:
+    try:
+        return CheckResult(read())
+    except FlowError as unreadable:
+        return CheckResult(None, unreadable.findings)
+
+
+def _name(document: FlowDocument) -> str:
+    return document.file or document.id
+
+
+def _documents(read: Mapping[str, CheckResult]) -> list[FlowDocument]:
+    return [result.document for result in read.values() if result.document is not None]
+
+
+def _with_subflows(
+    read: Mapping[str, CheckResult], find: Find
+) -> tuple[dict[str, CheckResult], dict[str, FlowDocument | Absent | None]]:
+    """Give the documents with all that they run, and what is known of each flow that is named."""
+    results = dict(read)
+    flows: dict[str, FlowDocument | Absent | None] = {d.id: d for d in _documents(read)}
+    known = {_name(document) for document in _documents(read)}
+    asked: set[str] = set()
+    queue = deque(_documents(read))
+    while queue:
+        graph = queue.popleft().graph
+        packed = {child for _, child in graph.calls}
+        for child_id in _subflow_ids(graph):
+            if child_id not in asked:
+                asked.add(child_id)
+                flows[child_id] = find(child_id)
+            child = flows[child_id]
+            # What no run can reach is compared, and does not belong to the flow.
+            if isinstance(child, FlowDocument) and child_id in packed and _name(child) not in known:
+                known.add(_name(child))
+                results[_name(child)] = result = _read(child.as_authored)
+                flows[child_id] = result.document or child
+                queue.extend(_documents({child_id: result}))
+    return results, flows
+
+
+def _subflow_ids(graph: FlowGraph) -> list[str]:
+    found = (graph.facts(element.id).subflow(element) for element in graph.elements.values())
+    return [child for child in found if child]
+
+
+def _twins(results: Mapping[str, CheckResult]) -> Mapping[str, list[str]]:
+    """Give the names of the documents that share an id, by id."""
+    names: dict[str, list[str]] = {}
+    for name, result in results.items():
+        if result.document is not None:
+            names.setdefault(result.document.id, []).append(name)
+    return {flow_id: found for flow_id, found in names.items() if flow_id and len(found) > 1}
+
+
+def _of_twins(
+    name: str, document: FlowDocument, twins: Mapping[str, list[str]]
+) -> Iterator[Diagnostic]:
+    others = [other for other in twins.get(document.id, ()) if other != name]
+    if others:
+        finding = Finding(
+            f"the id {document.id!r} is also that of {', '.join(map(repr, others))}",
+            "/id",
+            hint="give one of them another id, and correct the subflow nodes that mean it",
+        )
+        yield diagnose(RULES["VF012"], document.graph, finding)
 
 
 def _endless(flows: Mapping[str, FlowGraph]) -> dict[str, str]:
@@ -164,28 +239,28 @@ def _ring(flow_id: str, rings: Mapping[str, str], flows: Mapping[str, FlowGraph]
     return passed if len(passed) > 1 and passed[-1] == flow_id else []
 
 
-def _of_subflows(graph: FlowGraph, children: Mapping[str, FlowGraph]) -> Iterator[Diagnostic]:
+def _of_subflows(
+    graph: FlowGraph, flows: Mapping[str, FlowDocument | Absent | None]
+) -> Iterator[Diagnostic]:
     for element in graph.elements.values():
-        if child_id := graph.facts(element.id).subflow(element):
-            for code, finding in _misfits(graph, element, child_id, children):
+        child_id = graph.facts(element.id).subflow(element)
+        child = flows.get(child_id) if child_id else None
+        if isinstance(child, Absent):
+            yield diagnose(RULES[_MISSING], graph, _missing(graph, element, str(child_id), child))
+        elif child is not None:
+            for code, finding in _misfits(graph, element, child.graph):
                 yield diagnose(RULES[code], graph, finding)
 
 
-def _misfits(
-    graph: FlowGraph, element: Element, child_id: str, children: Mapping[str, FlowGraph]
-) -> Iterator[tuple[str, Finding]]:
-    child = children.get(child_id)
-    if child is None:
-        yield _MISSING, _missing(graph, element, child_id)
-        return
+def _misfits(graph: FlowGraph, element: Element, child: FlowGraph) -> Iterator[tuple[str, Finding]]:
     for pin in _unknown_parameters(element, child):
         yield "VF208", _unknown_parameter(graph, element, child, pin)
     results = _results(child)
     for edge in graph.data_out.get(element.id, ()):
         if results and edge.handle not in {*results, *_OWN_RESULTS}:
             finding = Finding(
-                f"flow {child_id!r} gives no {edge.handle!r}",
-                edge_pointer(edge.index, "sourceHandle"),
+                f"flow {child.flow.id!r} gives no {edge.handle!r}",
+                edge.at("sourceHandle"),
                 node_id=element.id,
                 pin=edge.handle,
                 notes=(f"its end nodes have: {', '.join(sorted(results))}",),
@@ -194,19 +269,20 @@ def _misfits(
             yield "VF209", finding
 
 
-def _missing(graph: FlowGraph, element: Element, child_id: str) -> Finding:
+def _missing(graph: FlowGraph, element: Element, child_id: str, absent: Absent) -> Finding:
     named = (key for key in ID_KEYS if str(element.data.get(key) or "").strip() == child_id)
     key = next(named, ID_KEYS[0])
     return Finding(
-        f"node {element.id!r} of flow {graph.flow.id!r} runs the subflow {child_id!r}, which is missing",
+        f"node {element.id!r} of flow {graph.flow.id!r} runs the subflow {child_id!r}, {absent.what}",
         node_pointer(graph, element.id, f"/data/{key}"),
         node_id=element.id,
-        hint="add its document, or correct the id",
+        notes=absent.notes,
+        hint=absent.hint,
     )
 
 
 def _unknown_parameters(element: Element, child: FlowGraph) -> list[str]:
-    known = _parameters(child)
+    known = names_read(child)
     if known is None:
         return []
     own = {"vars", "input", "inherit_context", "inheritContext", *known}
@@ -219,34 +295,16 @@ def _is_given(element: Element, pin: str) -> bool:
     return element.pin_defaults.get(pin) not in (None, "")
 
 
-def _parameters(child: FlowGraph) -> set[str] | None:
-    """Give the variables that a flow reads; None when that is not known."""
-    if child.entry is None:
-        return None
-    start = child.elements[child.entry.node_id]
-    reads = [
-        (element, pin.id)
-        for element in child.elements.values()
-        for pin in child.facts(element.id).inputs
-        if pin.role in ("reads", "changes")
-    ]
-    names = [element.pin_defaults.get(pin) for element, pin in reads if pin not in element.wired]
-    is_open = len(names) < len(reads) or not start.output_ids
-    if is_open or not child.facts(start.id).declares_parameters:
-        return None
-    return {*start.output_ids, *(str(name).partition(".")[0] for name in names if name)}
-
-
 def _unknown_parameter(graph: FlowGraph, element: Element, child: FlowGraph, pin: str) -> Finding:
-    known = child.elements[child.entry.node_id].output_ids if child.entry else ()
-    edges = [e for e in graph.data_in.get(element.id, ()) if e.pin == pin]
-    where = edge_pointer(edges[0].index, "targetHandle") if edges else ""
+    known = sorted(names_read(child) or ())
+    edges = graph.entering(element.id, pin)
+    where = edges[0].at("targetHandle") if edges else ""
     return Finding(
         f"flow {child.flow.id!r} has no parameter {pin!r}",
         where or node_pointer(graph, element.id, "/data/pinDefaults"),
         node_id=element.id,
         pin=pin,
-        notes=(f"its parameters are: {', '.join(known)}",),
+        notes=(f"it reads: {', '.join(known) or 'nothing'}",),
         hint=did_you_mean(_near(pin, set(known))),
     )
 

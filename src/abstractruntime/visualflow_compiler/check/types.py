@@ -138,9 +138,9 @@ declare(
 declare(
     Rule(
         "VF204",
-        "warning",
+        "error",
         "a subflow node names no flow",
-        "The node runs the flow whose id is in data.subflowId. Without one, the run fails "
+        "The node runs the flow whose id is in data.subflowId. Without one, a run could only fail "
         "when it gets here.",
         bad=flow(START, node("middle", "subflow", "exec-in", "exec-out"), END, edges=_CHAIN),
         good=flow(
@@ -149,6 +149,7 @@ declare(
             END,
             edges=_CHAIN,
         ),
+        asks_all_starts=True,
     )
 )
 declare(
@@ -156,8 +157,9 @@ declare(
         "VF205",
         "error",
         "a subflow is missing",
-        "A subflow node names a flow that is not among the given documents. Add its document, "
-        "or correct the id; a bundle must hold every flow that it can run.",
+        "A subflow node names a flow whose document is not there, or that several documents are. Subflows "
+        "are looked for in the directory of the document that runs them; with --tree, among the "
+        "documents that are named. A bundle must hold every flow that it can run.",
         bad=flow(
             START,
             node("middle", "subflow", "exec-in", "exec-out", subflowId="gone"),
@@ -165,6 +167,7 @@ declare(
             edges=_CHAIN,
         ),
         good=PASS,
+        asks_all_starts=True,
     )
 )
 declare(

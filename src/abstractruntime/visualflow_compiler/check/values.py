@@ -17,7 +17,6 @@ from abstractruntime.visualflow_compiler.check._order import (
 )
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
-    edge_pointer,
     node_pointer,
     rule,
 )
@@ -125,13 +124,10 @@ def older_name(graph: FlowGraph) -> Iterator[Finding]:
             found.setdefault((element.type, pin), []).append(node_id)
     for (type_name, pin), (first, *others) in found.items():
         present = _spellings(graph.types[first])[pin]
-        wires = (e for e in graph.data_in.get(first, ()) if e.pin == pin)
-        wire = next(wires, None)
+        wire = next(iter(graph.entering(first, pin)), None)
         yield Finding(
             f"pin {pin!r} of {type_name} nodes is now called {present!r}",
-            edge_pointer(wire.index, "targetHandle")
-            if wire
-            else _default_pointer(graph, first, pin),
+            wire.at("targetHandle") if wire else _default_pointer(graph, first, pin),
             node_id=first,
             pin=pin,
             notes=(f"so it is at {', '.join(map(repr, others))}",) if others else (),
@@ -202,7 +198,7 @@ def too_early(graph: FlowGraph) -> Iterator[Finding]:
             why = "which no run visits" if never else "which cannot have run by then"
             yield Finding(
                 f"node {node_id!r} needs {edge.handle!r} of node {edge.source!r}, {why}",
-                edge_pointer(edge.index, "source"),
+                edge.at("source"),
                 node_id=edge.target,
                 pin=edge.pin,
                 hint="put the source before it, or take the value from elsewhere",

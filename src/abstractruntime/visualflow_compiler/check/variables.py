@@ -84,9 +84,8 @@ def _put(place: dict[str, str], element: Element, *names: str) -> None:
 def _names(graph: FlowGraph, element: Element, pin: Pin) -> Iterable[str] | None:
     """Give the names that a pin always has, the keys of an object; None when they are computed."""
     value = element.pin_defaults.get(pin.id, "")
-    for edge in graph.data_in.get(element.id, ()):
-        if edge.pin == pin.id:
-            value = graph.literal(edge.source, "string") if pin.type == "string" else None
+    for edge in graph.entering(element.id, pin.id):
+        value = graph.literal(edge.source, "string") if pin.type == "string" else None
     if pin.type == "object" and value is not None:
         return value if isinstance(value, dict) else ()
     return (value,) if isinstance(value, str) else None

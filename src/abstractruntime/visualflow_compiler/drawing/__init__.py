@@ -12,7 +12,7 @@ from abstractruntime._exports import homes, lazy_names
 _HOMES = homes(
     {
         "_layout": "Drawing lay_out",
-        "_outcomes": "NodeOutcome run_outcomes",
+        "_outcomes": "OUTCOME_WORDS NodeOutcome run_outcomes",
         "_picture": "Box Line Picture draw_flow",
         "_source": "render_dot render_mermaid",
         "_svg": "render_svg",

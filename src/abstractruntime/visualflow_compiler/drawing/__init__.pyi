@@ -5,6 +5,7 @@ from abstractruntime.visualflow_compiler.drawing._layout import (
     lay_out,
 )
 from abstractruntime.visualflow_compiler.drawing._outcomes import (
+    OUTCOME_WORDS,
     NodeOutcome,
     run_outcomes,
 )
@@ -26,6 +27,7 @@ from abstractruntime.visualflow_compiler.drawing._text import (
 )
 
 __all__ = [
+    "OUTCOME_WORDS",
     "Box",
     "Drawing",
     "Line",

@@ -14,6 +14,7 @@ from abstractruntime._json import mapping
 from abstractruntime.core.models import RunState, RunStatus
 from abstractruntime.core.outcome import Outcome, failure_of, outcome_of, overcome_failures
 from abstractruntime.core.record_fields import (
+    STARTS_CHILD,
     effect_type,
     is_completion,
     record_status,
@@ -47,6 +48,10 @@ _CURRENT: Final[Mapping[Outcome, OutcomeState]] = {
 }
 
 
+# One of these stands in the line of every record that tells how far a run came.
+OUTCOME_WORDS: Final = (b'"completed"', STARTS_CHILD)
+
+
 @dataclass(frozen=True, slots=True)
 class NodeOutcome:
     """What became of one node in a run; `times` is how often it was done, 0 where nobody knows."""
@@ -70,7 +75,7 @@ def run_outcomes(
     failed_runs: Collection[str] = (),
     outcome: Outcome | None = None,
 ) -> dict[str, NodeOutcome]:
-    """Give the outcome of every step of the flow that the run executes.
+    """Give the outcome of every step of the flow that the run executes, and of pure nodes that failed.
 
     A step that started one of `failed_runs` failed, whatever the run made of it. `outcome` is what
     became of the run, where more is known than it tells itself.
@@ -88,11 +93,10 @@ def run_outcomes(
     if stands and current is not None and state.current_node in found:
         found[state.current_node] = NodeOutcome(current, times.get(state.current_node, 0))
     failure = failure_of(state) if state.status is not RunStatus.CANCELLED else None
-    if failure is not None and failure.node_id is not None:
-        failed.add(failure.node_id)
-    failed.update(str(one.node_id) for one in overcome_failures(state))
-    for step in failed.intersection(found):
-        found[step] = NodeOutcome("failed", times.get(step, 0))
+    failures = [*overcome_failures(state), *([failure] if failure is not None else ())]
+    failed.update(str(node) for one in failures for node in (one.node_id, one.step_id))
+    for node_id in failed.intersection(graph.types):
+        found[node_id] = NodeOutcome("failed", times.get(node_id, 0))
     return found
 
 
