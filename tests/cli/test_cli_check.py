@@ -165,7 +165,7 @@ def test_infos_are_shown_when_asked_for(art: Any) -> None:
 
 @pytest.mark.parametrize("command", [("run",), ("compile", "--unsigned")])
 def test_who_is_refused_hears_no_infos(art: Any, command: tuple[str, ...]) -> None:
-    bad = RULES["VF307"].bad
+    bad: Any = RULES["VF307"].bad
     stray = {"source": "say", "sourceHandle": "nope", "target": "end", "targetHandle": "exec-in"}
     write("a.json", {**bad, "edges": [*bad["edges"], stray]})
     assert "info[" in art("check", "a.json", "-v").out
