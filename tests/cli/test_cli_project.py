@@ -535,4 +535,4 @@ def test_only_what_permits_nothing_is_left_out_of_it() -> None:
 
     # Limits stand in the variables of the run, which its first record holds.
     limits = {f"limits.{name}" for name in RUN_LIMITS}
-    assert unstated == {"lock_timeout", "llm.attempts", "llm.script", *limits}
+    assert unstated == {"lock_timeout", "llm.attempts", "llm.timeout", "llm.script", *limits}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from abstractruntime.llm.endpoint import Endpoint, Price
     from abstractruntime.llm.port import LLMClient
 
+_OWN_KEY: Final = "ART_LLM_API_KEY"
 _OPENAI_HOST: Final = "api.openai.com"
 _OPENAI_KEY: Final = "OPENAI_API_KEY"
 _OPENAI_URL: Final = "OPENAI_BASE_URL"
@@ -114,7 +115,7 @@ def _default_endpoint(session: Session) -> Endpoint | None:
     _require_url(url, "llm.base_url")
     return Endpoint(
         url,
-        session.environ.get(config.get("llm.api_key_env")) or _openai_key(session, url),
+        session.environ.get(config.get("llm.api_key_env") or _OWN_KEY) or _openai_key(session, url),
         model=config.get("llm.model"),
         timeout_s=_timeout(config.get("llm.timeout")),
     )
@@ -128,7 +129,7 @@ def _openai_key(session: Session, url: str) -> str | None:
 
 
 def _providers(session: Session) -> dict[str, Endpoint]:
-    given = session.config.get("llm.providers")
+    given = session.config.get("llm.providers") or {}
     return {
         name: _provider(session, f"llm.providers.{name}", entry) for name, entry in given.items()
     }

@@ -137,9 +137,8 @@ SETTINGS: tuple[Setting, ...] = (
         _NO_ENDPOINT, "ART_LLM_BASE_URL", "OPENAI_BASE_URL",
     ),
     Setting(
-        "llm.api_key_env", "environment variable that holds the key of llm.base_url",
+        "llm.api_key_env", "environment variable that holds the key of llm.base_url, ART_LLM_API_KEY by default",
         _never("other variables hold other secrets"),
-        default="ART_LLM_API_KEY", is_stated=False,
     ),
     Setting(
         "llm.model", "model that answers where a node names none",
@@ -148,12 +147,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "llm.force_model", "whether llm.model answers whatever a node names",
         ProjectRule("free", "a flow names any model it likes"), "ART_LLM_FORCE_MODEL",
-        kind="flag", default=False,
+        kind="flag",
     ),
     Setting(
         "llm.providers",
         "endpoints by name of a provider: {NAME: {base_url, api_key_env, model, timeout, tools, prices}}",
-        _NO_ENDPOINT, "ART_LLM_PROVIDERS", kind="mapping", default={}, is_stated=False,
+        _NO_ENDPOINT, "ART_LLM_PROVIDERS", kind="mapping",
     ),
     Setting(
         "llm.timeout", "seconds that a request to a model may take",

@@ -9,13 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from abstractruntime._json import JsonObject, load_strict, mapping
 from abstractruntime.llm.port import LLMCallFailed, LLMRequest
-
-if TYPE_CHECKING:
-    from abstractruntime.testing.stub_llm import StubAnswer, StubLLM, StubReply
+from abstractruntime.testing._stub_answers import StubAnswer, StubReply
 
 __all__ = ["LoggedRequest", "StubServer"]
 
@@ -35,6 +33,18 @@ class LoggedRequest:
     body: JsonObject = field(default_factory=dict)
 
 
+class Script(Protocol):
+    """Who chooses the answers."""
+
+    def answer(self, request: LLMRequest) -> StubReply:
+        """Choose the answer to a request.
+
+        Raises:
+            LLMCallFailed: there is none any more.
+        """
+        ...
+
+
 class StubServer:
     """Serves a `StubLLM` over HTTP while the context is open; `requests` holds what came.
 
@@ -42,7 +52,7 @@ class StubServer:
     `POST /v1/embeddings`.
     """
 
-    def __init__(self, stub: StubLLM, *, port: int = 0, api_key: str | None = None) -> None:
+    def __init__(self, stub: Script, *, port: int = 0, api_key: str | None = None) -> None:
         """Listen on the loopback interface.
 
         Args:
