@@ -324,12 +324,12 @@ def test_what_the_runtime_keeps_no_flow_writes(art: Any, flows: Path, name: str)
     assert art("resume", "r", "--input", "yes").code == 0
 
 
-def test_a_run_is_not_begun_as_failed(art: Any, flows: Path) -> None:
+def test_no_input_says_that_a_run_has_failed(art: Any, flows: Path) -> None:
     flow = build.flow(build.start("_flow_error_node"), build.END, edges="s > e")
     Path("f.json").write_text(json.dumps(flow))
     given = ("--input", "_flow_error_node=x", "--allow-extra-input")
 
-    assert art("run", "f.json", *given).code == 0
+    assert art("run", "f.json", *given).code == 2
 
 
 @pytest.mark.parametrize(

@@ -278,8 +278,12 @@ class Engine(Protocol):
         """Give the last `limit` records, in order, without reading those before them."""
         ...
 
-    def post(self, run_id: str, command: Command) -> None:
-        """Store a command durably for whoever owns the run now or next."""
+    def post(self, run_id: str, command: Command, *, sender: str | None = None) -> None:
+        """Store a command durably for whoever owns the run now or next.
+
+        Args:
+            sender: The run that sends it, if one does: what that takes counts as its own.
+        """
         ...
 
     def find(self, query: RunQuery) -> list[RunHeader]: ...

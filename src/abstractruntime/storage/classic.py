@@ -86,7 +86,13 @@ class ClassicEngine:
     def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
         return list(self.records(run_id))[-limit:] if limit > 0 else []
 
-    def post(self, run_id: str, command: Command) -> None:
+    def post(
+        self,
+        run_id: str,
+        command: Command,
+        *,
+        sender: str | None = None,  # noqa: ARG002 - it is kept nowhere
+    ) -> None:
         """Queue a command in this process; a pair has nowhere to keep it longer.
 
         Raises:
