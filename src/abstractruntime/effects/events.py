@@ -249,9 +249,7 @@ def deliver_event(
 def _deliver_to(host: EventHost, event: Event, listener: Listener, max_steps: int) -> JsonObject:
     request = Deliver(listener.wait_key, event.envelope())
     command = Command(event.delivery_id, request, event.emitted_at)
-    return host.deliver(
-        listener, command, max_steps=max_steps, sender=event.emitter.get("run_id")
-    )
+    return host.deliver(listener, command, max_steps=max_steps, sender=event.emitter.get("run_id"))
 
 
 def _names_waited_for(host: EventHost, event: Event) -> list[str]:

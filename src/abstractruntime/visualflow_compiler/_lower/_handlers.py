@@ -15,7 +15,7 @@ from functools import singledispatch
 from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
-from abstractruntime.core.vars import FLOW_ERROR, FLOW_ERROR_FACTS, FLOW_ERROR_NODE
+from abstractruntime.core.vars import FLOW_ERROR, FLOW_ERROR_FACTS, FLOW_ERROR_NODE, TEMP
 from abstractruntime.nodes.base import (
     MISSING,
     ControlNode,
@@ -59,7 +59,8 @@ def lower_program(program: Program, services: Services | None) -> WorkflowSpec:
     chosen = services or Services()
     nodes = {unit.id: make_handler(program, unit, chosen) for unit in units}
     guarded = frozenset(unit.id for unit in units if unit.type.touches_files)
-    return WorkflowSpec(program.flow_id, program.entry, nodes, guarded)
+    kept = frozenset({AMBIENT, TEMP})
+    return WorkflowSpec(program.flow_id, program.entry, nodes, guarded, kept=kept)
 
 
 def make_handler(program: Program, unit: Unit, services: Services) -> NodeHandler:
