@@ -68,8 +68,9 @@ class Progress:
         self._node = (labels or {}).get(run.current_node, run.current_node)
         size = log.ledger_bytes
         self._sizes[run.run_id] = size or 0
-        # Few runs come near to a limit: after the first steps one look in so many is soon enough.
-        if (run.used or {}).get("steps", 0) < _LOOK_EVERY or self._steps % _LOOK_EVERY == 0:
+        # Few runs come near to a limit: after the first steps one look in so many is soon enough,
+        # as the last fifth of a larger limit has more of them.
+        if (run.used or {}).get("steps", 0) < 5 * _LOOK_EVERY or self._steps % _LOOK_EVERY == 0:
             self._warn(run, size, tree)
 
     def poll(self) -> None:
