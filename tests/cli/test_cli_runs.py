@@ -150,6 +150,7 @@ ROWS = [
     row("nightly", waiting_on="until", until=format_time(NOW + timedelta(minutes=5))),
     row("due", waiting_on="until", until=format_time(NOW)),
     row("hears", waiting_on="event", wait_key="evt:x", labels={"team": "core"}),
+    row("asks", question="Release " * 40, waiting_on="user"),
     row("x" * 60, outcome="succeeded", workflow_id="a-flow-with-a-very-long-name-" * 3, updated_at=None),
 ]  # fmt: skip
 

@@ -223,6 +223,17 @@ def test_a_child_has_the_limits_of_its_parent_also_where_they_are_none(make):
     assert rt.get_state(child).vars["_runtime"]["limits"] == _NONE
 
 
+def test_nodes_that_fail_in_turns_are_counted_each(make):
+    def handler(run, effect):
+        return EffectOutcome.failed("no model")
+
+    rt = make(handler, config=limited(failures=3))
+    state = go(rt, spec("w", a=asks(LLM, CONTINUE, then="b"), b=asks(LLM, CONTINUE, then="a")))
+
+    assert facts(state) == ("failures", 3, 3)
+    assert state.used["failures"] == {"a": 3, "b": 2}
+
+
 def test_a_node_that_fails_again_and_again_rests_its_run(make):
     answers = iter([False, False, True] + [False] * 9)
 

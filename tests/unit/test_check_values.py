@@ -36,6 +36,11 @@ def starts(kind: str, value: Any) -> dict[str, Any]:
     return flow(start, END, edges=("start > end", "start.text > end.answer"))
 
 
+def compares_half(**given: Any) -> dict[str, Any]:
+    compare = node("c", "compare", "a b", "result", pinDefaults=given)
+    return flow(START, compare, END, edges=("start > end", "c.result > end.answer"))
+
+
 def compares(a: Any, b: Any, op: Any = "==") -> dict[str, Any]:
     """Compare two constants; a text that is the id of a node stands for its output."""
     nodes = {
@@ -120,6 +125,8 @@ def waits(value: Any, kind: str = "minutes") -> dict[str, Any]:
         (around(node("m", "ask_user", "exec-in", "exec-out")), "VF315", "/nodes/1", None),
         (around(node("m", "llm_call", "exec-in", "exec-out")), "VF315", "/nodes/1", None),
         (around(node("m", "agent", "exec-in", "exec-out")), "VF315", "/nodes/1", None),
+        (compares_half(a=1), "VF315", "/nodes/1", None),
+        (compares_half(b=1), "VF315", "/nodes/1", None),
     ],
 )  # fmt: skip
 def test_it_is_told(document: Any, code: str, pointer: str, hint: str | None) -> None:
