@@ -240,6 +240,8 @@ def _store(session: Session, *, most_bytes: int | None) -> Iterator[HealthNote]:
 
 def _believed(session: Session) -> LedgerTrust:
     """Give whom the user believes; nobody where that cannot be read, which is said elsewhere."""
+    if not trust_path(session).exists():
+        return LedgerTrust()
     try:
         return ledger_trust(session)
     except (AbstractRuntimeError, OSError):
