@@ -293,6 +293,15 @@ class WaitEventNode(EffectNode):
     )
     compat = 'Effects 18: `allow_free_text` reads "no" and "false" as false. `event_key` survives a restart.'
 
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        if inputs.get("event_key", "default") in (None, ""):
+            yield Problem(
+                "fails whenever it runs: the wait key is empty",
+                "VF319",
+                pin="event_key",
+                hint="write the key that the run is resumed with",
+            )
+
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         key = inputs.get("event_key", "default")
         payload: JsonObject = {"wait_key": key if key is None else str(key)}

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes.base import EffectNode, Element, NodeType
+from abstractruntime.nodes.base import MISSING, EffectNode, Element, NodeType
 from abstractruntime.visualflow_compiler._ambient import ambient_names, canonical_names
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.graph import FlowGraph
+
+_WHOLE = ("result", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,15 @@ class Unit:
         """True when the node's output chooses among its execution edges."""
         return any(handle != EXEC_OUT for handle in self.targets)
 
+    def output(self, record: JsonValue, handle: str) -> JsonValue:
+        """Give what leaves a handle when the node made `record`, not copied; MISSING when nothing does."""
+        is_whole = handle in _WHOLE
+        if is_whole and self.type.bare:
+            return record
+        if isinstance(record, dict) and handle in record:
+            return record[handle]
+        return record if is_whole and not isinstance(self.type, EffectNode) else MISSING
+
 
 def _ending(value: JsonValue) -> JsonObject:
     return {"success": True, "result": value}
@@ -93,7 +104,7 @@ def build_program(graph: FlowGraph) -> Program:
         node_type = graph.types[node_id]
         if node_type is None:
             raise AssertionError(f"unknown type of node {node_id!r} passed the checks")
-        units[node_id] = _unit(graph, node_id, node_type)
+        units[node_id] = make_unit(graph, node_id, node_type)
     return Program(
         flow_id=graph.flow.id,
         source_id=graph.flow.source_id,
@@ -104,7 +115,8 @@ def build_program(graph: FlowGraph) -> Program:
     )
 
 
-def _unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
+def make_unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
+    """Prepare one node."""
     element = graph.elements[node_id]
     names = canonical_names(node_type)
     wired = frozenset(names.get(pin, pin) for pin in element.wired)
