@@ -136,3 +136,31 @@ def test_values_of_a_document_do_not_grow_without_end():
     )
 
     assert told(wide, "VF319") == []
+
+
+CLOSED = "names a reserved variable"
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "codes"),
+    [
+        ("emit_event", {"outputKey": "_runtime"}, ["VF319"]),
+        ("code", {"outputKey": "_runtime.limits.steps"}, ["VF319"]),
+        ("code", {"inputKey": "_runtime"}, ["VF319"]),
+        ("set_var", {"outputKey": " _runtime"}, ["VF211", "VF319"]),
+        ("set_var", {"outputKey": "total"}, ["VF211"]),
+        ("set_var", {"inputKey": "total"}, ["VF211"]),
+        ("code", {"outputKey": "_limits.max_iterations"}, []),
+        ("code", {"outputKey": "total", "inputKey": "text"}, []),
+    ],
+)
+def test_variables_that_the_runtime_keeps_are_closed(kind: str, keys: Any, codes: list[str]):
+    data = (
+        {"code": "def transform(x):\n    return 1"}
+        if kind == "code"
+        else {"pinDefaults": {"name": "n"}}
+    )
+    document = flow(START, node("m", kind, "exec-in", "exec-out", **data, **keys), END, edges=CHAIN)
+    found = check_document(json.dumps(document).encode()).diagnostics
+
+    assert sorted({i.code for i in found if i.code in ("VF211", "VF319")}) == codes

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes.base import MISSING, EffectNode, Element, NodeType
+from abstractruntime.nodes.paths import why_closed
 from abstractruntime.visualflow_compiler._ambient import ambient_names, canonical_names
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.graph import FlowGraph
@@ -36,6 +37,7 @@ class Unit:
     `known` are the ambient keys it may take, by canonical name; None means every key.
     `defaults` belong to declared pins and beat the ambient value, `spare` ones do not.
     `pulls` are the pure nodes it needs, sources first. `targets` maps execution handles.
+    `closed_key` says why the node fails for what it would read or write, if it does.
     `exposes_ambient` means that edges leave it for more than its type's own pins.
     """
 
@@ -51,6 +53,7 @@ class Unit:
     known: Mapping[str, str] | None = None
     pulls: tuple[str, ...] = ()
     exposes_ambient: bool = False
+    closed_key: str = ""
 
     @property
     def id(self) -> str:
@@ -121,6 +124,7 @@ def make_unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
     names = canonical_names(node_type)
     wired = frozenset(names.get(pin, pin) for pin in element.wired)
     defaults, spare = _defaults(element, names)
+    input_key, output_key = _key(element, "inputKey"), _key(element, "outputKey")
     return Unit(
         element=element,
         type=node_type,
@@ -132,8 +136,9 @@ def make_unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
         pulls=graph.pure_ancestors(node_id) if graph.is_step(node_id) else (),
         targets=_targets(graph, node_id, node_type),
         exposes_ambient=_exposes_ambient(graph, node_id, node_type),
-        input_key=_key(element, "inputKey"),
-        output_key=_key(element, "outputKey"),
+        input_key=input_key,
+        output_key=output_key,
+        closed_key=why_closed("inputKey", input_key) or why_closed("outputKey", output_key),
     )
 
 

@@ -204,6 +204,8 @@ class _Trial:
 
 def _made(unit: Unit, inputs: JsonObject) -> JsonValue:
     """Give what a visit of the node makes first: its record, its frame, or its request."""
+    if unit.closed_key:
+        raise NodeError(unit.closed_key)
     node_type, element, scope = unit.type, unit.element, cast("Scope", _Scope())
     if isinstance(node_type, StagedNode):
         node_type.advance(element, {}, inputs, scope)
