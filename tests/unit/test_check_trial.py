@@ -83,6 +83,9 @@ def test_what_depends_on_the_run_is_left_alone(document: dict[str, Any]):
     ("document", "message"),
     [
         (step("set_vars", updates="notjson"), 'sets nothing: updates is "notjson", expected an object'),
+        (step("ask_user", prompt="?", choices=["a", "b", "a"]), 'choice 3 repeats "a"'),
+        (step("ask_user", prompt="?", choices=[1, {"a": 2}]), 'choice 2 is {"a":2}, expected a text that says it'),
+        (step("wait_event", event_key="k", choices=["a", 1]), "choice 2 is 1, expected a text that says it"),
         (pure("random_int", min=10, max=1), "min is 10, which is above max, 1; they are swapped"),
         (pure("random_float", max=-1), "min is 0, which is above max, -1; they are swapped"),
         (pure("string_template", template="a {{p", vars={}), 'the placeholder in "{{p" has no end, so it is text'),
@@ -91,6 +94,16 @@ def test_what_depends_on_the_run_is_left_alone(document: dict[str, Any]):
 )  # fmt: skip
 def test_constants_that_do_not_do_what_they_seem_to(document: dict[str, Any], message: str):
     assert told(document) == [message]
+
+
+@pytest.mark.parametrize(
+    ("value", "count"), [("{a:1}", 1), (" [1", 1), ("a,b", 0), ({"a": 1}, 0), (None, 0)]
+)
+def test_json_that_is_a_text_is_told(value: Any, count: int):
+    literal = node("m", "literal_json", "", "value", literalValue=value)
+    document = flow(START, literal, END, edges=("start > end", "m.value > end.answer"))
+
+    assert len(told(document, "VF213")) == count
 
 
 def test_a_value_of_the_ambient_is_no_constant():
