@@ -177,3 +177,39 @@ def test_variables_that_the_runtime_keeps_are_closed(kind: str, keys: Any, codes
     found = check_document(json.dumps(document).encode()).diagnostics
 
     assert sorted({i.code for i in found if i.code in ("VF211", "VF319")}) == codes
+
+
+def code(
+    source: str, key: str = "code", kind: str = "code", pins: str = "exec-in"
+) -> dict[str, Any]:
+    return flow(START, node("m", kind, pins, "exec-out", **{key: source}), END, edges=CHAIN)
+
+
+BODY = "\n    return 1"
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (code(f"def transform():{BODY}"), ["VF407"]),
+        (code(f"def transform(a, b):{BODY}"), ["VF407"]),
+        (code(f"def transform(a, *, b):{BODY}"), ["VF407"]),
+        (code(f"def transform(**more):{BODY}"), ["VF407"]),
+        (code(f"def transform(a, b=1, *c, d=2, **e):{BODY}"), []),
+        (code(f"def transform(*a):{BODY}"), []),
+        (code("transform = lambda: 1"), []),
+        (code("def transform(x):\n    return open(x)"), ["VF408"]),
+        (code("def transform(x):\n    return [input, globals()]"), ["VF408", "VF408"]),
+        (code("def open(x):\n    return x\ndef transform(x):\n    return open(x)"), []),
+        (code("def transform(x):\n    return [len(x), print(x), ValueError, eval]"), []),
+        (code("return open('x')", "codeBody"), ["VF408"]),
+        (code("return input", "codeBody", pins="exec-in input"), []),
+        (code("text + 1", "expression", "function"), []),
+        (code("text + txet", "expression", "function"), ["VF408"]),
+        (code("[i for i in x['l']] + [len(input)]", "expression", "function"), []),
+    ],
+)  # fmt: skip
+def test_code_that_cannot_be_called_or_uses_what_is_not_there(document: Any, expected: list[str]):
+    found = check_document(json.dumps(document).encode()).diagnostics
+
+    assert [i.code for i in found if i.code in ("VF407", "VF408")] == expected

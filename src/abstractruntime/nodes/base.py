@@ -273,6 +273,10 @@ class NodeType:
         """
         return ()
 
+    def names_needed(self, element: Element) -> Iterable[str]:
+        """Give the names that the configuration of `element` takes from its inputs, and fails without."""
+        return ()
+
     def input_names(self, element: Element) -> frozenset[str] | None:
         """Give the names under which a value can come in; None when any name is fine."""
         return _names(self.inputs, element.input_ids)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from abstractruntime._json import JsonObject, JsonValue, isolate, normalise
+from abstractruntime._near import close_names
 from abstractruntime.nodes.base import (
     MISSING,
     ControlNode,
@@ -27,11 +28,13 @@ from abstractruntime.nodes.base import (
     ValueNode,
 )
 from abstractruntime.nodes.budget import bounded
-from abstractruntime.visualflow_compiler._lower._program import Unit, make_unit
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler.check._order import AmbientKeys
-from abstractruntime.visualflow_compiler.check._rules import Rule, declare
+from abstractruntime.visualflow_compiler.check._rules import Rule, declare, did_you_mean
 from abstractruntime.visualflow_compiler.graph import FlowGraph
+
+if TYPE_CHECKING:
+    from abstractruntime.visualflow_compiler._lower._program import Unit
 
 MOST_TRIED: Final = 1_000_000
 
@@ -151,6 +154,9 @@ class _Trial:
         graph, node_type = self.graph, self.graph.types[node_id]
         if node_type is None or graph.elements[node_id].goes_on:
             return []
+        # Rules are explained without what makes programs.
+        from abstractruntime.visualflow_compiler._lower._program import make_unit  # noqa: PLC0415 - see above
+
         unit = make_unit(graph, node_id, node_type)
         self.left -= sum(self.sizes.get(wire.source, 0) for wire in unit.wires)
         if self.left < 0 or graph.problems[node_id]:
@@ -159,7 +165,7 @@ class _Trial:
         try:
             record = _made(unit, inputs)
         except _Unknown:
-            return _doubts(unit, inputs)
+            return [*_doubts(unit, inputs), *_lacking(unit, inputs)]
         # What a run catches, too: it ends with the text of any exception.
         except Exception as cause:  # noqa: BLE001 - see above
             return [_failing(cause)]
@@ -226,6 +232,21 @@ def _known_doubts(unit: Unit, inputs: JsonObject) -> Iterator[Problem]:
         yield from unit.type.doubts(unit.element, inputs)
     except _Unknown:
         return
+
+
+def _lacking(unit: Unit, inputs: JsonObject) -> Iterator[Problem]:
+    for name in unit.type.names_needed(unit.element):
+        try:
+            is_there = name in inputs
+        except _Unknown:
+            continue
+        if not is_there:
+            yield Problem(
+                f"uses {name!r}, which no input gives; its output is always an error",
+                "VF408",
+                hint=did_you_mean(close_names(name, unit.element.input_ids))
+                or "add an input of this name",
+            )
 
 
 def _failing(cause: Exception) -> Problem:
