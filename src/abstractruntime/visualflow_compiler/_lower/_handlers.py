@@ -30,7 +30,7 @@ from abstractruntime.nodes.base import (
     Turn,
 )
 from abstractruntime.nodes.budget import bounded
-from abstractruntime.nodes.paths import assign, is_reserved
+from abstractruntime.nodes.paths import assign
 from abstractruntime.visualflow_compiler._lower._failures import (
     Cause,
     FailedElsewhere,
@@ -74,6 +74,8 @@ def make_handler(program: Program, unit: Unit, services: Services) -> NodeHandle
             if unit.element.goes_on:
                 forget_failure(step.state, unit)
                 require_stage(step.state, unit)
+            if unit.closed_key:
+                raise NodeError(unit.closed_key)
             plan = body(unit.type, step, unit)
         # Rule 2: the error path of compiled flows; what is caught is the run's output.
         except Exception as cause:  # noqa: BLE001 - see above
@@ -336,7 +338,4 @@ def _store_mapped(step: Step) -> None:
 
 def _store_output(step: Step, key: str, value: JsonValue) -> None:
     """Store a value at the path that `outputKey` names."""
-    # Compat: published flows set their limits this way; other reserved names stay closed.
-    if is_reserved(key) and not key.startswith("_limits."):
-        raise NodeError(f"outputKey {key!r} names a reserved variable; only _limits.* is open")
     assign(step.run.vars, key, own(value))
