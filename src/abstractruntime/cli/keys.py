@@ -163,12 +163,12 @@ def require_trustable(store: TrustStore, key: VerifierKey, *, again: bool = Fals
     status = store.status_of(key)
     if status == "revoked":
         raise UsageError(
-            f"key '{key.label}' is {store.standing_of(key)}; that is for good",
+            f"key '{key.label}' was {store.standing_of(key)}; that is for good",
             hint="ask its owner for a new key",
         )
     if status == "retired" and not again:
         raise UsageError(
-            f"key '{key.label}' is {store.standing_of(key)}",
+            f"key '{key.label}' was {store.standing_of(key)}",
             hint=f"to trust it as before: art key trust {shell_word(key.vkey)} --again",
         )
 
