@@ -70,14 +70,15 @@ def event_document(event: ServeEvent) -> JsonObject:
     }
 
 
-def event_line(event: ServeEvent) -> str:
+def event_line(out: Output, event: ServeEvent) -> str:
     """Give the line for people."""
+    run = f"{event.at} run {event.run_id}: "
     if event.kind == "advanced":
         outcome = event.outcome.value if event.outcome else "unreadable"
         failure = _run_failure(event)
-        told = f"{outcome}: {failure}" if failure else outcome
-        return f"{event.at} run {event.run_id}: {told}; it went on as {_REASONS[event.reason]}"
-    return f"{event.at} run {event.run_id}: {event.kind}: {error_of(event)}"
+        why = f": {failure}" if failure else ""
+        return out.marked(run, outcome, f"{why}; it went on as {_REASONS[event.reason]}")
+    return out.marked(run, event.kind, f": {error_of(event)}")
 
 
 def complain_of(out: Output, event: ServeEvent) -> None:
