@@ -50,6 +50,7 @@ SAYING = {
     "doctor": ("doctor", "ok"),
     "key list": ("key list", "active revoked"),
     "key show": ("key show old", "revoked"),
+    "ledger tail -f": ("ledger tail r -f", "completed"),
     "ledger show": ("ledger show r", "completed"),
     "key new": ("key new more", "active"),
     "key trust": ("key trust acme.vkey", "active"),

@@ -225,7 +225,7 @@ class Output:
         """Give a line of stdout with a word of ours inside, painted where there is colour."""
         if not self.colour:
             return f"{before}{word}{after}"
-        return Painted(f"{one_line(before)}{paint(word)}{one_line(after)}")
+        return Painted(f"{_columns(before)}{paint(word)}{_columns(after)}")
 
     def _stderr_line(self, text: str) -> str:
         is_coloured = self._has_colour(sys.stderr)
@@ -275,6 +275,10 @@ def _painted(line: str) -> str:
     from abstractruntime.rendering.terminal import Palette
 
     return paint_lead(line, Palette(True))
+
+
+def _columns(text: str) -> str:
+    return one_line(text, keep="\t")
 
 
 def _encodable(text: str) -> str:

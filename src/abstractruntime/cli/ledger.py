@@ -81,8 +81,9 @@ def _emit_record(session: Session, item: StoredRecord) -> None:
     if session.out.mode is Mode.JSONL:
         session.out.raw_bytes([item.line])
     else:
-        cells = ("" if cell is None else str(cell) for cell in _row(item.record))
-        session.out.stream(item.record, text="\t".join(cells))
+        first, word, *more = ("" if cell is None else str(cell) for cell in _row(item.record))
+        rest = "".join(f"\t{cell}" for cell in more)
+        session.out.stream(item.record, text=session.out.marked(f"{first}\t", word, rest))
 
 
 def _emit_records(session: Session, run_id: str, stored: Iterable[StoredRecord]) -> None:
