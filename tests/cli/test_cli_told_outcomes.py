@@ -42,6 +42,17 @@ def woken(art: Any, tmp_path: Path) -> Any:
     return art
 
 
+@pytest.mark.parametrize("more", [(), ("-f",)])
+def test_the_last_records_of_a_failed_run(failed: Any, more: tuple[str, ...]) -> None:
+    rows = [
+        row.split("\t") for row in failed("ledger", "tail", "r", "-n", "2", *more).out.splitlines()
+    ]
+
+    assert [row[1] for row in rows] == ["failed", "failed"]
+    stored = failed("ledger", "tail", "r", "-n", "2", "--json").document["records"]
+    assert [record["status"] for record in stored] == ["completed", "completed"]
+
+
 def test_a_snapshot_of_a_failed_run(failed: Any) -> None:
     made = failed("snapshot", "create", "r", "--json").document
     Draft202012Validator(load_schema("snapshots")).validate(made)
