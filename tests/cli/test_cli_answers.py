@@ -41,6 +41,8 @@ def asked(art: Any, tmp_path: Path) -> Any:
         ('{"respones": "no"}', "did you mean 'response' instead of 'respones'?"),
         ("{}", "found an empty one"),
         ('{"answer": 1}', "found 'answer'"),
+        ('{"approved": true}', "found 'approved'"),
+        ('{"response": null}', "found one that is null"),
     ],
 )
 def test_an_object_without_a_response_answers_nothing(asked: Any, answer: str, hint: str) -> None:

@@ -204,3 +204,5 @@ def test_a_retired_key_counts_for_what_this_user_ran_as_signed_by_it(
     signed("key", "revoke", "acme", "--retire")
 
     assert signed(*RUN).code == code
+    # What may be run is said to be so.
+    assert signed("bundle", "verify", "x.flowbundle").code == (3 if code == 3 else 0)

@@ -72,7 +72,7 @@ COMMANDS = [
     ("bundle verify b.flowbundle", f"signing cryptography {PINS}"),
     ("schema run", "schemas"),
     ("explain VF301", "core nodes nodes.registry schemas visualflow_compiler visualflow_compiler.check"),
-    ("doctor", f"nodes rendering sandbox signing storage._care storage._care.gc {STORE} {DOCUMENTS}"),
+    ("doctor", f"cryptography nodes rendering sandbox signing storage._care storage._care.gc {STORE} {DOCUMENTS}"),
     # Flows.
     ("check flow.json", CHECKS),
     ("fmt flow.json --check", "nodes visualflow_compiler visualflow_compiler._load"),

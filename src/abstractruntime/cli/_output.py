@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 from abstractruntime._json import JsonObject
 from abstractruntime._text import log_line, one_line, painted_line
+from abstractruntime.cli._hints import line_for_store
 
 
 class Mode(str, Enum):
@@ -93,9 +94,13 @@ class Output:
     goes on with what it does besides printing, and its exit code stands.
     """
 
-    def __init__(self, mode: Mode, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, mode: Mode, environ: Mapping[str, str] | None = None, *, store: str | None = None
+    ) -> None:
+        """Write as asked; `store` is the one that the command line names, and hints name, too."""
         self.mode = mode
         self.is_read = True
+        self.store = store
         self._environ = environ or {}
 
     # -- data ------------------------------------------------------------------
@@ -229,6 +234,8 @@ class Output:
 
     def _stderr_line(self, text: str) -> str:
         is_coloured = self._has_colour(sys.stderr)
+        if self.store is not None:
+            text = line_for_store(text, self.store)
         return _painted(log_line(text)) if is_coloured else log_line(text)
 
     # -- terminal --------------------------------------------------------------

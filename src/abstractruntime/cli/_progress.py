@@ -112,7 +112,8 @@ class Progress:
 
     def _warn(self, run: RunState, size: int | None, tree: RuntimeContext | None) -> None:
         used: dict[str, int | None] = {"ledger_bytes": size}
-        if tree is not None and run.parent_run_id is not None:
+        is_begun = bool((run.used or {}).get("steps"))
+        if tree is not None and run.parent_run_id is not None and not is_begun:
             # What a tree uses grows with each of its children, which is when it is looked at.
             used |= {"depth": tree.depth_of(run), "runs": tree.runs_of(run)}
         for use in limit_uses(run, used):

@@ -19,7 +19,14 @@ from abstractruntime._version import __version__
 from abstractruntime.cli._authority import SEAL_FILE, seal_secret
 from abstractruntime.cli._config import USER_FILE
 from abstractruntime.cli._judge import BundleJudge, defects_beside, verify_run
-from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
+from abstractruntime.cli._keyring import (
+    LedgerTrust,
+    key_directory,
+    ledger_trust,
+    own_keys,
+    read_trust,
+    trust_path,
+)
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._settings import BY_NAME
@@ -225,13 +232,25 @@ def _layers_text(report: JsonObject) -> str:
 def _store(session: Session, *, most_bytes: int | None) -> Iterator[HealthNote]:
     try:
         with reading(session) as engine:
-            yield from _store_findings(engine, most_bytes)
+            yield from _store_findings(engine, most_bytes, _believed(session))
     except NotFound:
         hint = "the first `art run` creates it"
         yield HealthNote("note", "store", f"there is none in {session.config.store}", hint)
 
 
-def _store_findings(engine: Store, most_bytes: int | None) -> Iterator[HealthNote]:
+def _believed(session: Session) -> LedgerTrust:
+    """Give whom the user believes; nobody where that cannot be read, which is said elsewhere."""
+    if not trust_path(session).exists():
+        return LedgerTrust()
+    try:
+        return ledger_trust(session)
+    except (AbstractRuntimeError, OSError):
+        return LedgerTrust()
+
+
+def _store_findings(
+    engine: Store, most_bytes: int | None, trust: LedgerTrust
+) -> Iterator[HealthNote]:
     runs = engine.find(RunQuery(limit=_MAX_RUNS))
     long = _long_ledgers(engine, runs, most_bytes)
     yield HealthNote(
@@ -242,8 +261,10 @@ def _store_findings(engine: Store, most_bytes: int | None) -> Iterator[HealthNot
     yield from _unread(long)
     bad, bundles = [], BundleJudge(engine)
     for header in runs:
-        look = _look_at if header.run_id in long else _read_whole
-        found = [*look(engine, header.run_id, bundles)]
+        if header.run_id in long:
+            found = [*_look_at(engine, header.run_id, bundles)]
+        else:
+            found = [*_read_whole(engine, header.run_id, bundles, trust)]
         found += _abandoned(engine, header, found)
         bad += [header.run_id for item in found if item.level == "error"]
         yield from found
@@ -332,9 +353,11 @@ def _look_at(engine: Store, run_id: str, bundles: BundleJudge) -> Iterator[Healt
         yield HealthNote("error", f"run {run_id}", str(text), cause.hint if cause else hint)
 
 
-def _read_whole(engine: Store, run_id: str, bundles: BundleJudge) -> Iterator[HealthNote]:
+def _read_whole(
+    engine: Store, run_id: str, bundles: BundleJudge, trust: LedgerTrust
+) -> Iterator[HealthNote]:
     subject = f"run {run_id}"
-    verdict = verify_run(engine, run_id, bundles=bundles)
+    verdict = verify_run(engine, run_id, trust, bundles=bundles)
     if not verdict.ok:
         is_mended = {defect.code for defect in verdict.defects} <= _REPAIRED
         hint = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
@@ -207,9 +208,15 @@ def parse_bundles(values: Iterable[str]) -> tuple[str, ...]:
     """Give the globs over bundle ids; none means all.
 
     Raises:
-        UsageError: one is empty, which no bundle id fits.
+        UsageError: one is empty, or opens a set that nothing closes: no bundle id fits it.
     """
     globs = tuple(values)
+    if unclosed := next((g for g in globs if "[" in re.sub(r"\[[^\]]+\]", "", g)), None):
+        raise UsageError(
+            f"--bundle {unclosed!r} has a '[' that nothing closes, and no bundle is called so",
+            hint="name bundles, such as 'acme-*' or 'acme-[ab]'",
+            argument="--bundle",
+        )
     if any(not glob.strip() for glob in globs):
         raise UsageError(
             "--bundle is empty, and no bundle is called so",

@@ -9,7 +9,7 @@ import typer
 from abstractruntime._text import shell_word
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._limits import parse_limits
-from abstractruntime.cli._options import RunArgument
+from abstractruntime.cli._options import AcceptOriginOption, RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, reading, resolve_run, writing
 from abstractruntime.core.outcome import outcome_of
@@ -29,6 +29,7 @@ def limits(
             metavar="[NAME=NUMBER]...", help="What it may use from now on; 0: no limit."
         ),
     ] = None,
+    accept_origin: AcceptOriginOption = False,
 ) -> int:
     """Show what a run and everything below it uses of its limits, or change them.
 
@@ -36,6 +37,7 @@ def limits(
     Limits are the run's own, as they were when it started. A run that rests at one goes on when
     the limit is above what it has used; nothing is executed yet.
     """
+    session.accepts_origin = accept_origin
     wanted = parse_limits(changes or ())
     if not wanted:
         with reading(session) as engine:

@@ -274,8 +274,13 @@ class Engine(Protocol):
         """Give the records with a `seq` above `after`, in order."""
         ...
 
-    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
-        """Give the last `limit` records, in order, without reading those before them."""
+    def recent(
+        self, run_id: str, limit: int, *, most_bytes: int | None = None
+    ) -> list[StoredRecord]:
+        """Give the last `limit` records, in order, without reading those before them.
+
+        Of those only as many as take no more than `most_bytes`, but the last one in any case.
+        """
         ...
 
     def post(self, run_id: str, command: Command, *, sender: str | None = None) -> None:
