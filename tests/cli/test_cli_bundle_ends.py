@@ -100,7 +100,7 @@ def test_a_key_that_is_named_is_told_to_have_ended(signed: Any) -> None:
 
     done = signed(*named)
 
-    assert (done.code, "is retired on 20" in done.err, "rotated" in done.err) == (0, True, True)
+    assert (done.code, "was retired on 20" in done.err, "rotated" in done.err) == (0, True, True)
     signed("key", "revoke", "acme", "--reason", "laptop lost")
     done = signed(*named)
     assert (done.code, "revoked on 20" in done.err, "laptop lost" in done.err) == (3, True, True)

@@ -343,7 +343,7 @@ def test_a_key_that_is_revoked_here_vouches_for_nothing_when_it_is_named(
     assert art(*verify).code == 0
     assert art("key", "revoke", "k").code == 0
     refused = art(*verify)
-    assert (refused.code, "is revoked on" in refused.err) == (3, True)
+    assert (refused.code, "was revoked on" in refused.err) == (3, True)
 
 
 @pytest.mark.parametrize("glob", ["[", "acme-[ab", "a[]"])

@@ -171,7 +171,7 @@ def test_colours_repeat_words() -> None:
     plain = list(render_runs(ROWS, now=NOW, width=80, palette=Palette(False)))
     painted = list(render_runs(ROWS, now=NOW, width=80, palette=Palette(True)))
 
-    assert "\x1b[31mfailed" in painted[2]
+    assert "\x1b[31;1mfailed" in painted[2]
     assert [line.replace("\x1b[", "").count("failed") for line in painted] == [
         line.count("failed") for line in plain
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abstractruntime._text import shell_word
+from abstractruntime._text import log_line, shell_word
 from abstractruntime.cli._limits import limit_lines
 from abstractruntime.cli._store import run_document
 from abstractruntime.core.run_tree import RunTree, choice_text
@@ -55,7 +55,7 @@ def conclude(
 
     document = run_document(engine, RunTree(engine, run_id), labels=labels)
     shown, agents = without_traces(document["output"])
-    session.out.emit(document, text=lambda: output_lines(shown))
+    session.out.emit(document, text=lambda: output_lines(shown), line=log_line)
     for line in (*talk_lines(document), *trace_lines(agents)):
         session.out.note(line)
     code = exit_code_for(document)

@@ -81,10 +81,10 @@ def verify(
         for entry in given.keys:
             if trust.status_of(entry.key) == "retired":
                 standing = trust.standing_of(entry.key)
-                session.out.note(f"note: key '{entry.key.label}' is {standing} here")
+                session.out.note(f"note: key '{entry.key.label}' was {standing} here")
             if trust.status_of(entry.key) == "revoked":
                 raise Refused(
-                    f"key '{entry.key.label}' is {trust.standing_of(entry.key)}, so it vouches for nothing",
+                    f"key '{entry.key.label}' was {trust.standing_of(entry.key)}, so it vouches for nothing",
                     hint=f"see: art key show {shell_word(entry.key.label)}",
                     key=entry.key.label,
                 )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime._text import painted_line, shell_word
+from abstractruntime._text import log_line, painted_line, shell_word
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import NoPagerOption, RunArgument
 from abstractruntime.cli._output import Mode, render_value
@@ -136,6 +136,5 @@ def labels_of(engine: Store, tree: RunTree) -> dict[str, str]:
 
 def _emit_record(session: Session, record: JsonObject, run_id: str, *, paged: bool) -> None:
     document = {"format": "art-ledger/1", "run_id": run_id, "records": [record]}
-    session.out.emit(
-        document, text=lambda: render_value(record).split("\n"), items="records", paged=paged
-    )
+    lines = render_value(record).split("\n")
+    session.out.emit(document, text=lambda: lines, items="records", line=log_line, paged=paged)

@@ -19,6 +19,7 @@ from abstractruntime.cli._keyring import (
     trust_path,
     write_trust,
 )
+from abstractruntime.cli._output import Output
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.signing import KeyEntry, TrustedKey, TrustStore, generate, save_signing_key
@@ -164,12 +165,12 @@ def require_trustable(store: TrustStore, key: VerifierKey, *, again: bool = Fals
     status = store.status_of(key)
     if status == "revoked":
         raise UsageError(
-            f"key '{key.label}' is {store.standing_of(key)}; that is for good",
+            f"key '{key.label}' was {store.standing_of(key)}; that is for good",
             hint="ask its owner for a new key",
         )
     if status == "retired" and not again:
         raise UsageError(
-            f"key '{key.label}' is {store.standing_of(key)}",
+            f"key '{key.label}' was {store.standing_of(key)}",
             hint=f"to trust it as before: art key trust {shell_word(key.vkey)} --again",
         )
 
@@ -273,7 +274,7 @@ def _emit(session: Session, keys: list[JsonObject], *, full: bool = False) -> No
 
     def text() -> list[str]:
         if full:
-            return [line for item in keys for line in _facts(item)]
+            return [line for item in keys for line in _facts(session.out, item)]
         return session.out.table(_COLUMNS, map(_cells, keys))
 
     session.out.emit(document, text=text, items="keys")
@@ -288,10 +289,10 @@ def _cells(key: JsonObject) -> tuple[str, ...]:
     return (key["label"], key["status"], ",".join(key["usages"]), own, since, reason)
 
 
-def _facts(key: JsonObject) -> list[str]:
+def _facts(out: Output, key: JsonObject) -> list[str]:
     shown: dict[str, Any] = {
         "key": key["label"],
-        "status": f"{key['status']}{f' since {since}' if (since := key['since']) else ''}",
+        "status": key["status"],
         "vouches for": ", ".join(key["usages"]),
         "bundles": ", ".join(key["bundles"]),
         "reason": key["reason"],
@@ -300,4 +301,9 @@ def _facts(key: JsonObject) -> list[str]:
         "public key": key["public_key"],
         "public line": key["vkey"],
     }
-    return [f"{name + ':':<13}{value}" for name, value in shown.items() if value]
+    since = {"status": f" since {key['since']}"} if key["since"] else {}
+    return [
+        out.marked(f"{name + ':':<13}", value, since.get(name, ""))
+        for name, value in shown.items()
+        if value
+    ]

@@ -12,6 +12,7 @@ from abstractruntime.cli._limits import parse_limits
 from abstractruntime.cli._options import AcceptOriginOption, RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, reading, resolve_run, writing
+from abstractruntime.core.outcome import outcome_of
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.core.tree_limits import nearest_uses
@@ -57,7 +58,9 @@ def _change(session: Session, engine: Store, run_id: str, wanted: dict[str, int]
     for member in live:
         runtime.update_limits(member, wanted)
     if not live:
-        session.out.note(f"note: run {run_id} is {tree.state().status.value}; nothing to change")
+        session.out.note(
+            f"note: run {run_id} is {outcome_of(tree.state()).value}; nothing to change"
+        )
     still = {state.run_id for state in RunTree(engine, run_id).limited()}
     for member in sorted(rested & still):
         session.out.note(f"note: run {member} still rests at its limit")
