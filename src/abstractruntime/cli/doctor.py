@@ -36,7 +36,7 @@ from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound, Refused
-from abstractruntime.rendering.terminal import format_bytes, plural
+from abstractruntime.rendering.terminal import format_bytes, plural, wrap
 from abstractruntime.signing import LedgerVerdict
 
 Level = Literal["ok", "note", "warning", "error"]
@@ -45,6 +45,7 @@ _MOST_DIAGNOSED = 1000
 # What is read from its start unless all is: less than a second's worth.
 _WHOLE_BYTES = 8_000_000
 _LIVE = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
+_INDENT = "    "
 # Said of the store; and of a ledger that was read from its start.
 _SAID = frozenset({"store_file_lost"})
 _SAID_WHOLE = _SAID | {"torn_tail"}
@@ -99,12 +100,20 @@ def doctor(
 
     def text() -> Iterator[str]:
         for item in findings:
-            yield f"{item.level}: {item.subject}: {item.message}"
+            line = f"{item.level}: {item.subject}: {item.message}"
+            yield from _in_width(line, session.out.width) if session.out.is_terminal else [line]
             if item.hint:
                 yield f"  = hint: {item.hint}"
 
     session.out.emit(document, text=text, items="findings")
     return int(ExitCode.OK if ok else ExitCode.FAILED)
+
+
+def _in_width(line: str, width: int) -> Iterator[str]:
+    """Give a line as lines that fit a terminal."""
+    first, *others = wrap(line, max(20, width - len(_INDENT)))
+    yield first
+    yield from (_INDENT + more for more in others)
 
 
 def _checks(session: Session, *, most_bytes: int | None) -> tuple[Check, ...]:
