@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -78,6 +78,9 @@ def load_strict(data: bytes | str) -> JsonValue:
         raise
 
 
+TOO_MANY_DIGITS: Final = "it holds a number of too many digits"
+
+
 def why_unread(cause: Exception) -> str:
     """Say why `load_strict` refused a text, in words that are ours."""
     if isinstance(cause, json.JSONDecodeError):
@@ -88,7 +91,7 @@ def why_unread(cause: Exception) -> str:
     if isinstance(cause, RecursionError):
         return f"it is nested deeper than {MAX_DEPTH} levels"
     if _DIGITS in text:
-        return "it holds a number of too many digits"
+        return TOO_MANY_DIGITS
     return text
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ def asked(art: Any, tmp_path: Path) -> Any:
         ('{"respones": "no"}', "did you mean 'response' instead of 'respones'?"),
         ("{}", "found an empty one"),
         ('{"answer": 1}', "found 'answer'"),
+        ('{"approved": true}', "found 'approved'"),
+        ('{"response": null}', "found one that is null"),
     ],
 )
 def test_an_object_without_a_response_answers_nothing(asked: Any, answer: str, hint: str) -> None:
@@ -142,6 +146,12 @@ def test_how_to_answer_with_what_looks_like_something_else(
 def test_a_byte_order_mark_is_no_part_of_an_answer(asked: Any, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"response": "x"}')
     assert json.loads(asked()("resume", "r", "--input", "@a.json").out)["a"] == "x"
+
+
+def test_nor_is_one_that_comes_from_stdin(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    art = asked()
+    monkeypatch.setattr(sys, "stdin", io.StringIO('\ufeff{"response": "x"}'))
+    assert json.loads(art("resume", "r", "--input", "-").out)["a"] == "x"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,16 @@ def test_help_loads_no_command() -> None:
         for n in ("errors", "_exports", "_json", "_near", "_text", "_version", "cli")
     } <= {
         f"abstractruntime.cli.{name}"
-        for name in ("app", "_arguments", "_interrupts", "_lazy", "_output", "_session", "_table")
+        for name in (
+            "app",
+            "_arguments",
+            "_hints",
+            "_interrupts",
+            "_lazy",
+            "_output",
+            "_session",
+            "_table",
+        )
     }
 
 

@@ -235,6 +235,16 @@ def test_git_shows_flows_in_words(flow: Path, tmp_path: Path) -> None:
     flow.unlink()
     assert "- flow release-approval" in git("diff", "--ext-diff", "--", "flow.json")
 
+    for name in ("package.json", "new.json"):
+        (flow.parent / name).write_text('{"version": 1}\n' if name[0] == "p" else "{broken\n")
+        (flow.parent / ".gitattributes").write_text("*.json diff=flow\n")
+        git("add", name)
+        line = (flow.parent / name).read_text().strip()
+        assert f"+{line}" in git("diff", "--ext-diff", "--cached", "--", name)
+        git("commit", "-qm", name, "--", name)
+        (flow.parent / name).unlink()
+        assert f"-{line}" in git("diff", "--ext-diff", "--", name)
+
 
 # -- graph -----------------------------------------------------------------------------------
 

@@ -69,6 +69,23 @@ def test_a_damaged_flow_is_not_passed_over(art: Any, text: str) -> None:
     assert art("check", "d").code == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", str(ASKS)),
+        ("a.json", json.dumps([ASKS])),
+        ("a.json", json.dumps({"flow": ASKS})),
+        ("A.JSON", json.dumps(with_type("nope"))),
+    ],
+    ids=["single quotes", "in a list", "in an object", "capitals"],
+)
+def test_nor_is_one_that_is_wrapped_or_called_otherwise(art: Any, name: str, text: str) -> None:
+    write("d/good.json", ASKS)
+    Path("d", name).write_text(text)
+
+    assert art("check", "d").code == 1
+
+
 def test_a_flow_in_another_encoding_is_not_passed_over(art: Any) -> None:
     write("d/ok.json", ASKS)
     Path("d/wide.json").write_text(json.dumps(ASKS), encoding="utf-16")

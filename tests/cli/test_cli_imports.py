@@ -44,7 +44,7 @@ STORE = "core storage storage._store sqlite3"
 DOCUMENTS = "visualflow_compiler workflow_bundle"
 LABELS = f"core nodes {DOCUMENTS} visualflow_compiler._load"
 PINS = f"{LABELS} nodes.registry memory rendering"
-CHECKS = "core nodes nodes.registry memory rendering visualflow_compiler visualflow_compiler._load visualflow_compiler.check"
+CHECKS = "core nodes nodes.registry memory rendering visualflow_compiler visualflow_compiler._load visualflow_compiler._lower visualflow_compiler.check"
 KERNEL = f"_runtime effects kg {STORE}"
 IDLE = f"{KERNEL} nodes nodes.registry signing tools {DOCUMENTS}"
 DRIVES = f"{KERNEL} {PINS} agents scheduler signing tools visualflow_compiler.check visualflow_compiler._lower"
@@ -72,7 +72,7 @@ COMMANDS = [
     ("bundle verify b.flowbundle", f"signing cryptography {PINS}"),
     ("schema run", "schemas"),
     ("explain VF301", "core nodes nodes.registry schemas visualflow_compiler visualflow_compiler.check"),
-    ("doctor", f"nodes rendering sandbox signing storage._care storage._care.gc {STORE} {DOCUMENTS}"),
+    ("doctor", f"cryptography nodes rendering sandbox signing storage._care storage._care.gc {STORE} {DOCUMENTS}"),
     # Flows.
     ("check flow.json", CHECKS),
     ("fmt flow.json --check", "nodes visualflow_compiler visualflow_compiler._load"),

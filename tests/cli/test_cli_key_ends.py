@@ -67,6 +67,18 @@ def test_the_verdict_names_the_revocation(signed: Any, form: tuple[str, ...], ot
     assert "host was broken into" in done.out
 
 
+def test_what_a_revoked_host_began_no_later_host_vouches_for(signed: Any) -> None:
+    signed("key", "new", "new", "--usage", "host")
+    assert signed("resume", "r", "--input", "approve", "--host-key", "new").code == 0
+    assert signed("doctor", "--deep").code == 0
+    signed("key", "revoke", "old", "--reason", "stolen")
+
+    done, health = signed("ledger", "verify", "r"), signed("doctor", "--deep")
+
+    assert (done.code, "head_key_revoked" in done.out, "stolen" in done.out) == (1, True, True)
+    assert (health.code, "head_key_revoked" in health.out) == (1, True)
+
+
 def test_a_run_of_a_retired_host_goes_on_under_the_next(signed: Any) -> None:
     signed("key", "new", "new", "--usage", "host")
     signed("key", "revoke", "old", "--retire")

@@ -343,4 +343,12 @@ def test_a_key_that_is_revoked_here_vouches_for_nothing_when_it_is_named(
     assert art(*verify).code == 0
     assert art("key", "revoke", "k").code == 0
     refused = art(*verify)
-    assert (refused.code, "is revoked on" in refused.err) == (3, True)
+    assert (refused.code, "was revoked on" in refused.err) == (3, True)
+
+
+@pytest.mark.parametrize("glob", ["[", "acme-[ab", "a[]"])
+def test_a_set_that_nothing_closes_names_no_bundles(art: Any, glob: str) -> None:
+    refused = art("key", "new", "k", "--bundle", glob)
+
+    assert (refused.code, "nothing closes" in refused.err) == (2, True)
+    assert art("key", "new", "k", "--bundle", "acme-[ab]*").code == 0

@@ -69,6 +69,7 @@ def test_a_run_that_goes_on_for_ever_rests_and_can_be_let_go_on(art, flow, flags
     done = art("run", flow(), "--run-id", "r", *flags)
 
     assert done.code == 4
+    assert f"is near to its limit: {limit}, " in done.err
     assert f"rests at its limit: {limit}, {used} of {used}" in done.err
     assert f"art limits r {limit}={2 * used}" in done.err
     before = _ledgers()

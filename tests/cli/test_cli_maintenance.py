@@ -367,3 +367,14 @@ def test_records_are_given_as_they_come(
         seqs = [item.seq for item in follow(engine, "l1", after=0, clock=clock)]
         assert seqs == [item.seq for item in engine.records("l1", after=0)]
     assert len(clock.slept) == 3
+
+
+def test_the_doctor_fits_a_terminal(art: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped = art("doctor").out.splitlines()
+    monkeypatch.setenv("ART_FORCE_TTY", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    shown = [line for line in art("doctor").out.splitlines() if "hint:" not in line]
+
+    assert max(map(len, shown)) <= 60 < max(map(len, piped))
+    assert any(line.startswith("    ") for line in shown)

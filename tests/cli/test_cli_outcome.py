@@ -184,6 +184,31 @@ def test_a_long_run_is_shown_from_its_end(art: Any, flows: Path, monkeypatch: An
     assert shown.out.count("answer_user") == 2
 
 
+def test_long_records_are_shown_as_far_as_they_are_read_soon(art: Any, tmp_path: Path) -> None:
+    """Whatever the records hold: the last ones that take no more than the bound, and all on demand."""
+    say = build.node("a", "answer_user", "exec-in message", "exec-out")
+    loop = build.node("w", "for", "exec-in start:number end:number", "loop done i:number",
+                      pinDefaults={"start": 0, "end": 12})  # fmt: skip
+    edges = "s > w; s.m > a.message; w.loop > a; w.done > e"
+    flow = build.flow(build.start("m"), loop, say, build.END, edges=edges)
+    Path("long.json").write_text(json.dumps(flow))
+    Path("in.json").write_text(json.dumps({"m": "x" * 200_000}))
+    assert art("run", "long.json", "--run-id", "r", "--input", "@in.json").code == 0
+    with open_store(tmp_path / "store") as engine:
+        whole = len(engine.recent("r", 1000))
+        for bound in (1, 1_000_000):
+            found = engine.recent("r", 1000, most_bytes=bound)
+            lines = [len(item.line) + 1 for item in found]
+            assert sum(lines) <= bound or len(lines) == 1
+        assert 1 < len(found) < whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("abstractruntime.cli.inspect._MOST_BYTES", 1_000_000)
+        shown, every = art("inspect", "r").out, art("inspect", "r", "-n", str(whole)).out
+
+    assert "are not shown" in shown
+    assert shown.count("answer_user") < every.count("answer_user") == 12
+
+
 @pytest.mark.parametrize(
     ("change", "lead"),
     [
@@ -224,7 +249,11 @@ def test_a_node_after_which_the_flow_went_on_is_shown_as_failed(art: Any, flows:
     Path("on.json").write_text(
         json.dumps(build.flow(build.START, code, build.end("error"), edges=edges))
     )
-    assert art("run", "on.json", "--run-id", "r").code == 0
+    done = art("run", "on.json", "--run-id", "r")
+    assert (
+        done.code,
+        "note: KeyError: 'tea' (node c, line 3 of its code); the flow went on" in done.err,
+    ) == (0, True)
 
     assert art("inspect", "r", "--json").document["overcome"][0]["node_id"] == "c"
     assert (
@@ -324,12 +353,12 @@ def test_what_the_runtime_keeps_no_flow_writes(art: Any, flows: Path, name: str)
     assert art("resume", "r", "--input", "yes").code == 0
 
 
-def test_a_run_is_not_begun_as_failed(art: Any, flows: Path) -> None:
+def test_no_input_says_that_a_run_has_failed(art: Any, flows: Path) -> None:
     flow = build.flow(build.start("_flow_error_node"), build.END, edges="s > e")
     Path("f.json").write_text(json.dumps(flow))
     given = ("--input", "_flow_error_node=x", "--allow-extra-input")
 
-    assert art("run", "f.json", *given).code == 0
+    assert art("run", "f.json", *given).code == 2
 
 
 @pytest.mark.parametrize(

@@ -4,25 +4,59 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from abstractruntime._text import shell_word
+from abstractruntime.cli._hints import for_store
 from abstractruntime.cli._outcome import wait_lines
+from abstractruntime.cli._table import COMMANDS, Group
 from abstractruntime.cli.resume import event_key
 from abstractruntime.core.models import WaitReason
 from abstractruntime.core.run_tree import OpenWait
 from abstractruntime.errors import WaitMismatch
 from abstractruntime.signing.keys import load_signing_key
 
+APPROVAL = Path(__file__).resolve().parents[2] / "bundles" / "release-approval" / "flow.json"
+INPUT = '{"service": "api", "version": "2.1.0"}'
 SRC = Path(__file__).resolve().parents[2] / "src" / "abstractruntime"
 EVIL = "q'; touch pwned; '"
 
 
 def hinted(text: str) -> list[str]:
     return shlex.split(text.rpartition("hint: ")[2])
+
+
+def commands(entries: Any, path: tuple[str, ...] = ()) -> Any:
+    for name, entry in entries.items():
+        if isinstance(entry, Group):
+            yield from commands(entry.entries, (*path, name))
+        else:
+            module, function = entry.target.split(":")
+            found = getattr(import_module(f"abstractruntime.cli.{module}"), function)
+            yield (*path, name), getattr(found, "uses_store", False)
+
+
+@pytest.mark.parametrize("mode", [(), ("--json",)], ids=["text", "json"])
+def test_where_a_store_was_named_hints_name_it(art: Any, mode: tuple[str, ...]) -> None:
+    store = ("--store", "my store")
+    started = art("run", str(APPROVAL), "--run-id", "r", "--input", INPUT, *store)
+    wrong = art("inspect", "nope", f"--store={store[1]}", *mode)
+
+    assert "art resume --store 'my store' r --input ANSWER" in started.err
+    assert "art runs --store 'my store'" in wrong.err + wrong.out
+    pasted = shlex.split(started.err.rpartition("hint: ")[2].partition("ANSWER")[0])
+    assert art(*pasted[1:], "approve").code == 0
+
+
+def test_hints_name_it_where_the_command_has_one() -> None:
+    for words, uses_store in commands(COMMANDS.entries):
+        hint = f"see: art {' '.join(words)} X; or not"
+        assert (" --store s X" in for_store(hint, "s")) is uses_store, words
+    assert for_store("see: art runs", None) == "see: art runs"
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,6 @@ def test_a_planted_first_record_is_not_signed(machine: Any, monkeypatch: Any) ->
     assert done.code == 1, done.err
     assert not Path("store/heads_r.jsonl").exists()
     assert machine(*RESUME).code == 3
+    # Whoever wants to be rid of it is.
+    assert machine("cancel", "r", "--yes").code == 1
+    assert machine("cancel", "r", "--yes", "--accept-origin").code == 0

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import flow_builder as build
 import pytest
 from flow_builder import END, START, flow, node
 
@@ -252,3 +253,20 @@ def test_a_refused_answer_says_what_force_would_do(parked: Any, tmp_path: Path) 
 
     assert "choose one of: approve, reject, hold; or add --force" in chosen.err, chosen.err
     assert "when it is due; --force ends the wait now" in early.err, early.err
+
+
+def test_what_an_agent_did_is_left_to_inspect(art: Any, tmp_path: Path) -> None:
+    config = {"agentConfig": {"provider": "p", "model": "m"}}
+    agent = build.node("a", "agent", "exec-in prompt", "exec-out response result", **config)
+    edges = "s > a; s.q > a.prompt; a > e; a.response > e.said; a.result > e.all"
+    document = build.flow(build.start("q"), agent, build.end("said", "all"), edges=edges)
+    (tmp_path / "f.json").write_text(json.dumps(document))
+    answers = {"format": "art-stub-llm/1", "answers": [{"reply": "hello world"}]}
+    (tmp_path / "stub.json").write_text(json.dumps(answers))
+    given = ("run", "f.json", "--input", "q=hi", "--llm-stub", "stub.json")
+
+    shown, whole = art(*given), art(*given, "--json")
+
+    assert ("hello world" in shown.out, "node_traces" in shown.out) == (True, False)
+    assert "art inspect" in shown.err
+    assert whole.document["output"]["all"]["scratchpad"]["node_traces"]

@@ -34,7 +34,7 @@ def test_a_listener_goes_on(art: Any) -> None:
     result = serve(art)
 
     assert result.code == 0
-    assert result.out.endswith(" run l1: succeeded (an event or an unpause woke it)\n")
+    assert result.out.endswith(" run l1: succeeded; it went on as an event or an unpause woke it\n")
     assert "\nwent on: 1\n" in result.err
     assert (serve(art).out, art("inspect", "l1", "--json").document["status"]) == ("", "completed")
 

@@ -38,7 +38,7 @@ def amount(tmp_path: Path) -> str:
         ("compile f.json --unsigned --version x", "option --version is 'x', expected"),
         ("resume r --input", "see: art resume --help"),
         ("run f.json --input amount=1e400", "input 'amount' of 'amount=1e400' cannot be kept: it holds a number"),
-        ("run f.json --input amount=" + "9" * 5000, "takes a number of fewer digits"),
+        ("run f.json --input amount=" + "9" * 5000, "a number of too many digits"),
         ("run f.json --input @in16.json", "file 'in16.json' is not UTF-8"),
         ("emit x --run r --payload 1e400", "cannot be kept: it holds a number"),
     ],

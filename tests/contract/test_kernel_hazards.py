@@ -255,3 +255,20 @@ def test_a_parent_gets_what_its_child_came_to_however_large(in_place):
 
     assert state.vars["out"]["output"] == large
     assert rt.get_state(state.vars["out"]["sub_run_id"]).output != large
+
+
+class Speechless(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("where", ["node", "handler"])
+def test_an_exception_without_words_is_a_failure_like_any_other(make, where):
+    def raises(*_):
+        raise Speechless
+
+    node = raises if where == "node" else asks(LLM, {}, then="z")
+    state = go(make(raises), spec("w", a=node, z=done))
+
+    assert state.status is RunStatus.FAILED
+    assert "Speechless" in state.error

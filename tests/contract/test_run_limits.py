@@ -11,10 +11,11 @@ from abstractruntime import Runtime, open_store
 from abstractruntime._runtime.driver import Driver
 from abstractruntime.core.config import RunLimits, RuntimeConfig
 from abstractruntime.core.limits import reached_limit, run_limits
-from abstractruntime.core.models import RunStatus, StepPlan
+from abstractruntime.core.models import EffectType, RunStatus, StepPlan
 from abstractruntime.core.ports import EffectOutcome, RunQuery
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import WaitMismatch
+from abstractruntime.scheduler.registry import WorkflowRegistry
 
 _NONE = dict.fromkeys(("steps", "ledger_bytes", "seconds", "depth", "runs", "failures"), 0)
 CONTINUE = {"on_failure": "continue"}
@@ -162,6 +163,25 @@ def test_what_lies_beside_a_ledger_counts_as_its_size(tmp_path, keeps):
     assert head.all_bytes == head.bytes + kept_bytes
 
 
+def test_events_that_nobody_has_taken_count_for_their_sender(tmp_path):
+    """A listener that nobody drives: what a run sends it stays in the inbox."""
+    listen = {"name": "x", "scope": "global", "details": {"listen": True}}
+    listener = spec("l", a=asks(EffectType.WAIT_EVENT, listen, then="z"), z=done)
+    registry = WorkflowRegistry()
+    registry.register(listener)
+    store, config = open_store(tmp_path), limited(ledger_bytes=2_000_000, steps=50)
+    rt = Runtime.on_engine(store, workflow_registry=registry, config=config)
+    go(rt, listener)
+
+    event = {"name": "x", "scope": "global", "max_steps": 0, "payload": {"text": "y" * 100_000}}
+    state = go(rt, endless(EffectType.EMIT_EVENT, event))
+
+    waiting_bytes = sum(p.stat().st_size for p in (tmp_path / "inbox").rglob("*.json"))
+    assert waiting_bytes > 300_000
+    assert store.head(state.run_id).beside_bytes >= waiting_bytes
+    assert facts(state)[0] == "ledger_bytes"
+
+
 def test_a_value_that_is_kept_already_counts_once(tmp_path):
     answer = EffectOutcome.completed({"text": "x" * 400_000})
     for _ in range(3):  # each time another process
@@ -201,6 +221,17 @@ def test_a_child_has_the_limits_of_its_parent_also_where_they_are_none(make):
 
     child = next(run for run in _tree(rt, run_id) if run != run_id)
     assert rt.get_state(child).vars["_runtime"]["limits"] == _NONE
+
+
+def test_nodes_that_fail_in_turns_are_counted_each(make):
+    def handler(run, effect):
+        return EffectOutcome.failed("no model")
+
+    rt = make(handler, config=limited(failures=3))
+    state = go(rt, spec("w", a=asks(LLM, CONTINUE, then="b"), b=asks(LLM, CONTINUE, then="a")))
+
+    assert facts(state) == ("failures", 3, 3)
+    assert state.used["failures"] == {"a": 3, "b": 2}
 
 
 def test_a_node_that_fails_again_and_again_rests_its_run(make):

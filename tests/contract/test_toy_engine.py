@@ -125,10 +125,12 @@ class ToyEngine:
             if seq > after:
                 yield StoredRecord(seq, seq, line.encode(), json.loads(line))
 
-    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
+    def recent(
+        self, run_id: str, limit: int, *, most_bytes: int | None = None
+    ) -> list[StoredRecord]:
         return list(self.records(run_id))[-limit:] if limit else []
 
-    def post(self, run_id: str, command: Command) -> None:
+    def post(self, run_id: str, command: Command, *, sender: str | None = None) -> None:
         self._row(run_id).commands.setdefault(command.id, command)
 
     def find(self, query: RunQuery) -> list[RunHeader]:

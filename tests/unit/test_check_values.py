@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -34,6 +35,11 @@ def starts(kind: str, value: Any) -> dict[str, Any]:
     pins = [{"id": "exec-out", "type": "execution"}, {"id": "text", "type": kind}]
     start = {"id": "start", "type": "on_flow_start", "data": {"outputs": pins, "pinDefaults": {"text": value}}}  # fmt: skip
     return flow(start, END, edges=("start > end", "start.text > end.answer"))
+
+
+def compares_half(**given: Any) -> dict[str, Any]:
+    compare = node("c", "compare", "a b", "result", pinDefaults=given)
+    return flow(START, compare, END, edges=("start > end", "c.result > end.answer"))
 
 
 def compares(a: Any, b: Any, op: Any = "==") -> dict[str, Any]:
@@ -120,6 +126,8 @@ def waits(value: Any, kind: str = "minutes") -> dict[str, Any]:
         (around(node("m", "ask_user", "exec-in", "exec-out")), "VF315", "/nodes/1", None),
         (around(node("m", "llm_call", "exec-in", "exec-out")), "VF315", "/nodes/1", None),
         (around(node("m", "agent", "exec-in", "exec-out")), "VF315", "/nodes/1", None),
+        (compares_half(a=1), "VF315", "/nodes/1", None),
+        (compares_half(b=1), "VF315", "/nodes/1", None),
     ],
 )  # fmt: skip
 def test_it_is_told(document: Any, code: str, pointer: str, hint: str | None) -> None:
@@ -157,3 +165,41 @@ def test_it_is_told(document: Any, code: str, pointer: str, hint: str | None) ->
 )
 def test_it_is_left_alone(document: Any) -> None:
     assert found(document) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("nubmer", "did you mean 'number'?"),
+        ("exection", "did you mean 'execution'?"),
+        ("texts", "there are: any, "),
+        (5, "there are: any, "),
+        *((kind, None) for kind in ("number", "execution", "", None, "provider_text", "artifacts")),
+    ],
+)
+def test_pins_of_a_type_that_there_is_not(kind: Any, hint: str | None):
+    document = around(node("m", "set_var", "exec-in", "exec-out", pinDefaults={"name": "n"}))
+    document = deepcopy(document)
+    document["nodes"][0]["data"]["outputs"].append({"id": "more", "type": kind})
+    told = [item for item in found(document) if item[2].endswith("/type")]
+
+    assert [item[:3] for item in told] == [("VF210", "warning", "/nodes/0/data/outputs/2/type")] * (hint is not None)  # fmt: skip
+    assert all(item[3].startswith(hint) for item in told)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_told"),
+    [("data", None, 1), ("position", "here", 1), ("position", {"x": 1}, 0), ("position", None, 0)],
+)
+def test_parts_of_a_node_of_the_wrong_type(key: str, value: Any, is_told: int):
+    document = flow(START, {**END, key: value}, edges=("start > end",))
+    told = [item[:3] for item in found(document)]
+
+    assert told.count(("VF213", "warning", f"/nodes/1/{key}")) == is_told
+
+
+@pytest.mark.parametrize(("prompt", "is_told"), [(["x"], 1), ({"a": 1}, 1), (5, 0), ("x", 0)])
+def test_a_list_is_no_text(prompt: Any, is_told: int):
+    told = found(around(asks(pinDefaults={"prompt": prompt})))
+
+    assert [item[:3] for item in told] == [("VF213", "warning", "/nodes/1/data/pinDefaults/prompt")] * is_told  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flow_builder import END, flow, node, start
 
+from abstractruntime._text import one_line
 from abstractruntime.core.models import RunState, RunStatus
 from abstractruntime.errors import UsageError
 from abstractruntime.visualflow_compiler.document import FlowDocument
@@ -241,3 +242,20 @@ def test_outcomes_are_shown_in_words_and_colours() -> None:
     assert 'class="step waiting"' in render_svg(drawn)
     assert "classDef waiting" in render_mermaid(drawn)
     assert "1 waiting" in drawn.description
+
+
+def test_colours_move_nothing_and_are_of_outcomes_only() -> None:
+    name, outcome = "名前 \x1b[31m[failed]", NodeOutcome("failed", 2)
+    boxes = (
+        Box("a", name, "t", "step", outcome),
+        Box("b", "b", "b", "dead", outcome),
+        Box("c", "c", "c", "pure", outcome),
+    )
+    drawn = Picture("p", boxes, (Line("a", "a", "\x1b[2J"), Line("a", "b", "\x1b[2J")))
+
+    painted = render_ascii(drawn, lambda text, state: f"<{state}>{text}<>")
+
+    assert painted.replace("<failed>", "").replace("<>", "") == "".join(
+        one_line(line, keep="\n") for line in render_ascii(drawn)
+    )
+    assert (painted.count("<failed>[failed, done 2x]<>"), painted.count("<failed>")) == (2, 2)

@@ -217,8 +217,29 @@ def test_value_that_json_cannot_hold_is_an_error_that_names_its_place():
 
 
 def test_a_result_that_cannot_be_stored_is_the_failure_of_the_node_that_gave_it():
-    asks = node("q", "ask_user", "exec-in prompt", "exec-out response", outputKey="_runtime.x")
-    host = Host(flow(START, asks, END, edges="s > q; q > e"), answers=({"response": "y"},)).go()
+    asks = node("q", "ask_user", "exec-in prompt", "exec-out response", outputKey="a[3]")
+    document = flow(START, asks, END, edges="s > q; q > e")
+    host = Host(document, {"a": []}, answers=({"response": "y"},)).go()
 
-    assert "outputKey '_runtime.x'" in host.output["error"]
+    assert host.output["error"] == "3 is no index into a list of 0"
     assert (host.run.vars["_flow_error_source"], host.output["node"]) == ("q", "e")
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("emit_event", {"outputKey": "_runtime"}),
+        ("ask_user", {"outputKey": "_temp.x"}),
+        ("set_var", {"outputKey": "_runtime"}),
+        ("uppercase", {"inputKey": " _runtime"}),
+        ("ask_user", {"inputKey": "_runtime"}),
+    ],
+)
+def test_a_node_that_names_a_variable_of_the_runtime_fails_before_it_does_anything(kind, keys):
+    defaults = {"name": "n", "value": 1}
+    asks = node("q", kind, "exec-in", "exec-out", pinDefaults=defaults, **keys)
+    host = Host(flow(START, asks, END, edges="s > q; q > e")).go()
+
+    (setting,) = keys
+    assert host.output["error"].startswith(f"{setting} '_")
+    assert (host.output["node"], host.effects) == ("q", [])

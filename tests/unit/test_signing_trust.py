@@ -227,8 +227,8 @@ def test_the_last_host_key_is_retired_not_given_another_usage():
     [
         (TrustedKey(KEY), "bundle", "any", None),
         (TrustedKey(HOST), "bundle", "any", None),
-        (TrustedKey(KEY, status="revoked"), "bundle", "any", "it is revoked"),
-        (TrustedKey(TWIN, status="retired"), "bundle", "any", "it is retired"),
+        (TrustedKey(KEY, status="revoked"), "bundle", "any", "it was revoked"),
+        (TrustedKey(TWIN, status="retired"), "bundle", "any", "it was retired"),
         (TrustedKey(KEY, ("ledger",)), "bundle", "any", "it vouches for ledgers only"),
         (TrustedKey(KEY), "ledger", None, "it vouches for bundles only"),
         (TrustedKey(KEY, bundles=("acme-*",)), "bundle", "acme-x", None),

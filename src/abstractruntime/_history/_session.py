@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from abstractruntime._history._sources import descendants
 from abstractruntime._json import mapping
 from abstractruntime.core.models import moment_or_none
+from abstractruntime.core.outcome import outcome_of
 from abstractruntime.core.record_fields import (
     effect_payload,
     effect_type,
@@ -61,6 +62,7 @@ def _turn(source: HistorySource, run: RunState, kind: str) -> JsonObject:
         "workflow_id": run.workflow_id,
         "kind": kind,
         "status": run.status.value,
+        "outcome": outcome_of(run).value,
         "created_at": run.created_at,
         "updated_at": run.updated_at,
         "prompt": _prompt(asked),

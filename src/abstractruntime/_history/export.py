@@ -24,6 +24,7 @@ from abstractruntime._history._sources import (
 )
 from abstractruntime._json import isolate, mapping
 from abstractruntime.core.models import format_time, utc_now
+from abstractruntime.core.outcome import failure_of, outcome_of
 from abstractruntime.core.record_fields import effect_type, elapsed_ms, record_status, text_or_none
 from abstractruntime.errors import UsageError
 from abstractruntime.schemas.history import HISTORY_FORMAT, RUN_HISTORY_BUNDLE_VERSION_V1
@@ -243,7 +244,16 @@ def run_object(run: RunState, *, with_output: bool) -> JsonObject:
     keys = (*_RUN_KEYS, "output") if with_output else _RUN_KEYS
     # Invariant: a bundle shares nothing with a store that hands out its own objects.
     shown: JsonObject = isolate({key: data[key] for key in keys})
-    return shown
+    return {**shown, **isolate(what_became_of(run))} if with_output else shown
+
+
+def what_became_of(run: RunState) -> JsonObject:
+    """Give the outcome of a run, and why it failed; `status` and `error` keep the words of 0.4.x."""
+    failure = failure_of(run)
+    return {
+        "outcome": outcome_of(run).value,
+        "failure": failure.to_dict() if failure is not None else None,
+    }
 
 
 def snapshot_of(run: RunState) -> JsonObject | None:

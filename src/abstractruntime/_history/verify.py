@@ -20,6 +20,7 @@ from abstractruntime._history.export import (
     run_object,
     snapshot_of,
     timeline_entries,
+    what_became_of,
 )
 from abstractruntime._json import dump_line, dump_sorted, join_pointer, load_strict, mapping
 from abstractruntime.core.origin import RUN_STARTED, RunOrigin
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from abstractruntime.signing.verdict import LedgerVerdict
 
 _MAX_SHAPE_DEFECTS: Final = 20
+# Exports of earlier versions have neither.
+_LATER: Final = frozenset({"outcome", "failure"})
 _PROVENANCE: Final = frozenset({"head_hash", "root_hash", "size", "heads", "vkeys", "runs"})
 
 
@@ -107,6 +110,13 @@ def not_covered(bundle: JsonValue) -> list[str]:
     if run is None or _has_references(run.vars):
         found += ["/input_data", "/workflow_snapshot"]
     return sorted([*found, *_lost_children(bundle), *_unknown_keys(bundle)])
+
+
+def outcome_shown(bundle: JsonObject) -> JsonObject:
+    """Give outcome and failure of the run of a consistent bundle: those that its records tell, or it shows."""
+    run = _run_of(bundle)
+    found = what_became_of(run) if run is not None else bundle["run"]
+    return {name: found.get(name) for name in ("outcome", "failure")}
 
 
 def _lost_children(bundle: JsonObject) -> Iterator[str]:
@@ -249,6 +259,8 @@ def _run_defects(bundle: JsonObject) -> _Defects:
         # An engine exports these; without them the rest could pass for less than it is.
         yield HistoryDefect("missing", root, None, name, None)
     recorded = run_object(run, with_output=True)
+    if not _LATER & set(shown):
+        recorded = {name: value for name, value in recorded.items() if name not in _LATER}
     for name, value in recorded.items():
         if name not in shown or not _agrees(value, shown[name]):
             yield HistoryDefect(f"{name}_mismatch", root, None, value, shown.get(name))
@@ -282,6 +294,8 @@ def _recorded_facts(records: list[JsonObject]) -> dict[str, tuple[int, JsonValue
     if closing is None:
         return facts
     facts["status"] = (len(records) - 1, closing)
+    if outcome := result_object(records[-1]).get("outcome"):
+        facts["outcome"] = (len(records) - 1, outcome)
     if closing == "completed":
         facts["error"] = (len(records) - 1, None)
     for index, record in enumerate(records):

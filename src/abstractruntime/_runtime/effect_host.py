@@ -208,7 +208,9 @@ class EffectHost:
     def listeners(self, query: RunQuery) -> list[RunHeader]:
         return self._engine.find(query)
 
-    def deliver(self, listener: Listener, command: Command, *, max_steps: int) -> JsonObject:
+    def deliver(
+        self, listener: Listener, command: Command, *, max_steps: int, sender: str | None
+    ) -> JsonObject:
         """Hand an event to one waiting run, and give `{run_id, status[, error]}`.
 
         The command is stored first, under an id that a repeated delivery repeats, so that
@@ -221,7 +223,7 @@ class EffectHost:
             error = "workflow_not_registered"
             return {"run_id": run_id, "status": "skipped", "error": error}
         try:
-            self._engine.post(run_id, command)
+            self._engine.post(run_id, command, sender=sender)
             status = self._take_up(run_id, workflow, max_steps)
         except StoreError:
             # Invariant: a disk that fails is no outcome; the emission is repeated, to the same runs.

@@ -221,7 +221,7 @@ class Runtime(RuntimeReads):
             workflow_id=workflow.workflow_id,
             status=RunStatus.RUNNING,
             current_node=workflow.entry_node,
-            vars=self._initial_vars(vars, parent_run_id),
+            vars=self._initial_vars(vars, workflow.kept, parent_run_id),
             created_at=self._clock.now_iso(),
             updated_at=self._clock.now_iso(),
             actor_id=actor_id,
@@ -235,9 +235,13 @@ class Runtime(RuntimeReads):
             log.settle()
         return run.run_id
 
-    def _initial_vars(self, given: JsonObject | None, parent_run_id: str | None) -> JsonObject:
+    def _initial_vars(
+        self, given: JsonObject | None, kept: frozenset[str], parent_run_id: str | None
+    ) -> JsonObject:
         """Give the variables of a new run; a child has the limits of its parent."""
         own = initial_vars({} if given is None else given, self._config)
+        for name in kept:
+            own.pop(name, None)
         limits = limits_given_by(self._config)
         if parent_run_id is not None:
             with contextlib.suppress(NotFound):  # Compat: its store may not hold it.

@@ -29,7 +29,7 @@ from abstractruntime._runtime.readiness import (
     Reason,
 )
 from abstractruntime.core.models import RunState, RunStatus, format_time, moment_or_none
-from abstractruntime.core.outcome import Outcome
+from abstractruntime.core.outcome import Failure, Outcome, failure_of
 from abstractruntime.core.ports import Clock, Engine, RunQuery
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import AbstractRuntimeError, Busy, NotFound, Quarantined, Refused
@@ -58,6 +58,7 @@ class ServeEvent:
         error: Why it could not go on.
         retry_s: After how many seconds it is tried again.
         outcome: What became of the root; None as `status`.
+        failure: Why the root ended badly, the deepest cause.
     """
 
     kind: Kind
@@ -68,6 +69,7 @@ class ServeEvent:
     error: Exception | None = None
     retry_s: float | None = None
     outcome: Outcome | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,16 +203,17 @@ class ServeLoop:
         error: Exception | None = None,
         retry_s: float | None = None,
     ) -> ServeEvent:
-        status, outcome = self._state(root)
+        status, outcome, failure = self._state(root)
         now = self._clock.now_iso()
-        return ServeEvent(kind, now, root, reason, status, error, retry_s, outcome)
+        return ServeEvent(kind, now, root, reason, status, error, retry_s, outcome, failure)
 
-    def _state(self, root: str) -> tuple[RunStatus | None, Outcome | None]:
+    def _state(self, root: str) -> tuple[RunStatus | None, Outcome | None, Failure | None]:
         try:
             tree = RunTree(self._engine, root)
-            return tree.state().status, tree.outcome(_by_nobody)
+            failure = failure_of(tree.failures()[-1])
+            return tree.state().status, tree.outcome(_by_nobody), failure
         except (AbstractRuntimeError, OSError):
-            return None, None
+            return None, None, None
 
     # -- sleeping ----------------------------------------------------------------
 

@@ -270,7 +270,7 @@ class OwnPast:
                 f"the first record of run {root!r} was changed, or was not written with this"
                 " configuration, so no host key of yours signs what follows it",
                 hint=f"art ledger verify {shell_word(root)}; go on in the program that started it, or without"
-                " a host key; or with --accept-origin, which resume, tick and serve have",
+                " a host key; or with --accept-origin",
                 run_id=root,
             )
 

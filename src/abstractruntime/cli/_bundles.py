@@ -5,15 +5,22 @@ A file is read once; the bytes that were verified are the bytes that run and are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from abstractruntime.cli._contract import input_schema
 from abstractruntime.core.run_tree import RunTree
-from abstractruntime.errors import AbstractRuntimeError, IntegrityError, NotFound, UsageError
+from abstractruntime.errors import (
+    AbstractRuntimeError,
+    IntegrityError,
+    NotFound,
+    Untrusted,
+    UsageError,
+)
 from abstractruntime.visualflow_compiler.document import FlowDocument
 from abstractruntime.workflow_bundle.reader import (
     MAX_ARCHIVE_BYTES,
@@ -24,6 +31,7 @@ from abstractruntime.workflow_bundle.reader import (
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
     from abstractruntime.core.store import Store
+    from abstractruntime.signing import TrustStore
     from abstractruntime.workflow_bundle import BundleVerdict, WorkflowBundle
 
 ARCHIVE_START = b"PK"
@@ -64,6 +72,41 @@ def naming(path: Path) -> Iterator[None]:
     except AbstractRuntimeError as cause:
         cause.details.setdefault("file", str(path))
         raise
+
+
+def judged(
+    data: bytes,
+    path: Path,
+    trust: TrustStore,
+    *,
+    vouchers: Callable[[str], Collection[str]] = lambda _digest: (),
+    **options: Any,
+) -> Loaded:
+    """Open a bundle under the trust policy.
+
+    Args:
+        data: The archive.
+        path: Where it lies.
+        trust: Whose signatures count.
+        vouchers: Gives for a digest who signed it when this user ran it before; those still count
+            when they are retired.
+        options: Further ones of `verify_bundle`.
+
+    Raises:
+        Untrusted: the policy refuses it.
+        ArchiveInvalid: it is damaged.
+    """
+    # Who only looks at bundles needs no keys.
+    from abstractruntime.workflow_bundle import verify_bundle
+
+    judge = partial(verify_bundle, data, trust, source=path, **options)
+    with naming(path):
+        try:
+            return of_verdict(data, judge())
+        except Untrusted as cause:
+            if not (vouched := vouchers(str(cause.details.get("digest")))):
+                raise
+            return of_verdict(data, judge(vouched=vouched))
 
 
 def of_verdict(data: bytes, verdict: BundleVerdict) -> Loaded:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from abstractruntime.visualflow_compiler.document import FlowDocument
 
 # Variables that hosts, agents and files read without a pin or node that says so.
+# Compat: hosts hand the limits of models over.
+_OPEN_NAMES = ("_limits",)
 _HOST_NAMES = ("context", "scratchpad", "workspace", "workspace_root", "session_id")
 _MOST_NAMED = 20
 _MANY_DIGITS = re.compile(r"-?[0-9]{1000,}")
@@ -57,7 +59,24 @@ def unknown_names(known: frozenset[str] | None, given: Iterable[str]) -> list[st
     """Give those names of an input that a flow cannot mean; `known` is what `known_names` gives."""
     if known is None:
         return []
-    return [n for n in given if n not in known and n not in _HOST_NAMES and not n.startswith("_")]
+    return [n for n in given if n not in known and n not in _HOST_NAMES and n not in _OPEN_NAMES]
+
+
+def require_free_names(given: Iterable[str]) -> None:
+    """Refuse inputs that are called like what the runtime keeps: they would say what a run has done.
+
+    Raises:
+        UsageError: one is.
+    """
+    kept = [name for name in given if name.startswith("_") and name not in _OPEN_NAMES]
+    if kept:
+        is_one = len(kept) == 1
+        raise UsageError(
+            f"input{'' if is_one else 's'} {_listed([repr(name) for name in kept])} cannot be given:"
+            " names that begin with '_' are the runtime's",
+            hint="leave it out" if is_one else "leave them out",
+            argument="--input",
+        )
 
 
 def require_known_names(document: FlowDocument, given: Iterable[str]) -> None:
@@ -121,6 +140,7 @@ def checked_input(
     schema = input_schema(document)
     texts = {name for name, rule in schema["properties"].items() if rule.get("type") == "string"}
     values = parse_inputs(given, text_names=texts)
+    require_free_names(values)
     if not allow_extra:
         require_known_names(document, values)
     check_input(schema, values)

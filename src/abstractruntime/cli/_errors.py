@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from abstractruntime._json import JsonObject
+from abstractruntime.cli._hints import for_store
 from abstractruntime.cli._output import Mode, Output
 from abstractruntime.errors import (
     AbstractRuntimeError,
@@ -104,7 +105,9 @@ def report_error(out: Output, error: AbstractRuntimeError, cause: BaseException)
     if os.environ.get("ART_DEBUG"):
         traceback.print_exception(cause)
     if out.mode in (Mode.JSON, Mode.JSONL):
-        out.emit(error_document(error), text=list)
+        document = error_document(error)
+        document["error"]["hint"] = for_store(document["error"]["hint"], out.store)
+        out.emit(document, text=list)
     else:
         out.complain(error_lines(error))
     return int(error.exit_code)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from abstractruntime._text import shell_word
 from abstractruntime.cli._errors import Defect, as_known_error, error_document, error_lines
-from abstractruntime.errors import AbstractRuntimeError
+from abstractruntime.core.outcome import Outcome
+from abstractruntime.errors import AbstractRuntimeError, RunFailed
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
@@ -40,9 +41,22 @@ def error_of(event: ServeEvent) -> AbstractRuntimeError | None:
     )
 
 
+def _run_failure(event: ServeEvent) -> RunFailed | None:
+    """Give why a tree that went on came to a bad end."""
+    if event.outcome is not Outcome.FAILED or event.failure is None:
+        return None
+    from abstractruntime.rendering.failure_text import failure_text
+
+    return RunFailed(
+        failure_text(event.failure.to_dict()),
+        hint=f"see what happened: art inspect {shell_word(event.run_id)}",
+        run_id=event.run_id,
+    )
+
+
 def event_document(event: ServeEvent) -> JsonObject:
     """Give the `art-serve-event/1` document."""
-    error = error_of(event)
+    error = error_of(event) or _run_failure(event)
     return {
         "format": EVENT_FORMAT,
         "at": event.at,
@@ -56,13 +70,15 @@ def event_document(event: ServeEvent) -> JsonObject:
     }
 
 
-def event_line(event: ServeEvent) -> str:
+def event_line(out: Output, event: ServeEvent) -> str:
     """Give the line for people."""
-    outcome = event.outcome.value if event.outcome else "unreadable"
-    why = _REASONS[event.reason]
+    run = f"{event.at} run {event.run_id}: "
     if event.kind == "advanced":
-        return f"{event.at} run {event.run_id}: {outcome} ({why})"
-    return f"{event.at} run {event.run_id}: {event.kind}: {error_of(event)}"
+        outcome = event.outcome.value if event.outcome else "unreadable"
+        failure = _run_failure(event)
+        why = f": {failure}" if failure else ""
+        return out.marked(run, outcome, f"{why}; it went on as {_REASONS[event.reason]}")
+    return out.marked(run, event.kind, f": {error_of(event)}")
 
 
 def complain_of(out: Output, event: ServeEvent) -> None:

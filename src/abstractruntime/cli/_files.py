@@ -83,7 +83,7 @@ def flows_below(directory: Path) -> Found:
         if entry.is_dir():
             if not _is_entered(entry):
                 not_entered.append(Path(entry.path))
-        elif entry.name.endswith(".json"):
+        elif _is_json(entry.name):
             files.append(Path(entry.path))
     found = replace(_sorted_out(files), not_entered=tuple(sorted(not_entered)))
     if found.flows:
@@ -95,13 +95,17 @@ def flows_below(directory: Path) -> Found:
     )
 
 
+def _is_json(name: str) -> bool:
+    return name.lower().endswith(".json")
+
+
 def require_documents(directory: Path) -> list[Path]:
     """Give the flow documents of a directory: those of its `*.json` files that are flows.
 
     Raises:
         NotFound: it holds none; names the directories below that do.
     """
-    found = _sorted_out(directory.glob("*.json")).flows
+    found = _sorted_out(path for path in directory.iterdir() if _is_json(path.name)).flows
     if found:
         return list(found)
     below = sorted({str(path.parent) for path in _sorted_out(directory.glob("*/*.json")).flows})

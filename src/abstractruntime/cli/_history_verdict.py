@@ -6,9 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from abstractruntime._history.verify import HistoryDefect, not_covered, verify_history_bundle
+from abstractruntime._history.verify import (
+    HistoryDefect,
+    not_covered,
+    outcome_shown,
+    verify_history_bundle,
+)
 from abstractruntime._json import load_strict
 from abstractruntime.errors import ExitCode
+from abstractruntime.rendering.failure_text import failure_text
 
 if TYPE_CHECKING:
     from abstractruntime._json import JsonObject
@@ -23,7 +29,7 @@ class HistoryVerdict:
     """What an exported history and the given keys allow to conclude.
 
     `valid` needs a head by a trusted key over every ledger in it; `unsigned` are the records
-    behind the last such head, over all ledgers.
+    behind the last such head, over all ledgers. What became of the run is told of what is consistent.
     """
 
     root_run_id: str | None
@@ -34,6 +40,8 @@ class HistoryVerdict:
     unsigned: int
     keys: tuple[str, ...] = ()
     not_covered: tuple[str, ...] = ()
+    outcome: str | None = None
+    failure: JsonObject | None = None
 
     @property
     def verdict(self) -> str:
@@ -61,6 +69,8 @@ class HistoryVerdict:
             "trusted_keys": list(self.keys),
             "defects": [defect.to_dict() for defect in self.defects],
             "not_covered": list(self.not_covered),
+            "outcome": self.outcome,
+            "failure": self.failure,
         }
 
 
@@ -93,6 +103,7 @@ def judge_history(
         unsigned=sum(int(defect.found) for defect in unsigned) if keys else records,
         keys=tuple(key.label for key in keys),
         not_covered=() if real else tuple(not_covered(document)),
+        **({} if real else outcome_shown(document)),
     )
 
 
@@ -122,6 +133,10 @@ def history_lines(document: JsonObject, retired: Mapping[str, str] | None = None
         f"{document['verdict']}: history of run {document['root_run_id'] or '(unknown)'}, {runs},"
         f" {signed} of {document['records']} records signed{by}"
     )
+    if document["outcome"] is not None:
+        failure = document["failure"]
+        why = f": {failure_text(failure)}" if failure is not None else ""
+        yield f"{document['outcome']}: run {document['root_run_id']}{why}"
     for defect in document["defects"]:
         if defect["code"] == "malformed":
             yield f"  malformed: at {defect['expected']}: {defect['found']}"

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from abstractruntime._files import read_bounded
-from abstractruntime._json import MAX_DEPTH, JsonObject, dump_line, load_strict, why_unread
+from abstractruntime._json import (
+    MAX_DEPTH,
+    TOO_MANY_DIGITS,
+    JsonObject,
+    dump_line,
+    load_strict,
+    why_unread,
+)
 from abstractruntime._json_size import has_more_values
 from abstractruntime._text import shell_word
 from abstractruntime.cli._files import MAX_INPUT_BYTES, MAX_VALUES
@@ -86,12 +93,12 @@ def _value(text: str, shown: str) -> Any:
     """Give JSON where `text` is JSON, else the text itself.
 
     Raises:
-        UsageError: it is an object or list that strict readers refuse, as one with a key twice.
+        UsageError: it is JSON that cannot be kept, as an object with a key twice.
     """
     try:
         return load_strict(text)
     except (ValueError, RecursionError) as cause:
-        if text.lstrip()[:1] in {"{", "["} and _is_lenient_json(text):
+        if _is_meant_as_json(text, cause):
             raise UsageError(
                 f"input {_short(shown)} is not JSON that can be kept: {why_unread(cause)}",
                 hint="correct the value, or quote it as JSON for a text: name='\"...\"'",
@@ -100,10 +107,17 @@ def _value(text: str, shown: str) -> Any:
         return text
 
 
-def _is_lenient_json(text: str) -> bool:
+def _is_meant_as_json(text: str, cause: Exception) -> bool:
+    """Tell a value that is JSON, but none to keep, from a text that only begins like one."""
+    if why_unread(cause) == TOO_MANY_DIGITS:
+        return True
+    if text.lstrip()[:1] not in {"{", "["}:
+        return False
     try:
         json.loads(text)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        return True
+    except ValueError:
         return False
     return True
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abstractruntime._text import shell_word
+from abstractruntime._text import log_line, shell_word
 from abstractruntime.cli._limits import limit_lines
 from abstractruntime.cli._store import run_document
 from abstractruntime.core.run_tree import RunTree, choice_text
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from abstractruntime.core.store import Store
 
 
+_MOST_OVERCOME = 3
+
+
 class Until(str, Enum):
     IDLE = "idle"
     WAITING = "waiting"
@@ -29,7 +32,11 @@ class Until(str, Enum):
 
 
 UntilOption = Annotated[
-    Until, typer.Option("--until", help="idle: nothing can run now; waiting: sleep through timers.")
+    Until,
+    typer.Option(
+        "--until",
+        help="idle: nothing can run now; waiting: sleep through timers; done: wait for whatever may come.",
+    ),
 ]
 
 
@@ -48,7 +55,7 @@ def conclude(
 
     document = run_document(engine, RunTree(engine, run_id), labels=labels)
     shown, agents = without_traces(document["output"])
-    session.out.emit(document, text=lambda: output_lines(shown))
+    session.out.emit(document, text=lambda: output_lines(shown), line=log_line)
     for line in (*talk_lines(document), *trace_lines(agents)):
         session.out.note(line)
     code = exit_code_for(document)
@@ -70,6 +77,7 @@ def talk_lines(document: JsonObject) -> Iterator[str]:
     yield f"{outcome}: run {run_id}, {document['ledger']['records']} records"
     if document["error"]:
         yield from failure_lines(document)
+    yield from overcome_lines(document)
     if document["paused"]:
         yield "it is paused; timers, events and ended children wait"
         yield f"  = hint: let it go on: art unpause {shell_word(run_id)}"
@@ -92,6 +100,18 @@ def failure_lines(document: JsonObject) -> Iterator[str]:
     yield f"error: {failure_text(deepest(document))}"
     yield from (f"  = note: {line}" for line in chain_lines(document))
     yield f"  = hint: see what happened: art inspect {shell_word(document['run_id'])}"
+
+
+def overcome_lines(document: JsonObject) -> Iterator[str]:
+    """Say which failures a flow went on after; a success hides none."""
+    if failures := document["overcome"]:
+        from abstractruntime.rendering.failure_text import failure_text
+
+        for failure in failures[:_MOST_OVERCOME]:
+            yield f"note: {failure_text(failure)}; the flow went on"
+        more = len(failures) - _MOST_OVERCOME
+        if more > 0:
+            yield f"note: {more} more: art inspect {shell_word(document['run_id'])}"
 
 
 def trace_lines(agents: Sequence[str]) -> Iterator[str]:

@@ -22,7 +22,8 @@ from functools import cached_property
 from typing import Any, TextIO
 
 from abstractruntime._json import JsonObject
-from abstractruntime._text import log_line, one_line
+from abstractruntime._text import log_line, one_line, painted_line
+from abstractruntime.cli._hints import line_for_store
 
 
 class Mode(str, Enum):
@@ -32,6 +33,8 @@ class Mode(str, Enum):
     NONE = "none"
 
 
+# Columns that say what became of something.
+_JUDGING = frozenset({"outcome", "status"})
 _FLAGS = {"--json": Mode.JSON, "--jsonl": Mode.JSONL, "-q": Mode.NONE, "--quiet": Mode.NONE}
 
 
@@ -78,6 +81,12 @@ def _drop(stream: TextIO) -> None:
     os.close(nowhere)
 
 
+class Painted(str):
+    """A line that holds our colours; what is foreign in it is harmless already."""
+
+    __slots__ = ()
+
+
 class Output:
     """Where a command's words go.
 
@@ -85,9 +94,13 @@ class Output:
     goes on with what it does besides printing, and its exit code stands.
     """
 
-    def __init__(self, mode: Mode, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, mode: Mode, environ: Mapping[str, str] | None = None, *, store: str | None = None
+    ) -> None:
+        """Write as asked; `store` is the one that the command line names, and hints name, too."""
         self.mode = mode
         self.is_read = True
+        self.store = store
         self._environ = environ or {}
 
     # -- data ------------------------------------------------------------------
@@ -98,7 +111,7 @@ class Output:
         *,
         text: Callable[[], Iterable[str]],
         items: str | None = None,
-        line: Callable[[str], str] = log_line,
+        line: Callable[[str], str] | None = None,
         brief: Callable[[], Iterable[str]] = list,
         paged: bool = False,
     ) -> None:
@@ -108,10 +121,11 @@ class Output:
             document: The JSON form, with its `format`.
             text: Gives the lines for people; called in text mode only.
             items: Key of the list that `jsonl` prints line by line; else it prints the document.
-            line: Makes a line harmless.
+            line: Makes a line harmless; by default with the word of ours painted that it begins with.
             brief: Gives the lines that are data even where nothing else is said.
             paged: Whether lines for people that do not fit on the terminal go through the pager.
         """
+        line = line or self.lead_line
         if self.mode is Mode.TEXT:
             shown_lines = map(line, text())
             for shown in self._not_paged(shown_lines) if paged else shown_lines:
@@ -208,10 +222,20 @@ class Output:
 
     def lead_line(self, text: str) -> str:
         """Make a line of stdout harmless, and paint the word of ours that it begins with."""
+        if isinstance(text, Painted):
+            return painted_line(text)
         return _painted(log_line(text)) if self.colour else log_line(text)
+
+    def marked(self, before: str, word: str, after: str = "") -> str:
+        """Give a line of stdout with a word of ours inside, painted where there is colour."""
+        if not self.colour:
+            return f"{before}{word}{after}"
+        return Painted(f"{_columns(before)}{paint(word)}{_columns(after)}")
 
     def _stderr_line(self, text: str) -> str:
         is_coloured = self._has_colour(sys.stderr)
+        if self.store is not None:
+            text = line_for_store(text, self.store)
         return _painted(log_line(text)) if is_coloured else log_line(text)
 
     # -- terminal --------------------------------------------------------------
@@ -238,7 +262,18 @@ class Output:
         return int(forced) if forced.isdecimal() else shutil.get_terminal_size((100, 24)).columns
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-        return render_table(header, rows, aligned=self.is_terminal)
+        """Give a table as lines; what became of something is painted where there is colour."""
+        return render_table(
+            header, rows, aligned=self.is_terminal, paint=paint if self.colour else None
+        )
+
+
+def paint(word: str, known: str | None = None) -> str:
+    """Paint a word of ours, or a harmless text as the word that it stands for."""
+    from abstractruntime.rendering.terminal import Palette
+    from abstractruntime.rendering.words import paint_word
+
+    return paint_word(word, Palette(True), known)
 
 
 def _painted(line: str) -> str:
@@ -249,23 +284,41 @@ def _painted(line: str) -> str:
     return paint_lead(line, Palette(True))
 
 
+def _columns(text: str) -> str:
+    return one_line(text, keep="\t")
+
+
 def _encodable(text: str) -> str:
     """Give text whose lone surrogates are escaped, which keeps the rest readable."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def render_table(
-    header: Sequence[str], rows: Iterable[Sequence[Any]], *, aligned: bool
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    aligned: bool,
+    paint: Callable[[str], str] | None = None,
 ) -> list[str]:
-    """Give a table as lines: columns with a header, or tab-separated without one."""
+    """Give a table as lines: columns with a header, or tab-separated without one.
+
+    `paint` paints the cells that say what became of something; the lines are `Painted` then.
+    """
     cells = [["" if value is None else one_line(str(value)) for value in row] for row in rows]
-    if not aligned:
-        return ["\t".join(row) for row in cells]
     if not cells:
         return []
-    table = [[name.upper() for name in header], *cells]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table]
+    table = [[name.upper() for name in header], *cells] if aligned else cells
+    widths = [max(len(row[i]) if aligned else 0 for row in table) for i in range(len(header))]
+    tints = [paint if paint and name in _JUDGING else str for name in header]
+    lines = (
+        ("  " if aligned else "\t").join(
+            tint(cell) + " " * (width - len(cell))
+            for tint, cell, width in zip(tints, row, widths, strict=True)
+        )
+        for row in table
+    )
+    shown = (line.rstrip() if aligned else line for line in lines)
+    return list(map(Painted, shown) if paint else shown)
 
 
 def render_value(value: Any) -> str:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from abstractruntime._near import close_names
 from abstractruntime._text import shell_word
-from abstractruntime.cli._bundles import ARCHIVE_START, Loaded, naming, of_verdict
+from abstractruntime.cli._bundles import ARCHIVE_START, Loaded, judged
 from abstractruntime.cli._files import require_documents
-from abstractruntime.errors import NotFound, Untrusted, UsageError
+from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.nodes.registry import facts_of
 from abstractruntime.visualflow_compiler.check import Absent, check_documents, require_ok
 from abstractruntime.visualflow_compiler.document import FlowDocument
-from abstractruntime.workflow_bundle import FlowLibrary, WorkflowBundleError, verify_bundle
+from abstractruntime.workflow_bundle import FlowLibrary, WorkflowBundleError
 from abstractruntime.workflow_bundle.own_work import pack_own
 from abstractruntime.workflow_bundle.reader import read_archive_file
 
@@ -67,18 +67,10 @@ def load_bundle_or_flow(
         )
     data = read_archive_file(path)
     if data.startswith(ARCHIVE_START):
-        with naming(path):
-            judge = partial(
-                verify_bundle, data, trust, allow_unsigned=allow_unsigned, now=now, source=path
-            )
-            try:
-                verdict = judge()
-            except Untrusted as cause:
-                digest = str(cause.details.get("digest"))
-                if not (vouched := vouchers(digest)):
-                    raise
-                verdict = judge(vouched=vouched)
-        return of_verdict(data, verdict), ()
+        loaded = judged(
+            data, path, trust, allow_unsigned=allow_unsigned, now=now, vouchers=vouchers
+        )
+        return loaded, ()
     return compile_bundle(Request(path, (entry,) if entry else ()), data)
 
 

@@ -16,6 +16,7 @@ from abstractruntime.core.limits import LimitUse, limit_uses
 
 if TYPE_CHECKING:
     from abstractruntime._runtime.runtime import Runtime
+    from abstractruntime._runtime.tree_context import RuntimeContext
     from abstractruntime.cli._interrupts import StopFlag
     from abstractruntime.cli._session import Session
     from abstractruntime.core.models import RunState
@@ -51,9 +52,15 @@ class Progress:
 
     def watch(self, runtime: Runtime, labels: Mapping[str, str]) -> None:
         """Count what a runtime does; `labels` are the names that authors gave nodes."""
-        runtime.on_step = partial(self.note, labels=labels)
+        runtime.on_step = partial(self.note, labels=labels, tree=runtime.trees)
 
-    def note(self, run: RunState, log: RunLog, labels: Mapping[str, str] | None = None) -> None:
+    def note(
+        self,
+        run: RunState,
+        log: RunLog,
+        labels: Mapping[str, str] | None = None,
+        tree: RuntimeContext | None = None,
+    ) -> None:
         """Count a step that is about to be done."""
         if not self._steps:
             self._began_s = self._said_s = self.clock.monotonic()
@@ -61,9 +68,10 @@ class Progress:
         self._node = (labels or {}).get(run.current_node, run.current_node)
         size = log.ledger_bytes
         self._sizes[run.run_id] = size or 0
-        # Few runs come near to a limit: one look in so many steps is soon enough.
-        if self._steps % _LOOK_EVERY == 0:
-            self._warn(run, size)
+        # Few runs come near to a limit: after the first steps one look in so many is soon enough,
+        # as the last fifth of a larger limit has more of them.
+        if (run.used or {}).get("steps", 0) < 5 * _LOOK_EVERY or self._steps % _LOOK_EVERY == 0:
+            self._warn(run, size, tree)
 
     def poll(self) -> None:
         """Say how far it has come, if that was not said for a while."""
@@ -102,8 +110,13 @@ class Progress:
         self.say(_START_OF_LINE + fit(log_line(text), max(1, self.width - 1)) + _REST_OF_LINE)
         self._is_shown = True
 
-    def _warn(self, run: RunState, size: int | None) -> None:
-        for use in limit_uses(run, {"ledger_bytes": size}):
+    def _warn(self, run: RunState, size: int | None, tree: RuntimeContext | None) -> None:
+        used: dict[str, int | None] = {"ledger_bytes": size}
+        is_begun = bool((run.used or {}).get("steps"))
+        if tree is not None and run.parent_run_id is not None and not is_begun:
+            # What a tree uses grows with each of its children, which is when it is looked at.
+            used |= {"depth": tree.depth_of(run), "runs": tree.runs_of(run)}
+        for use in limit_uses(run, used):
             if use.is_near and (run.run_id, use.limit) not in self._warned:
                 self._warned.add((run.run_id, use.limit))
                 self.end()

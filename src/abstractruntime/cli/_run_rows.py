@@ -8,10 +8,9 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from abstractruntime.cli._store import header_row, outcome_in
-from abstractruntime.core.event_keys import is_hold
+from abstractruntime.cli._store import about, header_row, outcome_in
 from abstractruntime.core.models import RunStatus, WaitReason
-from abstractruntime.core.outcome import Outcome, failure_of
+from abstractruntime.core.outcome import Outcome
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import AbstractRuntimeError, Quarantined
@@ -214,23 +213,10 @@ def _list_run(listing: Listing, engine: Store, wanted: Wanted, header: RunHeader
         if wanted.may_show(Listed.DAMAGED) or wanted.is_of(header, row):
             listing.add(row, cause, wanted.limit)
         return
-    row = {**header_row(own, labels, outcome_in(engine, tree)), **_about(tree)}
+    row = {**header_row(own, labels, outcome_in(engine, tree)), **about(tree)}
     if wanted.is_of(own, row):
         aside = engine.set_aside(own.run_id) if row["outcome"] == "quarantined" else None
         listing.add(row, aside, wanted.limit)
-
-
-def _about(tree: RunTree) -> JsonObject:
-    """Give the open question of a run, and why it failed."""
-    leading, failed = tree.leading(), failure_of(tree.failures()[-1])
-    wait = leading.waiting
-    asks = wait is not None and wait.reason is WaitReason.USER
-    return {
-        "question": wait.prompt
-        if wait is not None and asks and not is_hold(leading.run_id, wait.wait_key)
-        else None,
-        "error": failed.summary if failed is not None else None,
-    }
 
 
 def _damage(cause: AbstractRuntimeError) -> JsonObject:

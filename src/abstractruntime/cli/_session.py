@@ -49,7 +49,9 @@ class Session:
 
     @cached_property
     def out(self) -> Output:
-        return Output(self.mode_flag or self._configured_mode(), self.environ)
+        store = self.flags.get("store")
+        mode = self.mode_flag or self._configured_mode()
+        return Output(mode, self.environ, store=None if store is None else str(store))
 
     def _configured_mode(self) -> Mode:
         wanted = self.environ.get("ART_OUTPUT", "")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from abstractruntime.cli._project import PROJECT_STORE
 from abstractruntime.core.event_keys import is_hold
-from abstractruntime.core.outcome import Outcome
+from abstractruntime.core.models import WaitReason
+from abstractruntime.core.outcome import Outcome, failure_of
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.errors import IntegrityError, NotFound, UsageError
@@ -288,4 +289,18 @@ def row_of(engine: Store, run_id: str) -> JsonObject:
     """Give the `art-runs/1` entry of a run."""
     tree = RunTree(engine, run_id)
     header = RunHeader.of(tree.state())
-    return header_row(header, engine.origin(run_id).labels, outcome_in(engine, tree))
+    row = header_row(header, engine.origin(run_id).labels, outcome_in(engine, tree))
+    return {**row, **about(tree)}
+
+
+def about(tree: RunTree) -> JsonObject:
+    """Give the open question of a run, and why it failed."""
+    leading, failed = tree.leading(), failure_of(tree.failures()[-1])
+    wait = leading.waiting
+    asks = wait is not None and wait.reason is WaitReason.USER
+    return {
+        "question": wait.prompt
+        if wait is not None and asks and not is_hold(leading.run_id, wait.wait_key)
+        else None,
+        "error": failed.summary if failed is not None else None,
+    }

@@ -199,7 +199,7 @@ COMMANDS = Group(
             "control:cancel",
             "Cancel a run and everything below it.",
             ("art cancel @last --reason 'no longer needed'",),
-            exits="0 when cancelled, when its owner was asked to, and when it has ended already; `status` tells which",
+            exits="0 when cancelled, when its owner was asked to, and when it has ended already; `outcome` tells which",
         ),
         "pause": CliCommand(
             "control:pause",

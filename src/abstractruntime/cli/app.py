@@ -95,9 +95,10 @@ def _guarded(args: list[str]) -> int:
 
 
 def _run(args: list[str]) -> int:
+    from abstractruntime.cli._hints import named_store
     from abstractruntime.cli._output import Output, OutputError, is_read, mode_from_args
 
-    out = Output(mode_from_args(args, os.environ), os.environ)
+    out = Output(mode_from_args(args, os.environ), os.environ, store=named_store(args))
     try:
         return _invoke(args)
     except KeyboardInterrupt:

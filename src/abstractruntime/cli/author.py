@@ -261,9 +261,16 @@ def _drive_git(session: Session, given: list[str]) -> int:
     return 0
 
 
+def _lines_of_side(path: Path) -> list[str]:
+    """Give the lines of a side; git names the null device where there is no file."""
+    if str(path) == os.devnull:
+        return []
+    return _lines(read_start(path, MAX_DOCUMENT_BYTES))
+
+
 def _as_lines(before: Path, after: Path, name: str) -> list[str]:
     try:
-        old, new = (_lines(read_start(path, MAX_DOCUMENT_BYTES)) for path in (before, after))
+        old, new = map(_lines_of_side, (before, after))
     except AbstractRuntimeError as cause:
         return [f"nor as lines: {cause.message}"]
     return list(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm=""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from abstractruntime.cli._bundles import (
     ARCHIVE_START,
     Loaded,
     bundle_document,
+    judged,
     named_signers,
     naming,
     of_verdict,
@@ -30,6 +32,7 @@ from abstractruntime.cli._keyring import (
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import BUNDLE, require_free_place, rewrite, write_result
 from abstractruntime.cli._session import Session
+from abstractruntime.cli._store import vouchers_of
 from abstractruntime.errors import Refused, UsageError
 from abstractruntime.signing import TrustedKey, TrustPolicy, TrustStore
 from abstractruntime.workflow_bundle import sign_bundle, unpack_workflow_bundle, verify_bundle
@@ -78,10 +81,10 @@ def verify(
         for entry in given.keys:
             if trust.status_of(entry.key) == "retired":
                 standing = trust.standing_of(entry.key)
-                session.out.note(f"note: key '{entry.key.label}' is {standing} here")
+                session.out.note(f"note: key '{entry.key.label}' was {standing} here")
             if trust.status_of(entry.key) == "revoked":
                 raise Refused(
-                    f"key '{entry.key.label}' is {trust.standing_of(entry.key)}, so it vouches for nothing",
+                    f"key '{entry.key.label}' was {trust.standing_of(entry.key)}, so it vouches for nothing",
                     hint=f"see: art key show {shell_word(entry.key.label)}",
                     key=entry.key.label,
                 )
@@ -91,6 +94,8 @@ def verify(
         trust,
         allow_unsigned=allow_unsigned,
         detached=[read_bounded(file, MAX_SIGNATURE_BYTES) for file in signature],
+        # As `run` judges it, unless somebody asks what these keys say.
+        **({} if vkey else {"vouchers": partial(vouchers_of, session)}),
     )
     document = bundle_document(loaded, file=str(path))
     session.out.emit(document, text=lambda: [verdict_line(document)])
@@ -155,9 +160,7 @@ def verified(path: Path, trust: TrustStore, **options: Any) -> Loaded:
             hint=f"compile it: art compile {shell_word(path)}; or check it: art check {shell_word(path)}",
             path=str(path),
         )
-    with naming(path):
-        verdict = verify_bundle(data, trust, now=SystemClock().now(), source=path, **options)
-    return of_verdict(data, verdict)
+    return judged(data, path, trust, now=SystemClock().now(), **options)
 
 
 def _is_flow(data: bytes) -> bool:

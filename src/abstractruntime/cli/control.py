@@ -16,7 +16,7 @@ from abstractruntime._runtime.trees import cancel_tree
 from abstractruntime._text import shell_word
 from abstractruntime.cli._confirm import YesOption, require_consent
 from abstractruntime.cli._lazy import uses_store
-from abstractruntime.cli._options import RunArgument
+from abstractruntime.cli._options import AcceptOriginOption, RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, resolve_run, run_document, writing
 from abstractruntime.core.models import RunState, RunStatus, WaitReason
@@ -41,12 +41,14 @@ def cancel(
     reason: ReasonOption = None,
     only: OnlyOption = False,
     yes: YesOption = False,
+    accept_origin: AcceptOriginOption = False,
 ) -> int:
     """Cancel a run and everything below it, leaves first.
 
     Exit code 0 when it is cancelled, when its owner was asked to cancel it, and when it has
     ended already; `outcome` in the document tells which.
     """
+    session.accepts_origin = accept_origin
     with writing(session) as engine:
         run_id = _chosen(session, engine, run)
         before = _tree(engine, run_id, only=only)
@@ -71,13 +73,18 @@ def cancel(
 
 @uses_store
 def pause(
-    session: Session, run: RunArgument, reason: ReasonOption = None, only: OnlyOption = False
+    session: Session,
+    run: RunArgument,
+    reason: ReasonOption = None,
+    only: OnlyOption = False,
+    accept_origin: AcceptOriginOption = False,
 ) -> int:
     """Let a run and everything below it rest until `art unpause`.
 
     Timers, events and ended children wait meanwhile. A run that asks a person is left alone:
     it rests anyway. Exit code 0 also when there was nothing to pause.
     """
+    session.accepts_origin = accept_origin
     with writing(session) as engine:
         run_id = _chosen(session, engine, run)
         runtime = control_runtime(engine)
@@ -96,11 +103,17 @@ def pause(
 
 
 @uses_store
-def unpause(session: Session, run: RunArgument, only: OnlyOption = False) -> int:
+def unpause(
+    session: Session,
+    run: RunArgument,
+    only: OnlyOption = False,
+    accept_origin: AcceptOriginOption = False,
+) -> int:
     """Let a paused run and everything below it go on; nothing is executed yet.
 
     `art serve` takes it up, or `art tick RUN`. Exit code 0 also when it was not paused.
     """
+    session.accepts_origin = accept_origin
     with writing(session) as engine:
         run_id = _chosen(session, engine, run)
         runtime = control_runtime(engine)

@@ -19,7 +19,14 @@ from abstractruntime._version import __version__
 from abstractruntime.cli._authority import SEAL_FILE, seal_secret
 from abstractruntime.cli._config import USER_FILE
 from abstractruntime.cli._judge import BundleJudge, defects_beside, verify_run
-from abstractruntime.cli._keyring import key_directory, own_keys, read_trust, trust_path
+from abstractruntime.cli._keyring import (
+    LedgerTrust,
+    key_directory,
+    ledger_trust,
+    own_keys,
+    read_trust,
+    trust_path,
+)
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._settings import BY_NAME
@@ -29,7 +36,7 @@ from abstractruntime.core.models import RunStatus
 from abstractruntime.core.ports import RunHeader, RunQuery
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, ExitCode, NotFound, Refused
-from abstractruntime.rendering.terminal import format_bytes, plural
+from abstractruntime.rendering.terminal import format_bytes, plural, wrap
 from abstractruntime.signing import LedgerVerdict
 
 Level = Literal["ok", "note", "warning", "error"]
@@ -38,6 +45,7 @@ _MOST_DIAGNOSED = 1000
 # What is read from its start unless all is: less than a second's worth.
 _WHOLE_BYTES = 8_000_000
 _LIVE = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
+_INDENT = "    "
 # Said of the store; and of a ledger that was read from its start.
 _SAID = frozenset({"store_file_lost"})
 _SAID_WHOLE = _SAID | {"torn_tail"}
@@ -92,12 +100,20 @@ def doctor(
 
     def text() -> Iterator[str]:
         for item in findings:
-            yield f"{item.level}: {item.subject}: {item.message}"
+            line = f"{item.level}: {item.subject}: {item.message}"
+            yield from _in_width(line, session.out.width) if session.out.is_terminal else [line]
             if item.hint:
                 yield f"  = hint: {item.hint}"
 
     session.out.emit(document, text=text, items="findings")
     return int(ExitCode.OK if ok else ExitCode.FAILED)
+
+
+def _in_width(line: str, width: int) -> Iterator[str]:
+    """Give a line as lines that fit a terminal."""
+    first, *others = wrap(line, max(20, width - len(_INDENT)))
+    yield first
+    yield from (_INDENT + more for more in others)
 
 
 def _checks(session: Session, *, most_bytes: int | None) -> tuple[Check, ...]:
@@ -225,13 +241,25 @@ def _layers_text(report: JsonObject) -> str:
 def _store(session: Session, *, most_bytes: int | None) -> Iterator[HealthNote]:
     try:
         with reading(session) as engine:
-            yield from _store_findings(engine, most_bytes)
+            yield from _store_findings(engine, most_bytes, _believed(session))
     except NotFound:
         hint = "the first `art run` creates it"
         yield HealthNote("note", "store", f"there is none in {session.config.store}", hint)
 
 
-def _store_findings(engine: Store, most_bytes: int | None) -> Iterator[HealthNote]:
+def _believed(session: Session) -> LedgerTrust:
+    """Give whom the user believes; nobody where that cannot be read, which is said elsewhere."""
+    if not trust_path(session).exists():
+        return LedgerTrust()
+    try:
+        return ledger_trust(session)
+    except (AbstractRuntimeError, OSError):
+        return LedgerTrust()
+
+
+def _store_findings(
+    engine: Store, most_bytes: int | None, trust: LedgerTrust
+) -> Iterator[HealthNote]:
     runs = engine.find(RunQuery(limit=_MAX_RUNS))
     long = _long_ledgers(engine, runs, most_bytes)
     yield HealthNote(
@@ -242,8 +270,10 @@ def _store_findings(engine: Store, most_bytes: int | None) -> Iterator[HealthNot
     yield from _unread(long)
     bad, bundles = [], BundleJudge(engine)
     for header in runs:
-        look = _look_at if header.run_id in long else _read_whole
-        found = [*look(engine, header.run_id, bundles)]
+        if header.run_id in long:
+            found = [*_look_at(engine, header.run_id, bundles)]
+        else:
+            found = [*_read_whole(engine, header.run_id, bundles, trust)]
         found += _abandoned(engine, header, found)
         bad += [header.run_id for item in found if item.level == "error"]
         yield from found
@@ -332,9 +362,11 @@ def _look_at(engine: Store, run_id: str, bundles: BundleJudge) -> Iterator[Healt
         yield HealthNote("error", f"run {run_id}", str(text), cause.hint if cause else hint)
 
 
-def _read_whole(engine: Store, run_id: str, bundles: BundleJudge) -> Iterator[HealthNote]:
+def _read_whole(
+    engine: Store, run_id: str, bundles: BundleJudge, trust: LedgerTrust
+) -> Iterator[HealthNote]:
     subject = f"run {run_id}"
-    verdict = verify_run(engine, run_id, bundles=bundles)
+    verdict = verify_run(engine, run_id, trust, bundles=bundles)
     if not verdict.ok:
         is_mended = {defect.code for defect in verdict.defects} <= _REPAIRED
         hint = (

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abstractruntime._text import log_line, painted_line
 from abstractruntime.cli._bundles import entry_of, installed_bundle, open_bundle_or_flow
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import ForceOption
+from abstractruntime.cli._output import Painted, paint
 from abstractruntime.cli._outputs import PICTURES, write_result
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import outcome_in, reading, resolve_run
@@ -70,6 +72,10 @@ def graph(
     shown = _shown(session, what, entry)
     picture = drawing.draw_flow(shown.flow, data=data, outcomes=shown.outcomes)
     rendered: str = getattr(drawing, f"render_{form.value}")(picture)
+    lines: list[str] = rendered.removesuffix("\n").split("\n")
+    if form is Form.ASCII and session.out.colour:
+        painted = drawing.render_ascii(picture, paint)
+        lines = [Painted(line) for line in painted.removesuffix("\n").split("\n")]
     if output is not None:
         picture_data = rendered.encode("utf-8", "replace")
         given = [Path(what)]
@@ -92,9 +98,14 @@ def graph(
         "description": picture.description,
         **picture.to_dict(),
     }
-    lines = [] if output is not None else rendered.removesuffix("\n").split("\n")
-    session.out.emit(document, text=lambda: lines, items="nodes")
+    shown_lines = lines if output is None else []
+    session.out.emit(document, text=lambda: shown_lines, items="nodes", line=_line)
     return 0
+
+
+def _line(line: str) -> str:
+    # What a flow calls its nodes may begin a line; it is none of our words.
+    return painted_line(line) if isinstance(line, Painted) else log_line(line)
 
 
 def _shown(session: Session, what: str, entry: str | None) -> Shown:

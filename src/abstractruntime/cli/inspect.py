@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import typer
 
 from abstractruntime._json import JsonObject
-from abstractruntime._text import painted_line, shell_word
+from abstractruntime._text import log_line, painted_line, shell_word
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import NoPagerOption, RunArgument
-from abstractruntime.cli._output import render_value
+from abstractruntime.cli._output import Mode, render_value
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import outcome_in, reading, resolve_run, run_document
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.errors import AbstractRuntimeError, NotFound
-from abstractruntime.rendering.timeline import build_timeline
+from abstractruntime.rendering.timeline import Timeline, build_timeline
 from abstractruntime.rendering.timeline_text import render_timeline
 
 # A step has as many records at most, nearly always; what lies before is said to be left out.
 _RECORDS_PER_STEP = 5
 _LEAST_RECORDS = 200
+# What is read unless somebody says how many steps: whatever the records hold, less than a second's worth.
+_USUAL_STEPS, _MOST_BYTES = 200, 8_000_000
 
 
 @uses_store
@@ -33,11 +35,16 @@ def inspect_(
         int | None, typer.Option("--step", metavar="SEQ", help="One record, by its seq.")
     ] = None,
     steps: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--steps", "-n", metavar="N", min=1, max=1_000_000, help="At most so many steps."
+            "--steps",
+            "-n",
+            metavar="N",
+            min=1,
+            max=1_000_000,
+            help="At most so many steps; else 200, and 8 MB of records.",
         ),
-    ] = 200,
+    ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="The calls in the code of a node that failed.")
     ] = False,
@@ -53,26 +60,38 @@ def inspect_(
         tree = RunTree(engine, run_id)
         labels = labels_of(engine, tree)
         document = run_document(engine, tree, labels=labels)
-        recent = engine.recent(run_id, max(_LEAST_RECORDS, steps * _RECORDS_PER_STEP))
-        timeline = build_timeline(
-            (engine.resolve(item.record) for item in recent),
-            labels=labels,
-            outcomes=_child_outcomes(engine, tree),
-        )
+        # Who wants JSON wants no timeline, which takes most of the reading.
+        is_text = session.out.mode is Mode.TEXT
+        timeline = _timeline(engine, tree, steps, labels) if is_text else None
 
     def text() -> Iterator[str]:
-        shown = render_timeline(
-            timeline,
-            run_document=document,
-            width=session.out.width,
-            colour=session.out.colour,
-            max_steps=steps,
-            debug=debug,
-        )
-        yield from shown.rstrip("\n").split("\n")
+        if timeline is not None:
+            shown = render_timeline(
+                timeline,
+                run_document=document,
+                width=session.out.width,
+                colour=session.out.colour,
+                max_steps=steps or _USUAL_STEPS,
+                debug=debug,
+            )
+            yield from shown.rstrip("\n").split("\n")
 
     session.out.emit(document, text=text, line=painted_line, paged=not no_pager)
     return 0
+
+
+def _timeline(
+    engine: Store, tree: RunTree, steps: int | None, labels: Mapping[str, str]
+) -> Timeline:
+    """Give the last steps of a run; without a number those that are read soon."""
+    wanted = max(_LEAST_RECORDS, (steps or _USUAL_STEPS) * _RECORDS_PER_STEP)
+    most_bytes = _MOST_BYTES if steps is None else None
+    recent = engine.recent(tree.run_id, wanted, most_bytes=most_bytes)
+    return build_timeline(
+        (engine.resolve(item.record) for item in recent),
+        labels=labels,
+        outcomes=_child_outcomes(engine, tree),
+    )
 
 
 def _child_outcomes(engine: Store, tree: RunTree) -> dict[str, str]:
@@ -117,6 +136,5 @@ def labels_of(engine: Store, tree: RunTree) -> dict[str, str]:
 
 def _emit_record(session: Session, record: JsonObject, run_id: str, *, paged: bool) -> None:
     document = {"format": "art-ledger/1", "run_id": run_id, "records": [record]}
-    session.out.emit(
-        document, text=lambda: render_value(record).split("\n"), items="records", paged=paged
-    )
+    lines = render_value(record).split("\n")
+    session.out.emit(document, text=lambda: lines, items="records", line=log_line, paged=paged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from abstractruntime.cli._keyring import (
     trust_path,
     write_trust,
 )
+from abstractruntime.cli._output import Output
 from abstractruntime.cli._session import Session
 from abstractruntime.errors import NotFound, UsageError
 from abstractruntime.signing import KeyEntry, TrustedKey, TrustStore, generate, save_signing_key
@@ -163,12 +165,12 @@ def require_trustable(store: TrustStore, key: VerifierKey, *, again: bool = Fals
     status = store.status_of(key)
     if status == "revoked":
         raise UsageError(
-            f"key '{key.label}' is {store.standing_of(key)}; that is for good",
+            f"key '{key.label}' was {store.standing_of(key)}; that is for good",
             hint="ask its owner for a new key",
         )
     if status == "retired" and not again:
         raise UsageError(
-            f"key '{key.label}' is {store.standing_of(key)}",
+            f"key '{key.label}' was {store.standing_of(key)}",
             hint=f"to trust it as before: art key trust {shell_word(key.vkey)} --again",
         )
 
@@ -206,9 +208,15 @@ def parse_bundles(values: Iterable[str]) -> tuple[str, ...]:
     """Give the globs over bundle ids; none means all.
 
     Raises:
-        UsageError: one is empty, which no bundle id fits.
+        UsageError: one is empty, or opens a set that nothing closes: no bundle id fits it.
     """
     globs = tuple(values)
+    if unclosed := next((g for g in globs if "[" in re.sub(r"\[[^\]]+\]", "", g)), None):
+        raise UsageError(
+            f"--bundle {unclosed!r} has a '[' that nothing closes, and no bundle is called so",
+            hint="name bundles, such as 'acme-*' or 'acme-[ab]'",
+            argument="--bundle",
+        )
     if any(not glob.strip() for glob in globs):
         raise UsageError(
             "--bundle is empty, and no bundle is called so",
@@ -266,7 +274,7 @@ def _emit(session: Session, keys: list[JsonObject], *, full: bool = False) -> No
 
     def text() -> list[str]:
         if full:
-            return [line for item in keys for line in _facts(item)]
+            return [line for item in keys for line in _facts(session.out, item)]
         return session.out.table(_COLUMNS, map(_cells, keys))
 
     session.out.emit(document, text=text, items="keys")
@@ -281,10 +289,10 @@ def _cells(key: JsonObject) -> tuple[str, ...]:
     return (key["label"], key["status"], ",".join(key["usages"]), own, since, reason)
 
 
-def _facts(key: JsonObject) -> list[str]:
+def _facts(out: Output, key: JsonObject) -> list[str]:
     shown: dict[str, Any] = {
         "key": key["label"],
-        "status": f"{key['status']}{f' since {since}' if (since := key['since']) else ''}",
+        "status": key["status"],
         "vouches for": ", ".join(key["usages"]),
         "bundles": ", ".join(key["bundles"]),
         "reason": key["reason"],
@@ -293,4 +301,9 @@ def _facts(key: JsonObject) -> list[str]:
         "public key": key["public_key"],
         "public line": key["vkey"],
     }
-    return [f"{name + ':':<13}{value}" for name, value in shown.items() if value]
+    since = {"status": f" since {key['since']}"} if key["since"] else {}
+    return [
+        out.marked(f"{name + ':':<13}", value, since.get(name, ""))
+        for name, value in shown.items()
+        if value
+    ]

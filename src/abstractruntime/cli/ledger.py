@@ -81,8 +81,9 @@ def _emit_record(session: Session, item: StoredRecord) -> None:
     if session.out.mode is Mode.JSONL:
         session.out.raw_bytes([item.line])
     else:
-        cells = ("" if cell is None else str(cell) for cell in _row(item.record))
-        session.out.stream(item.record, text="\t".join(cells))
+        first, word, *more = ("" if cell is None else str(cell) for cell in _row(item.record))
+        rest = "".join(f"\t{cell}" for cell in more)
+        session.out.stream(item.record, text=session.out.marked(f"{first}\t", word, rest))
 
 
 def _emit_records(session: Session, run_id: str, stored: Iterable[StoredRecord]) -> None:
@@ -104,16 +105,17 @@ def _row(record: JsonObject) -> tuple[Any, ...]:
     result = record.get("result")
     internal = result.get("internal") if isinstance(result, dict) else None
     effect = record.get("effect") or {}
-    what = effect.get("type") or internal or ""
+    what, word = effect.get("type") or internal or "", record.get("status")
     if is_completion(record):
         output = mapping(result_object(record).get("output"))
         failed = output.get("success") is False and output.get("node") == record.get("node_id")
         what = f"the run ends with an error: {output.get('error')}" if failed else "the run ends"
+        word = "failed" if failed else word
     elif terminal_status(record) is not None and (note := note_of(record)):
-        what = f"run {note.text}"
+        what, word = f"run {note.text}", result_object(record).get("outcome") or word
     elif note := note_of(record):
         what = f"{what} {note.text}"
     if record.get("error"):
         what = f"{what} {json.dumps(record['error'], ensure_ascii=False)}"
     when = record.get("ended_at") or record.get("started_at")
-    return record.get("seq"), record.get("status"), record.get("node_id"), what, when
+    return record.get("seq"), word, record.get("node_id"), what, when

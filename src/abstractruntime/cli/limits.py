@@ -9,9 +9,10 @@ import typer
 from abstractruntime._text import shell_word
 from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._limits import parse_limits
-from abstractruntime.cli._options import RunArgument
+from abstractruntime.cli._options import AcceptOriginOption, RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import check_index, reading, resolve_run, writing
+from abstractruntime.core.outcome import outcome_of
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import Store
 from abstractruntime.core.tree_limits import nearest_uses
@@ -28,6 +29,7 @@ def limits(
             metavar="[NAME=NUMBER]...", help="What it may use from now on; 0: no limit."
         ),
     ] = None,
+    accept_origin: AcceptOriginOption = False,
 ) -> int:
     """Show what a run and everything below it uses of its limits, or change them.
 
@@ -35,6 +37,7 @@ def limits(
     Limits are the run's own, as they were when it started. A run that rests at one goes on when
     the limit is above what it has used; nothing is executed yet.
     """
+    session.accepts_origin = accept_origin
     wanted = parse_limits(changes or ())
     if not wanted:
         with reading(session) as engine:
@@ -55,7 +58,9 @@ def _change(session: Session, engine: Store, run_id: str, wanted: dict[str, int]
     for member in live:
         runtime.update_limits(member, wanted)
     if not live:
-        session.out.note(f"note: run {run_id} is {tree.state().status.value}; nothing to change")
+        session.out.note(
+            f"note: run {run_id} is {outcome_of(tree.state()).value}; nothing to change"
+        )
     still = {state.run_id for state in RunTree(engine, run_id).limited()}
     for member in sorted(rested & still):
         session.out.note(f"note: run {member} still rests at its limit")

@@ -19,10 +19,11 @@ from abstractruntime.cli._store import note_no_runs, reading
 from abstractruntime.core.models import WaitReason
 from abstractruntime.core.ports import RunQuery
 from abstractruntime.core.store import Store
-from abstractruntime.errors import Quarantined
+from abstractruntime.errors import Quarantined, UsageError
 from abstractruntime.rendering.run_table import render_runs
 from abstractruntime.rendering.terminal import Palette
 
+_USUAL = 50
 _COLUMNS = ("run_id", "outcome", "waiting_on", "workflow_id", "updated_at")
 
 
@@ -59,7 +60,9 @@ def runs(  # noqa: PLR0917 - the options of the command
     ] = None,
     children: Annotated[bool, typer.Option("--children", help="Child runs too.")] = False,
     sort: Annotated[Sort, typer.Option("--sort", help="Times: the latest first.")] = Sort.UPDATED,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1)] = 50,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Else 50.")
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", "-a", help="However many there are.")] = False,
 ) -> int:
     """List runs, the latest change first.
@@ -69,6 +72,10 @@ def runs(  # noqa: PLR0917 - the options of the command
     that the ledger calls so, failed ones too. A damaged run stops nothing: the exit code stays 0.
     With -q only the ids are printed. Of an option that is given several times, one has to fit.
     """
+    if all_ and limit is not None:
+        raise UsageError(
+            f"--all and --limit {limit} do not go together", hint="leave one of them out"
+        )
     now = SystemClock().now()
     wanted = Wanted(
         status=frozenset(status),
@@ -80,7 +87,7 @@ def runs(  # noqa: PLR0917 - the options of the command
         search=tuple(search),
         children=children,
         sort=sort,
-        limit=SCAN_LIMIT if all_ else min(limit, SCAN_LIMIT),
+        limit=SCAN_LIMIT if all_ else min(limit or _USUAL, SCAN_LIMIT),
     )
     with reading(session) as engine:
         listing = list_runs(engine, wanted)

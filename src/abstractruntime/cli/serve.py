@@ -160,7 +160,7 @@ class Diary:
 
     def note(self, event: ServeEvent) -> None:
         self._latest.append(event)
-        self._out.stream(event_document(event), text=event_line(event))
+        self._out.stream(event_document(event), text=event_line(self._out, event))
         error = error_of(event)
         if error is None:
             self.moved += 1

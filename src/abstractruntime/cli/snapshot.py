@@ -13,6 +13,8 @@ from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import RunArgument
 from abstractruntime.cli._session import Session
 from abstractruntime.cli._store import reading, resolve_run, run_document, writing
+from abstractruntime.core.models import RunState
+from abstractruntime.core.outcome import outcome_of
 from abstractruntime.core.run_tree import RunTree
 from abstractruntime.core.store import RunSnapshot, Store
 from abstractruntime.errors import NotFound, UsageError
@@ -27,7 +29,8 @@ def create(
     session: Session,
     run: RunArgument,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="TEXT", help="Default: the run's status now.")
+        str | None,
+        typer.Option("--name", metavar="TEXT", help="Default: the outcome of the run now."),
     ] = None,
     description: Annotated[
         str | None, typer.Option("--description", metavar="TEXT", help="What it is for.")
@@ -47,7 +50,7 @@ def create(
         run_id = resolve_run(engine, run)
         snapshot = engine.snapshots.create(
             run_id,
-            name=name or engine.peek(run_id).status.value,
+            name=name or outcome_of(engine.peek(run_id)).value,
             description=description,
             tags=tag,
             step=step,
@@ -99,7 +102,10 @@ def restore(
     with writing(session) as engine:
         state = engine.snapshots.restore(_resolve(engine, snapshot))
         document = run_document(engine, RunTree(engine, state.run_id))
-    session.out.emit(document, text=lambda: [f"{state.run_id}\t{state.status.value}"])
+    session.out.emit(
+        document,
+        text=lambda: session.out.table(("run", "outcome"), [(state.run_id, document["outcome"])]),
+    )
     session.out.note(
         f"run {state.run_id} is as it was; see: art inspect {shell_word(state.run_id)}"
     )
@@ -155,9 +161,9 @@ def _emit(session: Session, snapshots: Sequence[RunSnapshot]) -> None:
     document = {"format": SNAPSHOTS_FORMAT, "snapshots": rows}
 
     def text() -> list[str]:
-        names = ("snapshot_id", "run_id", "name", "status", "created_at")
+        names = ("snapshot_id", "run_id", "name", "outcome", "created_at")
         return session.out.table(
-            ("snapshot", "run", "name", "status", "created"),
+            ("snapshot", "run", "name", "outcome", "created"),
             [[row[name] for name in names] for row in rows],
         )
 
@@ -173,6 +179,7 @@ def _row(snapshot: RunSnapshot) -> JsonObject:
         "description": snapshot.description,
         "tags": list(snapshot.tags),
         "status": state.get("status"),
+        "outcome": outcome_of(RunState.from_dict(state)).value,
         "step_id": snapshot.step_id,
         "created_at": snapshot.created_at,
     }

@@ -33,6 +33,8 @@ from abstractruntime.core.store import Store
 from abstractruntime.errors import ExitCode, UsageError
 from abstractruntime.rendering.terminal import plural
 
+_SHOWN = ("run_id", "outcome", "workflow_id")
+
 
 @uses_store
 def tick(  # noqa: PLR0917 - the options of the command
@@ -101,8 +103,11 @@ def _tick_due(session: Session, engine: Store, stop: StopFlag, limit: int) -> in
 
     def text() -> list[str]:
         return session.out.table(
-            ("run", "outcome", "workflow"),
-            [(row["run_id"], row["outcome"], row["workflow_id"]) for row in rows],
+            ("run", "outcome", "workflow", "error"),
+            [
+                (*(row[name] for name in _SHOWN), (row["error"] or "").partition("\n")[0])
+                for row in rows
+            ],
         )
 
     for cause in failures:

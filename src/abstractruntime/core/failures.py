@@ -18,6 +18,15 @@ CONTINUE: Final = "continue"
 _KEYS: Final = frozenset({"success", "error"})
 
 
+def raised_text(error: BaseException) -> str:
+    """Give the class and the message of what foreign code raised, which may have none to give."""
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {error}"
+    except Exception as second:  # noqa: BLE001 - whatever goes wrong there, a failure is told
+        return f"{kind}, whose message cannot be had: {type(second).__name__}"
+
+
 def goes_on(facts: Mapping[str, Any] | None) -> bool:
     """Tell whether the payload of an effect, or the details of a wait, ask to go on."""
     return facts is not None and facts.get(ON_FAILURE) == CONTINUE

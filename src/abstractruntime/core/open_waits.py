@@ -71,11 +71,15 @@ class OpenWait:
         """
         if self.reason is not WaitReason.USER:
             return
-        if isinstance(payload, dict) and _ANSWERS.isdisjoint(payload):
-            near = close_names("response", payload, n=1)
+        if (
+            isinstance(payload, dict)
+            and payload.get("response") is None
+            and None not in self.choices
+        ):
+            near = [name for name in close_names("response", payload, n=1) if name != "response"]
+            found = "one that is null" if "response" in payload else ", ".join(map(repr, payload))
             raise WaitMismatch(
-                "an answer to a question is an object with 'response', found "
-                + (", ".join(map(repr, payload)) or "an empty one"),
+                f"an answer to a question is an object with 'response', found {found or 'an empty one'}",
                 hint=f"did you mean 'response' instead of {near[0]!r}?"
                 if near
                 else """give {"response": ...}, or the answer as a text""",
@@ -136,8 +140,6 @@ def _as_json_text(text: str) -> str | None:
 
 _YES = frozenset({"approve", "approved", "accept", "allow", "confirm", "ok", "true", "y", "yes"})
 _NO = frozenset({"deny", "denied", "decline", "refuse", "reject", "rejected", "false", "n", "no"})
-# What an answer to a question, or a decision about something that was shown, is read from.
-_ANSWERS = frozenset({"response", "approved"})
 
 
 @dataclass(frozen=True, slots=True)

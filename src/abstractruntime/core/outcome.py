@@ -97,6 +97,28 @@ class Failure:
         """What was raised, with its class; the message where nothing was."""
         return summary_of(self.message, self.raised)
 
+    def to_dict(self, labels: Mapping[str, str] | None = None) -> JsonObject:
+        """Give all that is known, nodes also by their `labels`; what is not, but for the node, is left out."""
+        names = labels or {}
+        at_step = _node(self.at_step, names) if self.at_step else None
+        raised = _told(self.raised) if self.raised else None
+        known = {"at_step": at_step, "line": self.line, "raised": raised}
+        return {
+            "message": self.message,
+            **_node(self.node_id, names),
+            **{name: fact for name, fact in known.items() if fact is not None},
+        }
+
+
+def _told(raised: Mapping[str, Any]) -> JsonObject:
+    """Give what was raised; calls that an artifact holds are for whoever has the store."""
+    artifact = mapping(raised["traceback"]).get("$artifact")
+    return {**raised, **({"traceback": None, "artifact": artifact} if artifact else {})}
+
+
+def _node(node_id: str | None, labels: Mapping[str, str]) -> JsonObject:
+    return {"node_id": node_id, "node_label": labels.get(node_id, node_id) if node_id else None}
+
 
 def summary_of(message: str, raised: Mapping[str, Any] | None) -> str:
     """Say what went wrong: what the code raised, with its class, or else the message."""

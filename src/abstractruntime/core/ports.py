@@ -274,12 +274,21 @@ class Engine(Protocol):
         """Give the records with a `seq` above `after`, in order."""
         ...
 
-    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
-        """Give the last `limit` records, in order, without reading those before them."""
+    def recent(
+        self, run_id: str, limit: int, *, most_bytes: int | None = None
+    ) -> list[StoredRecord]:
+        """Give the last `limit` records, in order, without reading those before them.
+
+        Of those only as many as take no more than `most_bytes`, but the last one in any case.
+        """
         ...
 
-    def post(self, run_id: str, command: Command) -> None:
-        """Store a command durably for whoever owns the run now or next."""
+    def post(self, run_id: str, command: Command, *, sender: str | None = None) -> None:
+        """Store a command durably for whoever owns the run now or next.
+
+        Args:
+            sender: The run that sends it, if one does: what that takes counts as its own.
+        """
         ...
 
     def find(self, query: RunQuery) -> list[RunHeader]: ...

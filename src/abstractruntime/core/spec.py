@@ -52,7 +52,8 @@ class WorkflowSpec:
     A handler may change `run.vars`; it must not change anything else of the run,
     and must give the same plan for the same variables. The nodes in `guarded` touch the
     world beside the run: the state is committed before and after each of them, so that a
-    crash repeats at most that one node. `source` is kept with the runs that are started.
+    crash repeats at most that one node. `source` is kept with the runs that are started. The
+    variables in `kept` say what a run has done: whoever starts one cannot give them.
     """
 
     workflow_id: str
@@ -60,6 +61,7 @@ class WorkflowSpec:
     nodes: dict[str, NodeHandler]
     guarded: frozenset[str] = frozenset()
     source: WorkflowSource | None = field(default=None, compare=False, repr=False)
+    kept: frozenset[str] = frozenset()
 
     def get_node(self, node_id: str) -> NodeHandler:
         """Give the handler of `node_id`.

@@ -54,8 +54,10 @@ class EventHost(Protocol):
 
     def listeners(self, query: RunQuery) -> list[RunHeader]: ...
 
-    def deliver(self, listener: Listener, command: Command, *, max_steps: int) -> JsonObject:
-        """Hand a command to one run, and give `{run_id, status[, error]}`.
+    def deliver(
+        self, listener: Listener, command: Command, *, max_steps: int, sender: str | None
+    ) -> JsonObject:
+        """Hand a command of a run, or of someone else, to one run, and give `{run_id, status[, error]}`.
 
         A run that is not driven at once counts as running; the status is then that it took
         the command, whatever it came to since.
@@ -247,7 +249,7 @@ def deliver_event(
 def _deliver_to(host: EventHost, event: Event, listener: Listener, max_steps: int) -> JsonObject:
     request = Deliver(listener.wait_key, event.envelope())
     command = Command(event.delivery_id, request, event.emitted_at)
-    return host.deliver(listener, command, max_steps=max_steps)
+    return host.deliver(listener, command, max_steps=max_steps, sender=event.emitter.get("run_id"))
 
 
 def _names_waited_for(host: EventHost, event: Event) -> list[str]:

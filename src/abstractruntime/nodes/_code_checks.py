@@ -7,14 +7,17 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 __all__ = [
     "MAX_CODE",
+    "REFUSED_CALLS",
     "CodeProblem",
+    "call_problem",
     "check_expression",
     "check_source",
     "defined_names",
+    "foreign_names",
     "free_names",
     "too_long",
 ]
@@ -25,7 +28,7 @@ SYNTAX, IMPORT, CALL, DUNDER, SHAPE = "VF401", "VF402", "VF403", "VF404", "VF405
 
 T = TypeVar("T")
 
-_REFUSED_CALLS = frozenset({"exec", "eval", "compile", "__import__"})
+REFUSED_CALLS = frozenset({"exec", "eval", "compile", "__import__"})
 _LOOKED_AT = (ast.Import, ast.ImportFrom, ast.Call, ast.Attribute, ast.MatchClass)
 _F_STRINGS_SINCE = (3, 12)
 
@@ -75,6 +78,47 @@ def free_names(expression: str) -> list[str]:
     """Give the names an expression reads, sorted; the expression has passed its check."""
     tree = _parsed(expression.strip(), "eval")
     return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
+
+
+def foreign_names(source: str, mode: str = "exec") -> dict[str, int]:
+    """Give the names that a text reads and binds nowhere, builtins too, each with its first line.
+
+    None are given for a text that does not parse.
+    """
+    try:
+        nodes = list(ast.walk(_parsed(source.strip() if mode == "eval" else source, mode)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    bound = {name for node in nodes for name in _bound(node)}
+    read = [n for n in nodes if isinstance(n, ast.Name) and n.id not in bound]
+    return {n.id: n.lineno for n in sorted(read, key=lambda n: n.lineno, reverse=True)}
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    """Give the names that a part of a text binds, wherever they count."""
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.Global | ast.Nonlocal):
+        yield from node.names
+    elif isinstance(name := getattr(node, "name", None) or getattr(node, "rest", None), str):
+        yield name
+
+
+def call_problem(source: str, function: str) -> tuple[str, int] | None:
+    """Say why a function of a module text cannot be called with one value, and in which line it begins."""
+    tree = cast("ast.Module", _parsed(source, "exec"))
+    found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
+    if not found or found[-1].decorator_list:
+        return None
+    args = found[-1].args
+    places = [*args.posonlyargs, *args.args]
+    needed = [arg.arg for arg in places[: len(places) - len(args.defaults)][1:]]
+    needed += [a.arg for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is None]
+    if needed:
+        return f"needs {', '.join(map(repr, needed))}", found[-1].lineno
+    return None if places or args.vararg else ("has no parameter for them", found[-1].lineno)
 
 
 def too_long(source: str) -> CodeProblem | None:
@@ -132,7 +176,7 @@ def _rules(node: ast.AST) -> Iterator[CodeProblem]:
             IMPORT, "Imports are not allowed", line, "use builtins, or do this work in a tool"
         )
     called = node.func if isinstance(node, ast.Call) else None
-    if isinstance(called, ast.Name) and called.id in _REFUSED_CALLS:
+    if isinstance(called, ast.Name) and called.id in REFUSED_CALLS:
         hint = "write the code out; it cannot be built at run time"
         yield CodeProblem(CALL, f"'{called.id}' is not allowed", line, hint)
     for name in _attributes(node):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -38,6 +39,15 @@ def field_names(template: str) -> list[str]:
         return []
     names = (re.split(r"[.\[]", name)[0] for name in fields if name)
     return [name for name in names if name and not name.isdecimal()]
+
+
+def why_unreadable(template: str) -> str:
+    """Say why a template cannot be read, whatever the values; an empty text when it can."""
+    try:
+        deque(string.Formatter().parse(template), maxlen=0)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 class _SafeFormatter(string.Formatter):

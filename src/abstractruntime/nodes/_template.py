@@ -77,6 +77,12 @@ def unknown_filters(template: str) -> list[str]:
     return [n for n in dict.fromkeys(names) if n not in _FILTERS and not _JOIN.fullmatch(n)]
 
 
+def unclosed(template: str) -> list[str]:
+    """Give the ends of lines that begin with a placeholder that does not end."""
+    rests = ([text for text, _ in _split(line)][-1] for line in template.split("\n"))
+    return [rest[rest.index("{{") :] for rest in rests if "{{" in rest]
+
+
 def filter_names() -> list[str]:
     return [*_FILTERS, "join"]
 

@@ -266,6 +266,17 @@ class NodeType:
         """Find what is wrong with the configuration of `element`."""
         return ()
 
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        """Find which constants among `inputs` do not do what they seem to.
+
+        Asking for an input that is none ends the search.
+        """
+        return ()
+
+    def names_needed(self, element: Element) -> Iterable[str]:
+        """Give the names that the configuration of `element` takes from its inputs, and fails without."""
+        return ()
+
     def input_names(self, element: Element) -> frozenset[str] | None:
         """Give the names under which a value can come in; None when any name is fine."""
         return _names(self.inputs, element.input_ids)

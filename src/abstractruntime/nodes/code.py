@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,10 +13,13 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime._near import close_names
 from abstractruntime.nodes._code_body import PERMISSIONS, says_the_same, with_function
 from abstractruntime.nodes._code_checks import (
+    REFUSED_CALLS,
     CodeProblem,
+    call_problem,
     check_expression,
     check_source,
     defined_names,
+    foreign_names,
     free_names,
     too_long,
 )
@@ -82,9 +86,12 @@ class Code(FunctionNode):
     def check(self, element: Element) -> Iterable[Problem]:
         if not _is_body(element):
             problems = _check_text(element, "code", check_source)
-            return [*(problems or _check_function(element)), *_check_both(element)]
+            if not problems:
+                problems = [*_check_function(element), *_check_names(element)]
+            return [*problems, *_check_both(element)]
         return [
             *_check_text(element, "codeBody", partial(_check_body, element)),
+            *_check_names(element, "codeBody"),
             *_check_permissions(element),
         ]
 
@@ -124,6 +131,14 @@ def _check_function(element: Element) -> Iterable[Problem]:
     source, name = element.data.get("code"), _function_name(element)
     names = defined_names(source) if source is not None else [name]
     if name in names:
+        problem = call_problem(source, name) if isinstance(source, str) else None
+        if problem:
+            yield Problem(
+                f"the node calls {name!r} with its inputs as one object, and it {problem[0]} (line {problem[1]})",
+                "VF407",
+                hint=f"write def {name}(_input): ... and take the inputs from _input",
+                pointer="/data/code",
+            )
         return
     near = close_names(name, names, n=1)
     meant = f"did you mean {near[0]!r}? set data.functionName to it, or rename it" if near else None
@@ -134,6 +149,31 @@ def _check_function(element: Element) -> Iterable[Problem]:
         hint=meant or f"write def {name}(_input): ...",
         pointer="/data/code",
     )
+
+
+def _check_names(element: Element, key: str = "code") -> Iterable[Problem]:
+    """Find builtins of Python that code does not see; `check_source` has told those that it refuses."""
+    text = element.data.get(key)
+    if not isinstance(text, str):
+        return
+    # A name that an input or a variable of the text may have is none of Python's.
+    own = {*element.input_ids, *element.wired} if key == "codeBody" else frozenset[str]()
+    unseen = set(dir(builtins)) - _visible() - REFUSED_CALLS - own
+    for name, line in foreign_names(text).items():
+        if name in unseen and name[0] != "_":
+            yield Problem(
+                f"{name!r} does not exist in code (line {line})",
+                "VF408",
+                hint="code sees no files, no terminal and no other code; use a node or a tool for that",
+                pointer=f"/data/{key}",
+            )
+
+
+def _visible() -> frozenset[str]:
+    # Flows without code never pay for the sandbox.
+    from abstractruntime.sandbox.names import VISIBLE  # noqa: PLC0415 - see above
+
+    return VISIBLE
 
 
 def _check_both(element: Element) -> Iterable[Problem]:
@@ -176,6 +216,12 @@ class Function(Code):
     data_schema = {**_CODE_SCHEMA, "expression": {"type": "string"}}  # noqa: RUF012 - class data, never changed
     examples = (Example(inputs={"a": 2}, data={"expression": "a * 2 + input['a']"}, output=6),)
     compat = "Q16: expressions are checked and run like code; what fails gives `{error}` as its value, as before."
+
+    def names_needed(self, element: Element) -> Iterable[str]:
+        expression = element.data.get("expression")
+        if element.data.get("code") is not None or not isinstance(expression, str):
+            return ()
+        return sorted(foreign_names(expression, "eval").keys() - _visible() - {"x", "input"})
 
     def check(self, element: Element) -> Iterable[Problem]:
         if element.data.get("code") is not None:

@@ -34,6 +34,21 @@ def as_flag(value: JsonValue) -> bool:
     return bool(value)
 
 
+_ASKED = (str, int, float)
+
+
+def _odd_choices(choices: JsonValue, kinds: tuple[type, ...]) -> Iterable[Problem]:
+    """Find choices that a person cannot tell apart, or cannot make."""
+    for place, choice in enumerate(choices if isinstance(choices, list) else ()):
+        if not isinstance(choice, kinds) or choice == "":
+            what = f"choice {place + 1} is {shown_value(choice)}, expected a text that says it"
+        elif choice in choices[:place]:
+            what = f"choice {place + 1} repeats {shown_value(choice)}"
+        else:
+            continue
+        yield Problem(what, "VF210", pin="choices", hint='write texts, such as ["yes", "no"]')
+
+
 @register
 class AskUserNode(EffectNode):
     type = "ask_user"
@@ -87,6 +102,9 @@ class AskUserNode(EffectNode):
                 hint="connect choices, or allow free text",
                 pointer="/data/effectConfig",
             )
+
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        return _odd_choices(inputs.get("choices"), _ASKED)
 
     def output_names(self, element: Element) -> frozenset[str] | None:
         return None  # every key of the answer
@@ -292,6 +310,16 @@ class WaitEventNode(EffectNode):
         ),
     )
     compat = 'Effects 18: `allow_free_text` reads "no" and "false" as false. `event_key` survives a restart.'
+
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        if inputs.get("event_key", "default") in (None, ""):
+            yield Problem(
+                "fails whenever it runs: the wait key is empty",
+                "VF319",
+                pin="event_key",
+                hint="write the key that the run is resumed with",
+            )
+        yield from _odd_choices(inputs.get("choices"), (str,))
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         key = inputs.get("event_key", "default")

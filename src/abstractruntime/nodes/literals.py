@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Final
 
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime.nodes._coerce import storable
 from abstractruntime.nodes._pure import PureNode
-from abstractruntime.nodes.base import Element, Example, Pin, Scope, register
+from abstractruntime.nodes._shown import shown_value
+from abstractruntime.nodes.base import Element, Example, Pin, Problem, Scope, register
 from abstractruntime.nodes.shape import Shape, ShapeOf, shape_of
+
+_BRACKETS: Final = ("{", "[")
 
 
 class _Literal(PureNode):
@@ -87,6 +91,16 @@ class LiteralJson(_Literal):
     outputs = (Pin("value", "object", "The value."),)
     data_schema: ClassVar[JsonObject] = {"literalValue": {"description": "Any JSON value."}}
     examples = (Example({}, {"value": {"k": [1, None]}}, {"literalValue": {"k": [1, None]}}),)
+
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        value = element.data.get("literalValue")
+        if isinstance(value, str) and value.strip()[:1] in _BRACKETS:
+            yield Problem(
+                f"literalValue is the text {shown_value(value)}, which nobody reads as JSON",
+                "VF213",
+                pointer="/data/literalValue",
+                hint="write the object or list itself, without quotes around it",
+            )
 
 
 @register

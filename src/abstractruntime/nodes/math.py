@@ -7,12 +7,13 @@ error instead of travelling on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import finite, number, number_or, python_errors, whole
 from abstractruntime.nodes._pure import BareNode
-from abstractruntime.nodes.base import Element, Example, NodeError, Pin, Scope, register
+from abstractruntime.nodes.base import Element, Example, NodeError, Pin, Problem, Scope, register
 
 _COMPAT = (
     "A null input counts as absent (quirk 13); a result that is infinite or not a number is an "
@@ -85,6 +86,9 @@ class Divide(_Binary):
     )
     examples = (Example({"a": 7, "b": 2}, 3.5), Example({"a": 4}, 4.0))
 
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        return _by_zero(inputs)
+
     def apply(self, left: float, right: float) -> float:
         if right == 0:
             raise NodeError("Division by zero")
@@ -104,6 +108,9 @@ class Modulo(_Binary):
         Pin("b", "number", "The divisor.", default=1),
     )
     examples = (Example({"a": -7, "b": 3}, 2.0),)
+
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        return _by_zero(inputs)
 
     def apply(self, left: float, right: float) -> float:
         if right == 0:
@@ -189,6 +196,9 @@ class RandomInt(BareNode):
     draws = True
     examples = (Example({"min": "9", "max": 9.7}, 9),)
 
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        return _reversed(_limit(inputs, "min", 0), _limit(inputs, "max", 100))
+
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> int:
         low, high = sorted((int(_limit(inputs, "min", 0)), int(_limit(inputs, "max", 100))))
         return scope.random.randint(low, high)
@@ -211,6 +221,9 @@ class RandomFloat(BareNode):
     examples = (Example({"min": 2, "max": "2"}, 2.0),)
     compat = "An infinite limit takes its default (quirk 21)."
 
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        return _reversed(_limit(inputs, "min", 0.0), _limit(inputs, "max", 1.0))
+
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> float:
         low, high = sorted((_limit(inputs, "min", 0.0), _limit(inputs, "max", 1.0)))
         return low if low == high else finite(scope.random.uniform(low, high))
@@ -218,3 +231,20 @@ class RandomFloat(BareNode):
 
 def _limit(inputs: JsonObject, name: str, default: float) -> float:
     return number_or(inputs.get(name), default)
+
+
+def _reversed(low: float, high: float) -> Iterable[Problem]:
+    if low > high:
+        yield Problem(
+            f"min is {low:g}, which is above max, {high:g}; they are swapped",
+            "VF210",
+            pin="min",
+            hint="write the smaller number at min",
+        )
+
+
+def _by_zero(inputs: JsonObject) -> Iterable[Problem]:
+    if number_or(inputs.get("b"), 1) == 0:
+        yield Problem(
+            "fails whenever it runs: b is always 0", "VF319", pin="b", hint="write another number"
+        )

@@ -49,6 +49,16 @@ def is_reserved(path: str) -> bool:
     return isinstance(first, str) and first.startswith("_")
 
 
+def why_closed(setting: str, path: str | None) -> str:
+    """Say why a node's `inputKey` or `outputKey` may not be this path; an empty text when it may."""
+    # Compat: published flows set their limits this way; other reserved names stay closed.
+    is_limit = setting == "outputKey" and (path or "").startswith("_limits.")
+    if not path or is_limit or not is_reserved(path):
+        return ""
+    more = "; only _limits.* is open" if setting == "outputKey" else ""
+    return f"{setting} {path!r} names a reserved variable{more}"
+
+
 def read_path(value: JsonValue, path: str) -> JsonValue:
     """Give what `path` names below `value`, not copied; MISSING when there is nothing."""
     if not all(path.split(".")):

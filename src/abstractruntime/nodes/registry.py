@@ -27,6 +27,7 @@ __all__ = [
     "facts_of",
     "find_node_type",
     "node_types",
+    "pin_types",
     "similar_types",
 ]
 
@@ -59,6 +60,13 @@ def config_schema(node_type: NodeType) -> JsonObject:
     shared.
     """
     return {**node_type.data_schema, **COMMON_DATA}
+
+
+@cache
+def pin_types() -> tuple[str, ...]:
+    """Give every type that a data pin of a node type has, sorted."""
+    pins = (pin for kind in node_types().values() for pin in (*kind.inputs, *kind.outputs))
+    return tuple(sorted({pin.type for pin in pins}))
 
 
 def similar_types(name: str) -> list[str]:

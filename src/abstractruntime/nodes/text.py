@@ -15,12 +15,14 @@ from abstractruntime.nodes._coerce import (
     whole,
     whole_or,
 )
-from abstractruntime.nodes._format import field_names, format_fields
+from abstractruntime.nodes._format import field_names, format_fields, why_unreadable
 from abstractruntime.nodes._pure import BareNode
+from abstractruntime.nodes._shown import shown_value
 from abstractruntime.nodes._template import (
     filter_names,
     placeholders,
     render_template,
+    unclosed,
     unknown_filters,
 )
 from abstractruntime.nodes.base import (
@@ -191,6 +193,16 @@ class Format(_TextNode):
             else []
         )
 
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        reason = why_unreadable(text_of(inputs.get("template")))
+        if reason:
+            yield Problem(
+                f"the template cannot be filled: {reason}",
+                "VF319",
+                pin="template",
+                hint="close the brace, or double the one that is meant as text",
+            )
+
     def compute(self, inputs: JsonObject) -> str:
         template = text_of(inputs.get("template"))
         values = inputs.get("values", {})
@@ -235,6 +247,15 @@ class StringTemplate(_TextNode):
         return (
             [("vars", path) for path in placeholders(template)] if isinstance(template, str) else []
         )
+
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        for line in unclosed(text_of(inputs.get("template"))):
+            yield Problem(
+                f"the placeholder in {shown_value(line)} has no end, so it is text",
+                "VF210",
+                pin="template",
+                hint="write }} behind it, in the same line",
+            )
 
     def compute(self, inputs: JsonObject) -> str:
         values = inputs.get("vars")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from abstractruntime._json import JsonObject, JsonValue, isolate
 from abstractruntime._ports_system import random_hex
 from abstractruntime.core.models import format_time
+from abstractruntime.nodes._shown import shown_value
 from abstractruntime.nodes.base import (
     MISSING,
     Element,
@@ -16,6 +17,7 @@ from abstractruntime.nodes.base import (
     NodeError,
     PassThroughNode,
     Pin,
+    Problem,
     Scope,
     ValueNode,
     register,
@@ -261,6 +263,16 @@ class SetVars(PassThroughNode):
         ),
     )
     compat = "Q25: see set_var."
+
+    def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
+        value = inputs.get("updates")
+        if value not in (None, "", {}) and not _updates(value):
+            yield Problem(
+                f"sets nothing: updates is {shown_value(value)}, expected an object",
+                "VF213",
+                pin="updates",
+                hint='write an object from name to value, such as {"count": 1}',
+            )
 
     def evaluate(self, element: Element, inputs: JsonObject, scope: Scope) -> JsonValue:
         updates = _updates(inputs.get("updates"))

@@ -5,20 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from abstractruntime.rendering.run_table import OUTCOME_COLOURS
 from abstractruntime.rendering.terminal import Palette
+from abstractruntime.rendering.words import paint_word
 
-_COLOURS: Final = {
-    **OUTCOME_COLOURS,
-    "error": "red",
-    "refused": "red",
-    "invalid": "red",
-    "warning": "yellow",
-    "valid_unsigned": "yellow",
-    "valid": "green",
-    "ok": "green",
-    "FAIL": "red",
-}
 _LEAD: Final = re.compile(r"([A-Za-z_]+)(?:\[\w+\])?(?=:|\s)")
 _ASIDE: Final = re.compile(r"\s+= (?:hint|note)(?=:)")
 
@@ -28,7 +17,6 @@ def paint_lead(line: str, palette: Palette) -> str:
     if aside := _ASIDE.match(line):
         return palette.paint(aside[0], "dim") + line[aside.end() :]
     lead = _LEAD.match(line)
-    colour = _COLOURS.get(lead[1]) if lead else None
-    if lead is None or colour is None:
+    if lead is None:
         return line
-    return palette.paint(lead[0], colour, "bold" if colour == "red" else "") + line[lead.end() :]
+    return paint_word(lead[0], palette, lead[1]) + line[lead.end() :]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from abstractruntime._json import mapping
 from abstractruntime.core.models import RunStatus
 from abstractruntime.core.origin import RunOrigin
-from abstractruntime.core.outcome import Failure, Outcome, failure_of, outcome_of, overcome_failures
+from abstractruntime.core.outcome import Outcome, failure_of, outcome_of, overcome_failures
 from abstractruntime.core.record_fields import is_completion, record_status, terminal_status
 from abstractruntime.core.usage import Usage
 from abstractruntime.core.vars import is_paused
@@ -70,7 +70,7 @@ def build_run_document(  # noqa: PLR0913 - the parts of the document, keyword-on
         "outcome": outcome.value,
         "output": state.output,
         "error": error,
-        "overcome": [_whole(one, node_labels or {}) for one in overcome_failures(state)],
+        "overcome": [one.to_dict(node_labels or {}) for one in overcome_failures(state)],
         "waiting": waits[0] if waits and state.status is RunStatus.WAITING else None,
         "waits": waits,
         "bundle": _bundle(origin),
@@ -134,7 +134,7 @@ def _error(
     if failure is None:
         return None
     return {
-        **_whole(failure, labels),
+        **failure.to_dict(labels),
         "record": _ending_seq(state, failure.step_id, last_record),
     }
 
@@ -143,29 +143,7 @@ def _cause(run: RunState, labels: Mapping[str, str]) -> JsonObject:
     failure = failure_of(run)
     assert failure is not None  # noqa: S101 - the caller gives runs that ended badly
     names = {"run_id": run.run_id, "workflow_id": run.workflow_id}
-    return {**names, **_whole(failure, labels)}
-
-
-def _whole(failure: Failure, labels: Mapping[str, str]) -> JsonObject:
-    """Give all that is known of a failure; what is not, but for its node, is left out."""
-    at_step = _node(failure.at_step, labels) if failure.at_step else None
-    raised = _raised(failure.raised) if failure.raised else None
-    known = {"at_step": at_step, "line": failure.line, "raised": raised}
-    return {
-        "message": failure.message,
-        **_node(failure.node_id, labels),
-        **{name: fact for name, fact in known.items() if fact is not None},
-    }
-
-
-def _raised(raised: Mapping[str, Any]) -> JsonObject:
-    """Give what was raised; calls that an artifact holds are for whoever has the store."""
-    artifact = mapping(raised["traceback"]).get("$artifact")
-    return {**raised, **({"traceback": None, "artifact": artifact} if artifact else {})}
-
-
-def _node(node_id: str | None, labels: Mapping[str, str]) -> JsonObject:
-    return {"node_id": node_id, "node_label": labels.get(node_id, node_id) if node_id else None}
+    return {**names, **failure.to_dict(labels)}
 
 
 def _ending_seq(state: RunState, node_id: str | None, last_record: Mapping[str, Any]) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from abstractruntime.core.models import moment_or_none
 from abstractruntime.rendering.terminal import Palette, cell_width, fit, harmless, pad
+from abstractruntime.rendering.words import paint_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,18 +19,6 @@ if TYPE_CHECKING:
 
     from abstractruntime._json import JsonObject
 
-OUTCOME_COLOURS: Final = {
-    "succeeded": "green",
-    "failed": "red",
-    "cancelled": "magenta",
-    "waiting": "yellow",
-    "running": "cyan",
-    "paused": "yellow",
-    "limited": "yellow",
-    "interrupted": "magenta",
-    "quarantined": "red",
-    "damaged": "red",
-}
 _SHORT: Final = 8
 _ABOUT: Final = 32
 _LEAST: Final[Mapping[str, int]] = {"flow": 10, "run": 14}
@@ -60,7 +49,7 @@ def render_runs(
     yield palette.paint(heading, "dim")
     for at, row in enumerate(rows):
         cells = {name: pad(found[at], widths[name]) for name, found in columns.items()}
-        cells["outcome"] = palette.paint(cells["outcome"], OUTCOME_COLOURS.get(row["outcome"], ""))
+        cells["outcome"] = paint_word(cells["outcome"], palette, row["outcome"])
         cells["changed"] = palette.paint(cells["changed"], "dim")
         about = fit(harmless(_about(row, now)), max(room, 10))
         yield _GAP.join([*cells.values(), about]).rstrip()

@@ -34,6 +34,7 @@ from abstractruntime.rendering.terminal import (
     quote,
     wrap,
 )
+from abstractruntime.rendering.words import WORD_COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,19 +51,6 @@ _INDENT: Final = 7
 _ENDED: Final = ("completed", "failed", "cancelled")
 _LEDGER_WORDS: Final = {"succeeded": "completed"}
 _WIDEST_EFFECT: Final = len("start_subworkflow")
-_COLOURS: Final = {
-    "completed": "green",
-    "succeeded": "green",
-    "waiting": "yellow",
-    "started": "cyan",
-    "running": "cyan",
-    "failed": "red",
-    "interrupted": "magenta",
-    "cancelled": "magenta",
-    "paused": "yellow",
-    "limited": "yellow",
-    "quarantined": "red",
-}
 
 
 def render_timeline(
@@ -205,7 +193,7 @@ class _View:
             yield from self._detail(f"{step.note.kind}: {step.note.text}", "blue")
         for child in step.children:
             outcome = step.child_outcomes.get(child, "")
-            style = _COLOURS.get(outcome, "dim")
+            style = WORD_COLOURS.get(outcome, "dim")
             yield from self._detail(f"child run {child} {outcome}".rstrip(), style)
         if step.attempts[-1].error:
             yield from self._detail(_attempt_text(step.attempts[-1]), "red")
@@ -246,7 +234,7 @@ class _View:
         return outcome if is_same else f"{outcome} (status {doc['status']})"
 
     def _status(self, status: str) -> str:
-        return self.paint(harmless(status), _COLOURS.get(status, ""))
+        return self.paint(harmless(status), WORD_COLOURS.get(status, ""))
 
 
 def _left_out(timeline: Timeline, hidden: int) -> str:

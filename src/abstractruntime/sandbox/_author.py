@@ -89,6 +89,8 @@ def _visible() -> dict[str, Any]:
 
 
 _BUILTINS = _visible()
+VISIBLE = frozenset({*_BUILTINS, "print"})
+"""The names that code sees besides its own."""
 _compiled: dict[str, CodeType] = {}
 
 

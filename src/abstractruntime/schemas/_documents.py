@@ -299,7 +299,8 @@ SNAPSHOTS: Final = document(
     "Named copies of runs",
     snapshots=list_of(
         closed_object(
-            "snapshot_id run_id name description? tags:texts status? step_id? created_at"
+            "snapshot_id run_id name description? tags:texts status? outcome step_id? created_at",
+            outcome=one_of(*_OUTCOMES),
         ),
     ),
 )
@@ -327,9 +328,11 @@ VERIFY_ALL: Final = document(
 VERIFY_HISTORY: Final = document(
     "art-verify-history/1",
     "Verdict over an exported history",
-    "verdict root_run_id? runs:count records:count unsigned_tail:count trusted_keys:texts not_covered:texts",
+    "verdict root_run_id? runs:count records:count unsigned_tail:count trusted_keys:texts"
+    " not_covered:texts outcome? failure",
     verdict=_VERDICT,
     defects=list_of(closed_object("code run_id? record?:count expected:any found:any")),
+    failure=nullable(open_object("message node_id? node_label? | at_step line raised", **_RAISED)),
 )
 
 EXPORT: Final = document(

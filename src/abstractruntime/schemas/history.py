@@ -39,8 +39,11 @@ _LEDGER: Final = open_object(
 
 _RUN: Final = open_object(
     "run_id workflow_id status current_node created_at updated_at actor_id? session_id?"
-    " parent_run_id? error? waiting?:object | output:any",
+    " parent_run_id? error? waiting?:object | output:any outcome failure",
     status=_RUN_STATUS,
+    failure=nullable(
+        open_object("message node_id? node_label? | at_step:object line:count raised:object")
+    ),
 )
 
 _TIMELINE_ENTRY: Final = open_object(
@@ -55,7 +58,7 @@ _STATS: Final = open_object(
 
 _TURN: Final = open_object(
     "run_id workflow_id kind status created_at updated_at prompt? attachments:list answer?"
-    " answer_meta?:object",
+    " answer_meta?:object | outcome",
     kind=one_of("chat", "scheduled", "run"),
     status=_RUN_STATUS,
     stats=_STATS,

@@ -54,6 +54,7 @@ class HeadWatch:
         self._report = report
         self._keys = keys
         self._ended = {key.public: f"{key.label}, {why}" for key, why in revoked.items()}
+        self._ended_hosts = {key.vkey for key in revoked}
         self._known = (*keys, *revoked)
         self._store_origin = origin
         self._pin = pin
@@ -92,8 +93,14 @@ class HeadWatch:
                 self._check_head(item, tree, chain, offset)
             self._next = next(self._heads, None)
 
-    def finish(self, tree: TreeState, chain: ChainState) -> None:
-        """Judge what the ledger was too short for, and heads without a trusted signer."""
+    def finish(self, tree: TreeState, chain: ChainState, began: str | None = None) -> None:
+        """Judge what the ledger was too short for, and heads without a trusted signer.
+
+        Args:
+            tree: All of the ledger.
+            chain: Its last record.
+            began: The verifier key of the host that the first record names.
+        """
         if self._pin is not None:
             self._report(_beyond("pin_beyond_ledger", self._pin.size, tree.size))
         furthest = 0
@@ -108,7 +115,7 @@ class HeadWatch:
             self._next = next(self._heads, None)
         if furthest:
             self._report(_beyond("head_beyond_ledger", furthest, tree.size))
-        self._judge_revoked()
+        self._judge_revoked(began)
         self._judge_unknown()
 
     def _check_pin(self, pin: TreeHead, tree: TreeState) -> None:
@@ -182,11 +189,12 @@ class HeadWatch:
         record = first if self._suspect is None else min(self._suspect, last)
         return Defect(code, record, None, head.root.hex(), root.hex(), detail)
 
-    def _judge_revoked(self) -> None:
+    def _judge_revoked(self, began: str | None) -> None:
         if self._revoked is None:
             return
         item, standing = self._revoked
-        if self.heads_held:
+        # What a later host found, it signed as it was: it does not vouch for how the run began.
+        if self.heads_held and began not in self._ended_hosts:
             self.warnings[f"heads signed by {standing}"] = None
             return
         last = max(0, item.head.size - 1)

@@ -130,7 +130,7 @@ class TrustStore:
         if not entries:
             return None
         if self.status_of(key) != "active":
-            return f"it is {self.standing_of(key)}"
+            return f"it was {self.standing_of(key)}"
         fit = [entry for entry in entries if usage in entry.usages]
         if not fit:
             return (
@@ -221,7 +221,7 @@ class TrustStore:
         """
         if self.status_of(entry.key) == "revoked" and entry.status != "revoked":
             raise UsageError(
-                f"key '{entry.key.label}' is revoked for good", hint="make and trust a new key"
+                f"key '{entry.key.label}' was revoked for good", hint="make and trust a new key"
             )
         others = tuple(
             _with_standing(k, entry) if k.key.public == entry.key.public else k

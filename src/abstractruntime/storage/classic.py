@@ -83,10 +83,22 @@ class ClassicEngine:
             if seq > after:
                 yield StoredRecord(seq, seq, dump_line(record), record)
 
-    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
+    def recent(
+        self,
+        run_id: str,
+        limit: int,
+        *,
+        most_bytes: int | None = None,  # noqa: ARG002 - all of it is in memory anyway
+    ) -> list[StoredRecord]:
         return list(self.records(run_id))[-limit:] if limit > 0 else []
 
-    def post(self, run_id: str, command: Command) -> None:
+    def post(
+        self,
+        run_id: str,
+        command: Command,
+        *,
+        sender: str | None = None,  # noqa: ARG002 - it is kept nowhere
+    ) -> None:
         """Queue a command in this process; a pair has nowhere to keep it longer.
 
         Raises:

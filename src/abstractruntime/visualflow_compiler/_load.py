@@ -30,13 +30,13 @@ from abstractruntime.visualflow_compiler._fields import (
 from abstractruntime.visualflow_compiler._model import (
     EXEC_IN,
     EXEC_OUT,
+    EXECUTION,
     DataEdge,
     ExecEdge,
     FlowContent,
 )
 from abstractruntime.visualflow_compiler.diagnostics import Diagnostic, Severity
 
-_EXECUTION = "execution"
 _LISTS = ("nodes", "edges", "interfaces")
 
 
@@ -230,7 +230,7 @@ def _pins(value: Any) -> tuple[tuple[ElementPin, ...], tuple[str, ...]]:
         pin_id = entry.get("id")
         kind = entry.get("type")
         name = pin_id.strip() if isinstance(pin_id, str) else ""
-        if kind == _EXECUTION:
+        if kind == EXECUTION:
             handles.append(name)
         elif name:
             data.append(_pin(name, kind if isinstance(kind, str) else "any"))

@@ -13,6 +13,8 @@ from abstractruntime.nodes.base import Element
 
 EXEC_IN = "exec-in"
 EXEC_OUT = "exec-out"
+EXECUTION = "execution"
+"""The type of pins that control goes through."""
 SOURCE_KEY = "_listener_of"
 """The key in a derived document that names the flow it was drawn in."""
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from abstractruntime._json import mapping, normalise
 from abstractruntime.core._kernel.tool_calls import with_call_ids
 from abstractruntime.core.commands import Cancel, Pause
+from abstractruntime.core.failures import raised_text
 from abstractruntime.core.handlers import EffectContext, Handler
 from abstractruntime.core.models import (
     Effect,
@@ -214,9 +215,7 @@ class EffectRunner:
         except passing:
             raise
         except Exception as error:
-            raise PolicyFailed(
-                f"the effect policy raised {type(error).__name__}: {error}"
-            ) from error
+            raise PolicyFailed(f"the effect policy raised {raised_text(error)}") from error
 
     def handler(self, effect: Effect) -> Handler | None:
         return self._handlers.get(effect.type)
@@ -329,9 +328,7 @@ class EffectRunner:
 
             logger = logging.getLogger(__name__)
             logger.debug("handler of %s raised", request.effect.type.value, exc_info=error)
-            return EffectOutcome.failed(
-                f"Effect handler raised exception: {type(error).__name__}: {error}"
-            )
+            return EffectOutcome.failed(f"Effect handler raised exception: {raised_text(error)}")
 
     def _remember(self, log: RunLog, own_id: str, value: Any) -> None:
         if log.pending is None:

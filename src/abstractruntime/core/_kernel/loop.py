@@ -23,6 +23,7 @@ from abstractruntime.core._kernel.outcomes import Outcomes
 from abstractruntime.core._kernel.transitions import Finished, Hopped
 from abstractruntime.core._kernel.waits import Waits
 from abstractruntime.core.commands import Answer, Request
+from abstractruntime.core.failures import raised_text
 from abstractruntime.core.limits import LimitUse, count_outcome
 from abstractruntime.core.models import JsonObject, RunState, RunStatus, StepPlan
 from abstractruntime.core.ports import Clock, Evidence, RunLog
@@ -180,7 +181,7 @@ class Kernel:
         try:
             plan = workflow.get_node(node_id)(log.run, self._context)
         except Exception as error:
-            problem = f"node {node_id!r} failed: {type(error).__name__}: {error}"
+            problem = f"node {node_id!r} failed: {raised_text(error)}"
             raise _Rejected(problem) from error
         if not isinstance(plan, StepPlan):
             raise _Rejected(f"node {node_id!r} gave {type(plan).__name__}, expected a StepPlan")

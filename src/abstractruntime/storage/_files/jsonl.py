@@ -225,17 +225,23 @@ def last_committed(files: StoreFiles, path: str) -> Line | None:
     return line
 
 
-def last_lines(files: StoreFiles, path: str, limit: int) -> list[Line]:
-    """Give the last `limit` committed lines in order; reads back from the end only as far as needed."""
+def last_lines(
+    files: StoreFiles, path: str, limit: int, *, most_bytes: int | None = None
+) -> list[Line]:
+    """Give the last `limit` committed lines in order; reads back from the end only as far as needed.
+
+    Of those only as many as take no more than `most_bytes`, but the last one in any case.
+    """
     last = last_committed(files, path)
     if last is None or limit <= 0:
         return []
     end = last.offset + len(last.data) + 1
+    bound = end if most_bytes is None else max(most_bytes, end - last.offset) + 1
     span = 16 * 1024
     while True:
-        start = max(0, end - span)
+        start = max(0, end - min(span, bound))
         data = files.read(path, start, end - start) or b""
-        if start == 0 or data.count(b"\n") > limit:
+        if start == 0 or span >= bound or data.count(b"\n") > limit:
             break
         span *= 4
     if start:

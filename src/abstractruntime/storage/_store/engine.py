@@ -351,8 +351,10 @@ class DirectoryEngine(LedgerReader):
 
     # -- requests ------------------------------------------------------------
 
-    def post(self, run_id: str, command: Command) -> None:
+    def post(self, run_id: str, command: Command, *, sender: str | None = None) -> None:
         """Store a command durably for whoever owns the run now or next; idempotent by id.
+
+        What it takes lies beside the ledger of the `sender`, if a run sends it.
 
         Raises:
             NotFound: no such run.
@@ -366,7 +368,9 @@ class DirectoryEngine(LedgerReader):
         # there is a checkpoint proves that the ledger's name is durable.
         checkpoint = self._files.info(self._layout.checkpoint(run_id))
         self._files.sync_file(self._layout.ledger(run_id), is_named=checkpoint is not None)
-        self.services.inboxes.post(run_id, command)
+        added = self.services.inboxes.post(run_id, command)
+        if sender is not None:
+            self.services.beside.add(sender, added)
 
     # -- names and ends ------------------------------------------------------
 

@@ -55,8 +55,10 @@ class Inboxes:
         self._seal = seal
         self._only_sealed = only_sealed
 
-    def post(self, run_id: str, command: Command) -> None:
-        """Store a command durably; an id that already waits there is left as it is.
+    def post(self, run_id: str, command: Command) -> int:
+        """Store a command durably, and give how many bytes that added.
+
+        An id that already waits there is left as it is.
 
         Raises:
             InvalidValue: its payload is not JSON.
@@ -72,7 +74,7 @@ class Inboxes:
         elif known is not None:
             # The post that left it there may have failed at its last step.
             self._files.sync_name(f"{directory}/{known}")
-            return
+            return 0
         dated = replace(command, created_at=command.created_at or self._clock.now_iso())
         body = normalise(dated.to_dict())
         self._files.ensure_dir(directory)
@@ -80,7 +82,9 @@ class Inboxes:
         if self._seal is not None:
             body[_SEAL] = command_seal(self._seal, _digest(run_id, name + _SUFFIX, body))
         content = {**body, _DIGEST: _digest(run_id, name + _SUFFIX, body)}
-        self._files.write_atomic(self._layout.command(run_id, name), dump_line(content))
+        line = dump_line(content)
+        self._files.write_atomic(self._layout.command(run_id, name), line)
+        return len(line)
 
     def read(self, run_id: str, known: Mapping[str, Command] | None = None) -> dict[str, Command]:
         """Give the waiting commands by file name, oldest first; `Altered` ones have the name as id.

@@ -68,13 +68,17 @@ class LedgerReader:
         self.require_run(run_id)
         return enumerate(scan_lines(self._files, self._layout.ledger(run_id)))
 
-    def recent(self, run_id: str, limit: int) -> list[StoredRecord]:
-        """Give the last `limit` records, as `records` does, without reading those before them."""
+    def recent(
+        self, run_id: str, limit: int, *, most_bytes: int | None = None
+    ) -> list[StoredRecord]:
+        """Give the last `limit` records, as `records` does, without reading those before them.
+
+        Of those only as many as take no more than `most_bytes`, but the last one in any case.
+        """
         self.require_run(run_id)
         path = self._layout.ledger(run_id)
-        found = [
-            (line, parse_line(run_id, -1, line)) for line in last_lines(self._files, path, limit)
-        ]
+        lines = last_lines(self._files, path, limit, most_bytes=most_bytes)
+        found = [(line, parse_line(run_id, -1, line)) for line in lines]
         if all("seq" in record for _, record in found):
             return [StoredRecord(r["seq"], line.offset, line.data, r) for line, r in found]
         # Lines of 0.4.x are not numbered.

@@ -15,7 +15,7 @@ from functools import singledispatch
 from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.core.models import Effect, EffectType, RunState, StepPlan
 from abstractruntime.core.spec import NodeHandler, RunContext, WorkflowSpec
-from abstractruntime.core.vars import FLOW_ERROR, FLOW_ERROR_FACTS, FLOW_ERROR_NODE
+from abstractruntime.core.vars import FLOW_ERROR, FLOW_ERROR_FACTS, FLOW_ERROR_NODE, TEMP
 from abstractruntime.nodes.base import (
     MISSING,
     ControlNode,
@@ -30,7 +30,7 @@ from abstractruntime.nodes.base import (
     Turn,
 )
 from abstractruntime.nodes.budget import bounded
-from abstractruntime.nodes.paths import assign, is_reserved
+from abstractruntime.nodes.paths import assign
 from abstractruntime.visualflow_compiler._lower._failures import (
     Cause,
     FailedElsewhere,
@@ -59,7 +59,8 @@ def lower_program(program: Program, services: Services | None) -> WorkflowSpec:
     chosen = services or Services()
     nodes = {unit.id: make_handler(program, unit, chosen) for unit in units}
     guarded = frozenset(unit.id for unit in units if unit.type.touches_files)
-    return WorkflowSpec(program.flow_id, program.entry, nodes, guarded)
+    kept = frozenset({AMBIENT, TEMP})
+    return WorkflowSpec(program.flow_id, program.entry, nodes, guarded, kept=kept)
 
 
 def make_handler(program: Program, unit: Unit, services: Services) -> NodeHandler:
@@ -73,6 +74,8 @@ def make_handler(program: Program, unit: Unit, services: Services) -> NodeHandle
             if unit.element.goes_on:
                 forget_failure(step.state, unit)
                 require_stage(step.state, unit)
+            if unit.closed_key:
+                raise NodeError(unit.closed_key)
             plan = body(unit.type, step, unit)
         # Rule 2: the error path of compiled flows; what is caught is the run's output.
         except Exception as cause:  # noqa: BLE001 - see above
@@ -335,7 +338,4 @@ def _store_mapped(step: Step) -> None:
 
 def _store_output(step: Step, key: str, value: JsonValue) -> None:
     """Store a value at the path that `outputKey` names."""
-    # Compat: published flows set their limits this way; other reserved names stay closed.
-    if is_reserved(key) and not key.startswith("_limits."):
-        raise NodeError(f"outputKey {key!r} names a reserved variable; only _limits.* is open")
     assign(step.run.vars, key, own(value))

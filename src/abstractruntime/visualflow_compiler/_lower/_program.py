@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes.base import EffectNode, Element, NodeType
+from abstractruntime.nodes.base import MISSING, EffectNode, Element, NodeType
+from abstractruntime.nodes.paths import why_closed
 from abstractruntime.visualflow_compiler._ambient import ambient_names, canonical_names
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
 from abstractruntime.visualflow_compiler.graph import FlowGraph
+
+_WHOLE = ("result", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Unit:
     `known` are the ambient keys it may take, by canonical name; None means every key.
     `defaults` belong to declared pins and beat the ambient value, `spare` ones do not.
     `pulls` are the pure nodes it needs, sources first. `targets` maps execution handles.
+    `closed_key` says why the node fails for what it would read or write, if it does.
     `exposes_ambient` means that edges leave it for more than its type's own pins.
     """
 
@@ -49,6 +53,7 @@ class Unit:
     known: Mapping[str, str] | None = None
     pulls: tuple[str, ...] = ()
     exposes_ambient: bool = False
+    closed_key: str = ""
 
     @property
     def id(self) -> str:
@@ -58,6 +63,15 @@ class Unit:
     def branches(self) -> bool:
         """True when the node's output chooses among its execution edges."""
         return any(handle != EXEC_OUT for handle in self.targets)
+
+    def output(self, record: JsonValue, handle: str) -> JsonValue:
+        """Give what leaves a handle when the node made `record`, not copied; MISSING when nothing does."""
+        is_whole = handle in _WHOLE
+        if is_whole and self.type.bare:
+            return record
+        if isinstance(record, dict) and handle in record:
+            return record[handle]
+        return record if is_whole and not isinstance(self.type, EffectNode) else MISSING
 
 
 def _ending(value: JsonValue) -> JsonObject:
@@ -93,7 +107,7 @@ def build_program(graph: FlowGraph) -> Program:
         node_type = graph.types[node_id]
         if node_type is None:
             raise AssertionError(f"unknown type of node {node_id!r} passed the checks")
-        units[node_id] = _unit(graph, node_id, node_type)
+        units[node_id] = make_unit(graph, node_id, node_type)
     return Program(
         flow_id=graph.flow.id,
         source_id=graph.flow.source_id,
@@ -104,11 +118,13 @@ def build_program(graph: FlowGraph) -> Program:
     )
 
 
-def _unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
+def make_unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
+    """Prepare one node."""
     element = graph.elements[node_id]
     names = canonical_names(node_type)
     wired = frozenset(names.get(pin, pin) for pin in element.wired)
     defaults, spare = _defaults(element, names)
+    input_key, output_key = _key(element, "inputKey"), _key(element, "outputKey")
     return Unit(
         element=element,
         type=node_type,
@@ -120,8 +136,9 @@ def _unit(graph: FlowGraph, node_id: str, node_type: NodeType) -> Unit:
         pulls=graph.pure_ancestors(node_id) if graph.is_step(node_id) else (),
         targets=_targets(graph, node_id, node_type),
         exposes_ambient=_exposes_ambient(graph, node_id, node_type),
-        input_key=_key(element, "inputKey"),
-        output_key=_key(element, "outputKey"),
+        input_key=input_key,
+        output_key=output_key,
+        closed_key=why_closed("inputKey", input_key) or why_closed("outputKey", output_key),
     )
 
 

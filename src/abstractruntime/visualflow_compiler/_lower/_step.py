@@ -41,7 +41,6 @@ from abstractruntime.workspace import Workspace, here
 if TYPE_CHECKING:
     from abstractruntime.core.store import Artifacts
 
-_WHOLE = ("result", "output")
 _OUTCOME = ("success", "error")
 _UNNAMED = count(1)
 
@@ -204,12 +203,7 @@ class Step:
             return MISSING
         if unit.element.goes_on and handle in _OUTCOME:
             return outcome_pin(unit, record, handle)
-        is_whole = handle in _WHOLE
-        if is_whole and unit.type.bare:
-            return record
-        if isinstance(record, dict) and handle in record:
-            return record[handle]
-        return record if is_whole and not isinstance(unit.type, EffectNode) else MISSING
+        return unit.output(record, handle)
 
     def _record(self, unit: Unit) -> JsonValue:
         if unit.id not in self.records:

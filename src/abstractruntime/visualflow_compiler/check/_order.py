@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
 from abstractruntime.nodes.base import ControlNode, FunctionNode
 from abstractruntime.visualflow_compiler._model import EXEC_OUT
@@ -109,23 +110,49 @@ def given_names(graph: FlowGraph, node_id: str) -> Iterator[str]:
         yield ANY_NAME
 
 
-def ambient_sources(graph: FlowGraph, node_id: str) -> frozenset[str] | None:
-    """Give the steps whose result may be the ambient value of a step; None when hosts may give it."""
-    found: set[str] = set()
-    seen, todo = {node_id}, [node_id]
-    while todo:
-        step = todo.pop()
-        edges = [e for e in graph.exec_in.get(step, ()) if graph.is_step(e.source)]
-        if not edges:
-            return None
-        for edge in edges:
-            source = edge.source
-            if isinstance(graph.facts(source), ControlNode):
-                # What ran in a branch before comes along.
-                found |= graph.reachable_from(source)
-            if replaces_ambient(graph, source):
-                found.add(source)
-            elif source not in seen:
-                seen.add(source)
-                todo.append(source)
-    return frozenset(found)
+Keys = frozenset[str]
+_ANY_KEYS: Keys = frozenset({ANY_NAME})
+
+
+class AmbientKeys:
+    """The names under which each step may find something in its ambient value.
+
+    A step that control enters from nowhere may find any, as hosts may give them.
+    """
+
+    def __init__(self, graph: FlowGraph) -> None:
+        self._graph = graph
+
+    def of(self, node_id: str) -> Keys | None:
+        """Give the names for a step; None for any."""
+        keys = self._found[node_id]
+        return None if ANY_NAME in keys else keys
+
+    @cached_property
+    def _found(self) -> Mapping[str, Keys]:
+        """Carry the names along the edges until no step finds more."""
+        graph = self._graph
+        entered = {e.target for n in graph.steps for e in graph.exec_out.get(n, ())}
+        found = {n: Keys() if n in entered else _ANY_KEYS for n in graph.steps}
+        todo = deque(graph.steps)
+        while todo:
+            node_id = todo.popleft()
+            leaving = self._leaving(node_id, found[node_id])
+            for edge in graph.exec_out.get(node_id, ()):
+                known = found.get(edge.target, _ANY_KEYS)
+                if ANY_NAME not in known and not leaving <= known:
+                    found[edge.target] = _ANY_KEYS if ANY_NAME in leaving else known | leaving
+                    todo.append(edge.target)
+        return found
+
+    def _leaving(self, node_id: str, entering: Keys) -> Keys:
+        own = self._given[node_id]
+        if isinstance(self._graph.facts(node_id), ControlNode):
+            # What ran in a branch before comes along.
+            inner = self._graph.reachable_from(node_id)
+            own = own.union(*(self._given[step] for step in inner))
+        return own if replaces_ambient(self._graph, node_id) else own | entering
+
+    @cached_property
+    def _given(self) -> Mapping[str, Keys]:
+        return {n: Keys(given_names(self._graph, n)) for n in self._graph.steps}

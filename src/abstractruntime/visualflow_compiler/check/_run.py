@@ -21,6 +21,7 @@ from abstractruntime.visualflow_compiler.check import (
     pins,
     settings,
     structure,
+    trial,
     types,
     values,
     variables,
@@ -55,6 +56,7 @@ RULE_MODULES = (
     edges,
     pins,
     values,
+    trial,
     code,
     variables,
 )
@@ -158,13 +160,22 @@ class _Examination:
                     answers[name] = [diagnose(rule, graph, item) for item in rule.check(graph)]
                 yield from answers[name]
         yield from self._of_node_types
+        if not only_errors:
+            yield from self._of_trials
+
+    @cached_property
+    def _of_trials(self) -> tuple[Diagnostic, ...]:
+        return self._of_problems(trial.tried(self._graph))
 
     @cached_property
     def _of_node_types(self) -> tuple[Diagnostic, ...]:
+        return self._of_problems(self._graph.problems)
+
+    def _of_problems(self, found: Mapping[str, Iterable[Problem]]) -> tuple[Diagnostic, ...]:
         graph = self._graph
         return tuple(
             _of_problem(graph, graph.elements[node_id], problem)
-            for node_id, problems in graph.problems.items()
+            for node_id, problems in found.items()
             for problem in problems
         )
 

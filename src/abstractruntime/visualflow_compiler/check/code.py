@@ -85,10 +85,21 @@ declare(
     Rule(
         "VF407",
         "error",
-        "the code does not define its function",
-        "The node calls the function that data.functionName names, transform without one, and data.code has no "
-        "such name at its top level. A run could only fail when it gets here.",
+        "the code does not define its function, or one that cannot be called",
+        "The node calls the function that data.functionName names, transform without one, with its inputs as one "
+        "object, and data.code has no such name at its top level, or it takes no such call. A run could only fail when it gets here.",
         bad=_with_code('def transfrom(_input):\n    return {"answer": _input.get("text")}\n'),
+        good=_GOOD,
+    )
+)
+declare(
+    Rule(
+        "VF408",
+        "warning",
+        "the code uses a name that is not there",
+        "Code sees a fixed set of builtins, and no open, input or globals among them; an expression of a "
+        "function node sees its inputs by name besides. Any other name fails when the code gets there.",
+        bad=_with_code('def transform(_input):\n    return open("notes.txt").read()\n'),
         good=_GOOD,
     )
 )

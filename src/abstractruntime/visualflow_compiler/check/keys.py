@@ -7,7 +7,7 @@ from typing import Final
 
 from abstractruntime._json import JsonObject, escape_pointer
 from abstractruntime._near import close_names
-from abstractruntime.nodes.base import Element, NodeType
+from abstractruntime.nodes.base import EffectNode, Element, FunctionNode, NodeType
 from abstractruntime.nodes.keys import DRAWING_KEYS
 from abstractruntime.nodes.registry import config_schema
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
@@ -85,6 +85,13 @@ def unknown_key(graph: FlowGraph) -> Iterator[Finding]:
         if node_type is None:
             continue
         schema = config_schema(node_type)
+        for key in _useless_keys(graph, element, node_type):
+            yield Finding(
+                f"{key} of {element.type} node {node_id!r} means nothing",
+                node_pointer(graph, node_id, f"/data/{key}"),
+                node_id=node_id,
+                hint="connect an edge, or name the variable in set_var or get_var",
+            )
         for path, names in _strange_keys(element, schema):
             yield Finding(
                 f"{path.replace('/', '.')} of {element.type} node {node_id!r} means nothing",
@@ -92,6 +99,15 @@ def unknown_key(graph: FlowGraph) -> Iterator[Finding]:
                 node_id=node_id,
                 hint=_key_hint(path, names, schema, node_type),
             )
+
+
+def _useless_keys(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[str]:
+    """Give the keys that name a variable which a node of this kind neither reads nor writes."""
+    is_step = graph.is_step(element.id)
+    kinds = {"inputKey": (FunctionNode,), "outputKey": (FunctionNode, EffectNode)}
+    for key, used in kinds.items():
+        if element.data.get(key) and not (is_step and isinstance(node_type, used)):
+            yield key
 
 
 def _unknown(entry: Iterable[str], known: Collection[str]) -> list[str]:

@@ -12,7 +12,7 @@ from abstractruntime.nodes.registry import config_schema
 from abstractruntime.visualflow_compiler._fields import json_kind
 from abstractruntime.visualflow_compiler._model import DataEdge
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
-from abstractruntime.visualflow_compiler.check._parts import constants_at, described
+from abstractruntime.visualflow_compiler.check._parts import constants_at, described, node_entries
 from abstractruntime.visualflow_compiler.check._rules import Finding, node_pointer, rule
 from abstractruntime.visualflow_compiler.graph import FlowGraph
 from abstractruntime.visualflow_compiler.schema import document_schema
@@ -28,7 +28,9 @@ KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
 }
 """What a value of each JSON type is in Python, and what it is called."""
 _COUNTED: Final = frozenset({"number", "boolean"})
-"""Types of pins whose values nodes take for what they are; texts are made of any value."""
+"""Types of pins whose values nodes take for what they are."""
+_TYPED: Final = _COUNTED | {"string"}
+"""The same, and texts, which nodes make of any value: of a list or an object they are Python text."""
 _LISTS: Final = ("nodes", "edges")  # VF007
 _CHAIN: Final = ("start > middle", "middle > end")
 
@@ -84,6 +86,7 @@ def _expected(kinds: str | Iterable[str]) -> str:
 )
 def wrong_kind(graph: FlowGraph) -> Iterator[Finding]:
     yield from _of_document(graph)
+    yield from _of_nodes(graph)
     for node_id, element in graph.elements.items():
         node_type = graph.types[node_id]
         if node_type is None:
@@ -122,6 +125,17 @@ def _of_document(graph: FlowGraph) -> Iterator[Finding]:
                 yield _found(what, item, schema["items"]["type"], pointer, None)
 
 
+def _of_nodes(graph: FlowGraph) -> Iterator[Finding]:
+    for element, entry, pointer in node_entries(graph):
+        # Data of any other type is an error (VF212).
+        if "data" in entry and entry["data"] is None:
+            yield _found(f"data of node {element.id!r}", None, "object", f"{pointer}/data", element)
+        position = entry.get("position")
+        if not is_of_kind(position, "object"):
+            what = f"position of node {element.id!r}"
+            yield _found(what, position, "object", f"{pointer}/position", element)
+
+
 def _of_settings(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Finding]:
     told = {problem.pointer for problem in graph.problems[element.id]}
     for key, schema, value in described(element.data, config_schema(node_type)):
@@ -139,10 +153,11 @@ def _of_pins(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterato
     told = {problem.pin for problem in graph.problems[element.id]}
     for pin in node_type.inputs:
         # VF306 is about conditions.
-        if pin.type not in _COUNTED or pin.role == "condition" or pin.id in told:
+        if pin.type not in _TYPED or pin.role == "condition" or pin.id in told:
             continue
         for value, pointer in constants_at(graph, element, pin):
-            if not is_read_as(value, pin.type):
+            is_text = pin.type == "string" and not isinstance(value, list | dict)
+            if not is_text and not is_read_as(value, pin.type):
                 what = f"pin {pin.id!r} of node {element.id!r}"
                 yield _found(what, value, pin.type, pointer, element)
 

@@ -11,7 +11,7 @@ from abstractruntime.nodes.base import ControlNode, EffectNode, Element, NodeTyp
 from abstractruntime.nodes.shape import Shape, missing_name, shape_of
 from abstractruntime.visualflow_compiler._model import DataEdge
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
-from abstractruntime.visualflow_compiler.check._order import ambient_sources, given_names
+from abstractruntime.visualflow_compiler.check._order import AmbientKeys
 from abstractruntime.visualflow_compiler.check._rules import (
     Finding,
     did_you_mean,
@@ -251,12 +251,17 @@ _CHECK = node("check", "if", "exec-in condition", "true false")
     ),
 )
 def unfed_pin(graph: FlowGraph) -> Iterator[Finding]:
+    carried = AmbientKeys(graph)
     for node_id, element in graph.elements.items():
         facts = graph.facts(node_id)
         for pin in facts.inputs if facts.needs and node_id in graph.served else ():
             names = {pin.id, *pin.aliases}
             fed = names & {*element.wired, *element.pin_defaults}
-            if pin.id in facts.needs and not fed and not _comes_along(graph, element, names):
+            if (
+                pin.id in facts.needs
+                and not fed
+                and not _comes_along(graph, element, names, carried)
+            ):
                 yield Finding(
                     f"nothing feeds pin {pin.id!r} of {element.type} node {node_id!r}",
                     node_pointer(graph, node_id),
@@ -266,16 +271,14 @@ def unfed_pin(graph: FlowGraph) -> Iterator[Finding]:
                 )
 
 
-def _comes_along(graph: FlowGraph, element: Element, names: set[str]) -> bool:
+def _comes_along(graph: FlowGraph, element: Element, names: set[str], carried: AmbientKeys) -> bool:
     """Tell whether the ambient value may have one of these names, or be the value itself."""
     if not graph.is_step(element.id):
         return False
     if element.data.get("inputKey"):
         return True
-    given = ambient_sources(graph, element.id)
-    return given is None or any(
-        name == "*" or name in names for step in given for name in given_names(graph, step)
-    )
+    given = carried.of(element.id)
+    return given is None or not given.isdisjoint(names)
 
 
 _FILLED = {"pinDefaults": {"template": "Dear {{name}}"}}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Final
 
 from abstractruntime._json import JsonValue
 from abstractruntime._near import close_names
 from abstractruntime.nodes.base import Element, NodeType, Pin
-from abstractruntime.nodes.registry import config_schema
+from abstractruntime.nodes.registry import config_schema, pin_types
 from abstractruntime.visualflow_compiler._fields import json_kind
+from abstractruntime.visualflow_compiler._model import EXECUTION
 from abstractruntime.visualflow_compiler.check._examples import END, START, flow, node
 from abstractruntime.visualflow_compiler.check._parts import (
     constants_at,
@@ -114,6 +116,7 @@ def _unbuilt_keys(element: Element) -> Iterator[tuple[str, str, str]]:
 )
 def wrong_constant(graph: FlowGraph) -> Iterator[Finding]:
     for node_id, element in graph.elements.items():
+        yield from _wrong_pin_types(graph, element)
         node_type = graph.types[node_id]
         if node_type is None:
             continue
@@ -121,6 +124,37 @@ def wrong_constant(graph: FlowGraph) -> Iterator[Finding]:
             for value, pointer in constants_at(graph, element, pin):
                 yield from _not_possible(pin, value, pointer, node_id)
         yield from _wrong_settings(graph, element, node_type)
+
+
+def _wrong_pin_types(graph: FlowGraph, element: Element) -> Iterator[Finding]:
+    for side, place, pin in pin_entries(element):
+        kind = pin.get("type") if isinstance(pin, dict) else None
+        if kind is not None and not _is_pin_type(kind):
+            shown = repr(kind) if isinstance(kind, str) else json_kind(kind)
+            meant = _near(kind, (*pin_types(), EXECUTION)) if isinstance(kind, str) else []
+            yield Finding(
+                f"{side}[{place}].type of node {element.id!r} is {shown}, which is no type of a pin",
+                node_pointer(graph, element.id, f"/data/{side}/{place}/type"),
+                node_id=element.id,
+                pin=pin.get("id") if isinstance(pin.get("id"), str) else None,
+                hint=did_you_mean(meant) or f"there are: {', '.join(pin_types())}",
+            )
+
+
+def _is_pin_type(kind: JsonValue) -> bool:
+    """Tell whether a type is known; editors divide some more finely, such as `provider_text`."""
+    if not isinstance(kind, str):
+        return False
+    return kind in ("", EXECUTION) or _family(kind) in _families()
+
+
+@cache
+def _families() -> frozenset[str]:
+    return frozenset(map(_family, pin_types()))
+
+
+def _family(kind: str) -> str:
+    return kind.strip().partition("_")[0].removesuffix("s")
 
 
 def _not_possible(pin: Pin, value: JsonValue, pointer: str, node_id: str) -> Iterator[Finding]:

@@ -6,10 +6,11 @@ are dotted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final
 
+from abstractruntime._text import one_line
 from abstractruntime.visualflow_compiler.drawing._layout import (
     Drawing,
     PlacedBox,
@@ -26,8 +27,14 @@ _HORIZONTAL: Final = _LEFT | _RIGHT
 _FILLED: Final = ""
 
 
-def render_ascii(picture: Picture) -> str:
-    """Give the picture as text; it ends with a line feed unless there is nothing to draw."""
+def render_ascii(picture: Picture, paint: Callable[[str, str], str] | None = None) -> str:
+    """Give the picture as text; it ends with a line feed unless there is nothing to draw.
+
+    Args:
+        picture: What is drawn.
+        paint: Paints the harmless text that says what became of a node, by its state. All other
+            text is made harmless then.
+    """
     drawing = lay_out(picture)
     canvas = [[" "] * drawing.width for _ in range(drawing.height)]
     _draw_lines(canvas, drawing)
@@ -35,9 +42,25 @@ def render_ascii(picture: Picture) -> str:
         _draw_box(canvas, box)
     for label in drawing.labels:
         _write(canvas, label.x, label.y, label.text)
-    rows = ["".join(row).rstrip() for row in canvas]
     notes = [f"{box} leads back to itself" for box in _own_loops(picture)]
+    if paint is not None:
+        canvas = [[one_line(cell) for cell in row] for row in canvas]
+        notes = [one_line(note) for note in notes]
+        for box in drawing.boxes:
+            _paint_outcome(canvas, box, paint)
+    rows = ["".join(row).rstrip() for row in canvas]
     return "".join(f"{row}\n" for row in (*rows, *notes))
+
+
+def _paint_outcome(
+    canvas: list[list[str]], box: PlacedBox, paint: Callable[[str, str], str]
+) -> None:
+    """Replace the last text of a box, where that says what became of it."""
+    outcome, text = box.box.outcome, box.box.lines[-1]
+    if outcome is None or box.box.kind == "pure":
+        return
+    x, row = box.x + 1 + (box.width - 2 - len(text)) // 2, canvas[box.y + len(box.box.lines)]
+    row[x : x + len(text)] = [paint(text, outcome.state), *[_FILLED] * (len(text) - 1)]
 
 
 def _own_loops(picture: Picture) -> Iterator[str]:
