@@ -62,7 +62,7 @@ SAYING = {
 }
 # What says nothing of what became of anything, but for errors on stderr.
 SILENT = {
-    "bundle show", "bundle unpack", "compile", "config show", "diff", "explain", "export-history", "fmt",
+    "bundle show", "bundle unpack", "compile", "config show", "diff", "explain", "export-history", "fmt", "stub-llm",
     "gc", "key import", "limits", "schema", "verify-chain",
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Final
 from abstractruntime._text import shell_word
 
 # What works on no store; `test_cli_pasted_hints` holds it against the commands.
-STORELESS: Final = frozenset({"compile", "bundle", "key", "check", "fmt", "diff", "schema", "explain"})  # fmt: skip
+STORELESS: Final = frozenset({"compile", "bundle", "key", "check", "fmt", "diff", "schema", "explain", "stub-llm"})  # fmt: skip
 _COMMAND: Final = re.compile(
     r"\bart ((?:ledger|snapshot|config) [a-z]+|[a-z]+(?:-[a-z]+)*)(?=[ ,;)]|$)"
 )
