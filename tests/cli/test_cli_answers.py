@@ -143,6 +143,15 @@ def test_how_to_answer_with_what_looks_like_something_else(
     assert (refused.code, hint in refused.err) == (code, True), refused.err
 
 
+@pytest.mark.parametrize(
+    ("answer", "code"), [("{}", 2), ('{"foo": 1}', 2), ('{"response": null}', 0)]
+)
+def test_null_answers_where_it_is_a_choice_and_only_when_it_is_said(
+    asked: Any, answer: str, code: int
+) -> None:
+    assert asked("yes", None)("resume", "r", "--input", answer).code == code
+
+
 def test_a_byte_order_mark_is_no_part_of_an_answer(asked: Any, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"response": "x"}')
     assert json.loads(asked()("resume", "r", "--input", "@a.json").out)["a"] == "x"

@@ -13,7 +13,7 @@ STORELESS: Final = frozenset({"compile", "bundle", "key", "check", "fmt", "diff"
 _COMMAND: Final = re.compile(
     r"\bart ((?:ledger|snapshot|config) [a-z]+|[a-z]+(?:-[a-z]+)*)(?=[ ,;)]|$)"
 )
-_MARK: Final = "hint:"
+_MARK: Final = re.compile(r"hint:|^note:")
 
 
 def for_store(hint: str, store: str | None) -> str:
@@ -22,9 +22,9 @@ def for_store(hint: str, store: str | None) -> str:
 
 
 def line_for_store(line: str, store: str | None) -> str:
-    """Give a line of talk whose hint, if it has one, is for the store that was named."""
-    head, mark, hint = line.partition(_MARK)
-    return head + mark + for_store(hint, store)
+    """Give a line of talk whose commands to paste, in a hint or a note, are for the store that was named."""
+    found = _MARK.search(line)
+    return line[: found.end()] + for_store(line[found.end() :], store) if found else line
 
 
 def _named(found: re.Match[str], store: str) -> str:
