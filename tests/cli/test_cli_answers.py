@@ -169,6 +169,7 @@ def test_nor_is_one_that_comes_from_stdin(asked: Any, monkeypatch: pytest.Monkey
         ('{"k":' + "[" * 50_000 + "]" * 50_000 + "}", f"nested deeper than {MAX_DEPTH} levels"),
         ('{"k":' + "[" * 5_000 + "]" * 5_000 + "}", f"nested deeper than {MAX_DEPTH} levels"),
         ('{"k":' + "9" * 5_000 + "}", "a number of too many digits"),
+        ('{"k":' + "[" * 300 + "]" * 300 + "}", f"nested deeper than {MAX_DEPTH} levels"),
     ],
 )
 def test_limits_are_named_in_our_words(art: Any, tmp_path: Path, text: str, words: str) -> None:
