@@ -40,7 +40,7 @@ class Get(PureNode):
         "`default`. A text is not parsed, and a key that contains a dot cannot be reached."
     )
     inputs = (
-        Pin("object", "object", "Where to read.", default={}),
+        Pin("object", "object", "Where to read.", default={}, also=("array",)),
         Pin("key", "string", "The path.", default=""),
         Pin("default", "any", "Given instead of nothing."),
     )
@@ -161,7 +161,7 @@ class BreakObject(PureNode):
         "that name, null when nothing lies there. A text is parsed as JSON first, as `parse_json` "
         "does; a text that is not JSON has no values."
     )
-    inputs = (Pin("object", "object", "The object, or its JSON text."),)
+    inputs = (Pin("object", "object", "The object, or its JSON text.", also=("array", "string")),)
     outputs = (Pin("*", "any", "One pin per selected path.", dynamic=True),)
     data_schema = settings(
         "breakConfig", selectedPaths={**TEXTS, "description": "Paths that become output pins."}

@@ -405,6 +405,7 @@ class Replace(_TextNode):
             "all, first, or how many occurrences.",
             default="all",
             choices=("all", "first"),
+            also=("number",),
         ),
     )
     examples = (
