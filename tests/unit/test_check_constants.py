@@ -124,6 +124,14 @@ def test_times_that_no_run_can_wait_for(value: Any, unit: str, is_told: int):
     assert codes == ["VF203"] * is_told
 
 
+def test_an_item_that_nothing_gives():
+    nothing_fed = node("m", "array_append", "array item", "result", pinDefaults={"array": []})
+    document = flow(START, nothing_fed, END, edges=("start > end", "m.result > end.answer"))
+    result = check_document(json.dumps(document).encode())
+
+    assert [(i.code, i.pin) for i in result.diagnostics] == [("VF315", "item")]
+
+
 @pytest.mark.parametrize("key", ["edges", "nodes"])
 @pytest.mark.parametrize("value", [None, {}, "x"])
 def test_lists_that_are_none(key: str, value: Any):

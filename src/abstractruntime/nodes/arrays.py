@@ -64,7 +64,7 @@ class ArrayConcat(_ListNode):
 @register
 class ArrayAppend(_ListNode):
     type = "array_append"
-    needs = ("array",)
+    needs = ("array", "item")
     doc = (
         "Gives a copy of the list with one more item at its end. Null is an empty list, and any "
         "other value that is not a list becomes the first element. A missing item adds null."
