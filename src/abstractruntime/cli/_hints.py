@@ -10,8 +10,9 @@ from abstractruntime._text import shell_word
 
 # What works on no store; `test_cli_pasted_hints` holds it against the commands.
 STORELESS: Final = frozenset({"compile", "bundle", "key", "check", "fmt", "diff", "schema", "explain"})  # fmt: skip
+_BUT: Final = frozenset({"bundle verify"})
 _COMMAND: Final = re.compile(
-    r"\bart ((?:ledger|snapshot|config) [a-z]+|[a-z]+(?:-[a-z]+)*)(?=[ ,;)]|$)"
+    r"\bart ((?:ledger|snapshot|config|bundle|key) [a-z]+|[a-z]+(?:-[a-z]+)*)(?=[ ,;)]|$)"
 )
 _MARK: Final = re.compile(r"hint:|^note:")
 
@@ -28,7 +29,7 @@ def line_for_store(line: str, store: str | None) -> str:
 
 
 def _named(found: re.Match[str], store: str) -> str:
-    is_storeless = found[1].partition(" ")[0] in STORELESS
+    is_storeless = found[1] not in _BUT and found[1].partition(" ")[0] in STORELESS
     return found[0] if is_storeless else f"{found[0]} --store {shell_word(store)}"
 
 
