@@ -143,6 +143,15 @@ def test_how_to_answer_with_what_looks_like_something_else(
     assert (refused.code, hint in refused.err) == (code, True), refused.err
 
 
+@pytest.mark.parametrize(
+    ("answer", "code"), [("{}", 2), ('{"foo": 1}', 2), ('{"response": null}', 0)]
+)
+def test_null_answers_where_it_is_a_choice_and_only_when_it_is_said(
+    asked: Any, answer: str, code: int
+) -> None:
+    assert asked("yes", None)("resume", "r", "--input", answer).code == code
+
+
 def test_a_byte_order_mark_is_no_part_of_an_answer(asked: Any, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"response": "x"}')
     assert json.loads(asked()("resume", "r", "--input", "@a.json").out)["a"] == "x"
@@ -160,6 +169,7 @@ def test_nor_is_one_that_comes_from_stdin(asked: Any, monkeypatch: pytest.Monkey
         ('{"k":' + "[" * 50_000 + "]" * 50_000 + "}", f"nested deeper than {MAX_DEPTH} levels"),
         ('{"k":' + "[" * 5_000 + "]" * 5_000 + "}", f"nested deeper than {MAX_DEPTH} levels"),
         ('{"k":' + "9" * 5_000 + "}", "a number of too many digits"),
+        ('{"k":' + "[" * 300 + "]" * 300 + "}", f"nested deeper than {MAX_DEPTH} levels"),
     ],
 )
 def test_limits_are_named_in_our_words(art: Any, tmp_path: Path, text: str, words: str) -> None:

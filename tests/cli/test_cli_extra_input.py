@@ -86,6 +86,8 @@ def run(art: Any) -> Any:
         ("declares", '{"_temp": {}}', 2),
         ("reads all", "_last_output=1", 2),
         ("computes", "_flow_error_node=x", 2),
+        ("computes", "_own=1", 0),
+        ("declares", "_own=1", 2),
         ("declares", "workspace_root=/tmp", 0),
         ("reads", 'mode={"kind": 1}', 0),
         ("reads", "kind=1", 2),

@@ -92,7 +92,7 @@ def test_a_signal_while_a_child_runs_leaves_an_interrupted_run(
     Path("again.json").write_text(json.dumps(flow))
     steps: dict[str, int] = {}
 
-    def note(progress: Progress, run: RunState, log: RunLog, labels: Any) -> None:
+    def note(progress: Progress, run: RunState, log: RunLog, **_: Any) -> None:
         steps[run.run_id] = steps.get(run.run_id, 0) + 1
         if len(steps) > levels:
             signal.raise_signal(number)
@@ -108,5 +108,5 @@ def test_a_signal_while_a_child_runs_leaves_an_interrupted_run(
     shown = json.loads(art("inspect", "r", "--json").out)
     assert (shown["status"], shown["waits"]) == ("interrupted", [])
 
-    monkeypatch.setattr(Progress, "note", lambda *_, **_labels: None)
+    monkeypatch.setattr(Progress, "note", lambda *_, **_more: None)
     assert "limited" in art("tick", "r").err

@@ -79,6 +79,23 @@ def test_what_a_revoked_host_began_no_later_host_vouches_for(signed: Any) -> Non
     assert (health.code, "head_key_revoked" in health.out) == (1, True)
 
 
+def test_nor_for_what_it_wrote_in_between(art: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun and ended by a host in force, answered under one that is revoked since."""
+    for name in ("good", "bad"):
+        art("key", "new", name, "--usage", "host")
+    assert (
+        art("run", str(APPROVAL), "--run-id", "r", "--input", INPUT, "--host-key", "good").code == 4
+    )
+    monkeypatch.setenv("ART_HOST_KEY", "bad")
+    assert art("limits", "r", "steps=5000").code == 0
+    monkeypatch.setenv("ART_HOST_KEY", "good")
+    assert art("resume", "r", "--input", "approve").code == 0
+    assert art("ledger", "verify", "r", "--require-signed").code == 0
+    art("key", "revoke", "bad", "--reason", "stolen")
+
+    assert art("ledger", "verify", "r").code == 1
+
+
 def test_a_run_of_a_retired_host_goes_on_under_the_next(signed: Any) -> None:
     signed("key", "new", "new", "--usage", "host")
     signed("key", "revoke", "old", "--retire")

@@ -36,7 +36,7 @@ def write(name: str, document: Any) -> str:
         ('k=[{"a": 1, "a": 2}]', 2),
         ('{"k": {"a": 1, "a": 2}}', 2),
         ("k=[NaN]", 2),
-        (f"k=[{LONG}]", 0),
+        (f"k=[{LONG}]", 2),
         ("k=NaN", 0),
         ("k={name}, hello", 0),
         ("k=[1", 0),

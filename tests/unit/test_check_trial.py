@@ -206,6 +206,12 @@ BODY = "\n    return 1"
         (code("return input", "codeBody", pins="exec-in input"), []),
         (code("text + 1", "expression", "function"), []),
         (code("text + txet", "expression", "function"), ["VF408"]),
+        (code("[txet for word in text]", "expression", "function"), []),
+        (code("bonus + text if 'bonus' in input else text", "expression", "function"), []),
+        (code("'bonus' in input and bonus or text", "expression", "function"), []),
+        (code("text if txet else 1", "expression", "function"), ["VF408"]),
+        (code(f"def transform(a, b):{BODY}\ntransform = transform"), []),
+        (code(f"def transform(a, b):{BODY}\nfrom functools import cache as transform"), []),
         (code("[i for i in x['l']] + [len(input)]", "expression", "function"), []),
     ],
 )  # fmt: skip

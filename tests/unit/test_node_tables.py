@@ -250,6 +250,7 @@ VALUES = [
     ("parse_json", {"text": "```json\n{'a': (1,)}\n```"}, {"a": [1]}),
     ("parse_json", {"text": "5"}, {"value": 5}),
     ("parse_json", {"text": "5", "wrap_scalar": False}, 5),
+    ("parse_json", {"text": "5", "wrap_scalar": None}, {"value": 5}),
     ("stringify_json", {"value": {"é": 1}, "mode": " NONE "}, '{"é": 1}'),
     ("stringify_json", {"value": "5"}, "5"),
     ("make_context", {"task": 1, "messages": "m"}, {"context": {"task": "1", "messages": ["m"]}}),

@@ -51,6 +51,21 @@ def test_the_text_is_the_node(name):
     assert json.loads(text) == template_of(name)
 
 
+def test_what_is_shown_is_what_counts():
+    """A setting that is true or false is shown as what counts without it."""
+
+    def flags(schema, shown):
+        for key, rule in schema.items():
+            if not rule.get("deprecated") and "boolean" in rule.get("type", ()):
+                yield shown[key]
+            yield from flags(rule.get("properties", {}), (shown or {}).get(key))
+
+    shown = {n: [*flags(t.data_schema, template_of(n)["data"])] for n, t in node_types().items()}
+
+    assert [name for name, values in shown.items() if None in values] == []
+    assert shown["ask_user"] == shown["on_schedule"] == [True]
+
+
 def test_ways_follow_the_configuration():
     assert [pin["id"] for pin in template_of("switch")["data"]["outputs"]][:2] == [
         "case:a",

@@ -72,6 +72,11 @@ def test_merge(inputs, expected):
     assert evaluate("merge", inputs) == expected
 
 
+@pytest.mark.parametrize(("value", "shown"), [("zz", '"zz"'), ([1], "[1]"), (5, "5")])
+def test_merge_refuses(value, shown):
+    assert error_of("merge", {"a": value}) == f"expected an object, got {shown}"
+
+
 def test_make_object_keeps_null_and_skips_hidden_names():
     inputs = {"output": 5, "k": None, "_h": 1}
 
@@ -138,7 +143,7 @@ def test_lists(name, inputs, expected):
 
 @pytest.mark.parametrize("name", ["array_map", "array_filter"])
 def test_a_list_node_refuses_what_cannot_be_iterated(name):
-    assert error_of(name, {"items": 5}) == "'int' object is not iterable"
+    assert error_of(name, {"items": 5}) == "expected a list, got 5"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ from abstractruntime.nodes.registry import find_node_type
         ),
         (
             {"prompt": "P", "choices": ["a"]},
+            {"allowFreeText": None},
+            {"prompt": "P", "choices": ["a"], "allow_free_text": True},
+        ),
+        (
+            {"prompt": "P", "choices": ["a"]},
             {"allowFreeText": False},
             {"prompt": "P", "choices": ["a"], "allow_free_text": False},
         ),
@@ -29,7 +34,7 @@ from abstractruntime.nodes.registry import find_node_type
             {"prompt": "P", "choices": None, "allow_free_text": False},
         ),
     ],
-    ids=["nothing", "null prompt", "closed choices", "text choices"],
+    ids=["nothing", "null prompt", "null free text", "closed choices", "text choices"],
 )
 def test_ask_user(inputs, config, payload):
     assert plan("ask_user", inputs, effectConfig=config) == payload
@@ -108,9 +113,7 @@ def test_wait_until_refuses(duration, unit, message):
         assert re.search(message, problem.message)
 
 
-@pytest.mark.parametrize(
-    ("duration", "unit"), [(5, None), ("5", "hours"), (None, "hours"), ("", None), (0, "")]
-)
+@pytest.mark.parametrize(("duration", "unit"), [(5, None), ("5", "hours"), (0, "")])
 def test_what_wait_until_can_read_is_not_reported(duration, unit):
     data = {"effectConfig": {"durationType": unit}, "pinDefaults": {"duration": duration}}
 
@@ -121,6 +124,7 @@ def test_what_wait_until_can_read_is_not_reported(duration, unit):
     ("inputs", "payload"),
     [
         ({}, {"wait_key": "default", "allow_free_text": True}),
+        ({"allow_free_text": None}, {"wait_key": "default", "allow_free_text": True}),
         (
             {"event_key": 5, "prompt": " ", "choices": "x"},
             {"wait_key": "5", "allow_free_text": True},

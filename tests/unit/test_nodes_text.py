@@ -39,6 +39,9 @@ def test_concat(inputs, data, expected):
         pytest.param({"text": "a,,b,", "drop_empty": False}, ["a", "", "b", ""], id="keep empty"),
         pytest.param({"text": "a,,b", "drop_empty": "false"}, ["a", "b"], id="text flag is true"),
         pytest.param({"text": "a-b", "delimiter": "-", "maxsplit": 0}, ["a-b"], id="no split"),
+        pytest.param(
+            {"text": "a, ,b", "trim": None, "drop_empty": None}, ["a", "b"], id="null flags"
+        ),
         pytest.param({"text": "a,b,c", "maxsplit": -2}, ["a", "b", "c"], id="negative maxsplit"),
         pytest.param({"text": "a,b", "delimiter": None}, ["a,b"], id="null delimiter"),
         pytest.param({"text": "a\tb", "delimiter": "\\t"}, ["a", "b"], id="escape"),

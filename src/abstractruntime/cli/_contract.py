@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from abstractruntime._json import JsonObject
 from abstractruntime._near import close_names
 from abstractruntime.cli._inputs import parse_inputs
+from abstractruntime.core.vars import FLOW_ERROR, RUNTIME, TEMP
 from abstractruntime.errors import UsageError
 
 if TYPE_CHECKING:
     from abstractruntime.visualflow_compiler.document import FlowDocument
 
 # Variables that hosts, agents and files read without a pin or node that says so.
+_KEPT_NAMES = frozenset({RUNTIME, TEMP, "_last_output"})
 # Compat: hosts hand the limits of models over.
 _OPEN_NAMES = ("_limits",)
 _HOST_NAMES = ("context", "scratchpad", "workspace", "workspace_root", "session_id")
@@ -68,12 +70,12 @@ def require_free_names(given: Iterable[str]) -> None:
     Raises:
         UsageError: one is.
     """
-    kept = [name for name in given if name.startswith("_") and name not in _OPEN_NAMES]
+    kept = [name for name in given if name in _KEPT_NAMES or name.startswith(FLOW_ERROR)]
     if kept:
         is_one = len(kept) == 1
         raise UsageError(
             f"input{'' if is_one else 's'} {_listed([repr(name) for name in kept])} cannot be given:"
-            " names that begin with '_' are the runtime's",
+            " the runtime keeps there what a run has done",
             hint="leave it out" if is_one else "leave them out",
             argument="--input",
         )

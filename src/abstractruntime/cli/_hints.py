@@ -10,10 +10,11 @@ from abstractruntime._text import shell_word
 
 # What works on no store; `test_cli_pasted_hints` holds it against the commands.
 STORELESS: Final = frozenset({"compile", "bundle", "key", "check", "fmt", "diff", "schema", "explain", "stub-llm"})  # fmt: skip
+_BUT: Final = frozenset({"bundle verify"})
 _COMMAND: Final = re.compile(
-    r"\bart ((?:ledger|snapshot|config) [a-z]+|[a-z]+(?:-[a-z]+)*)(?=[ ,;)]|$)"
+    r"\bart ((?:ledger|snapshot|config|bundle|key) [a-z]+|[a-z]+(?:-[a-z]+)*)(?=[ ,;)]|$)"
 )
-_MARK: Final = "hint:"
+_MARK: Final = re.compile(r"hint:|^note:")
 
 
 def for_store(hint: str, store: str | None) -> str:
@@ -22,13 +23,13 @@ def for_store(hint: str, store: str | None) -> str:
 
 
 def line_for_store(line: str, store: str | None) -> str:
-    """Give a line of talk whose hint, if it has one, is for the store that was named."""
-    head, mark, hint = line.partition(_MARK)
-    return head + mark + for_store(hint, store)
+    """Give a line of talk whose commands to paste, in a hint or a note, are for the store that was named."""
+    found = _MARK.search(line)
+    return line[: found.end()] + for_store(line[found.end() :], store) if found else line
 
 
 def _named(found: re.Match[str], store: str) -> str:
-    is_storeless = found[1].partition(" ")[0] in STORELESS
+    is_storeless = found[1] not in _BUT and found[1].partition(" ")[0] in STORELESS
     return found[0] if is_storeless else f"{found[0]} --store {shell_word(store)}"
 
 

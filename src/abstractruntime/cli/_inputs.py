@@ -16,12 +16,13 @@ from abstractruntime._json import (
     JsonObject,
     dump_line,
     load_strict,
+    normalise,
     why_unread,
 )
 from abstractruntime._json_size import has_more_values
 from abstractruntime._text import shell_word
 from abstractruntime.cli._files import MAX_INPUT_BYTES, MAX_VALUES
-from abstractruntime.errors import NotFound, UsageError
+from abstractruntime.errors import InvalidValue, NotFound, UsageError
 
 # How a text begins that opens one object or list in the other.
 _OPENED = re.compile(r'(?:[\s\[{]|"[^"\\]*"\s*:)*')
@@ -50,9 +51,9 @@ def parse_inputs(values: Iterable[str], *, text_names: Collection[str] = ()) -> 
 
 
 def _require_storable(given: JsonObject, *typed: str, option: str = "--input") -> None:
-    """Refuse what no ledger can keep: numbers beyond all range and lone surrogates."""
+    """Refuse what no ledger can keep: numbers beyond all range, lone surrogates, and what is too deep."""
     try:
-        dump_line(given)
+        _store(given)
     except (ValueError, TypeError, RecursionError) as cause:
         name = next(filter(lambda name: not _is_storable({name: given[name]}), given), "")
         sources = [text for text in typed if text.partition("=")[0].strip() == name] or typed
@@ -65,16 +66,23 @@ def _require_storable(given: JsonObject, *typed: str, option: str = "--input") -
 
 def _is_storable(value: JsonObject) -> bool:
     try:
-        dump_line(value)
+        _store(value)
     except (ValueError, TypeError, RecursionError):
         return False
     return True
 
 
+def _store(value: JsonObject) -> None:
+    dump_line(value)
+    normalise(value)
+
+
 def _why_unkept(cause: Exception) -> str:
     if isinstance(cause, UnicodeError):
         return "it holds half a character"
-    return why_unread(cause) if isinstance(cause, RecursionError) else _TOO_LARGE
+    # Numbers and characters are refused before it is looked how deep they lie.
+    is_deep = isinstance(cause, RecursionError | InvalidValue)
+    return why_unread(RecursionError()) if is_deep else _TOO_LARGE
 
 
 def _input(value: str, text_names: Collection[str]) -> JsonObject:

@@ -117,8 +117,10 @@ class Progress:
             # What a tree uses grows with each of its children, which is when it is looked at.
             used |= {"depth": tree.depth_of(run), "runs": tree.runs_of(run)}
         for use in limit_uses(run, used):
-            if use.is_near and (run.run_id, use.limit) not in self._warned:
-                self._warned.add((run.run_id, use.limit))
+            # Of what a tree uses, once is enough: every further child would say it again.
+            whose = "" if use.limit in {"depth", "runs"} else run.run_id
+            if use.is_near and (whose, use.limit) not in self._warned:
+                self._warned.add((whose, use.limit))
                 self.end()
                 self.say(f"{log_line(_warning(run.run_id, use))}\n")
 

@@ -29,6 +29,7 @@ from abstractruntime.cli._keyring import (
     read_trust,
     require_may_sign,
 )
+from abstractruntime.cli._lazy import uses_store
 from abstractruntime.cli._options import ForceOption
 from abstractruntime.cli._outputs import BUNDLE, require_free_place, rewrite, write_result
 from abstractruntime.cli._session import Session
@@ -56,6 +57,7 @@ def show(session: Session, path: BundleArgument) -> int:
     return 0
 
 
+@uses_store
 def verify(
     session: Session,
     path: BundleArgument,
@@ -73,7 +75,8 @@ def verify(
 ) -> int:
     """Say whether a bundle is intact and whom it is signed by. Executes nothing.
 
-    Exit code 0 when it may be used, 1 when it is damaged, 3 when trust is missing.
+    A retired signer counts for what was run from the store before, as `art run` has it. Exit code
+    0 when it may be used, 1 when it is damaged, 3 when trust is missing.
     """
     trust = read_trust(session)
     if vkey:

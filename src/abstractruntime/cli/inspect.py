@@ -73,6 +73,7 @@ def inspect_(
                 colour=session.out.colour,
                 max_steps=steps or _USUAL_STEPS,
                 debug=debug,
+                store=session.out.store,
             )
             yield from shown.rstrip("\n").split("\n")
 

@@ -71,11 +71,7 @@ class OpenWait:
         """
         if self.reason is not WaitReason.USER:
             return
-        if (
-            isinstance(payload, dict)
-            and payload.get("response") is None
-            and None not in self.choices
-        ):
+        if isinstance(payload, dict) and not self._is_answer(payload):
             near = [name for name in close_names("response", payload, n=1) if name != "response"]
             found = "one that is null" if "response" in payload else ", ".join(map(repr, payload))
             raise WaitMismatch(
@@ -96,6 +92,12 @@ class OpenWait:
                 given=answer,
                 choices=list(self.choices),
             )
+
+    def _is_answer(self, payload: JsonObject) -> bool:
+        """Tell whether an object answers; null does only where it is a choice."""
+        if "response" not in payload:
+            return False
+        return payload["response"] is not None or None in self.choices
 
     def decided(self, decision: Decision) -> JsonObject:
         """Give the answer that a yes or no is, as the choices word it.

@@ -43,14 +43,16 @@ def ask_user(ctx: EffectContext, effect: Effect) -> EffectOutcome:
     prompt = payload.get("prompt")
     if not prompt:
         return EffectOutcome.failed("ask_user requires payload.prompt")
-    choices = payload.get("choices")
+    given = payload.get("choices")
+    choices = given if isinstance(given, list) else None
     return EffectOutcome.waiting(
         WaitState(
             reason=WaitReason.USER,
             wait_key=str(payload.get("wait_key") or f"user:{ctx.run.run_id}:{ctx.node_id}"),
             prompt=str(prompt),
-            choices=choices if isinstance(choices, list) else None,
-            allow_free_text=allows_free_text(payload),
+            choices=choices,
+            # Without choices any answer is taken.
+            allow_free_text=not choices or allows_free_text(payload),
             **continuation(ctx, effect),
         )
     )
@@ -78,9 +80,9 @@ def truthy(value: Any) -> bool:
 
 
 def allows_free_text(payload: JsonObject) -> bool:
-    """Read `allow_free_text`, which is true unless it is said otherwise."""
-    value = payload.get("allow_free_text", payload.get("allowFreeText", True))
-    return truthy(value)
+    """Read `allow_free_text`, which is true unless it is said otherwise; null says nothing."""
+    said = (payload.get(name) for name in ("allow_free_text", "allowFreeText"))
+    return truthy(next((value for value in said if value is not None), True))
 
 
 def stripped_texts(value: Any) -> list[str] | None:

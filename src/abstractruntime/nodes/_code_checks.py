@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
@@ -110,7 +110,7 @@ def call_problem(source: str, function: str) -> tuple[str, int] | None:
     """Say why a function of a module text cannot be called with one value, and in which line it begins."""
     tree = cast("ast.Module", _parsed(source, "exec"))
     found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
-    if not found or found[-1].decorator_list:
+    if not found or found[-1].decorator_list or _is_bound_otherwise(tree, function):
         return None
     args = found[-1].args
     places = [*args.posonlyargs, *args.args]
@@ -119,6 +119,49 @@ def call_problem(source: str, function: str) -> tuple[str, int] | None:
     if needed:
         return f"needs {', '.join(map(repr, needed))}", found[-1].lineno
     return None if places or args.vararg else ("has no parameter for them", found[-1].lineno)
+
+
+def _is_bound_otherwise(tree: ast.Module, name: str) -> bool:
+    """Tell whether something else than a `def` may give a name another value."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
+            return True
+        if isinstance(node, ast.alias | ast.ClassDef) and name in (
+            node.name,
+            getattr(node, "asname", None),
+        ):
+            return True
+    return False
+
+
+def names_surely_read(expression: str) -> frozenset[str]:
+    """Give the names without which an expression fails, whatever its other names are.
+
+    None are given for a text that does not parse, or is nested too deeply to tell.
+    """
+    try:
+        return frozenset(_surely_read(_parsed(expression.strip(), "eval")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
+
+
+def _surely_read(node: ast.AST) -> Iterator[str]:
+    """Walk what is evaluated in any case: no second operand, no branch, nothing that is called later."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    parts: Iterable[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, ast.IfExp):
+        parts = [node.test]
+    elif isinstance(node, ast.BoolOp):
+        parts = node.values[:1]
+    elif isinstance(node, ast.Compare):
+        parts = [node.left, node.comparators[0]]
+    elif isinstance(node, ast.Lambda):
+        parts = []
+    elif isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        parts = [node.generators[0].iter]
+    for part in parts:
+        yield from _surely_read(part)
 
 
 def too_long(source: str) -> CodeProblem | None:

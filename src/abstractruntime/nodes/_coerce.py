@@ -15,6 +15,7 @@ from typing import Final
 
 from abstractruntime._json import JsonObject, JsonValue, normalise
 from abstractruntime.errors import InvalidValue
+from abstractruntime.nodes._shown import shown_value
 from abstractruntime.nodes.base import NodeError
 
 _ESCAPES: Final = (("\\n", "\n"), ("\\t", "\t"), ("\\r", "\r"))
@@ -101,6 +102,18 @@ def as_list(value: JsonValue) -> list[JsonValue]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
+
+
+def items_of(value: JsonValue) -> list[JsonValue]:
+    """Give what Python iterates over: the elements of a list, the characters of a text, the keys of an object.
+
+    Raises:
+        NodeError: it is nothing of this.
+    """
+    try:
+        return list(value)
+    except TypeError as error:
+        raise NodeError(f"expected a list, got {shown_value(value)}") from error
 
 
 def as_dict(value: JsonValue) -> JsonObject:

@@ -26,6 +26,7 @@ RESPONSE_SCHEMA = Pin(
     "json_schema",
     "JSON Schema of the answer; it makes the answer an object at `data`.",
     aliases=("response_schema",),
+    also=("string",),
 )
 CONTEXT_KEYS = ("include_context", "use_context")
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from abstractruntime._json import JsonObject, JsonValue
-from abstractruntime.nodes._coerce import as_list, compact_json, python_errors, text_of, whole_or
+from abstractruntime.nodes._coerce import (
+    as_list,
+    compact_json,
+    items_of,
+    python_errors,
+    text_of,
+    whole_or,
+)
 from abstractruntime.nodes._pure import BareNode, PureNode, declared_values
 from abstractruntime.nodes.base import MISSING, Element, Example, Pin, Scope, register
 from abstractruntime.nodes.budget import gathered
@@ -57,7 +64,7 @@ class ArrayConcat(_ListNode):
 @register
 class ArrayAppend(_ListNode):
     type = "array_append"
-    needs = ("array",)
+    needs = ("array", "item")
     doc = (
         "Gives a copy of the list with one more item at its end. Null is an empty list, and any "
         "other value that is not a list becomes the first element. A missing item adds null."
@@ -107,7 +114,7 @@ class ArrayMap(_ListNode):
     )
     inputs = (
         Pin("items", "array", "The list.", default=[]),
-        Pin("key", "string", "The key to read.", default=""),
+        Pin("key", "string", "The key to read.", default="", role="names"),
     )
     examples = (Example({"items": [{"id": 1}, {}, "x"], "key": "id"}, [1, None, "x"]),)
     compat = _NULL_COMPAT
@@ -115,7 +122,7 @@ class ArrayMap(_ListNode):
     def compute(self, inputs: JsonObject) -> list[JsonValue]:
         items, key = self.arguments(inputs)
         with python_errors():
-            return [_keyed(item, key) for item in items]
+            return [_keyed(item, key) for item in items_of(items)]
 
 
 @register
@@ -129,7 +136,7 @@ class ArrayFilter(_ListNode):
     )
     inputs = (
         Pin("items", "array", "The list.", default=[]),
-        Pin("key", "string", "The key to compare.", default=""),
+        Pin("key", "string", "The key to compare.", default="", role="names"),
         Pin("value", "any", "The value to keep."),
     )
     examples = (
@@ -141,7 +148,7 @@ class ArrayFilter(_ListNode):
     def compute(self, inputs: JsonObject) -> list[JsonValue]:
         items, key, value = self.arguments(inputs)
         with python_errors():
-            return [item for item in items if _keyed(item, key) == value]
+            return [item for item in items_of(items) if _keyed(item, key) == value]
 
 
 def _keyed(item: JsonValue, key: Any) -> JsonValue:
@@ -159,7 +166,7 @@ class ArrayDedup(_ListNode):
     )
     inputs = (
         Pin("array", "array", "The list."),
-        Pin("key", "string", "The path to compare by.", default=""),
+        Pin("key", "string", "The path to compare by.", default="", role="names"),
     )
     examples = (
         Example({"array": [1, 1.0, 1, "1"]}, [1, 1.0, "1"]),

@@ -56,7 +56,7 @@ class NodeError(ValueError):
     """A node cannot produce its output; the text is what the run's envelope shows."""
 
 
-PinRole = Literal["condition", "speech", "reads", "sets", "changes", "emits", "awaits"]
+PinRole = Literal["condition", "speech", "names", "reads", "sets", "changes", "emits", "awaits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,11 @@ class Pin:
     never take an ambient value. `dynamic` marks the placeholder for "any further pins", `declared`
     one for those that the document declares, if it declares any. `choices` are the texts that mean
     something here; others are taken as the default, or fail. A `strict` pin does not use a value
-    of another type.
+    of another type; `also` are further JSON types that mean something at the pin.
 
     `role` says what the checks may conclude from its value: its truth chooses the way
-    (`condition`), a person or a model said it (`speech`); it names a variable that the node
+    (`condition`), a person or a model said it (`speech`); it `names` a key, a file or the like, and is not shown
+    as a text; it names a variable that the node
     `reads`, `sets`, or `changes` in part, an event that it `emits`, a wait key that it `awaits`.
     """
 
@@ -84,6 +85,7 @@ class Pin:
     declared: bool = False
     choices: tuple[str, ...] = ()
     strict: bool = False
+    also: tuple[str, ...] = ()
     role: PinRole | None = None
 
 

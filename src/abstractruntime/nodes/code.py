@@ -21,6 +21,7 @@ from abstractruntime.nodes._code_checks import (
     defined_names,
     foreign_names,
     free_names,
+    names_surely_read,
     too_long,
 )
 from abstractruntime.nodes.base import (
@@ -221,7 +222,8 @@ class Function(Code):
         expression = element.data.get("expression")
         if element.data.get("code") is not None or not isinstance(expression, str):
             return ()
-        return sorted(foreign_names(expression, "eval").keys() - _visible() - {"x", "input"})
+        unknown = foreign_names(expression, "eval").keys() - _visible() - {"x", "input"}
+        return sorted(unknown & names_surely_read(expression))
 
     def check(self, element: Element) -> Iterable[Problem]:
         if element.data.get("code") is not None:

@@ -12,6 +12,7 @@ from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime.nodes._coerce import as_dict, text_of
 from abstractruntime.nodes._parse import parse_loose_json
 from abstractruntime.nodes._pure import BareNode, PureNode
+from abstractruntime.nodes._shown import shown_value
 from abstractruntime.nodes.base import (
     MISSING,
     Constant,
@@ -40,7 +41,7 @@ class Get(PureNode):
         "`default`. A text is not parsed, and a key that contains a dot cannot be reached."
     )
     inputs = (
-        Pin("object", "object", "Where to read.", default={}),
+        Pin("object", "object", "Where to read.", default={}, also=("array",)),
         Pin("key", "string", "The path.", default=""),
         Pin("default", "any", "Given instead of nothing."),
     )
@@ -126,7 +127,14 @@ class Merge(BareNode):
 
     def compute(self, inputs: JsonObject) -> JsonValue:
         first, second = self.arguments(inputs)
-        return as_dict(first) | as_dict(second)
+        return _part(first) | _part(second)
+
+
+def _part(value: JsonValue) -> JsonObject:
+    try:
+        return as_dict(value)
+    except NodeError as error:
+        raise NodeError(f"expected an object, got {shown_value(value)}") from error
 
 
 @register
@@ -161,7 +169,7 @@ class BreakObject(PureNode):
         "that name, null when nothing lies there. A text is parsed as JSON first, as `parse_json` "
         "does; a text that is not JSON has no values."
     )
-    inputs = (Pin("object", "object", "The object, or its JSON text."),)
+    inputs = (Pin("object", "object", "The object, or its JSON text.", also=("array", "string")),)
     outputs = (Pin("*", "any", "One pin per selected path.", dynamic=True),)
     data_schema = settings(
         "breakConfig", selectedPaths={**TEXTS, "description": "Paths that become output pins."}

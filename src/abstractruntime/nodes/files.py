@@ -116,7 +116,7 @@ class WriteFile(_FileNode):
         "it is a text. The host must have granted writing."
     )
     inputs = (
-        Pin("file_path", "string", doc="path, relative to the workspace"),
+        Pin("file_path", "string", doc="path, relative to the workspace", role="names"),
         Pin("content", doc="text, or a value to write as JSON"),
     )
     outputs = (Pin("bytes", "number"), Pin("file_path", "string", doc="the absolute path"))
@@ -165,8 +165,20 @@ class ListFolderFiles(_FileNode):
         "are passed over."
     )
     inputs = (
-        Pin("folder_path", "string", default=".", doc="folder, relative to the workspace"),
-        Pin("pattern", "string", default="*", doc="`*` and `?` stand for any characters"),
+        Pin(
+            "folder_path",
+            "string",
+            default=".",
+            doc="folder, relative to the workspace",
+            role="names",
+        ),
+        Pin(
+            "pattern",
+            "string",
+            default="*",
+            doc="`*` and `?` stand for any characters",
+            role="names",
+        ),
         Pin("recursive", "boolean", default=False, doc="also the folders below"),
         Pin("limit", "number", default=_LISTED, doc="how many files at most"),
     )
@@ -252,7 +264,7 @@ class ExportArtifact(_FileNode):
     doc = "Writes the content of an artifact to a file of the workspace. The host must have granted writing."
     inputs = (
         Pin("artifact", "artifact", aliases=("artifact_id",), doc="a reference, or an id"),
-        Pin("file_path", "string", doc="path, relative to the workspace"),
+        Pin("file_path", "string", doc="path, relative to the workspace", role="names"),
     )
     outputs = (Pin("file_path", "string", doc="the absolute path"), Pin("bytes", "number"))
     examples = (

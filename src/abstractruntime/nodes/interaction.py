@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from abstractruntime._json import JsonObject, JsonValue
 from abstractruntime._near import close_names
@@ -21,14 +21,21 @@ from abstractruntime.nodes.base import (
     Scope,
     register,
 )
-from abstractruntime.nodes.keys import FLAG, settings
+from abstractruntime.nodes.keys import flag, settings
 
 _UNIT_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
+_EARLIEST = datetime(2000, 1, 1, tzinfo=timezone.utc)
+"""No run is at an earlier time."""
 _LEVELS = {"message": "message", "warning": "warning", "error": "error", "warn": "warning"}
 
 
-def as_flag(value: JsonValue) -> bool:
-    """Read a boolean as authors write it: true, 1, "yes", "on"; any other text is false."""
+def as_flag(value: JsonValue, *, default: bool = False) -> bool:
+    """Read a boolean as authors write it: true, 1, "yes", "on"; any other text is false.
+
+    Null says nothing, so it is the default.
+    """
+    if value is None:
+        return default
     if isinstance(value, str):
         return value.strip().lower() in ("true", "1", "yes", "on")
     return bool(value)
@@ -70,7 +77,7 @@ class AskUserNode(EffectNode):
         Pin("prompt", "string"),
         Pin("choices", "array"),
     )
-    data_schema = settings("effectConfig", allowFreeText=FLAG)
+    data_schema = settings("effectConfig", allowFreeText=flag(default=True))
     examples = (
         Example(
             {"prompt": "Publish?", "choices": ["yes", "no"]},
@@ -111,11 +118,11 @@ class AskUserNode(EffectNode):
 
     def plan(self, element: Element, inputs: JsonObject, scope: Scope) -> PlannedEffect:
         prompt, choices = inputs.get("prompt"), inputs.get("choices", [])
-        allow = element.config("effectConfig").get("allowFreeText", True)
+        allow = element.config("effectConfig").get("allowFreeText")
         payload = {
             "prompt": "Please respond:" if prompt in (None, "") else prompt,
             "choices": choices if isinstance(choices, list) else None,
-            "allow_free_text": allow if isinstance(allow, bool) else as_flag(allow),
+            "allow_free_text": as_flag(allow, default=True),
         }
         return PlannedEffect("ask_user", payload)
 
@@ -204,11 +211,11 @@ class WaitUntilNode(EffectNode):
                 pointer="/data/effectConfig/durationType",
             )
             return
-        value = element.pin_defaults.get("duration")
-        if value in (None, "") or "duration" in element.wired:
+        if "duration" not in element.pin_defaults or "duration" in element.wired:
             return
+        value = element.pin_defaults["duration"]
         try:
-            length = math.inf if _moment_of(value, unit) else _length(value, unit)
+            length = _checked(value, unit)
         except NodeError as error:
             yield Problem(str(error), pin="duration", hint="correct the pin's default")
             return
@@ -265,8 +272,15 @@ def _after(now: datetime, seconds: float) -> str:
         raise NodeError(f"a delay of {seconds:g} seconds is beyond the calendar") from None
 
 
-def _moment_of(value: JsonValue, unit: str) -> str | None:
-    return _moment(value) if unit == "timestamp" else None
+def _checked(value: JsonValue, unit: str) -> float:
+    """Give how long a run would wait, without end for a moment; whenever it runs."""
+    if unit == "timestamp":
+        if not _moment(value):
+            raise NodeError("cannot wait for nothing: expected a moment")
+        return math.inf
+    length = _length(value, unit)
+    _after(_EARLIEST, length * _UNIT_SECONDS[unit])
+    return length
 
 
 def _moment(value: JsonValue) -> str:
@@ -331,7 +345,7 @@ class WaitEventNode(EffectNode):
         if isinstance(choices, list):
             kept = [c for c in choices if isinstance(c, str) and c.strip()]
             payload |= {"choices": kept} if kept else {}
-        payload["allow_free_text"] = as_flag(inputs.get("allow_free_text", True))
+        payload["allow_free_text"] = as_flag(inputs.get("allow_free_text"), default=True)
         return PlannedEffect("wait_event", payload)
 
     def echo(self, element: Element, inputs: JsonObject, effect: PlannedEffect) -> JsonObject:

@@ -40,12 +40,12 @@ class ParseJson(BareNode):
     )
 
     def compute(self, inputs: JsonObject) -> JsonValue:
-        text = inputs.get("text")
+        text, wrap_scalar = self.arguments(inputs)
         if isinstance(text, dict | list):
             return text
         # Compat: other values are read from their Python text, so true and 5 come out as they are.
         value = parse_loose_json(text_of(text))
-        if isinstance(value, dict | list) or not inputs.get("wrap_scalar", True):
+        if isinstance(value, dict | list) or not wrap_scalar:
             return value
         return {"value": value}
 

@@ -9,7 +9,7 @@ from abstractruntime._json import JsonObject
 TEXT: Final[JsonObject] = {"type": "string"}
 TEXTS: Final[JsonObject] = {"type": "array", "items": TEXT}
 WHOLE: Final[JsonObject] = {"type": "integer"}
-FLAG: Final[JsonObject] = {"type": "boolean"}
+FLAG: Final[JsonObject] = {"type": "boolean", "default": False}
 
 COMMON_DATA: Final[JsonObject] = {
     "label": TEXT,
@@ -32,6 +32,11 @@ DRAWING_KEYS: Final = frozenset(
     }
 )  # fmt: skip
 """Keys of `data` that say how a node is drawn, and nothing about what it does."""
+
+
+def flag(*, default: bool) -> JsonObject:
+    """Give the schema of a boolean, and what counts without it."""
+    return {**FLAG, "default": default}
 
 
 def older(schema: JsonObject) -> JsonObject:

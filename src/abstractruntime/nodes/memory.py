@@ -297,7 +297,13 @@ class MemoryRehydrateNode(EffectNode):
         "already are not inserted twice; an unknown id is listed in `artifacts` and fails nothing."
     )
     inputs = (
-        Pin("span_ids", "array", aliases=("span_id", "spanId"), doc="ids, or one id"),
+        Pin(
+            "span_ids",
+            "array",
+            aliases=("span_id", "spanId"),
+            doc="ids, or one id",
+            also=("string", "number"),
+        ),
         Pin(
             "placement",
             "string",

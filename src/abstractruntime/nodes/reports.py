@@ -23,6 +23,8 @@ _META_SCHEMA = "abstractcode.agent.v1.meta"
 _META_TEXTS = ("output_mode", "provider", "model", "sub_run_id", "finish_reason")
 _META_COUNTERS = ("iterations", "tool_calls", "tool_results")
 _META_TIMES = ("gen_time", "ttft_ms")
+_ONE = ("string", "object")
+"""What one message may be that is not in a list."""
 _LOCALE_NAMES = ("LC_ALL", "LANG", "LC_CTYPE")
 
 
@@ -37,7 +39,7 @@ class MakeContext(PureNode):
     )
     inputs = (
         Pin("task", "string", "What the agent should do."),
-        Pin("messages", "array", "The conversation so far."),
+        Pin("messages", "array", "The conversation so far.", also=_ONE),
         Pin("context_extra", "object", "Further entries."),
     )
     outputs = (Pin("context", "object", "The context."),)
@@ -80,9 +82,9 @@ class MakeMeta(PureNode):
         Pin("gen_time", "number", "Generation time."),
         Pin("ttft_ms", "number", "Time to the first token, in milliseconds."),
         Pin("usage", "object", "Token counts."),
-        Pin("trace", "object", "The trace, or its id as a text."),
+        Pin("trace", "object", "The trace, or its id as a text.", also=("string",)),
         Pin("trace_id", "string", "The trace's id; overrides the one in `trace`."),
-        Pin("warnings", "array", "Warnings, as texts."),
+        Pin("warnings", "array", "Warnings, as texts.", also=("string",)),
         Pin("debug", "any", "Anything for developers."),
         Pin("extra", "object", "Further entries."),
     )
@@ -161,7 +163,7 @@ class MakeScratchpad(PureNode):
         Pin("sub_run_id", "string", "The agent's run."),
         Pin("workflow_id", "string", "The agent's workflow."),
         Pin("task", "string", "What the agent should do."),
-        Pin("messages", "array", "The conversation."),
+        Pin("messages", "array", "The conversation.", also=_ONE),
         Pin("context_extra", "object", "Further context."),
         Pin("node_traces", "object", "Traces by node."),
         Pin("steps", "array", "Steps of the agent."),
@@ -296,7 +298,15 @@ class FormatToolResults(BareNode):
         "The text is the error of a failed call, the `rendered` text of the output, or the output "
         "itself, at most 420 characters. Entries that are not objects are skipped."
     )
-    inputs = (Pin("tool_results", "array", "The results, or one result.", aliases=("results",)),)
+    inputs = (
+        Pin(
+            "tool_results",
+            "array",
+            "The results, or one result.",
+            aliases=("results",),
+            also=("object",),
+        ),
+    )
     outputs = (Pin("result", "string", "One line per result."),)
     examples = (
         Example(

@@ -54,7 +54,10 @@ class OnScheduleNode(EffectNode):
         Pin("recurrent", "boolean", "Whether another turn follows."),
     )
     data_schema = settings(
-        "eventConfig", schedule=TEXT, recurrent={"type": ["boolean", "string"]}, timezone=TEXT
+        "eventConfig",
+        schedule=TEXT,
+        recurrent={"type": ["boolean", "string"], "default": True},
+        timezone=TEXT,
     )
     examples = (
         Example(
@@ -147,7 +150,7 @@ def _recurrent(element: Element, inputs: JsonObject) -> bool:
     value = inputs.get("recurrent")
     if value is None:
         value = element.config("eventConfig").get("recurrent")
-    return True if value is None else as_flag(value)
+    return as_flag(value, default=True)
 
 
 def _wait(until: datetime) -> PlannedEffect:

@@ -205,7 +205,7 @@ def _on_child_failure(element: Element) -> JsonValue:
 
 
 def _inherits(element: Element, inputs: JsonObject) -> bool:
-    if "inherit_context" in inputs:
+    if inputs.get("inherit_context") is not None:
         return as_flag(inputs["inherit_context"])
     config = element.config("effectConfig")
     value = config.get("inherit_context", config.get("inheritContext"))

@@ -120,15 +120,16 @@ class Split(_TextNode):
     )
 
     def compute(self, inputs: JsonObject) -> list[str]:
+        _, _, trim, drop_empty, _ = self.arguments(inputs)
         text = text_of(inputs.get("text"))
         delimiter = unescape(text_of(inputs.get("delimiter", ",")))
         if not delimiter:
             return [text] if text else []
         limit = whole_or(inputs.get("maxsplit"), -1)
         parts = text.split(delimiter, _split_count(limit))
-        if inputs.get("trim", True):
+        if trim:
             parts = [part.strip() for part in parts]
-        return [part for part in parts if part] if inputs.get("drop_empty", True) else parts
+        return [part for part in parts if part] if drop_empty else parts
 
 
 def _split_count(limit: int | None) -> int:
@@ -405,6 +406,7 @@ class Replace(_TextNode):
             "all, first, or how many occurrences.",
             default="all",
             choices=("all", "first"),
+            also=("number",),
         ),
     )
     examples = (

@@ -82,7 +82,12 @@ class ToolCallsNode(_ToolNode):
         "results."
     )
     inputs = (
-        Pin("tool_calls", "array", "The calls, one call, or either as JSON text."),
+        Pin(
+            "tool_calls",
+            "array",
+            "The calls, one call, or either as JSON text.",
+            also=("object", "string"),
+        ),
         _ALLOWED,
     )
     primary_pin = "results"
@@ -126,6 +131,7 @@ class CallToolNode(_ToolNode):
             "object",
             "The call, `name` and `arguments`, or its JSON text.",
             aliases=("toolCall",),
+            also=("string",),
         ),
         _ALLOWED,
     )

@@ -213,7 +213,11 @@ class SetVarProperty(PassThroughNode):
     needs = ("name", "key")
     family = "variables"
     doc = "Sets one property of an object variable, also a nested one, and gives the whole object."
-    inputs = (Pin("name", "string", role="changes"), Pin("key", "string"), Pin("value"))
+    inputs = (
+        Pin("name", "string", role="changes"),
+        Pin("key", "string", role="names"),
+        Pin("value"),
+    )
     outputs = (Pin("value", "object"),)
     examples = (
         Example(
@@ -253,7 +257,7 @@ class SetVars(PassThroughNode):
         "Stores several variables at once: `updates` is an object (or its JSON text) from path to "
         "value. All names are checked before the first is stored; anything else changes nothing."
     )
-    inputs = (Pin("updates", "object", role="sets"),)
+    inputs = (Pin("updates", "object", also=("string",), role="sets"),)
     outputs = (Pin("updates", "object"),)
     examples = (
         Example(
@@ -266,7 +270,7 @@ class SetVars(PassThroughNode):
 
     def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
         value = inputs.get("updates")
-        if value not in (None, "", {}) and not _updates(value):
+        if isinstance(value, str) and value and not _updates(value):
             yield Problem(
                 f"sets nothing: updates is {shown_value(value)}, expected an object",
                 "VF213",

@@ -13,7 +13,7 @@ import json
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from abstractruntime._text import one_line
+from abstractruntime._text import one_line, shell_word
 from abstractruntime.core.run_tree import choice_text
 from abstractruntime.rendering.failure_text import (
     chain_lines,
@@ -61,6 +61,7 @@ def render_timeline(
     colour: bool = False,
     max_steps: int = MAX_STEPS,
     debug: bool = False,
+    store: str | None = None,
 ) -> str:
     """Give the run and its steps as text that ends in a line end.
 
@@ -71,8 +72,9 @@ def render_timeline(
         colour: Add ANSI colours.
         max_steps: How many steps to show; the earliest are left out, and counted.
         debug: Show the calls in the author's code that led to a failure.
+        store: The store that commands to paste have to name.
     """
-    view = _View(max(width, MIN_WIDTH), Palette(colour))
+    view = _View(max(width, MIN_WIDTH), Palette(colour), store)
     lines = [*view.header(run_document), "", *view.steps(timeline, max_steps)]
     closing = list(view.closing(run_document, debug=debug))
     if closing:
@@ -81,10 +83,11 @@ def render_timeline(
 
 
 class _View:
-    """Lines of one rendering; holds the width and the colours only."""
+    """Lines of one rendering; holds the width, the colours and the store only."""
 
-    def __init__(self, width: int, palette: Palette) -> None:
+    def __init__(self, width: int, palette: Palette, store: str | None = None) -> None:
         self.width = width
+        self._named_store = f" --store {shell_word(store)}" if store is not None else ""
         self.paint = palette.paint
         self._room = width - _LABEL
 
@@ -123,20 +126,22 @@ class _View:
         if not blocks:
             ended = timeline.status in _ENDED
             text = "no effects: every node was computed in place" if ended else "no steps yet"
+            if timeline.first_seq:
+                text = "no effects in the records that are shown"
             yield self.paint(f"{'':>{_INDENT}}{text}", "dim")
 
     def closing(self, doc: Mapping[str, Any], *, debug: bool) -> Iterator[str]:
         if doc["paused"]:
-            text = f"rests until: art unpause {doc['run_id']}"
+            text = f"rests until: {self._command('unpause', doc)}"
             yield from self._quoted_fact("paused", one_line(text), "yellow")
         for use in doc["limits"]:
             if use["rests"]:
                 text = f"{use['limit']}, {use['used']:,} of {use['max']:,} in run {use['run_id']};"
                 yield from self._quoted_fact(
-                    "limited", f"{text} see: art limits {doc['run_id']}", "yellow"
+                    "limited", f"{text} see: {self._command('limits', doc)}", "yellow"
                 )
         if doc["outcome"] == "interrupted":
-            yield from self._quoted_fact("next", f"art tick {doc['run_id']}", "magenta")
+            yield from self._quoted_fact("next", self._command("tick", doc), "magenta")
         for wait in doc["waits"]:
             where = one_line(_open_wait_text(wait, doc["run_id"]))
             yield from self._quoted_fact("waiting", where, "yellow")
@@ -156,6 +161,9 @@ class _View:
         if doc["output"] is not None:
             output = json.dumps(doc["output"], ensure_ascii=False, default=str)
             yield self._fact("output", fit(harmless(output), self._room))
+
+    def _command(self, name: str, doc: Mapping[str, Any]) -> str:
+        return f"art {name}{self._named_store} {shell_word(doc['run_id'])}"
 
     def _calls(self, failure: JsonObject, *, debug: bool) -> Iterator[str]:
         for line in traceback_lines(failure) if debug else ():

@@ -54,7 +54,6 @@ class HeadWatch:
         self._report = report
         self._keys = keys
         self._ended = {key.public: f"{key.label}, {why}" for key, why in revoked.items()}
-        self._ended_hosts = {key.vkey for key in revoked}
         self._known = (*keys, *revoked)
         self._store_origin = origin
         self._pin = pin
@@ -93,14 +92,8 @@ class HeadWatch:
                 self._check_head(item, tree, chain, offset)
             self._next = next(self._heads, None)
 
-    def finish(self, tree: TreeState, chain: ChainState, began: str | None = None) -> None:
-        """Judge what the ledger was too short for, and heads without a trusted signer.
-
-        Args:
-            tree: All of the ledger.
-            chain: Its last record.
-            began: The verifier key of the host that the first record names.
-        """
+    def finish(self, tree: TreeState, chain: ChainState) -> None:
+        """Judge what the ledger was too short for, and heads without a trusted signer."""
         if self._pin is not None:
             self._report(_beyond("pin_beyond_ledger", self._pin.size, tree.size))
         furthest = 0
@@ -115,7 +108,7 @@ class HeadWatch:
             self._next = next(self._heads, None)
         if furthest:
             self._report(_beyond("head_beyond_ledger", furthest, tree.size))
-        self._judge_revoked(began)
+        self._judge_revoked()
         self._judge_unknown()
 
     def _check_pin(self, pin: TreeHead, tree: TreeState) -> None:
@@ -165,10 +158,21 @@ class HeadWatch:
             return None
         signers = tuple(key for key in found if key.public not in self._ended)
         if not signers and found:
-            self._revoked = self._revoked or (item, self._ended[found[0].public])
+            self._note_revoked(item, self._ended[found[0].public])
         elif not signers:
             self._unknown = self._unknown or item
         return signers
+
+    def _note_revoked(self, item: SignedHead, standing: str) -> None:
+        """Take note of a head of a revoked key.
+
+        Where a host in force had signed as much before, it adds nothing; else nobody in force
+        vouches for who wrote what it covers, whoever signed afterwards what was there.
+        """
+        if item.head.size <= self.signed_records:
+            self.warnings[f"heads signed by {standing}"] = None
+        else:
+            self._revoked = self._revoked or (item, standing)
 
     def _expected_origin(self, origin: str, run_id: str | None) -> tuple[str, bool]:
         store = self._store_origin
@@ -189,14 +193,10 @@ class HeadWatch:
         record = first if self._suspect is None else min(self._suspect, last)
         return Defect(code, record, None, head.root.hex(), root.hex(), detail)
 
-    def _judge_revoked(self, began: str | None) -> None:
+    def _judge_revoked(self) -> None:
         if self._revoked is None:
             return
         item, standing = self._revoked
-        # What a later host found, it signed as it was: it does not vouch for how the run began.
-        if self.heads_held and began not in self._ended_hosts:
-            self.warnings[f"heads signed by {standing}"] = None
-            return
         last = max(0, item.head.size - 1)
         detail = "whoever has the key could have written this"
         self._report(

@@ -214,7 +214,7 @@ class _LedgerPass:
             if tree.size >= due:
                 watch.check(tree, chain, self.offset)
                 due = watch.due
-        watch.finish(tree, chain, self.signed_by)
+        watch.finish(tree, chain)
 
     def _judge(self, line: bytes) -> None:
         for defect in self.chain.judge(line, self.offset):

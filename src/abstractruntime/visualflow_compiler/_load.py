@@ -97,8 +97,10 @@ def _entries(document: Mapping[str, Any], key: str) -> tuple[list[Any], list[Dia
     value = document.get(key)
     if isinstance(value, list):
         return value, []
-    if value is None:
+    if key not in document:
         return [], _missing(document, key)
+    if value is None and (renamed := _missing(document, key)):
+        return [], renamed
     message = f"{key!r} is {json_kind(value)}, expected an array"
     return [], [_left_out("VF007", message, f"/{key}", severity="error")]
 

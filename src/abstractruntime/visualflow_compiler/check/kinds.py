@@ -29,8 +29,20 @@ KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
 """What a value of each JSON type is in Python, and what it is called."""
 _COUNTED: Final = frozenset({"number", "boolean"})
 """Types of pins whose values nodes take for what they are."""
-_TYPED: Final = _COUNTED | {"string"}
-"""The same, and texts, which nodes make of any value: of a list or an object they are Python text."""
+_PIN_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{kind: (kind,) for kind in ("number", "boolean", "object", "array")},
+    # Of a number nodes make a text; a list or an object would be Python text.
+    "string": ("string", "number", "boolean"),
+    **dict.fromkeys(("provider", "model", "workspace_file"), ("string",)),
+    "tools": ("array",),
+    "json_schema": ("object",),
+    "memory": ("object",),
+    "artifact": ("string", "object"),
+    "assertions": ("array", "object"),
+}
+"""The JSON types that mean something at a pin of each type; at any other type of pin all do."""
+_NAMING: Final = frozenset({"names", "reads", "sets", "changes", "emits", "awaits"})
+"""The roles of texts that are looked up, so that a number or a boolean is none."""
 _LISTS: Final = ("nodes", "edges")  # VF007
 _CHAIN: Final = ("start > middle", "middle > end")
 
@@ -102,7 +114,7 @@ def wrong_kind(graph: FlowGraph) -> Iterator[Finding]:
 def _found(
     what: str, value: JsonValue, kinds: str | Iterable[str], pointer: str, element: Element | None
 ) -> Finding:
-    is_flag = isinstance(value, str) and kinds == "boolean" and value.lower() in ("true", "false")
+    is_flag = isinstance(value, str) and "boolean" in kinds and value.lower() in ("true", "false")
     return Finding(
         f"{what} is {json_kind(value)}, expected {_expected(kinds)}",
         pointer,
@@ -152,14 +164,23 @@ def _of_settings(graph: FlowGraph, element: Element, node_type: NodeType) -> Ite
 def _of_pins(graph: FlowGraph, element: Element, node_type: NodeType) -> Iterator[Finding]:
     told = {problem.pin for problem in graph.problems[element.id]}
     for pin in node_type.inputs:
-        # VF306 is about conditions.
-        if pin.type not in _TYPED or pin.role == "condition" or pin.id in told:
-            continue
-        for value, pointer in constants_at(graph, element, pin):
-            is_text = pin.type == "string" and not isinstance(value, list | dict)
-            if not is_text and not is_read_as(value, pin.type):
+        # VF210 is about pins with a set of values, and lists.
+        kinds = () if pin.choices or pin.strict or pin.id in told else _meant_at(pin)
+        for value, pointer in constants_at(graph, element, pin) if kinds else ():
+            if not is_read_as(value, kinds):
                 what = f"pin {pin.id!r} of node {element.id!r}"
-                yield _found(what, value, pin.type, pointer, element)
+                named = (*_PIN_KINDS[pin.type][:1], *pin.also)
+                yield _found(what, value, named, pointer, element)
+
+
+def _meant_at(pin: Pin) -> tuple[str, ...]:
+    """Give the JSON types of constants that mean something at a pin, none where all do."""
+    if pin.role == "condition":
+        return ("boolean", "number", "string")  # VF306 is about texts.
+    if pin.type == "string" and pin.role in _NAMING:
+        return ("string", *pin.also)
+    kinds = _PIN_KINDS.get(pin.type, ())
+    return (*kinds, *pin.also) if kinds else ()
 
 
 def _of_parameters(graph: FlowGraph, element: Element) -> Iterator[Finding]:

@@ -166,7 +166,7 @@ def _not_possible(pin: Pin, value: JsonValue, pointer: str, node_id: str) -> Ite
             pin=pin.id,
             hint='write a list, such as ["yes", "no"]',
         )
-    elif pin.choices and not _is_possible(pin, value):
+    elif pin.choices and not pin.strict and not _is_possible(pin, value):
         shown = repr(value) if isinstance(value, str) else json_kind(value)
         yield Finding(
             f"pin {pin.id!r} of node {node_id!r} is {shown}, expected {_alternatives(pin.choices)}",
@@ -179,15 +179,19 @@ def _not_possible(pin: Pin, value: JsonValue, pointer: str, node_id: str) -> Ite
 
 def _is_possible(pin: Pin, value: JsonValue) -> bool:
     if isinstance(value, str):
-        return _is_choice(value, pin.choices)
-    # Null stands for nothing, unless there is a text that it takes the place of.
-    is_silent = value is None and not isinstance(pin.default, str)
-    return is_silent or (isinstance(value, int | float) and not isinstance(value, bool))
+        return _is_choice(value, pin.choices) or ("number" in pin.also and _is_whole(value))
+    if value is None:
+        # Null stands for nothing, unless there is a text that it takes the place of.
+        return not isinstance(pin.default, str)
+    return bool(pin.also) and is_of_kind(value, pin.also)
 
 
 def _is_choice(text: str, choices: Iterable[str]) -> bool:
-    word = text.strip().lower()
-    return not word or word in choices or word.lstrip("-").isdecimal()
+    return text.strip().lower() in choices
+
+
+def _is_whole(text: str) -> bool:
+    return text.strip().lstrip("-").isdecimal()
 
 
 def _alternatives(choices: Iterable[str]) -> str:
