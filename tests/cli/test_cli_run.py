@@ -234,7 +234,7 @@ def test_model_call_without_a_model_names_node_and_setting(art: Any, tmp_path: P
 
     assert result.code == 1
     assert "'m'" in result.err
-    assert "llm.handler" in result.err
+    assert "llm.base_url" in result.err
 
 
 def test_follow_says_each_step(art: Any) -> None:

@@ -27,7 +27,7 @@ _OPENAI_KEY: Final = "OPENAI_API_KEY"
 _OPENAI_URL: Final = "OPENAI_BASE_URL"
 _PROVIDER_KEYS: Final = ("base_url", "api_key_env", "model", "timeout", "tools", "prices")
 HINT: Final = (
-    "name an endpoint: --llm-base-url URL, ART_LLM_BASE_URL or llm.base_url in your config.yaml;"
+    "name an endpoint: ART_LLM_BASE_URL=URL, or llm.base_url in your config.yaml;"
     " or answer from a file: --llm-stub FILE"
 )
 
@@ -67,7 +67,7 @@ def model_client(
     if config.get("llm.force_model") and not model:
         raise UsageError(
             "llm.force_model is on, but llm.model names no model",
-            hint="set llm.model, or pass --model NAME",
+            hint="set llm.model, or ART_LLM_MODEL",
             argument="llm.force_model",
         )
     return EndpointClient(
