@@ -320,6 +320,17 @@ def test_a_child_that_says_it_has_limits_has_those_of_its_parent(make):
     ]
 
 
+def test_nor_has_a_child_of_a_free_parent_what_it_says(make):
+    start = {"workflow_id": "child", "vars": {"_runtime": {"limits": {"steps": 1}}}}
+    workflow = spec("w", a=asks(START, {**start, "async": True, "wait": True}, then="z"), z=done)
+    rt = make(
+        ok, spec("child", a=asks(LLM, {}, then="b"), b=asks(LLM, {}, then="z"), z=done), workflow
+    )
+    run_id = drive(rt, workflow).run_id
+
+    assert [rt.get_state(run).status for run in _tree(rt, run_id)] == [RunStatus.COMPLETED] * 2
+
+
 def test_an_attempt_that_was_begun_is_brought_to_its_end(make):
     class Died(BaseException):
         pass

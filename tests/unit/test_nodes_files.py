@@ -40,6 +40,7 @@ def evaluate(kind, inputs, home, artifacts=None, **workspace):
     [
         ("a.json", '{"a": [1, 2.0]}', {"a": [1, 2.0]}),
         ("a.txt", " [1, 2] ", [1, 2]),
+        ("a.json", '\ufeff{"a": 1}', {"a": 1}),
         ("a.txt", "[draft", "[draft"),
         ("a.md", "é\n", "é\n"),
         ("a.JSON", "5", 5),

@@ -70,9 +70,9 @@ class Pin:
     of another type; `also` are further JSON types that mean something at the pin.
 
     `role` says what the checks may conclude from its value: its truth chooses the way
-    (`condition`), a person or a model said it (`speech`); it `names` a key, a file or the like, and is not shown
-    as a text; it names a variable that the node
-    `reads`, `sets`, or `changes` in part, an event that it `emits`, a wait key that it `awaits`.
+    (`condition`), a person or a model said it (`speech`); it `names` a key, a file or the like, and
+    is not shown as a text; it names a variable that the node `reads`, `sets`, or `changes` in part,
+    an event that it `emits`, a wait key that it `awaits`.
     """
 
     id: str
@@ -269,10 +269,7 @@ class NodeType:
         return ()
 
     def doubts(self, element: Element, inputs: JsonObject) -> Iterable[Problem]:
-        """Find which constants among `inputs` do not do what they seem to.
-
-        Asking for an input that is none ends the search.
-        """
+        """Find which constants among `inputs` do not do what they seem to; other inputs end the search."""
         return ()
 
     def names_needed(self, element: Element) -> Iterable[str]:
